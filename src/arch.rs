@@ -1,0 +1,118 @@
+//! One ISA, one file: a token that proves the CPU has it, its vectors ([`Simd`](crate::simd::Simd)), and its matmul
+//! micro-kernel. Intrinsics and `asm!` appear here and nowhere else.
+//!
+//! A tier that adds instructions to another (VNNI to AVX-512, `sdot` to NEON) holds that other's token, uses its
+//! vectors and brings only a micro-kernel.
+
+/// `token!(Name, ["feature", …], "feature,…")`: a zero-sized proof that the CPU has these features.
+///
+/// `detect` is the only way to one; `covered` makes the compiler check that the detected list holds every feature that
+/// `witness` and `enter` are compiled with, so that the two lists cannot drift apart.
+macro_rules! token {
+    ($(#[$doc:meta])* $Name:ident, $detected:ident, [$($feature:tt),+], $features:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct $Name(());
+
+        impl $Name {
+            /// The token, for functions that are compiled with its features.
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub(super) const fn witness() -> Self {
+                $Name(())
+            }
+
+            /// The token, if the CPU has the features.
+            pub fn detect() -> Option<Self> {
+                $( #[target_feature(enable = $feature)] )+
+                fn covered() -> $Name {
+                    $Name::witness()
+                }
+                let detected = true $( && std::arch::$detected!($feature) )+;
+                // SAFETY: every feature that `covered` enables was just detected.
+                detected.then(|| unsafe { covered() })
+            }
+
+            /// Runs a kernel compiled with the features.
+            #[inline]
+            pub fn enter<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
+                #[target_feature(enable = $features)]
+                fn enter<K: $crate::simd::Kernel>(kernel: K) -> K::Output {
+                    kernel.run($Name::witness())
+                }
+                // SAFETY: `self` exists only where the CPU has the features.
+                unsafe { enter(kernel) }
+            }
+        }
+    };
+}
+
+/// A token inside a token: the vectors of `$Base`, and the right to one more instruction.
+macro_rules! tier_token {
+    ($(#[$doc:meta])* $Name:ident: $Base:ident, $detected:ident, $feature:tt, $features:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct $Name($Base);
+
+        impl $Name {
+            /// The token, for functions that are compiled with its features.
+            #[inline]
+            #[target_feature(enable = $features)]
+            const fn witness() -> Self {
+                $Name($Base::witness())
+            }
+
+            /// The token, if the CPU has the features.
+            pub fn detect() -> Option<Self> {
+                let base = $Base::detect()?;
+                std::arch::$detected!($feature).then_some($Name(base))
+            }
+
+            /// Runs a kernel compiled with the base's features.
+            #[inline]
+            pub fn enter<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
+                self.0.enter(kernel)
+            }
+        }
+    };
+}
+
+/// Methods of a type that holds a token: safe bodies compiled with the token's features, which an `inline(always)`
+/// shell hands on to generic callers (the two attributes exclude each other on one function).
+macro_rules! ops {
+    ($features:literal $( fn $name:ident($($arg:ident: $Arg:ty),*) $(-> $Out:ty)? $body:block )*) => { $(
+        #[inline(always)]
+        fn $name(self, $($arg: $Arg),*) $(-> $Out)? {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn op($($arg: $Arg),*) $(-> $Out)? $body
+            // SAFETY: `self` exists only where the CPU has the features.
+            unsafe { op($($arg),*) }
+        }
+    )* };
+}
+
+mod portable;
+mod scalar;
+pub use portable::Portable;
+pub use scalar::Scalar;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
+#[cfg(target_arch = "x86_64")]
+pub use {avx2::Avx2, avx512::Avx512, avx512vnni::Avx512Vnni, avxvnni::AvxVnni};
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon_i8mm;
+#[cfg(target_arch = "aarch64")]
+pub use {neon::Neon, neon_dotprod::NeonDotprod, neon_i8mm::NeonI8mm};

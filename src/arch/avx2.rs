@@ -1,0 +1,202 @@
+//! `avx2`: a block is two 256-bit vectors.
+//!
+//! The micro-kernel widens B to 16 bits and multiplies pairs with `vpmaddwd`, which is exact for every code pair;
+//! `vpmaddubsw` would saturate.
+
+use core::arch::x86_64::*;
+
+use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::simd::{LANES, Simd};
+
+token! {
+    /// The CPU has AVX2.
+    Avx2, is_x86_feature_detected, ["avx2"], "avx2"
+}
+
+impl Avx2 {
+    /// Exact pairs of 16-bit products.
+    pub fn microkernel(self, _: Sign) -> &'static Microkernel {
+        &KERNEL
+    }
+}
+
+/// Eight products, low halves then high halves of each 64-bit lane, rounded and shifted.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn mul_shift_round(a: __m256i, b: __m256i, shift: __m256i) -> __m256i {
+    // AVX2 has no arithmetic 64-bit shift: shift p + 2⁶³ logically, then take 2⁶³ >> shift away again. The low 32 bits,
+    // all that is kept, are right since shift ≤ 62.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn lane(a: __m256i, b: __m256i, shift: __m256i) -> __m256i {
+        let bias = _mm256_set1_epi64x(i64::MIN);
+        let half = _mm256_sllv_epi64(_mm256_set1_epi64x(1), _mm256_sub_epi64(shift, _mm256_set1_epi64x(1)));
+        let rounded = _mm256_add_epi64(_mm256_mul_epi32(a, b), half);
+        let shifted = _mm256_srlv_epi64(_mm256_xor_si256(rounded, bias), shift);
+        _mm256_sub_epi64(shifted, _mm256_srlv_epi64(bias, shift))
+    }
+    let even_shift = _mm256_and_si256(shift, _mm256_set1_epi64x(0xffff_ffff));
+    let even = lane(a, b, even_shift);
+    let odd = lane(_mm256_srli_epi64::<32>(a), _mm256_srli_epi64::<32>(b), _mm256_srli_epi64::<32>(shift));
+    _mm256_blend_epi32::<0b1010_1010>(even, _mm256_slli_epi64::<32>(odd))
+}
+
+/// Sixteen values that fit 16 bits, in order.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn narrow([low, high]: [__m256i; 2]) -> __m256i {
+    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high))
+}
+
+/// Two halves of sixteen bytes, each widened by the caller's instruction.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_bytes(x: &[u8; LANES]) -> [__m128i; 2] {
+    // SAFETY: sixteen bytes may be read.
+    let bytes = unsafe { _mm_loadu_si128(x.as_ptr().cast()) };
+    [bytes, _mm_unpackhi_epi64(bytes, bytes)]
+}
+
+impl Simd for Avx2 {
+    type F32 = [__m256; 2];
+    type I32 = [__m256i; 2];
+
+    ops! { "avx2"
+        fn splat_f32(x: f32) -> [__m256; 2] { [_mm256_set1_ps(x); 2] }
+        fn load_f32(x: &[f32; LANES]) -> [__m256; 2] {
+            // SAFETY: sixteen f32 may be read.
+            unsafe { [_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))] }
+        }
+        fn store_f32(a: [__m256; 2], out: &mut [f32; LANES]) {
+            // SAFETY: sixteen f32 may be written.
+            unsafe {
+                _mm256_storeu_ps(out.as_mut_ptr(), a[0]);
+                _mm256_storeu_ps(out.as_mut_ptr().add(8), a[1]);
+            }
+        }
+        fn add_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])]
+        }
+        fn mul_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])]
+        }
+        fn div_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])]
+        }
+        fn max_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])]
+        }
+        fn min_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])]
+        }
+        fn nan_to_zero(a: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_and_ps(a[0], _mm256_cmp_ps::<_CMP_ORD_Q>(a[0], a[0])), _mm256_and_ps(a[1], _mm256_cmp_ps::<_CMP_ORD_Q>(a[1], a[1]))]
+        }
+        fn round_to_i32(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_cvtps_epi32(a[0]), _mm256_cvtps_epi32(a[1])] }
+        fn to_f32(a: [__m256i; 2]) -> [__m256; 2] { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
+        fn to_bits(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_castps_si256(a[0]), _mm256_castps_si256(a[1])] }
+        fn splat_i32(x: i32) -> [__m256i; 2] { [_mm256_set1_epi32(x); 2] }
+        fn load_i32(x: &[i32; LANES]) -> [__m256i; 2] {
+            // SAFETY: sixteen i32 may be read.
+            unsafe { [_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x.as_ptr().add(8).cast())] }
+        }
+        fn store_i32(a: [__m256i; 2], out: &mut [i32; LANES]) {
+            // SAFETY: sixteen i32 may be written.
+            unsafe {
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), a[0]);
+                _mm256_storeu_si256(out.as_mut_ptr().add(8).cast(), a[1]);
+            }
+        }
+        fn load_u8(x: &[u8; LANES]) -> [__m256i; 2] {
+            let [low, high] = load_bytes(x);
+            [_mm256_cvtepu8_epi32(low), _mm256_cvtepu8_epi32(high)]
+        }
+        fn load_i8(x: &[i8; LANES]) -> [__m256i; 2] {
+            let [low, high] = load_bytes(&x.map(|x| x as u8));
+            [_mm256_cvtepi8_epi32(low), _mm256_cvtepi8_epi32(high)]
+        }
+        fn store_u8(a: [__m256i; 2], out: &mut [u8; LANES]) {
+            let words = narrow(a);
+            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            // SAFETY: sixteen bytes may be written.
+            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) }
+        }
+        fn store_i8(a: [__m256i; 2], out: &mut [i8; LANES]) {
+            let words = narrow(a);
+            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            // SAFETY: sixteen bytes may be written.
+            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) }
+        }
+        fn add_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])]
+        }
+        fn sub_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])]
+        }
+        fn mul_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_mullo_epi32(a[0], b[0]), _mm256_mullo_epi32(a[1], b[1])]
+        }
+        fn max_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_max_epi32(a[0], b[0]), _mm256_max_epi32(a[1], b[1])]
+        }
+        fn min_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_min_epi32(a[0], b[0]), _mm256_min_epi32(a[1], b[1])]
+        }
+        fn and_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_and_si256(a[0], b[0]), _mm256_and_si256(a[1], b[1])]
+        }
+        fn shift_right(a: [__m256i; 2], shift: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_srav_epi32(a[0], shift[0]), _mm256_srav_epi32(a[1], shift[1])]
+        }
+        fn shift_right_logical(a: [__m256i; 2], shift: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_srlv_epi32(a[0], shift[0]), _mm256_srlv_epi32(a[1], shift[1])]
+        }
+        fn mul_shift_round(a: [__m256i; 2], b: [__m256i; 2], shift: [__m256i; 2]) -> [__m256i; 2] {
+            [mul_shift_round(a[0], b[0], shift[0]), mul_shift_round(a[1], b[1], shift[1])]
+        }
+    }
+}
+
+/// Eight columns, two k at a time.
+#[derive(Clone, Copy)]
+struct Pairs(Avx2);
+
+impl Dot for Pairs {
+    type StepA = [u8; 4];
+    type StepB = [u8; 16];
+    type A = __m256i;
+    type B = __m256i;
+    type Sums = __m256i;
+    type Columns = [i32; 8];
+
+    ops! { "avx2"
+        fn zero() -> __m256i { _mm256_setzero_si256() }
+        fn broadcast(a: &[u8; 4]) -> __m256i { _mm256_set1_epi32(i32::from_ne_bytes(*a)) }
+        fn load(b: &[u8; 16]) -> __m256i {
+            // SAFETY: sixteen bytes may be read.
+            _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(b.as_ptr().cast()) })
+        }
+        fn dot(sums: __m256i, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)) }
+        fn store(sums: __m256i, out: &mut [i32; 8]) {
+            // SAFETY: eight i32 may be written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sums) }
+        }
+    }
+}
+
+/// # Safety
+/// As [`Tile`](crate::matmul::tile::Tile).
+#[target_feature(enable = "avx2")]
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs(Avx2::witness()), operands) }
+}
+
+static KERNEL: Microkernel = Microkernel {
+    name: "i16i8-6x16x2-avx2",
+    depth: 2,
+    lanes: 8,
+    b_sign: Sign::Signed,
+    widen_a: true,
+    tiles: tile_table!(tile [], vectors [1 2], rows [1 2 3 4 5 6]),
+};

@@ -1,0 +1,137 @@
+//! `avx512`: AVX-512 F, BW, VL and DQ; a block is one 512-bit vector.
+//!
+//! The micro-kernel is AVX2's at twice the width: exact pairs of 16-bit products.
+
+use core::arch::x86_64::*;
+
+use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::simd::{LANES, Simd};
+
+token! {
+    /// The CPU has AVX-512 F, BW, VL and DQ.
+    Avx512, is_x86_feature_detected, ["avx512f", "avx512bw", "avx512vl", "avx512dq"], "avx512f,avx512bw,avx512vl,avx512dq"
+}
+
+impl Avx512 {
+    /// Exact pairs of 16-bit products.
+    pub fn microkernel(self, _: Sign) -> &'static Microkernel {
+        &KERNEL
+    }
+}
+
+/// Eight 64-bit products, rounded and shifted; the low 32 bits count.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn mul_shift_round(a: __m512i, b: __m512i, shift: __m512i) -> __m512i {
+    let half = _mm512_sllv_epi64(_mm512_set1_epi64(1), _mm512_sub_epi64(shift, _mm512_set1_epi64(1)));
+    _mm512_srav_epi64(_mm512_add_epi64(_mm512_mul_epi32(a, b), half), shift)
+}
+
+impl Simd for Avx512 {
+    type F32 = __m512;
+    type I32 = __m512i;
+
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn splat_f32(x: f32) -> __m512 { _mm512_set1_ps(x) }
+        fn load_f32(x: &[f32; LANES]) -> __m512 {
+            // SAFETY: sixteen f32 may be read.
+            unsafe { _mm512_loadu_ps(x.as_ptr()) }
+        }
+        fn store_f32(a: __m512, out: &mut [f32; LANES]) {
+            // SAFETY: sixteen f32 may be written.
+            unsafe { _mm512_storeu_ps(out.as_mut_ptr(), a) }
+        }
+        fn add_f32(a: __m512, b: __m512) -> __m512 { _mm512_add_ps(a, b) }
+        fn mul_f32(a: __m512, b: __m512) -> __m512 { _mm512_mul_ps(a, b) }
+        fn div_f32(a: __m512, b: __m512) -> __m512 { _mm512_div_ps(a, b) }
+        fn max_f32(a: __m512, b: __m512) -> __m512 { _mm512_max_ps(a, b) }
+        fn min_f32(a: __m512, b: __m512) -> __m512 { _mm512_min_ps(a, b) }
+        fn nan_to_zero(a: __m512) -> __m512 { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_ORD_Q>(a, a), a) }
+        fn round_to_i32(a: __m512) -> __m512i { _mm512_cvtps_epi32(a) }
+        fn to_f32(a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
+        fn to_bits(a: __m512) -> __m512i { _mm512_castps_si512(a) }
+        fn splat_i32(x: i32) -> __m512i { _mm512_set1_epi32(x) }
+        fn load_i32(x: &[i32; LANES]) -> __m512i {
+            // SAFETY: sixteen i32 may be read.
+            unsafe { _mm512_loadu_si512(x.as_ptr().cast()) }
+        }
+        fn store_i32(a: __m512i, out: &mut [i32; LANES]) {
+            // SAFETY: sixteen i32 may be written.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), a) }
+        }
+        fn load_u8(x: &[u8; LANES]) -> __m512i {
+            // SAFETY: sixteen bytes may be read.
+            _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(x.as_ptr().cast()) })
+        }
+        fn load_i8(x: &[i8; LANES]) -> __m512i {
+            // SAFETY: sixteen bytes may be read.
+            _mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(x.as_ptr().cast()) })
+        }
+        fn store_u8(a: __m512i, out: &mut [u8; LANES]) {
+            // SAFETY: sixteen bytes may be written.
+            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
+        }
+        fn store_i8(a: __m512i, out: &mut [i8; LANES]) {
+            // SAFETY: sixteen bytes may be written.
+            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
+        }
+        fn add_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
+        fn sub_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi32(a, b) }
+        fn mul_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_mullo_epi32(a, b) }
+        fn max_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_max_epi32(a, b) }
+        fn min_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_min_epi32(a, b) }
+        fn and_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
+        fn shift_right(a: __m512i, shift: __m512i) -> __m512i { _mm512_srav_epi32(a, shift) }
+        fn shift_right_logical(a: __m512i, shift: __m512i) -> __m512i { _mm512_srlv_epi32(a, shift) }
+        fn mul_shift_round(a: __m512i, b: __m512i, shift: __m512i) -> __m512i {
+            let even = mul_shift_round(a, b, _mm512_and_si512(shift, _mm512_set1_epi64(0xffff_ffff)));
+            let odd = mul_shift_round(
+                _mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b), _mm512_srli_epi64::<32>(shift));
+            _mm512_mask_mov_epi32(even, 0b1010_1010_1010_1010, _mm512_slli_epi64::<32>(odd))
+        }
+    }
+}
+
+/// Sixteen columns, two k at a time.
+#[derive(Clone, Copy)]
+struct Pairs(Avx512);
+
+impl Dot for Pairs {
+    type StepA = [u8; 4];
+    type StepB = [u8; 32];
+    type A = __m512i;
+    type B = __m512i;
+    type Sums = __m512i;
+    type Columns = [i32; 16];
+
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn zero() -> __m512i { _mm512_setzero_si512() }
+        fn broadcast(a: &[u8; 4]) -> __m512i { _mm512_set1_epi32(i32::from_ne_bytes(*a)) }
+        fn load(b: &[u8; 32]) -> __m512i {
+            // SAFETY: 32 bytes may be read.
+            _mm512_cvtepi8_epi16(unsafe { _mm256_loadu_si256(b.as_ptr().cast()) })
+        }
+        fn dot(sums: __m512i, a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(sums, _mm512_madd_epi16(a, b)) }
+        fn store(sums: __m512i, out: &mut [i32; 16]) {
+            // SAFETY: sixteen i32 may be written.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) }
+        }
+    }
+}
+
+/// # Safety
+/// As [`Tile`](crate::matmul::tile::Tile).
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs(Avx512::witness()), operands) }
+}
+
+static KERNEL: Microkernel = Microkernel {
+    name: "i16i8-8x48x2-avx512",
+    depth: 2,
+    lanes: 16,
+    b_sign: Sign::Signed,
+    widen_a: true,
+    tiles: tile_table!(tile [], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
+};

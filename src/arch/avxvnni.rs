@@ -1,0 +1,84 @@
+//! `avxvnni`: AVX2 with the VEX form of `vpdpbusd`: four exact u8 × i8 products a column and instruction.
+
+use core::arch::x86_64::*;
+
+use super::avx2::Avx2;
+use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+
+tier_token! {
+    /// The CPU has AVX2 and AVX-VNNI.
+    AvxVnni: Avx2, is_x86_feature_detected, "avxvnni", "avx2,avxvnni"
+}
+
+impl AvxVnni {
+    /// `vpdpbusd` on eight columns.
+    pub fn microkernel(self, a: Sign) -> &'static Microkernel {
+        match a {
+            Sign::Unsigned => &KERNEL_U8,
+            Sign::Signed => &KERNEL_I8,
+        }
+    }
+}
+
+/// Eight columns, four k at a time. The instruction multiplies u8 by i8: B is packed with the sign that A has not.
+#[derive(Clone, Copy)]
+struct Quads<const A_SIGNED: bool>(AvxVnni);
+
+impl<const A_SIGNED: bool> Quads<A_SIGNED> {
+    ops! { "avx2,avxvnni"
+        fn unsigned_by_signed(sums: __m256i, u: __m256i, i: __m256i) -> __m256i {
+            _mm256_dpbusd_avx_epi32(sums, u, i)
+        }
+    }
+}
+
+impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
+    type StepA = [u8; 4];
+    type StepB = [u8; 32];
+    type A = __m256i;
+    type B = __m256i;
+    type Sums = __m256i;
+    type Columns = [i32; 8];
+
+    ops! { "avx2,avxvnni"
+        fn zero() -> __m256i { _mm256_setzero_si256() }
+        fn broadcast(a: &[u8; 4]) -> __m256i { _mm256_set1_epi32(i32::from_ne_bytes(*a)) }
+        fn load(b: &[u8; 32]) -> __m256i {
+            // SAFETY: 32 bytes may be read.
+            unsafe { _mm256_loadu_si256(b.as_ptr().cast()) }
+        }
+        fn store(sums: __m256i, out: &mut [i32; 8]) {
+            // SAFETY: eight i32 may be written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sums) }
+        }
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        if A_SIGNED { self.unsigned_by_signed(sums, b, a) } else { self.unsigned_by_signed(sums, a, b) }
+    }
+}
+
+/// # Safety
+/// As [`Tile`](crate::matmul::tile::Tile).
+#[target_feature(enable = "avx2,avxvnni")]
+unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(AvxVnni::witness()), operands) }
+}
+
+static KERNEL_U8: Microkernel = Microkernel {
+    name: "u8i8-6x16x4-avxvnni",
+    depth: 4,
+    lanes: 8,
+    b_sign: Sign::Signed,
+    widen_a: false,
+    tiles: tile_table!(tile [false], vectors [1 2], rows [1 2 3 4 5 6]),
+};
+
+static KERNEL_I8: Microkernel = Microkernel {
+    name: "i8u8-6x16x4-avxvnni",
+    b_sign: Sign::Unsigned,
+    tiles: tile_table!(tile [true], vectors [1 2], rows [1 2 3 4 5 6]),
+    ..KERNEL_U8
+};

@@ -1,0 +1,230 @@
+//! `scalar`: arrays of sixteen, compiled for the target's baseline. Not the oracle ([`crate::reference`] is): it goes
+//! through the same kernels as every other ISA, and shows what they cost without hand-written vectors.
+
+use core::array::from_fn;
+
+use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::simd::{Kernel, LANES, Simd};
+
+/// Every CPU has it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Scalar(());
+
+impl Scalar {
+    /// Always there.
+    #[allow(clippy::unnecessary_wraps, reason = "the shape of every other token")]
+    pub fn detect() -> Option<Self> {
+        Some(Scalar(()))
+    }
+
+    /// Runs a kernel on arrays.
+    #[inline]
+    pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+
+    /// One product at a time.
+    pub fn microkernel(self, a: Sign) -> &'static Microkernel {
+        match a {
+            Sign::Unsigned => &KERNEL_U8,
+            Sign::Signed => &KERNEL_I8,
+        }
+    }
+}
+
+/// Sixteen values of one type.
+type Array<T> = [T; LANES];
+
+/// Adding and subtracting it rounds `|x| < 2²²` to the nearest integer, ties to even: baseline x86-64 has no rounding
+/// instruction, and `round_ties_even` would be a call for every element.
+const ROUNDER: f32 = 1.5 * (1u32 << 23) as f32;
+
+#[inline(always)]
+fn map<T: Copy, U>(a: Array<T>, f: impl Fn(T) -> U) -> Array<U> {
+    from_fn(
+        #[inline(always)]
+        |i| f(a[i]),
+    )
+}
+
+#[inline(always)]
+fn zip<T: Copy, U: Copy, V>(a: Array<T>, b: Array<U>, f: impl Fn(T, U) -> V) -> Array<V> {
+    from_fn(
+        #[inline(always)]
+        |i| f(a[i], b[i]),
+    )
+}
+
+impl Simd for Scalar {
+    type F32 = Array<f32>;
+    type I32 = Array<i32>;
+
+    #[inline(always)]
+    fn splat_f32(self, x: f32) -> Array<f32> {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn load_f32(self, x: &Array<f32>) -> Array<f32> {
+        *x
+    }
+    #[inline(always)]
+    fn store_f32(self, a: Array<f32>, out: &mut Array<f32>) {
+        *out = a;
+    }
+    #[inline(always)]
+    fn add_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
+        zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn mul_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
+        zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn max_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn min_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
+        zip(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn nan_to_zero(self, a: Array<f32>) -> Array<f32> {
+        map(a, |a| if a.is_nan() { 0.0 } else { a })
+    }
+    #[inline(always)]
+    fn round_to_i32(self, a: Array<f32>) -> Array<i32> {
+        map(a, |a| (a + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32)
+    }
+    #[inline(always)]
+    fn to_f32(self, a: Array<i32>) -> Array<f32> {
+        map(a, |a| a as f32)
+    }
+    #[inline(always)]
+    fn to_bits(self, a: Array<f32>) -> Array<i32> {
+        map(a, |a| a.to_bits() as i32)
+    }
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> Array<i32> {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn load_i32(self, x: &Array<i32>) -> Array<i32> {
+        *x
+    }
+    #[inline(always)]
+    fn store_i32(self, a: Array<i32>, out: &mut Array<i32>) {
+        *out = a;
+    }
+    #[inline(always)]
+    fn load_u8(self, x: &Array<u8>) -> Array<i32> {
+        map(*x, i32::from)
+    }
+    #[inline(always)]
+    fn load_i8(self, x: &Array<i8>) -> Array<i32> {
+        map(*x, i32::from)
+    }
+    #[inline(always)]
+    fn store_u8(self, a: Array<i32>, out: &mut Array<u8>) {
+        *out = map(a, |a| a as u8);
+    }
+    #[inline(always)]
+    fn store_i8(self, a: Array<i32>, out: &mut Array<i8>) {
+        *out = map(a, |a| a as i8);
+    }
+    #[inline(always)]
+    fn add_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
+        zip(a, b, i32::wrapping_add)
+    }
+    #[inline(always)]
+    fn sub_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
+        zip(a, b, i32::wrapping_sub)
+    }
+    #[inline(always)]
+    fn mul_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
+        zip(a, b, i32::wrapping_mul)
+    }
+    #[inline(always)]
+    fn max_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
+        zip(a, b, i32::max)
+    }
+    #[inline(always)]
+    fn min_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
+        zip(a, b, i32::min)
+    }
+    #[inline(always)]
+    fn and_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
+        zip(a, b, |a, b| a & b)
+    }
+    #[inline(always)]
+    fn shift_right(self, a: Array<i32>, shift: Array<i32>) -> Array<i32> {
+        zip(a, shift, |a, shift| a >> shift)
+    }
+    #[inline(always)]
+    fn shift_right_logical(self, a: Array<i32>, shift: Array<i32>) -> Array<i32> {
+        zip(a, shift, |a, shift| (a as u32 >> shift) as i32)
+    }
+    #[inline(always)]
+    fn mul_shift_round(self, a: Array<i32>, b: Array<i32>, shift: Array<i32>) -> Array<i32> {
+        from_fn(
+            #[inline(always)]
+            |i| ((i64::from(a[i]) * i64::from(b[i]) + (1 << (shift[i] - 1))) >> shift[i]) as i32,
+        )
+    }
+}
+
+/// Sixteen products, one k at a time; B keeps A's sign beside it as i8.
+#[derive(Clone, Copy)]
+struct Product<const A_SIGNED: bool>;
+
+impl<const A_SIGNED: bool> Dot for Product<A_SIGNED> {
+    type StepA = [u8; 1];
+    type StepB = Array<u8>;
+    type A = i32;
+    type B = Array<i32>;
+    type Sums = Array<i32>;
+    type Columns = Array<i32>;
+
+    #[inline(always)]
+    fn zero(self) -> Array<i32> {
+        [0; LANES]
+    }
+    #[inline(always)]
+    fn broadcast(self, &[a]: &[u8; 1]) -> i32 {
+        if A_SIGNED { i32::from(a as i8) } else { i32::from(a) }
+    }
+    #[inline(always)]
+    fn load(self, b: &Array<u8>) -> Array<i32> {
+        map(*b, |b| i32::from(b as i8))
+    }
+    #[inline(always)]
+    fn dot(self, sums: Array<i32>, a: i32, b: Array<i32>) -> Array<i32> {
+        zip(sums, b, |sum, b| sum.wrapping_add(a * b))
+    }
+    #[inline(always)]
+    fn store(self, sums: Array<i32>, out: &mut Array<i32>) {
+        *out = sums;
+    }
+}
+
+/// # Safety
+/// As [`Tile`](crate::matmul::tile::Tile).
+unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile::<_, ROWS, VECTORS>(Product::<A_SIGNED>, operands) }
+}
+
+static KERNEL_U8: Microkernel = Microkernel {
+    name: "u8i8-4x16x1-scalar",
+    depth: 1,
+    lanes: LANES,
+    b_sign: Sign::Signed,
+    widen_a: false,
+    tiles: tile_table!(tile [false], vectors [1], rows [1 2 3 4]),
+};
+
+static KERNEL_I8: Microkernel =
+    Microkernel { name: "i8i8-4x16x1-scalar", tiles: tile_table!(tile [true], vectors [1], rows [1 2 3 4]), ..KERNEL_U8 };

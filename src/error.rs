@@ -1,0 +1,151 @@
+//! The one error type: bad values are returned, never panicked on, and leave every output untouched.
+
+use core::fmt;
+
+/// Why an operation refused its arguments.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// No ISA of this name, or not on this CPU.
+    Isa {
+        /// The name that was asked for.
+        name: String,
+        /// The names that this CPU can run, slowest first.
+        supported: Vec<&'static str>,
+    },
+    /// A slice does not have the length that the shapes ask for.
+    Length {
+        /// Which argument.
+        what: &'static str,
+        /// The length the shapes ask for.
+        expected: usize,
+        /// The length that was given.
+        found: usize,
+    },
+    /// A length is not a multiple of the unit its granularity asks for.
+    Multiple {
+        /// Which argument.
+        what: &'static str,
+        /// The unit: the elements of one channel set or one row.
+        unit: usize,
+        /// The length that was given.
+        found: usize,
+    },
+    /// A row stride is shorter than the row.
+    Stride {
+        /// The stride in elements.
+        stride: usize,
+        /// The elements of a row.
+        columns: usize,
+    },
+    /// There is no element to take a minimum or a maximum of.
+    Empty {
+        /// Which argument.
+        what: &'static str,
+    },
+    /// NaN or infinity where a finite number is needed.
+    NonFinite {
+        /// Which argument.
+        what: &'static str,
+        /// The value that was found.
+        found: f32,
+    },
+    /// The range's minimum is above its maximum, or its numbers do not fit the scheme.
+    Range {
+        /// The lower end.
+        min: f32,
+        /// The upper end.
+        max: f32,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The number of bits is outside 2…8.
+    Bits {
+        /// The number of bits that was asked for.
+        bits: u32,
+    },
+    /// A zero point outside the code range.
+    ZeroPoint {
+        /// The zero point.
+        zero_point: i32,
+        /// The smallest code.
+        min: i32,
+        /// The largest code.
+        max: i32,
+    },
+    /// A scale that is not finite or below `f32::MIN_POSITIVE`.
+    Scale {
+        /// The scale.
+        scale: f32,
+    },
+    /// Activation bounds that are empty.
+    Bounds {
+        /// The lower bound.
+        min: i32,
+        /// The upper bound.
+        max: i32,
+    },
+    /// A multiplier that the output stage cannot represent.
+    Multiplier {
+        /// The real multiplier, or two to the power of minus the shift.
+        multiplier: f64,
+        /// What the stage accepts.
+        why: &'static str,
+    },
+    /// The sum could leave i32: `depth · max|a − za| · max|b − zb| + max|bias| > 2³¹ − 1`.
+    Depth {
+        /// The depth (K) that was asked for.
+        depth: usize,
+        /// The largest depth that is safe with these zero points and this bias.
+        limit: usize,
+    },
+    /// An axis that the shape does not have, a length of zero, or sizes that do not go together.
+    Shape {
+        /// What is wrong.
+        why: &'static str,
+        /// The size at fault.
+        found: usize,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Isa { name, supported } => {
+                write!(f, "no ISA `{name}` on this CPU; choose one of: {}", supported.join(", "))
+            }
+            Error::Length { what, expected, found } => {
+                write!(f, "{what} has {found} elements, the shapes ask for {expected}")
+            }
+            Error::Multiple { what, unit, found } => {
+                write!(f, "{what} has {found} elements, not a multiple of {unit}")
+            }
+            Error::Stride { stride, columns } => {
+                write!(f, "row stride {stride} is shorter than a row of {columns}")
+            }
+            Error::Empty { what } => write!(f, "{what} is empty"),
+            Error::NonFinite { what, found } => write!(f, "{what} contains {found}"),
+            Error::Range { min, max, why } => write!(f, "range [{min}, {max}]: {why}"),
+            Error::Bits { bits } => write!(f, "{bits} bits; codes have 2 to 8"),
+            Error::ZeroPoint { zero_point, min, max } => {
+                write!(f, "zero point {zero_point} is outside the codes {min}..={max}")
+            }
+            Error::Scale { scale } => {
+                write!(f, "scale {scale} is not a finite number of at least {:e}", f32::MIN_POSITIVE)
+            }
+            Error::Bounds { min, max } => write!(f, "activation bounds {min}..={max} are empty"),
+            Error::Multiplier { multiplier, why } => write!(f, "multiplier {multiplier:e}: {why}"),
+            Error::Depth { depth, limit } => {
+                write!(f, "depth {depth} could overflow the i32 accumulator; the limit is {limit}")
+            }
+            Error::Shape { why, found } => write!(f, "{why} (found {found})"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// `Ok` when a slice has the length that the shapes ask for.
+pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
+}

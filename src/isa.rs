@@ -1,0 +1,133 @@
+//! The one list of instruction sets, and the choice among them at run time.
+//!
+//! An [`Isa`] is a proof: it wraps a token of `arch/` that only feature detection can make, so whoever holds one may
+//! run that ISA's kernels. Nothing here is global or mutable: every operation is told which ISA to use, and two of
+//! them can be compared in one process.
+
+use core::fmt;
+
+use crate::arch;
+use crate::error::Error;
+use crate::matmul::tile::{Microkernel, Sign};
+use crate::simd::Kernel;
+
+/// The environment variable that [`Isa::best`] obeys.
+pub const ISA_VARIABLE: &str = "ZEROPOINT_ISA";
+
+/// An instruction set that this CPU has. All of them give the same bytes; they differ in speed only.
+///
+/// | name | vectors | matmul micro-kernel |
+/// |---|---|---|
+/// | `scalar` | arrays, as the compiler likes | one product at a time |
+/// | `portable` | the [`wide`] crate at the target's baseline (SSE2, NEON) | 16-bit pairs |
+/// | `avx2` | 256 bits | `vpmaddwd`, exact |
+/// | `avxvnni` | as `avx2` | `vpdpbusd` on 256 bits |
+/// | `avx512` | 512 bits (F, BW, VL, DQ) | `vpmaddwd` on 512 bits, exact |
+/// | `avx512vnni` | as `avx512` | `vpdpbusd` on 512 bits |
+/// | `neon` | 128 bits | `smull` + `sadalp` |
+/// | `neon-dotprod` | as `neon` | `sdot`, `udot` |
+/// | `neon-i8mm` | as `neon` | `smmla`, `ummla` |
+///
+/// ```
+/// use zeropoint::Isa;
+/// for isa in Isa::supported() {
+///     println!("{isa}: {}", isa.kernel());
+/// }
+/// let scalar = Isa::named("scalar")?;
+/// assert_eq!(scalar.name(), "scalar");
+/// assert!(Isa::named("mmx").is_err());
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Isa(Tier);
+
+/// Declares the tiers, slowest first. Adding one is a line here and a file in `arch/`.
+macro_rules! tiers {
+    ($( $(#[$cfg:meta])* $Tier:ident = $name:literal, )*) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        enum Tier { $( $(#[$cfg])* $Tier(arch::$Tier), )* }
+
+        impl Isa {
+            /// Every ISA that this CPU has, slowest first.
+            #[must_use]
+            pub fn supported() -> Vec<Isa> {
+                [ $( $(#[$cfg])* arch::$Tier::detect().map(|token| Isa(Tier::$Tier(token))), )* ]
+                    .into_iter().flatten().collect()
+            }
+
+            /// The name, as in the table above.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self.0 { $( $(#[$cfg])* Tier::$Tier(_) => $name, )* }
+            }
+
+            /// Runs a kernel compiled for this ISA.
+            #[inline]
+            pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+                match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.enter(kernel), )* }
+            }
+
+            /// The matmul micro-kernel of this ISA for left operands of a sign.
+            pub(crate) fn microkernel(self, a: Sign) -> &'static Microkernel {
+                match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.microkernel(a), )* }
+            }
+        }
+    };
+}
+
+tiers! {
+    Scalar = "scalar",
+    Portable = "portable",
+    #[cfg(target_arch = "x86_64")] Avx2 = "avx2",
+    #[cfg(target_arch = "x86_64")] AvxVnni = "avxvnni",
+    #[cfg(target_arch = "x86_64")] Avx512 = "avx512",
+    #[cfg(target_arch = "x86_64")] Avx512Vnni = "avx512vnni",
+    #[cfg(target_arch = "aarch64")] Neon = "neon",
+    #[cfg(target_arch = "aarch64")] NeonDotprod = "neon-dotprod",
+    #[cfg(target_arch = "aarch64")] NeonI8mm = "neon-i8mm",
+}
+
+impl Isa {
+    /// The fastest ISA of this CPU, or the one that `ZEROPOINT_ISA` names.
+    ///
+    /// # Errors
+    /// [`Error::Isa`] when the variable names an ISA that does not exist or that this CPU lacks: the variable can only
+    /// lower the choice, and it is never ignored.
+    pub fn best() -> Result<Isa, Error> {
+        match std::env::var_os(ISA_VARIABLE) {
+            Some(name) => Isa::named(&name.to_string_lossy()),
+            None => Ok(*Isa::supported().last().expect("the scalar ISA is always there")),
+        }
+    }
+
+    /// The ISA of this name.
+    ///
+    /// # Errors
+    /// [`Error::Isa`], listing the choices, when there is none of that name or this CPU lacks it.
+    pub fn named(name: &str) -> Result<Isa, Error> {
+        let supported = Isa::supported();
+        supported.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| Error::Isa {
+            name: name.to_owned(),
+            supported: supported.iter().map(|isa| isa.name()).collect(),
+        })
+    }
+
+    /// The name of the matmul micro-kernel that this ISA runs on u8 left operands, such as `u8i8-8x48x4-avx512vnni`:
+    /// operand types, rows × columns × depth of a step, ISA.
+    #[must_use]
+    pub fn kernel(self) -> &'static str {
+        self.microkernel(Sign::Unsigned).name
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Isa({})", self.name())
+    }
+}

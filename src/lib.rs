@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+mod arch;
+mod codes;
+mod error;
+mod isa;
+mod matmul;
+mod matrix;
+mod params;
+mod quantize;
+mod reduce;
+mod simd;
+
+pub use codes::{Code, CodeRange};
+pub use error::Error;
+pub use isa::{ISA_VARIABLE, Isa};
+pub use matmul::{
+    Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, PackedMatrix, Requantize,
+    Shift, Stage, matmul, multipliers, quantize_multiplier,
+};
+pub use matrix::{Matrix, MatrixMut, ZeroPoints};
+pub use params::{Granularity, OffsetKind, QuantParams, Range, ScaleKind, Scheme};
+pub use quantize::{dequantize, fake_quantize, quantize, straight_through};
+pub use reduce::{abs_max, min_max, ranges};

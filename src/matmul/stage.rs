@@ -1,0 +1,491 @@
+//! Output stages: what becomes of an exact i32 accumulator.
+//!
+//! | stage | value, before `+ Z_out` and saturation to the activation bounds |
+//! |---|---|
+//! | [`Accumulators`] | the accumulator itself |
+//! | [`Dequantize`] | `acc as f32 · (S_a · S_b) + bias`, every operation rounded once |
+//! | [`Requantize`]`<_, `[`FloatMultiplier`]`>` | `RNE(clamp(acc as f32 · M))`, as ONNX, MLAS and FBGEMM do |
+//! | [`Requantize`]`<_, `[`FixedPoint`]`>` | `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`: one rounding, halves up |
+//! | [`Requantize`]`<_, `[`Gemmlowp`]`>` | gemmlowp's two roundings, for bit parity with TFLite |
+//! | [`Requantize`]`<_, `[`Shift`]`>` | `RNE(acc · 2⁻ˢ)` in integers, for power-of-two scales |
+//!
+//! The last three use no float operation. Their 64-bit formulas run in 32-bit lanes because an accumulator beyond the
+//! `limit` of its column saturates any 8-bit code anyway: clamping it there first changes no result.
+
+use core::ops::RangeInclusive;
+
+use crate::codes::Code;
+use crate::error::{Error, check_length};
+use crate::params::check_scale;
+use crate::simd::{LANES, Simd};
+
+/// An output stage of [`matmul`](crate::matmul()): how accumulators become elements of the result.
+///
+/// Implemented by the stages of this module only.
+pub trait Stage: Sync + sealed::Sealed {
+    /// What the result consists of.
+    type Element: Copy + Default + Send + Sync;
+
+    #[doc(hidden)]
+    fn check(&self, rows: usize, columns: usize) -> Result<(), Error>;
+    #[doc(hidden)]
+    #[allow(private_bounds)]
+    fn emit<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, out: &mut [Self::Element; LANES]);
+}
+
+/// How [`Requantize`] multiplies: [`FloatMultiplier`], [`FixedPoint`], [`Gemmlowp`] or [`Shift`].
+pub trait Multiplier: Sync + sealed::Sealed {
+    #[doc(hidden)]
+    fn check(&self, columns: usize) -> Result<(), Error>;
+    /// The product for sixteen columns; `min` and `max` are the bounds less the zero point, which the caller applies
+    /// too: a product outside them may be any number on the same side.
+    #[doc(hidden)]
+    #[allow(private_bounds)]
+    fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, min: S::I32, max: S::I32) -> S::I32;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Accumulators {}
+    impl Sealed for super::DequantizeRows<'_> {}
+    impl<C, M> Sealed for super::Requantize<C, M> {}
+    impl Sealed for super::FloatMultiplier {}
+    impl Sealed for super::FixedPoint {}
+    impl Sealed for super::Gemmlowp {}
+    impl Sealed for super::Shift {}
+}
+
+/// A value for every column, readable sixteen at a time from any column on; or one for all columns.
+#[derive(Clone, Debug)]
+pub(crate) struct Columns<T> {
+    values: Vec<T>,
+    /// The number of columns; `None` when one value serves any.
+    count: Option<usize>,
+}
+
+impl<T: Copy + Default> Columns<T> {
+    /// One for every column.
+    pub fn each(values: impl IntoIterator<Item = T>) -> Self {
+        let mut values: Vec<T> = values.into_iter().collect();
+        let count = values.len();
+        values.resize(count + LANES, T::default());
+        Columns { values, count: Some(count) }
+    }
+
+    /// One for every column, or a single one for all.
+    fn broadcast(values: impl IntoIterator<Item = T>) -> Self {
+        let columns = Columns::each(values);
+        match columns.count {
+            Some(1) => Columns { values: vec![columns.values[0]; LANES], count: None },
+            _ => columns,
+        }
+    }
+
+    /// `f` of every pair, for columns of the same count.
+    pub fn zip(&self, other: &Self, f: impl Fn(T, T) -> T) -> Self {
+        let values = self.values.iter().zip(&other.values).map(|(&a, &b)| f(a, b)).collect();
+        Columns { values, count: self.count }
+    }
+
+    fn check(&self, what: &'static str, columns: usize) -> Result<(), Error> {
+        self.count.map_or(Ok(()), |count| check_length(what, columns, count))
+    }
+
+    /// The values of sixteen columns.
+    #[inline(always)]
+    pub fn at(&self, column: usize) -> &[T; LANES] {
+        let start = if self.count.is_some() { column } else { 0 };
+        self.values[start..].first_chunk().expect("padded by sixteen")
+    }
+}
+
+/// The accumulators themselves, as i32.
+#[derive(Clone, Copy, Debug)]
+pub struct Accumulators;
+
+impl Stage for Accumulators {
+    type Element = i32;
+
+    fn check(&self, _: usize, _: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn emit<S: Simd>(&self, simd: S, _: usize, _: usize, acc: S::I32, out: &mut [i32; LANES]) {
+        simd.store_i32(acc, out);
+    }
+}
+
+/// The weights' half of a float result: their scales and a float bias. [`rows`](Dequantize::rows) adds the
+/// activations' scales, which may differ from call to call, and makes it a [`Stage`].
+#[derive(Clone, Debug)]
+pub struct Dequantize {
+    scales: Columns<f32>,
+    bias: Option<Columns<f32>>,
+}
+
+impl Dequantize {
+    /// `weight_scales`: one, or one for every column; `bias`: one for every column.
+    ///
+    /// # Errors
+    /// [`Error::Scale`]; [`Error::NonFinite`] in the bias; [`Error::Empty`] without scales.
+    pub fn new(weight_scales: &[f32], bias: Option<&[f32]>) -> Result<Self, Error> {
+        check_scales(weight_scales)?;
+        if let Some(&found) = bias.unwrap_or_default().iter().find(|bias| !bias.is_finite()) {
+            return Err(Error::NonFinite { what: "the bias", found });
+        }
+        let bias = bias.map(|bias| Columns::each(bias.iter().copied()));
+        Ok(Dequantize { scales: Columns::broadcast(weight_scales.iter().copied()), bias })
+    }
+
+    /// The stage for activations of these scales: one, or one for every row.
+    ///
+    /// # Errors
+    /// [`Error::Scale`]; [`Error::Empty`] without scales.
+    pub fn rows<'a>(&'a self, activation_scales: &'a [f32]) -> Result<DequantizeRows<'a>, Error> {
+        check_scales(activation_scales)?;
+        Ok(DequantizeRows { columns: self, scales: activation_scales })
+    }
+}
+
+fn check_scales(scales: &[f32]) -> Result<(), Error> {
+    if scales.is_empty() {
+        return Err(Error::Empty { what: "scales" });
+    }
+    scales.iter().try_for_each(|&scale| check_scale(scale))
+}
+
+/// Float results: `acc as f32 · (S_a · S_b) + bias`. Made by [`Dequantize::rows`].
+#[derive(Clone, Copy, Debug)]
+pub struct DequantizeRows<'a> {
+    columns: &'a Dequantize,
+    scales: &'a [f32],
+}
+
+impl Stage for DequantizeRows<'_> {
+    type Element = f32;
+
+    fn check(&self, rows: usize, columns: usize) -> Result<(), Error> {
+        if self.scales.len() != 1 {
+            check_length("activation scales", rows, self.scales.len())?;
+        }
+        self.columns.scales.check("weight scales", columns)?;
+        self.columns.bias.as_ref().map_or(Ok(()), |bias| bias.check("the bias", columns))
+    }
+
+    #[inline(always)]
+    fn emit<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, out: &mut [f32; LANES]) {
+        let row_scale = simd.splat_f32(if let [one] = self.scales { *one } else { self.scales[row] });
+        let scale = simd.mul_f32(row_scale, simd.load_f32(self.columns.scales.at(column)));
+        let product = simd.mul_f32(simd.to_f32(acc), scale);
+        let value = match &self.columns.bias {
+            Some(bias) => simd.add_f32(product, simd.load_f32(bias.at(column))),
+            None => product,
+        };
+        simd.store_f32(value, out);
+    }
+}
+
+/// Codes again: multiplied, rounded, `+ Z_out`, and saturated to the activation bounds (a ReLU is a bound at Z_out).
+///
+/// ```
+/// use zeropoint::{FixedPoint, Requantize};
+/// // S_a · S_b / S_out = 0.25 for every column; zero point 3; ReLU.
+/// let stage = Requantize::new(FixedPoint::new(&[0.25])?, 3, 3_u8..=255)?;
+/// # let _ = stage;
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Requantize<C, M> {
+    multiplier: M,
+    zero_point: i32,
+    bounds: (C, C),
+}
+
+impl<C: Code, M: Multiplier> Requantize<C, M> {
+    /// A stage with this multiplier, zero point and activation bounds.
+    ///
+    /// # Errors
+    /// [`Error::ZeroPoint`] outside the type; [`Error::Bounds`] when they are empty.
+    pub fn new(multiplier: M, zero_point: i32, bounds: RangeInclusive<C>) -> Result<Self, Error> {
+        let (min, max) = (*bounds.start(), *bounds.end());
+        let (code_min, code_max) = (C::MIN.into(), C::MAX.into());
+        if !(code_min..=code_max).contains(&zero_point) {
+            return Err(Error::ZeroPoint { zero_point, min: code_min, max: code_max });
+        }
+        if min > max {
+            return Err(Error::Bounds { min: min.into(), max: max.into() });
+        }
+        Ok(Requantize { multiplier, zero_point, bounds: (min, max) })
+    }
+}
+
+impl<C: Code, M: Multiplier> Stage for Requantize<C, M> {
+    type Element = C;
+
+    fn check(&self, _: usize, columns: usize) -> Result<(), Error> {
+        self.multiplier.check(columns)
+    }
+
+    #[inline(always)]
+    fn emit<S: Simd>(&self, simd: S, _: usize, column: usize, acc: S::I32, out: &mut [C; LANES]) {
+        let min = simd.splat_i32(self.bounds.0.into() - self.zero_point);
+        let max = simd.splat_i32(self.bounds.1.into() - self.zero_point);
+        let product = self.multiplier.apply(simd, column, acc, min, max);
+        let bounded = simd.min_i32(simd.max_i32(product, min), max);
+        C::store(simd, simd.add_i32(bounded, simd.splat_i32(self.zero_point)), out);
+    }
+}
+
+/// `S_a · S_b[j] / S_out` for every column, in f64: what the multipliers are made of.
+///
+/// ```
+/// assert_eq!(zeropoint::multipliers(0.5, &[0.25, 0.5], 2.0), [0.0625, 0.125]);
+/// ```
+#[must_use]
+pub fn multipliers(activation_scale: f32, weight_scales: &[f32], output_scale: f32) -> Vec<f64> {
+    let real = |&weight: &f32| f64::from(activation_scale) * f64::from(weight) / f64::from(output_scale);
+    weight_scales.iter().map(real).collect()
+}
+
+/// A multiplier is accepted by `accept`, or refused with its reason.
+fn accept(multipliers: &[f64], why: &'static str, accept: impl Fn(f64) -> bool) -> Result<(), Error> {
+    if multipliers.is_empty() {
+        return Err(Error::Empty { what: "multipliers" });
+    }
+    let refused = multipliers.iter().copied().find(|&multiplier| !accept(multiplier));
+    refused.map_or(Ok(()), |multiplier| Err(Error::Multiplier { multiplier, why }))
+}
+
+/// Requantizes in f32: `RNE(clamp(acc as f32 · M))`.
+#[derive(Clone, Debug)]
+pub struct FloatMultiplier {
+    multiplier: Columns<f32>,
+}
+
+impl FloatMultiplier {
+    /// One real multiplier, or one for every column; each is rounded once to f32.
+    ///
+    /// # Errors
+    /// [`Error::Multiplier`] when not finite or negative; [`Error::Empty`].
+    pub fn new(multipliers: &[f64]) -> Result<Self, Error> {
+        accept(multipliers, "not a finite f32 of at least 0", |m| m >= 0.0 && (m as f32).is_finite())?;
+        Ok(FloatMultiplier { multiplier: Columns::broadcast(multipliers.iter().map(|&m| m as f32)) })
+    }
+}
+
+impl Multiplier for FloatMultiplier {
+    fn check(&self, columns: usize) -> Result<(), Error> {
+        self.multiplier.check("multipliers", columns)
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, min: S::I32, max: S::I32) -> S::I32 {
+        let product = simd.mul_f32(simd.to_f32(acc), simd.load_f32(self.multiplier.at(column)));
+        simd.round_to_i32(simd.min_f32(simd.max_f32(product, simd.to_f32(min)), simd.to_f32(max)))
+    }
+}
+
+/// A real multiplier as `m₀ · 2^(exponent − 31)` with m₀ in 2³⁰ … 2³¹ − 1 (gemmlowp's and TFLite's form): m₀ is rounded
+/// half away from zero; below 2⁻³² both are 0.
+///
+/// ```
+/// assert_eq!(zeropoint::quantize_multiplier(0.25)?, (1 << 30, -1));
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Multiplier`] when not finite, negative, or 2³⁰ and more.
+pub fn quantize_multiplier(multiplier: f64) -> Result<(i32, i32), Error> {
+    const LIMIT: f64 = (1u32 << 30) as f64;
+    accept(&[multiplier], "not in 0 … 2³⁰", |m| (0.0..LIMIT).contains(&m))?;
+    if multiplier < f64::MIN_POSITIVE {
+        return Ok((0, 0));
+    }
+    // multiplier = fraction · 2^exponent with the fraction in [½, 1)
+    let mut exponent = (multiplier.to_bits() >> 52) as i32 - 1022;
+    let fraction = f64::from_bits(multiplier.to_bits() & ((1 << 52) - 1) | 1022 << 52);
+    let mut mantissa = (fraction * f64::from(1u32 << 31)).round() as i64;
+    if mantissa == 1 << 31 {
+        mantissa = 1 << 30;
+        exponent += 1;
+    }
+    Ok(if exponent < -31 { (0, 0) } else { (mantissa as i32, exponent) })
+}
+
+fn quantize_multipliers(multipliers: &[f64]) -> Result<Vec<(i32, i32)>, Error> {
+    accept(multipliers, "", |_| true)?;
+    multipliers.iter().map(|&multiplier| quantize_multiplier(multiplier)).collect()
+}
+
+/// `acc` clamped to `−limit − 1 … limit`.
+#[inline(always)]
+fn clamp_to_limit<S: Simd>(simd: S, acc: S::I32, limit: &[i32; LANES]) -> S::I32 {
+    let limit = simd.load_i32(limit);
+    let lowest = simd.sub_i32(simd.splat_i32(-1), limit);
+    simd.min_i32(simd.max_i32(acc, lowest), limit)
+}
+
+/// Requantizes with one rounding of a 64-bit product: `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`, halves toward +∞.
+#[derive(Clone, Debug)]
+pub struct FixedPoint {
+    limit: Columns<i32>,
+    multiplier: Columns<i32>,
+    shift: Columns<i32>,
+}
+
+impl FixedPoint {
+    /// One real multiplier, or one for every column, each as [`quantize_multiplier`] makes it.
+    ///
+    /// # Errors
+    /// As [`quantize_multiplier`]; [`Error::Empty`].
+    pub fn new(multipliers: &[f64]) -> Result<Self, Error> {
+        let quantized = quantize_multipliers(multipliers)?;
+        // The product is then at most 2²⁴: beyond every code, and inside an i32.
+        let limit = |&(multiplier, exponent): &(i32, i32)| {
+            (1_i128 << (24 + 31 - exponent)).checked_div(multiplier.into()).map_or(i32::MAX, |limit| {
+                i32::try_from(limit).unwrap_or(i32::MAX)
+            })
+        };
+        Ok(FixedPoint {
+            limit: Columns::broadcast(quantized.iter().map(limit)),
+            multiplier: Columns::broadcast(quantized.iter().map(|&(multiplier, _)| multiplier)),
+            shift: Columns::broadcast(quantized.iter().map(|&(_, exponent)| 31 - exponent)),
+        })
+    }
+}
+
+impl Multiplier for FixedPoint {
+    fn check(&self, columns: usize) -> Result<(), Error> {
+        self.multiplier.check("multipliers", columns)
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, _: S::I32, _: S::I32) -> S::I32 {
+        let acc = clamp_to_limit(simd, acc, self.limit.at(column));
+        let (multiplier, shift) = (simd.load_i32(self.multiplier.at(column)), simd.load_i32(self.shift.at(column)));
+        simd.mul_shift_round(acc, multiplier, shift)
+    }
+}
+
+/// The constants of a rounding right shift by 0…31: `(x >> shift) + ((x & mask) + offset + tie >> shift)`, where the
+/// remainder, the offset (about half a unit) and the tie fit 32 unsigned bits.
+#[derive(Clone, Debug)]
+struct RoundingShift {
+    shift: Columns<i32>,
+    mask: Columns<i32>,
+    offset: Columns<i32>,
+    tie: Columns<i32>,
+}
+
+impl RoundingShift {
+    /// `offset` and `tie` are made from half a unit (0 when there is no shift) and a flag: is there a shift?
+    fn new(shifts: impl Iterator<Item = i32> + Clone, offset: impl Fn(i32, i32) -> i32, tie: impl Fn(i32) -> i32) -> Self {
+        let any = |shift: i32| i32::from(shift > 0);
+        Self {
+            shift: Columns::broadcast(shifts.clone()),
+            mask: Columns::broadcast(shifts.clone().map(|shift| ((1_u32 << shift) - 1) as i32)),
+            offset: Columns::broadcast(shifts.clone().map(|shift| offset((1_u32 << shift >> 1) as i32, any(shift)))),
+            tie: Columns::broadcast(shifts.map(|shift| tie(any(shift)))),
+        }
+    }
+
+    /// `tie(x, x >> shift)` selects, with the mask of this column, what is added to the offset.
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, column: usize, x: S::I32, tie: impl FnOnce(S::I32) -> S::I32) -> S::I32 {
+        let shift = simd.load_i32(self.shift.at(column));
+        let quotient = simd.shift_right(x, shift);
+        let remainder = simd.and_i32(x, simd.load_i32(self.mask.at(column)));
+        let tie = simd.and_i32(tie(quotient), simd.load_i32(self.tie.at(column)));
+        let sum = simd.add_i32(remainder, simd.add_i32(simd.load_i32(self.offset.at(column)), tie));
+        simd.add_i32(quotient, simd.shift_right_logical(sum, shift))
+    }
+}
+
+/// Requantizes as gemmlowp does, with two roundings: a saturating rounding doubling high product with M₀, then a
+/// rounding division by a power of two, halves away from zero. TFLite's bits.
+#[derive(Clone, Debug)]
+pub struct Gemmlowp {
+    limit: Columns<i32>,
+    left: Columns<i32>,
+    multiplier: Columns<i32>,
+    right: RoundingShift,
+}
+
+impl Gemmlowp {
+    /// One real multiplier, or one for every column, each as [`quantize_multiplier`] makes it.
+    ///
+    /// # Errors
+    /// As [`quantize_multiplier`]; [`Error::Empty`].
+    pub fn new(multipliers: &[f64]) -> Result<Self, Error> {
+        let quantized = quantize_multipliers(multipliers)?;
+        let left = quantized.iter().map(|&(_, exponent)| exponent.max(0));
+        let right = quantized.iter().map(|&(_, exponent)| (-exponent).max(0));
+        Ok(Gemmlowp {
+            limit: Columns::broadcast(left.clone().map(|left| i32::MAX >> left)),
+            left: Columns::broadcast(left.map(|left| 1 << left)),
+            multiplier: Columns::broadcast(quantized.iter().map(|&(multiplier, _)| multiplier)),
+            right: RoundingShift::new(right, |half, _| half, |any| -any),
+        })
+    }
+}
+
+impl Multiplier for Gemmlowp {
+    fn check(&self, columns: usize) -> Result<(), Error> {
+        self.multiplier.check("multipliers", columns)
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, _: S::I32, _: S::I32) -> S::I32 {
+        let acc = clamp_to_limit(simd, acc, self.limit.at(column));
+        let acc = simd.mul_i32(acc, simd.load_i32(self.left.at(column)));
+        let high = simd.mul_shift_round(acc, simd.load_i32(self.multiplier.at(column)), simd.splat_i32(31));
+        // A tie goes up, or down where the number is negative.
+        let negative = simd.shift_right(high, simd.splat_i32(31));
+        self.right.apply(
+            simd,
+            column,
+            high,
+            #[inline(always)]
+            |_| negative,
+        )
+    }
+}
+
+/// Requantizes in integers alone: `RNE(acc · 2⁻ˢ)`, for scales that are powers of two.
+#[derive(Clone, Debug)]
+pub struct Shift {
+    shift: RoundingShift,
+}
+
+impl Shift {
+    /// One real multiplier, or one for every column: 2⁻ˢ with s in 0…31.
+    ///
+    /// # Errors
+    /// [`Error::Multiplier`] for any other number; [`Error::Empty`].
+    pub fn new(multipliers: &[f64]) -> Result<Self, Error> {
+        let shift = |m: f64| 1023 - (m.to_bits() >> 52) as i32;
+        let is_shift = |m: f64| m.to_bits() & ((1 << 52) - 1) == 0 && m > 0.0 && (0..=31).contains(&shift(m));
+        accept(multipliers, "not a power of two in 2⁻³¹ … 1", is_shift)?;
+        let shifts = multipliers.iter().map(|&m| shift(m));
+        Ok(Shift { shift: RoundingShift::new(shifts, |half, any| half - any, |any| any) })
+    }
+}
+
+impl Multiplier for Shift {
+    fn check(&self, columns: usize) -> Result<(), Error> {
+        self.shift.shift.check("multipliers", columns)
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, _: S::I32, _: S::I32) -> S::I32 {
+        // A tie goes up where the quotient is odd.
+        self.shift.apply(
+            simd,
+            column,
+            acc,
+            #[inline(always)]
+            |quotient| quotient,
+        )
+    }
+}

@@ -1,0 +1,159 @@
+//! The micro-kernel contract: the raw sums `Σₖ a[i][k]·b[k][j]` of one tile, and the loop that most ISAs share.
+//!
+//! A micro-kernel is data: its shape, the layout it reads, and a function for every tile up to its full size, so that
+//! edges in M run at their own size instead of on padding. It knows nothing of zero points, bias or output stages.
+//!
+//! - **A** is read where it lies, row by row, `depth` codes a step ([`Microkernel::widen_a`]: as i16, from a copy).
+//! - **B** comes in panels: `[K / depth][columns of the panel][depth]` bytes, zero-padded in K and in columns. A panel
+//!   is a whole number of vectors wide; the last one of a matrix may be narrower than the full tile.
+//! - `b_sign` is the sign that the instruction wants B to have beside A. Packing relabels the codes (`x ^ 0x80`, the
+//!   zero point moves by 128 too), so that all four sign pairs run at full range on the same instructions.
+
+/// Whether 8-bit codes are u8 or i8.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sign {
+    /// u8
+    Unsigned,
+    /// i8
+    Signed,
+}
+
+/// The matmul micro-kernel of an ISA for left operands of one sign.
+pub struct Microkernel {
+    /// Operand types as the instruction sees them, rows × columns × depth, ISA.
+    pub name: &'static str,
+    /// Codes of a row of A, and of a column of B, that a step consumes.
+    pub depth: usize,
+    /// Columns of a vector of B.
+    pub lanes: usize,
+    /// How B's codes are stored in panels.
+    pub b_sign: Sign,
+    /// Whether A is copied to i16 before it is read.
+    pub widen_a: bool,
+    /// `tiles[v - 1][r - 1]` computes r rows × v vectors of columns.
+    pub tiles: &'static [&'static [Tile]],
+}
+
+impl Microkernel {
+    /// Rows of the full tile.
+    pub fn rows(&self) -> usize {
+        self.tiles[0].len()
+    }
+
+    /// Columns of the full tile, at most [`MAX_COLUMNS`].
+    pub fn columns(&self) -> usize {
+        self.tiles.len() * self.lanes
+    }
+}
+
+/// No tile has more rows than this.
+pub const MAX_ROWS: usize = 8;
+
+/// No tile is wider than this; a row of raw sums takes this many i32, whatever the kernel.
+pub const MAX_COLUMNS: usize = 48;
+
+/// The raw sums of a tile, row-major.
+pub type Sums = [[i32; MAX_COLUMNS]; MAX_ROWS];
+
+/// What a tile function reads and writes.
+#[derive(Clone, Copy)]
+pub struct Operands {
+    /// Steps of `depth` codes.
+    pub steps: usize,
+    /// The first row of A.
+    pub a: *const u8,
+    /// From a row of A to the next, in bytes.
+    pub a_stride: usize,
+    /// The panel of B.
+    pub b: *const u8,
+    /// Where the sums go, rows [`MAX_COLUMNS`] apart.
+    pub sums: *mut i32,
+}
+
+/// Computes the sums of one tile.
+///
+/// # Safety
+/// The CPU has the kernel's ISA. For its `r` rows, `v` vectors and `n = steps · depth`: every row of A has n codes that
+/// may be read (2n bytes when widened), the panel has `n · v · lanes` bytes, and `sums` takes r rows.
+pub type Tile = unsafe fn(Operands);
+
+/// One dot-product instruction: what the shared loop needs of an ISA. The bytes of a step are arrays, so only the
+/// loop handles pointers.
+pub trait Dot: Copy {
+    /// The bytes of a row of A that a step reads.
+    type StepA;
+    /// The bytes of a vector of B that a step reads.
+    type StepB;
+    /// A's codes, repeated for every column.
+    type A: Copy;
+    /// B's codes.
+    type B: Copy;
+    /// An i32 for every column.
+    type Sums: Copy;
+    /// The same sums in memory.
+    type Columns;
+
+    /// All zero.
+    fn zero(self) -> Self::Sums;
+    /// Repeats a row's codes for every column.
+    fn broadcast(self, a: &Self::StepA) -> Self::A;
+    /// Reads a vector of B.
+    fn load(self, b: &Self::StepB) -> Self::B;
+    /// `sums[j] + Σ a[k]·b[k][j]`
+    fn dot(self, sums: Self::Sums, a: Self::A, b: Self::B) -> Self::Sums;
+    /// Writes the sums of a vector of columns.
+    fn store(self, sums: Self::Sums, out: &mut Self::Columns);
+}
+
+/// The tile of every ISA whose instruction multiplies one row of A with a vector of B: all sums stay in registers,
+/// every vector of B is loaded once a step, every row's codes are broadcast once a step.
+///
+/// # Safety
+/// As [`Tile`], with `ROWS` rows and `VECTORS` vectors.
+#[inline(always)]
+pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, operands: Operands) {
+    let Operands { steps, mut a, a_stride, b, sums: out } = operands;
+    let mut b = b.cast::<D::StepB>();
+    let mut sums = [[dot.zero(); VECTORS]; ROWS];
+    for _ in 0..steps {
+        // SAFETY: the caller vouches for `steps` steps of the panel, VECTORS vectors each; StepB is an array of bytes.
+        let mut vectors = [dot.load(unsafe { &*b }); VECTORS];
+        for (v, vector) in vectors.iter_mut().enumerate().skip(1) {
+            // SAFETY: as above.
+            *vector = dot.load(unsafe { &*b.add(v) });
+        }
+        for (r, row) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for `steps` steps of ROWS rows of A; StepA is an array of bytes.
+            let codes = dot.broadcast(unsafe { &*a.add(r * a_stride).cast::<D::StepA>() });
+            for (sum, &vector) in row.iter_mut().zip(&vectors) {
+                *sum = dot.dot(*sum, codes, vector);
+            }
+        }
+        // SAFETY: at most one past the last step.
+        unsafe {
+            a = a.add(size_of::<D::StepA>());
+            b = b.add(VECTORS);
+        }
+    }
+    for (r, row) in sums.iter().enumerate() {
+        // SAFETY: `out` takes ROWS rows of MAX_COLUMNS sums.
+        let out = unsafe { out.add(r * MAX_COLUMNS) }.cast::<D::Columns>();
+        for (v, &sum) in row.iter().enumerate() {
+            // SAFETY: as above; VECTORS vectors are at most MAX_COLUMNS columns.
+            dot.store(sum, unsafe { &mut *out.add(v) });
+        }
+    }
+}
+
+/// The table of a micro-kernel: `tile::<generics…, ROWS, VECTORS>` for every size.
+macro_rules! tile_table {
+    ($tile:ident $generics:tt, vectors [$($v:literal)+], rows $rows:tt) => {
+        &[$( tile_table!(@rows $tile $generics $v $rows) ),+]
+    };
+    (@rows $tile:ident $generics:tt $v:literal [$($r:literal)+]) => {
+        &[$( tile_table!(@tile $tile $generics $v $r) ),+]
+    };
+    (@tile $tile:ident [$generic:tt] $v:literal $r:literal) => { $tile::<$generic, $r, $v> as $crate::matmul::tile::Tile };
+    (@tile $tile:ident [] $v:literal $r:literal) => { $tile::<$r, $v> as $crate::matmul::tile::Tile };
+}
+pub(crate) use tile_table;

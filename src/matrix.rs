@@ -1,0 +1,197 @@
+//! Views of row-major matrices, and the zero points that go with their rows or columns.
+
+use core::marker::PhantomData;
+
+use crate::codes::Code;
+use crate::error::{Error, check_length};
+
+/// A row-major matrix; rows may lie further apart than they are long.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a, T> {
+    data: &'a [T],
+    rows: usize,
+    columns: usize,
+    stride: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// `rows · columns` elements, row after row.
+    ///
+    /// # Errors
+    /// [`Error::Length`].
+    pub fn new(data: &'a [T], rows: usize, columns: usize) -> Result<Self, Error> {
+        check_length("the matrix", rows.saturating_mul(columns), data.len())?;
+        Ok(Matrix { data, rows, columns, stride: columns })
+    }
+
+    /// Rows that begin `stride` elements apart. Whatever lies behind the last row is ignored.
+    ///
+    /// # Errors
+    /// [`Error::Stride`] below `columns`, [`Error::Length`] when the last row does not fit.
+    pub fn with_stride(data: &'a [T], rows: usize, columns: usize, stride: usize) -> Result<Self, Error> {
+        check_stride(data.len(), rows, columns, stride)?;
+        Ok(Matrix { data, rows, columns, stride })
+    }
+
+    /// Rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// From a row to the next, in elements.
+    #[must_use]
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// A row.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &'a [T] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        &self.data[row * self.stride..][..self.columns]
+    }
+}
+
+/// A row-major matrix to be written; what lies between its rows is left alone.
+#[derive(Debug)]
+pub struct MatrixMut<'a, T> {
+    data: &'a mut [T],
+    rows: usize,
+    columns: usize,
+    stride: usize,
+}
+
+impl<'a, T> MatrixMut<'a, T> {
+    /// `rows · columns` elements, row after row.
+    ///
+    /// # Errors
+    /// [`Error::Length`].
+    pub fn new(data: &'a mut [T], rows: usize, columns: usize) -> Result<Self, Error> {
+        check_length("the matrix", rows.saturating_mul(columns), data.len())?;
+        Ok(MatrixMut { data, rows, columns, stride: columns })
+    }
+
+    /// Rows that begin `stride` elements apart.
+    ///
+    /// # Errors
+    /// [`Error::Stride`] below `columns`, [`Error::Length`] when the last row does not fit.
+    pub fn with_stride(data: &'a mut [T], rows: usize, columns: usize, stride: usize) -> Result<Self, Error> {
+        check_stride(data.len(), rows, columns, stride)?;
+        Ok(MatrixMut { data, rows, columns, stride })
+    }
+
+    /// Rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The matrix in pieces that different tasks may write.
+    pub(crate) fn pieces(&mut self) -> Pieces<'_, T> {
+        Pieces { data: self.data.as_mut_ptr(), rows: self.rows, columns: self.columns, stride: self.stride, owner: PhantomData }
+    }
+}
+
+fn check_stride(length: usize, rows: usize, columns: usize, stride: usize) -> Result<(), Error> {
+    if stride < columns {
+        return Err(Error::Stride { stride, columns });
+    }
+    let needed = rows.checked_sub(1).map_or(0, |last| last.saturating_mul(stride).saturating_add(columns));
+    if length < needed { Err(Error::Length { what: "the matrix", expected: needed, found: length }) } else { Ok(()) }
+}
+
+/// The zero points of a matrix operand: one for all, or one for every row of A or column of B.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ZeroPoints<'a> {
+    /// The same everywhere.
+    Uniform(i32),
+    /// One for every row of A, or for every column of B.
+    Each(&'a [i32]),
+}
+
+impl From<i32> for ZeroPoints<'_> {
+    fn from(zero_point: i32) -> Self {
+        ZeroPoints::Uniform(zero_point)
+    }
+}
+
+impl<'a> From<&'a [i32]> for ZeroPoints<'a> {
+    fn from(zero_points: &'a [i32]) -> Self {
+        ZeroPoints::Each(zero_points)
+    }
+}
+
+impl ZeroPoints<'_> {
+    /// The zero point of row or column `i`.
+    #[must_use]
+    pub fn at(&self, i: usize) -> i32 {
+        match self {
+            ZeroPoints::Uniform(zero_point) => *zero_point,
+            ZeroPoints::Each(zero_points) => zero_points[i],
+        }
+    }
+
+    /// The largest `|code − zero point|` over every code of `C`, for `count` rows or columns.
+    pub(crate) fn check<C: Code>(&self, count: usize) -> Result<i64, Error> {
+        let (min, max): (i32, i32) = (C::MIN.into(), C::MAX.into());
+        let largest = |&zero_point: &i32| {
+            if (min..=max).contains(&zero_point) {
+                Ok(i64::from((max - zero_point).max(zero_point - min)))
+            } else {
+                Err(Error::ZeroPoint { zero_point, min, max })
+            }
+        };
+        match self {
+            ZeroPoints::Uniform(zero_point) => largest(zero_point),
+            ZeroPoints::Each(zero_points) => {
+                check_length("zero points", count, zero_points.len())?;
+                zero_points.iter().map(largest).try_fold(0, |most, each| Ok(most.max(each?)))
+            }
+        }
+    }
+}
+
+/// A matrix that is handed out piece by piece, to several threads at once.
+pub(crate) struct Pieces<'a, T> {
+    data: *mut T,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+    owner: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it stands for a `&mut [T]`, which may be sent where T may; `piece` asks its callers not to overlap.
+unsafe impl<T: Send> Send for Pieces<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Pieces<'_, T> {}
+
+impl<T> Pieces<'_, T> {
+    /// Columns `first .. first + count` of a row.
+    ///
+    /// # Safety
+    /// No two pieces that are alive share an element.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "the caller vouches for disjoint pieces")]
+    pub unsafe fn piece(&self, row: usize, first: usize, count: usize) -> &mut [T] {
+        assert!(row < self.rows && first + count <= self.columns);
+        // SAFETY: the row lies inside the slice, as checked when the matrix was made, and the piece inside the row; the
+        // caller vouches that nobody else has it.
+        unsafe { core::slice::from_raw_parts_mut(self.data.add(row * self.stride + first), count) }
+    }
+}

@@ -1,0 +1,352 @@
+//! Scales and zero points: `r = S · (q − Z)`, where Z is the code of real 0; which elements share them; and how a
+//! range of real numbers becomes a pair of them.
+//!
+//! A [`Scheme`] is one of the types of quantization: {float, power-of-two scale} × {integer, zero offset}, rounding to
+//! nearest. In f64, from an f32 range, with `Z` from the unrounded scale:
+//!
+//! | scheme | codes | S | Z |
+//! |---|---|---|---|
+//! | asymmetric (integer offset), range widened to contain 0 | all | `(max − min) / (qmax − qmin)` | `RNE(qmin − min / S)` |
+//! | symmetric (zero offset) | narrow | `amax / (2ⁿ⁻¹ − 1)` | 0 |
+//! | | signed | `amax / ((2ⁿ − 1) / 2)` | 0 |
+//! | | unsigned | `max / (2ⁿ − 1)` | 0 |
+//! | power-of-two scale | all | the smallest `2ᵏ` ≥ that S | 0, or `middle + floor(−(min + max) / (2S))` |
+//!
+//! The exponent k is read from the bits of S: a logarithm is wrong just below powers of two. An all-zero range has
+//! S = 1, Z = 0; S is at least `f32::MIN_POSITIVE`.
+
+use crate::codes::{Code, CodeRange};
+use crate::error::{Error, check_length};
+
+/// A range of real numbers.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Range {
+    /// The smallest.
+    pub min: f32,
+    /// The largest.
+    pub max: f32,
+}
+
+impl Range {
+    /// −amax … amax.
+    #[must_use]
+    pub fn symmetric(amax: f32) -> Self {
+        Range { min: -amax, max: amax }
+    }
+
+    fn check(self) -> Result<(), Error> {
+        for end in [self.min, self.max] {
+            if !end.is_finite() {
+                return Err(Error::NonFinite { what: "the range", found: end });
+            }
+        }
+        if self.min > self.max {
+            return Err(Error::Range { min: self.min, max: self.max, why: "the minimum is above the maximum" });
+        }
+        Ok(())
+    }
+}
+
+/// What numbers a scale may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum ScaleKind {
+    /// Any f32.
+    Float,
+    /// A power of two (a block exponent): rescaling is a shift, and no float operation is left.
+    PowerOfTwo,
+}
+
+/// What integers a zero point may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum OffsetKind {
+    /// Any code: asymmetric quantization.
+    Integer,
+    /// Zero: symmetric quantization.
+    Zero,
+}
+
+/// A type of quantization: what its scale and its zero point may be.
+///
+/// ```
+/// use zeropoint::{CodeRange, Range, Scheme};
+/// let (scale, zero_point) = Scheme::ASYMMETRIC.parameters(CodeRange::unsigned(8)?, Range { min: -2.1104, max: 1.5283 })?;
+/// assert_eq!((scale, zero_point), (0.014269412, 148));
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Scheme {
+    /// Float or power-of-two scale.
+    pub scale: ScaleKind,
+    /// Integer or zero offset.
+    pub offset: OffsetKind,
+}
+
+impl Scheme {
+    /// Float scale, integer offset.
+    pub const ASYMMETRIC: Scheme = Scheme { scale: ScaleKind::Float, offset: OffsetKind::Integer };
+    /// Float scale, zero offset.
+    pub const SYMMETRIC: Scheme = Scheme { scale: ScaleKind::Float, offset: OffsetKind::Zero };
+    /// Power-of-two scale, integer offset.
+    pub const SHIFT_ASYMMETRIC: Scheme = Scheme { scale: ScaleKind::PowerOfTwo, offset: OffsetKind::Integer };
+    /// Power-of-two scale, zero offset.
+    pub const SHIFT_SYMMETRIC: Scheme = Scheme { scale: ScaleKind::PowerOfTwo, offset: OffsetKind::Zero };
+
+    /// The scale and the zero point that represent a range in these codes: the table of this module.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] and [`Error::Range`] for a range that is not finite or empty, for a symmetric scheme of
+    /// unsigned codes and a negative minimum, or when the power of two would be 2¹²⁸.
+    pub fn parameters<C: Code>(self, codes: CodeRange<C>, range: Range) -> Result<(f32, i32), Error> {
+        range.check()?;
+        let (qmin, qmax): (i32, i32) = (codes.min().into(), codes.max().into());
+        let (min, max) = (f64::from(range.min).min(0.0), f64::from(range.max).max(0.0));
+        let amax = f64::from(range.min.abs().max(range.max.abs()));
+        if amax == 0.0 {
+            return Ok((1.0, 0));
+        }
+        let scale = match self.offset {
+            OffsetKind::Integer => (max - min) / f64::from(codes.steps()),
+            OffsetKind::Zero if qmin < 0 => amax / (f64::from(codes.steps()) / 2.0),
+            OffsetKind::Zero if range.min < 0.0 => {
+                let why = "unsigned codes with zero offset cannot represent negative numbers";
+                return Err(Error::Range { min: range.min, max: range.max, why });
+            }
+            OffsetKind::Zero => amax / f64::from(qmax),
+        };
+        let zero_point = |real: f64| (real as i32).clamp(qmin, qmax);
+        Ok(match (self.scale, self.offset) {
+            (ScaleKind::Float, OffsetKind::Zero) => (to_scale(scale), 0),
+            (ScaleKind::Float, OffsetKind::Integer) => {
+                (to_scale(scale), zero_point((f64::from(qmin) - min / scale).round_ties_even()))
+            }
+            (ScaleKind::PowerOfTwo, offset) => {
+                let scale = power_of_two_at_least(scale).max(f64::from(f32::MIN_POSITIVE));
+                if scale > f64::from(f32::MAX) {
+                    let why = "its power-of-two scale is above the largest f32";
+                    return Err(Error::Range { min: range.min, max: range.max, why });
+                }
+                let centred = f64::from(codes.middle()) + (-(min + max) / (2.0 * scale)).floor();
+                (scale as f32, if offset == OffsetKind::Zero { 0 } else { zero_point(centred) })
+            }
+        })
+    }
+}
+
+/// The one rounding to f32, and the floor under tiny scales.
+fn to_scale(scale: f64) -> f32 {
+    (scale as f32).max(f32::MIN_POSITIVE)
+}
+
+/// The smallest power of two that is at least `x`, a positive normal number.
+fn power_of_two_at_least(x: f64) -> f64 {
+    const MANTISSA: u64 = (1 << 52) - 1;
+    let bits = x.to_bits();
+    let floor = bits & !MANTISSA;
+    f64::from_bits(if bits == floor { floor } else { floor + MANTISSA + 1 })
+}
+
+/// Which elements of a row-major tensor share a scale and a zero point: one description for every granularity.
+///
+/// ```
+/// use zeropoint::Granularity;
+/// let weights = [64, 3, 5, 5];
+/// assert_eq!(Granularity::Tensor.groups(64 * 75)?, 1);
+/// assert_eq!(Granularity::channel(&weights, 0)?.groups(64 * 75)?, 64);
+/// // Blocks along the innermost axis; 300 = 9 blocks of 32 and a shorter one.
+/// assert_eq!(Granularity::block(&[64, 300], 32)?.groups(64 * 300)?, 640);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Granularity {
+    /// All of them.
+    Tensor,
+    /// Those with the same index on one axis: element `i` belongs to channel `i / inner % channels`. The axes before
+    /// it may have any length.
+    Channel {
+        /// The length of the axis.
+        channels: usize,
+        /// The elements of one channel that lie together: the product of the lengths of the axes behind it.
+        inner: usize,
+    },
+    /// Blocks of `length` elements along the innermost axis, counted row by row; the last of a row may be shorter.
+    Block {
+        /// The length of a block.
+        length: usize,
+        /// The length of the innermost axis.
+        row: usize,
+    },
+}
+
+impl Granularity {
+    /// Per channel of an axis of a tensor of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there is no such axis or a length from it on is 0.
+    pub fn channel(shape: &[usize], axis: usize) -> Result<Self, Error> {
+        match shape.get(axis..) {
+            None | Some([]) => Err(Error::Shape { why: "the shape has no such axis", found: axis }),
+            Some(lengths) if lengths.contains(&0) => Err(Error::Shape { why: "an axis has no length", found: 0 }),
+            Some([channels, inner @ ..]) => {
+                Ok(Granularity::Channel { channels: *channels, inner: inner.iter().product() })
+            }
+        }
+    }
+
+    /// Per block of `length` elements along the innermost axis of a tensor of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the length is 0 or there is no innermost axis.
+    pub fn block(shape: &[usize], length: usize) -> Result<Self, Error> {
+        match shape.last() {
+            None | Some(0) => Err(Error::Shape { why: "the shape has no innermost axis", found: 0 }),
+            Some(_) if length == 0 => Err(Error::Shape { why: "a block needs a length", found: 0 }),
+            Some(&row) => Ok(Granularity::Block { length, row }),
+        }
+    }
+
+    /// How many scales a tensor of this many elements has.
+    ///
+    /// # Errors
+    /// [`Error::Multiple`] when the elements are not a whole number of channel sets or rows.
+    pub fn groups(self, elements: usize) -> Result<usize, Error> {
+        let (unit, groups) = match self {
+            Granularity::Tensor => return Ok(1),
+            Granularity::Channel { channels, inner } => (channels * inner, channels),
+            Granularity::Block { length, row } => {
+                (row, elements.checked_div(row).unwrap_or(0) * row.div_ceil(length.max(1)))
+            }
+        };
+        if unit == 0 || !elements.is_multiple_of(unit) {
+            return Err(Error::Multiple { what: "the tensor", unit, found: elements });
+        }
+        Ok(groups)
+    }
+
+    /// The group of element `i`.
+    #[must_use]
+    pub fn group_of(self, i: usize) -> usize {
+        match self {
+            Granularity::Tensor => 0,
+            Granularity::Channel { channels, inner } => i / inner % channels,
+            Granularity::Block { length, row } => i / row * row.div_ceil(length) + i % row / length,
+        }
+    }
+
+    /// The elements from `start` on that share a group and lie together.
+    pub(crate) fn run_length(self, start: usize, elements: usize) -> usize {
+        match self {
+            Granularity::Tensor => elements - start,
+            Granularity::Channel { inner, .. } => inner - start % inner,
+            Granularity::Block { length, row } => (length - start % row % length).min(row - start % row),
+        }
+    }
+}
+
+/// The parameters of a quantized tensor: codes, granularity, and a scale and a zero point for every group.
+///
+/// ```
+/// use zeropoint::{CodeRange, Granularity, QuantParams, Scheme, Isa, quantize, ranges};
+/// let isa = Isa::best()?;
+/// let weights = [0.5_f32, -1.0, 0.25, 8.0, -4.0, 2.0];
+/// let per_row = Granularity::channel(&[2, 3], 0)?;
+/// let ranges = ranges(isa, &weights, per_row)?;
+/// let params = QuantParams::from_ranges(CodeRange::narrow(8)?, Scheme::SYMMETRIC, per_row, &ranges)?;
+/// let mut codes = [0_i8; 6];
+/// quantize(isa, &weights, &params, &mut codes)?;
+/// assert_eq!(codes, [64, -127, 32, 127, -64, 32]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Debug)]
+pub struct QuantParams<C> {
+    codes: CodeRange<C>,
+    granularity: Granularity,
+    scales: Vec<f32>,
+    zero_points: Vec<i32>,
+}
+
+impl<C: Code> QuantParams<C> {
+    /// Given scales and zero points, one of each for every group.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when they are not equally many (per tensor: one; per channel: one a channel), [`Error::Scale`],
+    /// [`Error::ZeroPoint`].
+    pub fn new(
+        codes: CodeRange<C>,
+        granularity: Granularity,
+        scales: Vec<f32>,
+        zero_points: Vec<i32>,
+    ) -> Result<Self, Error> {
+        let groups = match granularity {
+            Granularity::Tensor => 1,
+            Granularity::Channel { channels, inner } if channels > 0 && inner > 0 => channels,
+            Granularity::Block { length, row } if length > 0 && row > 0 => scales.len(),
+            _ => return Err(Error::Shape { why: "a granularity has no empty axis or block", found: 0 }),
+        };
+        check_length("scales", groups, scales.len())?;
+        check_length("zero points", groups, zero_points.len())?;
+        scales.iter().try_for_each(|&scale| check_scale(scale))?;
+        zero_points.iter().try_for_each(|&zero_point| codes.check_zero_point(zero_point))?;
+        Ok(QuantParams { codes, granularity, scales, zero_points })
+    }
+
+    /// One scale and one zero point for the whole tensor.
+    ///
+    /// # Errors
+    /// [`Error::Scale`], [`Error::ZeroPoint`].
+    pub fn per_tensor(codes: CodeRange<C>, scale: f32, zero_point: i32) -> Result<Self, Error> {
+        QuantParams::new(codes, Granularity::Tensor, vec![scale], vec![zero_point])
+    }
+
+    /// What a scheme makes of the range of every group.
+    ///
+    /// # Errors
+    /// As [`Scheme::parameters`] and [`QuantParams::new`].
+    pub fn from_ranges(
+        codes: CodeRange<C>,
+        scheme: Scheme,
+        granularity: Granularity,
+        ranges: &[Range],
+    ) -> Result<Self, Error> {
+        let (mut scales, mut zero_points) = (Vec::with_capacity(ranges.len()), Vec::with_capacity(ranges.len()));
+        for &range in ranges {
+            let (scale, zero_point) = scheme.parameters(codes, range)?;
+            scales.push(scale);
+            zero_points.push(zero_point);
+        }
+        QuantParams::new(codes, granularity, scales, zero_points)
+    }
+
+    /// The codes.
+    #[must_use]
+    pub fn codes(&self) -> CodeRange<C> {
+        self.codes
+    }
+
+    /// Which elements share a scale.
+    #[must_use]
+    pub fn granularity(&self) -> Granularity {
+        self.granularity
+    }
+
+    /// The scale of every group.
+    #[must_use]
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// The zero point of every group.
+    #[must_use]
+    pub fn zero_points(&self) -> &[i32] {
+        &self.zero_points
+    }
+
+    /// `Ok` when a tensor of this many elements has these groups.
+    pub(crate) fn check_elements(&self, elements: usize) -> Result<(), Error> {
+        let groups = self.granularity.groups(elements)?;
+        check_length("scales", groups, self.scales.len())
+    }
+}
+
+pub(crate) fn check_scale(scale: f32) -> Result<(), Error> {
+    if scale.is_finite() && scale >= f32::MIN_POSITIVE { Ok(()) } else { Err(Error::Scale { scale }) }
+}

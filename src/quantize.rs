@@ -1,0 +1,263 @@
+//! Between real numbers and codes: quantize, dequantize, fake-quantize, and the straight-through gradient.
+//!
+//! ```text
+//! v = x / S                          the correctly rounded f32 quotient
+//! v = clamp(v, qmin − Z, qmax − Z)   as floats, before any conversion; NaN becomes 0, so its code is Z
+//! q = round(v) + Z                   nearest, ties to even; the zero point outside the rounding
+//! r = S · (q − Z)                    one rounding
+//! ```
+//!
+//! Clamping first makes the conversion to integers safe on every ISA (they disagree about numbers that do not fit), and
+//! the division is a division: a product with 1 / S differs from it on ties.
+
+use crate::codes::{Code, CodeRange};
+use crate::error::{Error, check_length};
+use crate::isa::Isa;
+use crate::params::{Granularity, QuantParams};
+use crate::simd::{Kernel, LANES, Simd, block, map_blocks};
+
+/// Quantizes `x` into `codes`.
+///
+/// ```
+/// use zeropoint::{CodeRange, Isa, QuantParams, quantize};
+/// let params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.5, 10)?;
+/// let mut codes = [0_u8; 6];
+/// quantize(Isa::best()?, &[0.0, 0.75, -0.25, 1e9, f32::NEG_INFINITY, f32::NAN], &params, &mut codes)?;
+/// assert_eq!(codes, [10, 12, 10, 255, 0, 10]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Length`] and [`Error::Multiple`] when the lengths do not go with each other or with the parameters.
+pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &mut [C]) -> Result<(), Error> {
+    params.check_elements(x.len())?;
+    check_length("codes", x.len(), codes.len())?;
+    isa.run(Groups { params, x, out: codes, op: Quantize });
+    Ok(())
+}
+
+/// The real numbers that `codes` stand for, into `out`.
+///
+/// Codes outside the parameters' code range are taken as they are.
+///
+/// ```
+/// use zeropoint::{CodeRange, Isa, QuantParams, dequantize};
+/// let params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.5, 10)?;
+/// let mut real = [0.0; 3];
+/// dequantize(Isa::best()?, &[10, 12, 0], &params, &mut real)?;
+/// assert_eq!(real, [0.0, 1.0, -5.0]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`quantize`].
+pub fn dequantize<C: Code>(isa: Isa, codes: &[C], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
+    params.check_elements(codes.len())?;
+    check_length("out", codes.len(), out.len())?;
+    isa.run(Groups { params, x: codes, out, op: Dequantize });
+    Ok(())
+}
+
+/// What [`dequantize`] makes of what [`quantize`] makes of `x`, without the codes: the same bits.
+///
+/// ```
+/// use zeropoint::{CodeRange, Isa, QuantParams, fake_quantize};
+/// let params = QuantParams::per_tensor(CodeRange::signed(4)?, 0.5, 0)?;
+/// let mut out = [0.0; 3];
+/// fake_quantize(Isa::best()?, &[0.3, -1.6, 100.0], &params, &mut out)?;
+/// assert_eq!(out, [0.5, -1.5, 3.5]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`quantize`].
+pub fn fake_quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
+    params.check_elements(x.len())?;
+    check_length("out", x.len(), out.len())?;
+    isa.run(Groups { params, x, out, op: FakeQuantize });
+    Ok(())
+}
+
+/// The straight-through gradient of [`fake_quantize`] at `x`: `gradient · mask`, where the mask is 1 if the code of x
+/// needs no clamping (`RNE(x / S) + Z` lies in the code range), else 0, as in PyTorch. At NaN it is 0.
+///
+/// ```
+/// use zeropoint::{CodeRange, Isa, QuantParams, straight_through};
+/// let params = QuantParams::per_tensor(CodeRange::signed(4)?, 0.5, 0)?;
+/// let mut out = [0.0; 3];
+/// straight_through(Isa::best()?, &[0.3, -1.6, 100.0], &[2.0, 3.0, 4.0], &params, &mut out)?;
+/// assert_eq!(out, [2.0, 3.0, 0.0]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`quantize`].
+pub fn straight_through<C: Code>(
+    isa: Isa,
+    x: &[f32],
+    gradient: &[f32],
+    params: &QuantParams<C>,
+    out: &mut [f32],
+) -> Result<(), Error> {
+    params.check_elements(x.len())?;
+    check_length("gradient", x.len(), gradient.len())?;
+    check_length("out", x.len(), out.len())?;
+    isa.run(Groups { params, x, out, op: StraightThrough { gradient } });
+    Ok(())
+}
+
+/// Sixteen lanes of parameters: `S`, `Z`, and the code range relative to it.
+#[derive(Clone, Copy)]
+struct Lanes<S: Simd> {
+    scale: S::F32,
+    zero_point: S::I32,
+    min: S::F32,
+    max: S::F32,
+}
+
+impl<S: Simd> Lanes<S> {
+    #[inline(always)]
+    fn new<C: Code>(simd: S, codes: CodeRange<C>, scale: S::F32, zero_point: S::I32) -> Self {
+        let min = simd.to_f32(simd.sub_i32(simd.splat_i32(codes.min().into()), zero_point));
+        let max = simd.to_f32(simd.sub_i32(simd.splat_i32(codes.max().into()), zero_point));
+        Lanes { scale, zero_point, min, max }
+    }
+
+    /// `round(clamp(x / S))`: the code without its zero point.
+    #[inline(always)]
+    fn round(&self, simd: S, x: S::F32) -> S::I32 {
+        let v = simd.nan_to_zero(simd.div_f32(x, self.scale));
+        simd.round_to_i32(simd.min_f32(simd.max_f32(v, self.min), self.max))
+    }
+
+    /// `S · q` for a code without its zero point.
+    #[inline(always)]
+    fn real(&self, simd: S, q: S::I32) -> S::F32 {
+        simd.mul_f32(simd.to_f32(q), self.scale)
+    }
+}
+
+/// What happens to a block of elements that begins at element `start` of the tensor.
+trait Elementwise<C>: Copy {
+    type In: Copy + Default;
+    type Out: Copy + Default;
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        start: usize,
+        x: &[Self::In; LANES],
+        out: &mut [Self::Out; LANES],
+    );
+}
+
+#[derive(Clone, Copy)]
+struct Quantize;
+
+impl<C: Code> Elementwise<C> for Quantize {
+    type In = f32;
+    type Out = C;
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, lanes: &Lanes<S>, _: usize, x: &[f32; LANES], out: &mut [C; LANES]) {
+        let q = lanes.round(simd, simd.load_f32(x));
+        C::store(simd, simd.add_i32(q, lanes.zero_point), out);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Dequantize;
+
+impl<C: Code> Elementwise<C> for Dequantize {
+    type In = C;
+    type Out = f32;
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, lanes: &Lanes<S>, _: usize, codes: &[C; LANES], out: &mut [f32; LANES]) {
+        let q = simd.sub_i32(C::load(simd, codes), lanes.zero_point);
+        simd.store_f32(lanes.real(simd, q), out);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct FakeQuantize;
+
+impl<C: Code> Elementwise<C> for FakeQuantize {
+    type In = f32;
+    type Out = f32;
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, lanes: &Lanes<S>, _: usize, x: &[f32; LANES], out: &mut [f32; LANES]) {
+        let q = lanes.round(simd, simd.load_f32(x));
+        simd.store_f32(lanes.real(simd, q), out);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct StraightThrough<'a> {
+    gradient: &'a [f32],
+}
+
+impl<C: Code> Elementwise<C> for StraightThrough<'_> {
+    type In = f32;
+    type Out = f32;
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, lanes: &Lanes<S>, start: usize, x: &[f32; LANES], out: &mut [f32; LANES]) {
+        // One step beyond the range on both sides tells what would be clamped; NaN ends below it.
+        let one = simd.splat_f32(1.0);
+        let minus_one = simd.splat_f32(-1.0);
+        let v = simd.div_f32(simd.load_f32(x), lanes.scale);
+        let v = simd.max_f32(v, simd.add_f32(lanes.min, minus_one));
+        let q = simd.round_to_i32(simd.min_f32(v, simd.add_f32(lanes.max, one)));
+        let (min, max) = (simd.round_to_i32(lanes.min), simd.round_to_i32(lanes.max));
+        let outside = simd.sub_i32(q, simd.min_i32(simd.max_i32(q, min), max));
+        let mask = simd.to_f32(simd.sub_i32(simd.splat_i32(1), simd.mul_i32(outside, outside)));
+        let gradient = simd.load_f32(&block(self.gradient, start));
+        simd.store_f32(simd.mul_f32(gradient, mask), out);
+    }
+}
+
+/// An elementwise operation over a tensor, group by group.
+struct Groups<'a, C, Op: Elementwise<C>> {
+    params: &'a QuantParams<C>,
+    x: &'a [Op::In],
+    out: &'a mut [Op::Out],
+    op: Op,
+}
+
+impl<C: Code, Op: Elementwise<C>> Kernel for Groups<'_, C, Op> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Groups { params, x, out, op } = self;
+        let (codes, scales, zero_points) = (params.codes(), params.scales(), params.zero_points());
+        if let Granularity::Channel { channels, inner: 1 } = params.granularity() {
+            // Neighbours belong to different channels: the parameters are vectors too.
+            for (row, (x, out)) in x.chunks_exact(channels).zip(out.chunks_exact_mut(channels)).enumerate() {
+                map_blocks(
+                    x,
+                    out,
+                    #[inline(always)]
+                    |i, x, out| {
+                        let scale = simd.load_f32(&block(scales, i));
+                        let lanes = Lanes::new(simd, codes, scale, simd.load_i32(&block(zero_points, i)));
+                        op.apply(simd, &lanes, row * channels + i, x, out);
+                    },
+                );
+            }
+            return;
+        }
+        let mut start = 0;
+        while start < x.len() {
+            let end = start + params.granularity().run_length(start, x.len());
+            let group = params.granularity().group_of(start);
+            let (scale, zero_point) = (simd.splat_f32(scales[group]), simd.splat_i32(zero_points[group]));
+            let lanes = Lanes::new(simd, codes, scale, zero_point);
+            map_blocks(
+                &x[start..end],
+                &mut out[start..end],
+                #[inline(always)]
+                |i, x, out| op.apply(simd, &lanes, start + i, x, out),
+            );
+            start = end;
+        }
+    }
+}

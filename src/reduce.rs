@@ -1,0 +1,199 @@
+//! Minimum and maximum of real numbers, by tensor or by group: what scales are made of.
+//!
+//! The largest magnitude is found as an integer: the bits of |x| order as |x| does, with infinity and NaN above every
+//! finite number, so one maximum finds both it and what must be refused. A minimum or maximum of ±0 is +0, whatever the
+//! order of the elements.
+
+use crate::error::Error;
+use crate::isa::Isa;
+use crate::params::{Granularity, Range};
+use crate::simd::{Kernel, LANES, Simd, block, fold_blocks};
+
+/// The smallest and the largest element.
+///
+/// ```
+/// use zeropoint::{Isa, Range, min_max};
+/// assert_eq!(min_max(Isa::best()?, &[0.5, -2.0, 1.0])?, Range { min: -2.0, max: 1.0 });
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Empty`]; [`Error::NonFinite`] with the first NaN or infinity.
+pub fn min_max(isa: Isa, x: &[f32]) -> Result<Range, Error> {
+    Ok(ranges(isa, x, Granularity::Tensor)?[0])
+}
+
+/// The smallest and the largest element of every group.
+///
+/// ```
+/// use zeropoint::{Granularity, Isa, Range, ranges};
+/// let rows = ranges(Isa::best()?, &[1.0, -2.0, 3.0, 4.0], Granularity::channel(&[2, 2], 0)?)?;
+/// assert_eq!(rows, [Range { min: -2.0, max: 1.0 }, Range { min: 3.0, max: 4.0 }]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`min_max`], and [`Error::Multiple`] when the length does not go with the granularity.
+pub fn ranges(isa: Isa, x: &[f32], granularity: Granularity) -> Result<Vec<Range>, Error> {
+    let groups = granularity.groups(x.len())?;
+    if x.is_empty() {
+        return Err(Error::Empty { what: "the tensor" });
+    }
+    let extremes = isa.run(GroupExtremes { x, granularity, groups });
+    extremes.into_iter().map(|group| group.range(x)).collect()
+}
+
+/// The largest magnitude.
+///
+/// ```
+/// use zeropoint::{Isa, abs_max};
+/// assert_eq!(abs_max(Isa::best()?, &[0.5, -2.0, 1.0])?, 2.0);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`min_max`].
+pub fn abs_max(isa: Isa, x: &[f32]) -> Result<f32, Error> {
+    if x.is_empty() {
+        return Err(Error::Empty { what: "the tensor" });
+    }
+    finite(isa.run(AbsMax { x }), x)
+}
+
+/// The number of these magnitude bits, if it is one.
+fn finite(bits: i32, x: &[f32]) -> Result<f32, Error> {
+    let largest = f32::from_bits(bits as u32);
+    if largest.is_finite() {
+        return Ok(largest);
+    }
+    let found = x.iter().copied().find(|x| !x.is_finite()).expect("the largest magnitude is not finite");
+    Err(Error::NonFinite { what: "the tensor", found })
+}
+
+/// Minimum, maximum and magnitude bits of some elements.
+#[derive(Clone, Copy)]
+struct Extremes {
+    min: f32,
+    max: f32,
+    bits: i32,
+}
+
+impl Extremes {
+    const NONE: Extremes = Extremes { min: f32::INFINITY, max: f32::NEG_INFINITY, bits: 0 };
+
+    fn merge(self, other: Extremes) -> Extremes {
+        Extremes {
+            min: if other.min < self.min { other.min } else { self.min },
+            max: if other.max > self.max { other.max } else { self.max },
+            bits: self.bits.max(other.bits),
+        }
+    }
+
+    fn range(self, x: &[f32]) -> Result<Range, Error> {
+        finite(self.bits, x)?;
+        // −0 + 0 = +0
+        Ok(Range { min: self.min + 0.0, max: self.max + 0.0 })
+    }
+}
+
+/// [`Extremes`] of sixteen lanes.
+#[derive(Clone, Copy)]
+struct ExtremeLanes<S: Simd> {
+    min: S::F32,
+    max: S::F32,
+    bits: S::I32,
+}
+
+#[inline(always)]
+fn magnitude_bits<S: Simd>(simd: S, x: S::F32) -> S::I32 {
+    simd.and_i32(simd.to_bits(x), simd.splat_i32(i32::MAX))
+}
+
+impl<S: Simd> ExtremeLanes<S> {
+    #[inline(always)]
+    fn none(simd: S) -> Self {
+        let Extremes { min, max, bits } = Extremes::NONE;
+        ExtremeLanes { min: simd.splat_f32(min), max: simd.splat_f32(max), bits: simd.splat_i32(bits) }
+    }
+
+    #[inline(always)]
+    fn observe(self, simd: S, x: &[f32; LANES]) -> Self {
+        let x = simd.load_f32(x);
+        ExtremeLanes {
+            min: simd.min_f32(x, self.min),
+            max: simd.max_f32(x, self.max),
+            bits: simd.max_i32(magnitude_bits(simd, x), self.bits),
+        }
+    }
+
+    #[inline(always)]
+    fn lanes(self, simd: S) -> [Extremes; LANES] {
+        let (mut min, mut max, mut bits) = ([0.0; LANES], [0.0; LANES], [0; LANES]);
+        simd.store_f32(self.min, &mut min);
+        simd.store_f32(self.max, &mut max);
+        simd.store_i32(self.bits, &mut bits);
+        core::array::from_fn(|i| Extremes { min: min[i], max: max[i], bits: bits[i] })
+    }
+}
+
+struct GroupExtremes<'a> {
+    x: &'a [f32],
+    granularity: Granularity,
+    groups: usize,
+}
+
+impl Kernel for GroupExtremes<'_> {
+    type Output = Vec<Extremes>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Vec<Extremes> {
+        let GroupExtremes { x, granularity, groups } = self;
+        let mut extremes = vec![Extremes::NONE; groups];
+        if let Granularity::Channel { channels, inner: 1 } = granularity {
+            // Neighbours belong to different channels: sixteen channels at a time, row by row.
+            for (i, group) in extremes.chunks_mut(LANES).enumerate() {
+                let mut lanes = ExtremeLanes::none(simd);
+                for row in x.chunks_exact(channels) {
+                    lanes = lanes.observe(simd, &block(row, i * LANES));
+                }
+                group.copy_from_slice(&lanes.lanes(simd)[..group.len()]);
+            }
+            return extremes;
+        }
+        let mut start = 0;
+        while start < x.len() {
+            let end = start + granularity.run_length(start, x.len());
+            let mut lanes = ExtremeLanes::none(simd);
+            fold_blocks(
+                &x[start..end],
+                #[inline(always)]
+                |x| lanes = lanes.observe(simd, x),
+            );
+            let group = &mut extremes[granularity.group_of(start)];
+            *group = lanes.lanes(simd).into_iter().fold(*group, Extremes::merge);
+            start = end;
+        }
+        extremes
+    }
+}
+
+struct AbsMax<'a> {
+    x: &'a [f32],
+}
+
+impl Kernel for AbsMax<'_> {
+    type Output = i32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> i32 {
+        let mut largest = simd.splat_i32(0);
+        fold_blocks(
+            self.x,
+            #[inline(always)]
+            |x| largest = simd.max_i32(magnitude_bits(simd, simd.load_f32(x)), largest),
+        );
+        let mut lanes = [0; LANES];
+        simd.store_i32(largest, &mut lanes);
+        lanes.into_iter().fold(0, i32::max)
+    }
+}
