@@ -3,6 +3,7 @@ mod arch;
 mod codes;
 mod error;
 mod isa;
+mod layers;
 mod matmul;
 mod matrix;
 mod params;
@@ -13,6 +14,7 @@ mod simd;
 pub use codes::{Code, CodeRange};
 pub use error::Error;
 pub use isa::{ISA_VARIABLE, Isa};
+pub use layers::{Conv2d, Linear, MaxPool2d, Window};
 pub use matmul::{
     Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, PackedMatrix, Requantize,
     Shift, Stage, matmul, multipliers, quantize_multiplier,

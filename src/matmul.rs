@@ -31,8 +31,8 @@ use crate::simd::{Kernel, LANES, Simd};
 use pack::RowBlock;
 use tile::{MAX_COLUMNS, MAX_ROWS, Operands, Sums};
 
-pub(crate) use pack::Rows;
 pub use pack::PackedMatrix;
+pub(crate) use pack::{Rows, check_accumulator};
 pub(crate) use stage::Columns;
 pub use stage::{
     Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize, Shift, Stage,
@@ -62,6 +62,7 @@ pub fn matmul<A: Code, B: Code, S: Stage>(
     stage: &S,
     mut out: MatrixMut<'_, S::Element>,
 ) -> Result<(), Error> {
+    check_length("the result's columns", b.columns(), out.columns())?;
     let job = Job::new(&a, a_zero_points, b, stage, 0, &mut out)?;
     job.run(0..a.rows(), 0..job.panels());
     Ok(())
@@ -95,9 +96,6 @@ impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
     ) -> Result<Self, Error> {
         check_length("a row of A", b.depth(), rows.depth())?;
         check_length("the result's rows", rows.rows(), out.rows())?;
-        if first_column == 0 {
-            check_length("the result's columns", b.columns(), out.columns())?;
-        }
         stage.check(rows.rows(), out.columns())?;
         b.check_depth(a_zero_points.check::<A>(rows.rows())?)?;
         let (uniform, row_zero_points) = match a_zero_points {
@@ -203,13 +201,7 @@ impl<A: Code, B: Code, R: Rows<A>, S: Stage> Kernel for Epilogue<'_, '_, A, B, R
                 let column = job.first_column + column;
                 // SAFETY: tiles do not overlap, and pieces of a job that run at the same time share no tile.
                 let out = unsafe { job.out.piece(row, column, count) };
-                if let Some(out) = out.first_chunk_mut() {
-                    job.stage.emit(simd, row, column, acc, out);
-                } else {
-                    let mut padded = [S::Element::default(); LANES];
-                    job.stage.emit(simd, row, column, acc, &mut padded);
-                    out.copy_from_slice(&padded[..count]);
-                }
+                job.stage.emit_some(simd, row, column, acc, out);
             }
         }
     }

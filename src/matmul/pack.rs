@@ -141,12 +141,9 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
         self.columns
     }
 
-    /// `Ok` when no accumulator can leave i32, whatever the codes: `K · max|a − za| · max|b − zb| + max|bias| < 2³¹`.
+    /// `Ok` when no accumulator can leave i32, whatever the codes, for this largest `|a − za|`.
     pub(super) fn check_depth(&self, largest_a: i64) -> Result<(), Error> {
-        let room = i64::from(i32::MAX) - self.largest_bias;
-        let limit = room.max(0) / (largest_a * self.largest).max(1);
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        if self.depth > limit || room < 0 { Err(Error::Depth { depth: self.depth, limit }) } else { Ok(()) }
+        check_accumulator(self.depth, largest_a * self.largest, self.largest_bias)
     }
 
     pub(super) fn kernel(&self) -> &'static Microkernel {
@@ -160,6 +157,13 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
         let width = panel_width(kernel, self.columns, panel);
         (self.panels.as_ptr().cast::<u8>().wrapping_add(start), width / kernel.lanes)
     }
+}
+
+/// `Ok` when `depth · largest product + largest bias ≤ 2³¹ − 1`.
+pub(crate) fn check_accumulator(depth: usize, largest_product: i64, largest_bias: i64) -> Result<(), Error> {
+    let room = i64::from(i32::MAX) - largest_bias;
+    let limit = usize::try_from(room.max(0) / largest_product.max(1)).unwrap_or(usize::MAX);
+    if depth > limit || room < 0 { Err(Error::Depth { depth, limit }) } else { Ok(()) }
 }
 
 /// Columns of a panel: all of the tile's, or in the last one as many vectors as it needs.

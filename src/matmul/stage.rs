@@ -31,6 +31,20 @@ pub trait Stage: Sync + sealed::Sealed {
     #[doc(hidden)]
     #[allow(private_bounds)]
     fn emit<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, out: &mut [Self::Element; LANES]);
+
+    /// Emits at most sixteen elements: as many as `out` has.
+    #[doc(hidden)]
+    #[allow(private_bounds)]
+    #[inline(always)]
+    fn emit_some<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, out: &mut [Self::Element]) {
+        if let Some(out) = out.first_chunk_mut() {
+            self.emit(simd, row, column, acc, out);
+        } else {
+            let mut padded = [Self::Element::default(); LANES];
+            self.emit(simd, row, column, acc, &mut padded);
+            out.copy_from_slice(&padded[..out.len()]);
+        }
+    }
 }
 
 /// How [`Requantize`] multiplies: [`FloatMultiplier`], [`FixedPoint`], [`Gemmlowp`] or [`Shift`].

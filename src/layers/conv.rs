@@ -1,0 +1,224 @@
+//! 2-D convolution: a matrix multiplication whose rows are the patches under the window.
+//!
+//! A row of A is a patch, `[height, width, channels]` of one group, copied from the image straight into the block of
+//! rows that the micro-kernel reads; the patches of the whole image are never stored. A 1×1 window that touches every
+//! element needs no copy at all, and a depthwise convolution, which has no sum over channels, has a kernel of its own.
+
+use super::depthwise::DepthwiseWeights;
+use super::window::Window;
+use crate::codes::Code;
+use crate::error::{Error, check_length};
+use crate::isa::Isa;
+use crate::matmul::{Job, PackedMatrix, Rows, Stage};
+use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
+
+/// A 2-D convolution with weights `[outputs, channels / groups, height, width]` on images
+/// `[images, height, width, channels]`, the result `[images, height, width, outputs]`.
+///
+/// ```
+/// use zeropoint::{Accumulators, Conv2d, Isa, Window};
+/// let edges = [1_i8, 0, -1, 2, 0, -2, 1, 0, -1]; // 1 output × 1 channel × 3 × 3
+/// let window = Window { padding: [1; 4], ..Window::new([3, 3]) };
+/// let conv = Conv2d::<u8, i8>::new(Isa::best()?, &edges, [1, 1, 3, 3], 0.into(), window, 1)?;
+/// let image = [10_u8, 10, 60, 10, 10, 60]; // 2 × 3, zero point 10
+/// let mut sums = [0; 6];
+/// assert_eq!(conv.output_shape([1, 2, 3, 1])?, [1, 2, 3, 1]);
+/// conv.forward(&image, [1, 2, 3, 1], 10, &Accumulators, &mut sums)?;
+/// assert_eq!(sums, [0, -150, 0, 0, -150, 0]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Conv2d<A, B> {
+    window: Window,
+    groups: usize,
+    channels: usize,
+    outputs: usize,
+    weights: Weights<A, B>,
+}
+
+#[derive(Debug)]
+enum Weights<A, B> {
+    /// A matrix for every group.
+    Groups(Vec<PackedMatrix<A, B>>),
+    /// One output for every channel.
+    Depthwise(DepthwiseWeights),
+}
+
+impl<A: Code, B: Code> Conv2d<A, B> {
+    /// Weights of shape `[outputs, channels / groups, height, width]` (height and width are the window's), with one
+    /// zero point, or one for every output.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::Shape`] when the window or the groups do not go with the shape,
+    /// [`Error::ZeroPoint`].
+    pub fn new(
+        isa: Isa,
+        weights: &[B],
+        shape: [usize; 4],
+        zero_points: ZeroPoints<'_>,
+        window: Window,
+        groups: usize,
+    ) -> Result<Self, Error> {
+        let [outputs, group_channels, height, width] = shape;
+        check_length("weights", shape.iter().product(), weights.len())?;
+        if [height, width] != window.size {
+            return Err(Error::Shape { why: "the weights' height and width are the window's", found: height * width });
+        }
+        if groups == 0 || !outputs.is_multiple_of(groups) {
+            return Err(Error::Shape { why: "the outputs are not a multiple of the groups", found: groups });
+        }
+        zero_points.check::<B>(outputs)?;
+        let channels = group_channels * groups;
+        let taps = window.taps();
+        // Weight k of an output, with the channels innermost, as they lie in an image.
+        let at = |output: usize, k: usize| {
+            let (tap, channel) = (k / group_channels, k % group_channels);
+            weights[(output * group_channels + channel) * taps + tap]
+        };
+        let weights = if group_channels == 1 && outputs == groups {
+            Weights::Depthwise(DepthwiseWeights::new::<B>(isa, outputs, taps, zero_points, |tap, channel| at(channel, tap)))
+        } else {
+            let group_outputs = outputs / groups;
+            let pack = |group: usize| {
+                let first = group * group_outputs;
+                let zero_points = match zero_points {
+                    ZeroPoints::Each(each) => ZeroPoints::Each(&each[first..first + group_outputs]),
+                    uniform @ ZeroPoints::Uniform(_) => uniform,
+                };
+                PackedMatrix::pack_with(isa, taps * group_channels, group_outputs, zero_points, |k, j| at(first + j, k))
+            };
+            Weights::Groups((0..groups).map(pack).collect::<Result<_, _>>()?)
+        };
+        Ok(Conv2d { window, groups, channels, outputs, weights })
+    }
+
+    /// Adds a bias for every output, at scale `S_x · S_w`.
+    ///
+    /// # Errors
+    /// [`Error::Length`].
+    pub fn with_bias(mut self, bias: &[i32]) -> Result<Self, Error> {
+        check_length("the bias", self.outputs, bias.len())?;
+        self.weights = match self.weights {
+            Weights::Groups(groups) => {
+                let biased = groups.into_iter().zip(bias.chunks((self.outputs / self.groups).max(1)));
+                Weights::Groups(biased.map(|(group, bias)| group.with_bias(bias)).collect::<Result<_, _>>()?)
+            }
+            Weights::Depthwise(weights) => Weights::Depthwise(weights.with_bias(bias)),
+        };
+        Ok(self)
+    }
+
+    /// The shape of the result for images `[images, height, width, channels]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the channels are not the weights' or the window does not fit.
+    pub fn output_shape(&self, [images, height, width, channels]: [usize; 4]) -> Result<[usize; 4], Error> {
+        if channels != self.channels {
+            return Err(Error::Shape { why: "the image's channels are not the weights'", found: channels });
+        }
+        let [height, width] = self.window.output_size([height, width])?;
+        Ok([images, height, width, self.outputs])
+    }
+
+    /// The convolution of images with this zero point; padding has the value of the zero point.
+    ///
+    /// # Errors
+    /// As [`output_shape`](Conv2d::output_shape) and [`matmul`](crate::matmul()).
+    pub fn forward<S: Stage>(
+        &self,
+        images: &[A],
+        shape: [usize; 4],
+        zero_point: i32,
+        stage: &S,
+        out: &mut [S::Element],
+    ) -> Result<(), Error> {
+        let [count, height, width, _] = self.output_shape(shape)?;
+        check_length("the images", shape.iter().product(), images.len())?;
+        let mut out = MatrixMut::new(out, count * height * width, self.outputs)?;
+        let input = Input { images, shape, output: [height, width], window: &self.window, zero_point };
+        match &self.weights {
+            Weights::Depthwise(weights) => weights.forward(&input, stage, &mut out),
+            Weights::Groups(groups) => {
+                let patches: Vec<_> = (0..groups.len())
+                    .map(|group| Patches { input: &input, group, channels: self.channels / self.groups })
+                    .collect();
+                // Every group is checked before the first writes.
+                for (patches, weights) in patches.iter().zip(groups) {
+                    let first = patches.group * weights.columns();
+                    Job::new(patches, zero_point.into(), weights, stage, first, &mut out)?;
+                }
+                for (patches, weights) in patches.iter().zip(groups) {
+                    let first = patches.group * weights.columns();
+                    let job = Job::new(patches, zero_point.into(), weights, stage, first, &mut out)?;
+                    job.run(0..patches.rows(), 0..job.panels());
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The images of a convolution, and the windows on them.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a, A> {
+    pub images: &'a [A],
+    pub shape: [usize; 4],
+    /// Height and width of the result.
+    pub output: [usize; 2],
+    pub window: &'a Window,
+    pub zero_point: i32,
+}
+
+impl<A: Code> Input<'_, A> {
+    /// Windows on all images: the rows of the result.
+    pub fn rows(&self) -> usize {
+        self.shape[0] * self.output[0] * self.output[1]
+    }
+
+    /// The channels of the image under a tap of a window, if it is not in the padding.
+    #[inline(always)]
+    pub fn element(&self, row: usize, tap: usize) -> Option<&[A]> {
+        let [_, height, width, channels] = self.shape;
+        let [output_height, output_width] = self.output;
+        let (image, position) = (row / (output_height * output_width), row % (output_height * output_width));
+        let position = [position / output_width, position % output_width];
+        let element = self.window.element(position, tap, [height, width])?;
+        Some(&self.images[(image * height * width + element) * channels..][..channels])
+    }
+}
+
+/// The patches of one group, as rows of a matrix.
+struct Patches<'a, A> {
+    input: &'a Input<'a, A>,
+    group: usize,
+    /// Channels of the group.
+    channels: usize,
+}
+
+impl<A: Code> Rows<A> for Patches<'_, A> {
+    fn rows(&self) -> usize {
+        self.input.rows()
+    }
+
+    fn depth(&self) -> usize {
+        self.input.window.taps() * self.channels
+    }
+
+    #[inline(always)]
+    fn copy_row(&self, row: usize, out: &mut [A]) {
+        let first = self.group * self.channels;
+        let zero_point = A::try_from(self.input.zero_point).ok().expect("checked with the job");
+        for (tap, out) in out.chunks_exact_mut(self.channels.max(1)).enumerate() {
+            match self.input.element(row, tap) {
+                Some(channels) => out.copy_from_slice(&channels[first..first + self.channels]),
+                None => out.fill(zero_point),
+            }
+        }
+    }
+
+    fn matrix(&self) -> Option<Matrix<'_, A>> {
+        let Input { images, shape, window, .. } = self.input;
+        let whole = **window == Window::new([1, 1]) && self.channels == shape[3];
+        if whole { Matrix::new(images, self.rows(), self.channels).ok() } else { None }
+    }
+}

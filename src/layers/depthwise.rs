@@ -1,0 +1,93 @@
+//! Depthwise convolution: every channel has a window of its own, so the lanes are channels and nothing is packed.
+//!
+//! `acc[c] = Σ over taps (x[tap][c] − zx) · (w[tap][c] − zw[c]) + bias[c]`; a tap in the padding adds nothing, since
+//! padding is the zero point.
+
+use super::conv::Input;
+use crate::codes::Code;
+use crate::error::Error;
+use crate::isa::Isa;
+use crate::matmul::{Columns, Stage, check_accumulator};
+use crate::matrix::{MatrixMut, Pieces, ZeroPoints};
+use crate::simd::{Kernel, LANES, Simd, block};
+
+/// The weights less their zero points, channels innermost.
+#[derive(Debug)]
+pub(super) struct DepthwiseWeights {
+    isa: Isa,
+    channels: usize,
+    /// A row of channels for every tap.
+    taps: Vec<Columns<i32>>,
+    bias: Columns<i32>,
+    /// The largest `|w − zw|`.
+    largest: i64,
+    /// The largest `|bias|`.
+    largest_bias: i64,
+}
+
+impl DepthwiseWeights {
+    /// `at(tap, channel)`; the zero points are valid.
+    pub fn new<B: Code>(
+        isa: Isa,
+        channels: usize,
+        taps: usize,
+        zero_points: ZeroPoints<'_>,
+        at: impl Fn(usize, usize) -> B,
+    ) -> Self {
+        let row = |tap| Columns::each((0..channels).map(|channel| at(tap, channel).into() - zero_points.at(channel)));
+        let largest = zero_points.check::<B>(channels).expect("checked by the caller");
+        let bias = Columns::each(vec![0; channels]);
+        DepthwiseWeights { isa, channels, taps: (0..taps).map(row).collect(), bias, largest, largest_bias: 0 }
+    }
+
+    /// One bias for every channel.
+    pub fn with_bias(self, bias: &[i32]) -> Self {
+        let largest_bias = bias.iter().map(|&bias| i64::from(bias).abs()).max().unwrap_or(0);
+        DepthwiseWeights { bias: Columns::each(bias.iter().copied()), largest_bias, ..self }
+    }
+
+    pub fn forward<A: Code, S: Stage>(
+        &self,
+        input: &Input<'_, A>,
+        stage: &S,
+        out: &mut MatrixMut<'_, S::Element>,
+    ) -> Result<(), Error> {
+        let largest_input = ZeroPoints::Uniform(input.zero_point).check::<A>(0)?;
+        check_accumulator(self.taps.len(), largest_input * self.largest, self.largest_bias)?;
+        stage.check(out.rows(), out.columns())?;
+        self.isa.run(Depthwise { weights: self, input, stage, out: out.pieces() });
+        Ok(())
+    }
+}
+
+struct Depthwise<'a, A, S: Stage> {
+    weights: &'a DepthwiseWeights,
+    input: &'a Input<'a, A>,
+    stage: &'a S,
+    out: Pieces<'a, S::Element>,
+}
+
+impl<A: Code, S: Stage> Kernel for Depthwise<'_, A, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Simd>(self, simd: V) {
+        let Depthwise { weights, input, stage, out } = self;
+        let zero_point = simd.splat_i32(input.zero_point);
+        for row in 0..input.rows() {
+            for channel in (0..weights.channels).step_by(LANES) {
+                let mut acc = simd.load_i32(weights.bias.at(channel));
+                for (tap, weights) in weights.taps.iter().enumerate() {
+                    if let Some(element) = input.element(row, tap) {
+                        let x = simd.sub_i32(A::load(simd, &block(element, channel)), zero_point);
+                        acc = simd.add_i32(acc, simd.mul_i32(x, simd.load_i32(weights.at(channel))));
+                    }
+                }
+                let count = LANES.min(weights.channels - channel);
+                // SAFETY: one piece is alive at a time.
+                let out = unsafe { out.piece(row, channel, count) };
+                stage.emit_some(simd, row, channel, acc, out);
+            }
+        }
+    }
+}
