@@ -6,9 +6,12 @@ mod isa;
 mod layers;
 mod matmul;
 mod matrix;
+#[cfg(feature = "rayon")]
+pub mod parallel;
 mod params;
 mod quantize;
 mod reduce;
+pub mod reference;
 mod simd;
 
 pub use codes::{Code, CodeRange};

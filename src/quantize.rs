@@ -30,9 +30,7 @@ use crate::simd::{Kernel, LANES, Simd, block, map_blocks};
 /// # Errors
 /// [`Error::Length`] and [`Error::Multiple`] when the lengths do not go with each other or with the parameters.
 pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &mut [C]) -> Result<(), Error> {
-    params.check_elements(x.len())?;
-    check_length("codes", x.len(), codes.len())?;
-    isa.run(Groups { params, x, out: codes, op: Quantize });
+    isa.run(Groups::new(params, x, codes, Quantize)?);
     Ok(())
 }
 
@@ -52,9 +50,7 @@ pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &m
 /// # Errors
 /// As [`quantize`].
 pub fn dequantize<C: Code>(isa: Isa, codes: &[C], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
-    params.check_elements(codes.len())?;
-    check_length("out", codes.len(), out.len())?;
-    isa.run(Groups { params, x: codes, out, op: Dequantize });
+    isa.run(Groups::new(params, codes, out, Dequantize)?);
     Ok(())
 }
 
@@ -72,9 +68,7 @@ pub fn dequantize<C: Code>(isa: Isa, codes: &[C], params: &QuantParams<C>, out: 
 /// # Errors
 /// As [`quantize`].
 pub fn fake_quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
-    params.check_elements(x.len())?;
-    check_length("out", x.len(), out.len())?;
-    isa.run(Groups { params, x, out, op: FakeQuantize });
+    isa.run(Groups::new(params, x, out, FakeQuantize)?);
     Ok(())
 }
 
@@ -99,16 +93,14 @@ pub fn straight_through<C: Code>(
     params: &QuantParams<C>,
     out: &mut [f32],
 ) -> Result<(), Error> {
-    params.check_elements(x.len())?;
-    check_length("gradient", x.len(), gradient.len())?;
-    check_length("out", x.len(), out.len())?;
-    isa.run(Groups { params, x, out, op: StraightThrough { gradient } });
+    check_length("the gradient", x.len(), gradient.len())?;
+    isa.run(Groups::new(params, x, out, StraightThrough { gradient })?);
     Ok(())
 }
 
 /// Sixteen lanes of parameters: `S`, `Z`, and the code range relative to it.
 #[derive(Clone, Copy)]
-struct Lanes<S: Simd> {
+pub(crate) struct Lanes<S: Simd> {
     scale: S::F32,
     zero_point: S::I32,
     min: S::F32,
@@ -138,9 +130,9 @@ impl<S: Simd> Lanes<S> {
 }
 
 /// What happens to a block of elements that begins at element `start` of the tensor.
-trait Elementwise<C>: Copy {
-    type In: Copy + Default;
-    type Out: Copy + Default;
+pub(crate) trait Elementwise<C>: Copy + Send + Sync {
+    type In: Copy + Default + Sync;
+    type Out: Copy + Default + Send;
     fn apply<S: Simd>(
         self,
         simd: S,
@@ -152,7 +144,7 @@ trait Elementwise<C>: Copy {
 }
 
 #[derive(Clone, Copy)]
-struct Quantize;
+pub(crate) struct Quantize;
 
 impl<C: Code> Elementwise<C> for Quantize {
     type In = f32;
@@ -165,7 +157,7 @@ impl<C: Code> Elementwise<C> for Quantize {
 }
 
 #[derive(Clone, Copy)]
-struct Dequantize;
+pub(crate) struct Dequantize;
 
 impl<C: Code> Elementwise<C> for Dequantize {
     type In = C;
@@ -178,7 +170,7 @@ impl<C: Code> Elementwise<C> for Dequantize {
 }
 
 #[derive(Clone, Copy)]
-struct FakeQuantize;
+pub(crate) struct FakeQuantize;
 
 impl<C: Code> Elementwise<C> for FakeQuantize {
     type In = f32;
@@ -215,11 +207,40 @@ impl<C: Code> Elementwise<C> for StraightThrough<'_> {
 }
 
 /// An elementwise operation over a tensor, group by group.
-struct Groups<'a, C, Op: Elementwise<C>> {
+pub(crate) struct Groups<'a, C, Op: Elementwise<C>> {
     params: &'a QuantParams<C>,
     x: &'a [Op::In],
     out: &'a mut [Op::Out],
     op: Op,
+    /// Where `x` begins in the tensor.
+    first: usize,
+}
+
+impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op> {
+    pub fn new(
+        params: &'a QuantParams<C>,
+        x: &'a [Op::In],
+        out: &'a mut [Op::Out],
+        op: Op,
+    ) -> Result<Self, Error> {
+        params.check_elements(x.len())?;
+        check_length("the output", x.len(), out.len())?;
+        Ok(Groups { params, x, out, op, first: 0 })
+    }
+
+    /// The same work in pieces of about `length` elements, which may run on different threads.
+    #[cfg(feature = "rayon")]
+    pub fn pieces(self, length: usize) -> impl rayon::iter::IndexedParallelIterator<Item = Groups<'a, C, Op>> {
+        use rayon::prelude::*;
+        let Groups { params, x, out, op, first } = self;
+        let unit = match params.granularity() {
+            Granularity::Channel { channels, inner: 1 } => channels,
+            _ => 1,
+        };
+        let length = (length / unit).max(1) * unit;
+        let pieces = x.par_chunks(length).zip(out.par_chunks_mut(length)).enumerate();
+        pieces.map(move |(i, (x, out))| Groups { params, x, out, op, first: first + i * length })
+    }
 }
 
 impl<C: Code, Op: Elementwise<C>> Kernel for Groups<'_, C, Op> {
@@ -227,10 +248,10 @@ impl<C: Code, Op: Elementwise<C>> Kernel for Groups<'_, C, Op> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Groups { params, x, out, op } = self;
+        let Groups { params, x, out, op, first } = self;
         let (codes, scales, zero_points) = (params.codes(), params.scales(), params.zero_points());
         if let Granularity::Channel { channels, inner: 1 } = params.granularity() {
-            // Neighbours belong to different channels: the parameters are vectors too.
+            // Neighbours belong to different channels: the parameters are vectors too. Pieces are whole rows.
             for (row, (x, out)) in x.chunks_exact(channels).zip(out.chunks_exact_mut(channels)).enumerate() {
                 map_blocks(
                     x,
@@ -239,7 +260,7 @@ impl<C: Code, Op: Elementwise<C>> Kernel for Groups<'_, C, Op> {
                     |i, x, out| {
                         let scale = simd.load_f32(&block(scales, i));
                         let lanes = Lanes::new(simd, codes, scale, simd.load_i32(&block(zero_points, i)));
-                        op.apply(simd, &lanes, row * channels + i, x, out);
+                        op.apply(simd, &lanes, first + row * channels + i, x, out);
                     },
                 );
             }
@@ -247,15 +268,15 @@ impl<C: Code, Op: Elementwise<C>> Kernel for Groups<'_, C, Op> {
         }
         let mut start = 0;
         while start < x.len() {
-            let end = start + params.granularity().run_length(start, x.len());
-            let group = params.granularity().group_of(start);
+            let end = x.len().min(start + params.granularity().run_length(first + start, first + x.len()));
+            let group = params.granularity().group_of(first + start);
             let (scale, zero_point) = (simd.splat_f32(scales[group]), simd.splat_i32(zero_points[group]));
             let lanes = Lanes::new(simd, codes, scale, zero_point);
             map_blocks(
                 &x[start..end],
                 &mut out[start..end],
                 #[inline(always)]
-                |i, x, out| op.apply(simd, &lanes, start + i, x, out),
+                |i, x, out| op.apply(simd, &lanes, first + start + i, x, out),
             );
             start = end;
         }

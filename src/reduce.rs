@@ -60,6 +60,17 @@ pub fn abs_max(isa: Isa, x: &[f32]) -> Result<f32, Error> {
     finite(isa.run(AbsMax { x }), x)
 }
 
+/// [`min_max`] of pieces on several threads.
+#[cfg(feature = "rayon")]
+pub(crate) fn min_max_of_pieces(isa: Isa, x: &[f32], length: usize) -> Result<Range, Error> {
+    use rayon::prelude::*;
+    if x.is_empty() {
+        return Err(Error::Empty { what: "the tensor" });
+    }
+    let extremes = |x| isa.run(GroupExtremes { x, granularity: Granularity::Tensor, groups: 1 })[0];
+    x.par_chunks(length).map(extremes).reduce(|| Extremes::NONE, Extremes::merge).range(x)
+}
+
 /// The number of these magnitude bits, if it is one.
 fn finite(bits: i32, x: &[f32]) -> Result<f32, Error> {
     let largest = f32::from_bits(bits as u32);

@@ -69,7 +69,8 @@ mod sealed {
     impl Sealed for super::Shift {}
 }
 
-/// A value for every column, readable sixteen at a time from any column on; or one for all columns.
+/// A value for every column, readable sixteen at a time from any column on (behind the last one it repeats); or one for
+/// all columns.
 #[derive(Clone, Debug)]
 pub(crate) struct Columns<T> {
     values: Vec<T>,
@@ -82,7 +83,7 @@ impl<T: Copy + Default> Columns<T> {
     pub fn each(values: impl IntoIterator<Item = T>) -> Self {
         let mut values: Vec<T> = values.into_iter().collect();
         let count = values.len();
-        values.resize(count + LANES, T::default());
+        values.resize(count + LANES, values.last().copied().unwrap_or_default());
         Columns { values, count: Some(count) }
     }
 
@@ -332,12 +333,11 @@ fn quantize_multipliers(multipliers: &[f64]) -> Result<Vec<(i32, i32)>, Error> {
     multipliers.iter().map(|&multiplier| quantize_multiplier(multiplier)).collect()
 }
 
-/// `acc` clamped to `−limit − 1 … limit`.
+/// `acc` clamped to `−limit … limit`. (No accumulator is −2³¹: the depth is checked.)
 #[inline(always)]
 fn clamp_to_limit<S: Simd>(simd: S, acc: S::I32, limit: &[i32; LANES]) -> S::I32 {
     let limit = simd.load_i32(limit);
-    let lowest = simd.sub_i32(simd.splat_i32(-1), limit);
-    simd.min_i32(simd.max_i32(acc, lowest), limit)
+    simd.min_i32(simd.max_i32(acc, simd.sub_i32(simd.splat_i32(0), limit)), limit)
 }
 
 /// Requantizes with one rounding of a 64-bit product: `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`, halves toward +∞.
@@ -355,11 +355,10 @@ impl FixedPoint {
     /// As [`quantize_multiplier`]; [`Error::Empty`].
     pub fn new(multipliers: &[f64]) -> Result<Self, Error> {
         let quantized = quantize_multipliers(multipliers)?;
-        // The product is then at most 2²⁴: beyond every code, and inside an i32.
-        let limit = |&(multiplier, exponent): &(i32, i32)| {
-            (1_i128 << (24 + 31 - exponent)).checked_div(multiplier.into()).map_or(i32::MAX, |limit| {
-                i32::try_from(limit).unwrap_or(i32::MAX)
-            })
+        // The product is then at least 2²⁴, beyond every code, and below 2²⁴ + M, inside an i32.
+        let limit = |&(multiplier, exponent): &(i32, i32)| match multiplier {
+            0 => i32::MAX,
+            _ => i32::try_from((1_u128 << (24 + 31 - exponent)).div_ceil(multiplier as u128)).unwrap_or(i32::MAX),
         };
         Ok(FixedPoint {
             limit: Columns::broadcast(quantized.iter().map(limit)),

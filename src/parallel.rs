@@ -1,0 +1,109 @@
+//! The operations on many threads: the caller's current rayon pool, and the same bytes for any number of threads.
+//!
+//! Tensors are divided into pieces of [`PIECE`] elements, matrices into blocks of whole tiles. Work that is too small
+//! to gain runs on the calling thread. An engine with a pool of its own needs none of this: it may call the serial
+//! operations on any pieces it likes (rows of A, slices of a tensor) and gets the same bytes as well.
+
+use crate::codes::Code;
+use crate::error::{Error, check_length};
+use crate::isa::Isa;
+use crate::matmul::{Job, PackedMatrix, Stage};
+use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
+use crate::params::{QuantParams, Range};
+use crate::quantize::{Dequantize, Elementwise, FakeQuantize, Groups, Quantize};
+use crate::reduce::min_max_of_pieces;
+use rayon::prelude::*;
+
+/// The elements of a piece of a tensor.
+pub const PIECE: usize = 16 << 10;
+
+/// Fewer pieces than this are not worth a second thread.
+const FEW_PIECES: usize = 4;
+
+/// Fewer multiply-accumulates than this are not worth a second thread.
+const FEW_PRODUCTS: usize = 1 << 20;
+
+fn run_pieces<C: Code, Op: Elementwise<C>>(isa: Isa, elements: usize, work: Groups<'_, C, Op>) {
+    if elements < FEW_PIECES * PIECE || rayon::current_num_threads() == 1 {
+        isa.run(work);
+    } else {
+        work.pieces(PIECE).for_each(|piece| isa.run(piece));
+    }
+}
+
+/// [`quantize`](crate::quantize()).
+///
+/// # Errors
+/// The same.
+pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &mut [C]) -> Result<(), Error> {
+    run_pieces(isa, x.len(), Groups::new(params, x, codes, Quantize)?);
+    Ok(())
+}
+
+/// [`dequantize`](crate::dequantize()).
+///
+/// # Errors
+/// The same.
+pub fn dequantize<C: Code>(isa: Isa, codes: &[C], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
+    run_pieces(isa, codes.len(), Groups::new(params, codes, out, Dequantize)?);
+    Ok(())
+}
+
+/// [`fake_quantize`](crate::fake_quantize()).
+///
+/// # Errors
+/// The same.
+pub fn fake_quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
+    run_pieces(isa, x.len(), Groups::new(params, x, out, FakeQuantize)?);
+    Ok(())
+}
+
+/// [`min_max`](crate::min_max()).
+///
+/// # Errors
+/// The same.
+pub fn min_max(isa: Isa, x: &[f32]) -> Result<Range, Error> {
+    if x.len() < FEW_PIECES * PIECE { crate::min_max(isa, x) } else { min_max_of_pieces(isa, x, PIECE) }
+}
+
+/// [`matmul`](crate::matmul()).
+///
+/// ```
+/// use zeropoint::{Accumulators, Isa, Matrix, MatrixMut, PackedMatrix, parallel};
+/// let (a, b) = ([1_u8, 2, 3, 4], [5_i8, 6, 7, 8]);
+/// let packed = PackedMatrix::pack(Isa::best()?, Matrix::new(&b, 2, 2)?, 0.into())?;
+/// let mut c = [0; 4];
+/// parallel::matmul(Matrix::new(&a, 2, 2)?, 0.into(), &packed, &Accumulators, MatrixMut::new(&mut c, 2, 2)?)?;
+/// assert_eq!(c, [19, 22, 43, 50]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// The same.
+pub fn matmul<A: Code, B: Code, S: Stage>(
+    a: Matrix<'_, A>,
+    a_zero_points: ZeroPoints<'_>,
+    b: &PackedMatrix<A, B>,
+    stage: &S,
+    mut out: MatrixMut<'_, S::Element>,
+) -> Result<(), Error> {
+    check_length("the result's columns", b.columns(), out.columns())?;
+    let job = Job::new(&a, a_zero_points, b, stage, 0, &mut out)?;
+    let products = a.rows().saturating_mul(b.columns()).saturating_mul(b.depth());
+    let threads = if products < FEW_PRODUCTS { 1 } else { rayon::current_num_threads() };
+    if threads == 1 {
+        job.run(0..a.rows(), 0..job.panels());
+        return Ok(());
+    }
+    // Rows first: a thread then packs its rows of A once. Panels when there are too few rows.
+    let tiles = a.rows().div_ceil(job.tile_rows());
+    let row_parts = threads.min(tiles);
+    let panel_parts = threads.div_ceil(row_parts).min(job.panels());
+    (0..row_parts * panel_parts).into_par_iter().for_each(|part| {
+        let (row_part, panel_part) = (part / panel_parts, part % panel_parts);
+        let row = |part: usize| (tiles * part / row_parts * job.tile_rows()).min(a.rows());
+        let panel = |part: usize| job.panels() * part / panel_parts;
+        job.run(row(row_part)..row(row_part + 1), panel(panel_part)..panel(panel_part + 1));
+    });
+    Ok(())
+}

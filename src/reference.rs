@@ -1,0 +1,280 @@
+//! Every operation as plain loops over its formula: what the kernels are judged by.
+//!
+//! Nothing here is blocked, packed, vectorized or shared with a kernel, so that a reader can check it against the
+//! formula and a user can check us against it. Sums are i64, parameters come one by one, and speed is no concern.
+
+use crate::codes::{Code, CodeRange};
+use crate::layers::Window;
+use crate::matrix::{Matrix, ZeroPoints};
+use crate::params::{Granularity, QuantParams, Range};
+
+/// The scale and the zero point of element `i`.
+fn parameters<C: Code>(params: &QuantParams<C>, i: usize) -> (f32, i32) {
+    let group = match params.granularity() {
+        Granularity::Tensor => 0,
+        Granularity::Channel { channels, inner } => (i / inner) % channels,
+        Granularity::Block { length, row } => {
+            let blocks_of_a_row = row.div_ceil(length);
+            (i / row) * blocks_of_a_row + (i % row) / length
+        }
+    };
+    (params.scales()[group], params.zero_points()[group])
+}
+
+/// The code of one number: `round(clamp(x / S, qmin − Z, qmax − Z)) + Z`; NaN has the code Z.
+///
+/// ```
+/// use zeropoint::{CodeRange, reference};
+/// assert_eq!(reference::quantize_one(0.75, 0.5, 10, CodeRange::unsigned(8)?), 12);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[must_use]
+pub fn quantize_one<C: Code>(x: f32, scale: f32, zero_point: i32, codes: CodeRange<C>) -> i32 {
+    let (min, max): (i32, i32) = (codes.min().into(), codes.max().into());
+    let v = x / scale;
+    if v.is_nan() {
+        return zero_point;
+    }
+    v.clamp((min - zero_point) as f32, (max - zero_point) as f32).round_ties_even() as i32 + zero_point
+}
+
+/// [`quantize`](crate::quantize()).
+#[must_use]
+pub fn quantize<C: Code>(x: &[f32], params: &QuantParams<C>) -> Vec<C> {
+    let code = |(i, &x): (usize, &f32)| {
+        let (scale, zero_point) = parameters(params, i);
+        to_code(quantize_one(x, scale, zero_point, params.codes()))
+    };
+    x.iter().enumerate().map(code).collect()
+}
+
+/// A value inside the type.
+fn to_code<C: Code>(value: i32) -> C {
+    C::try_from(value).ok().expect("codes fit their type")
+}
+
+/// [`dequantize`](crate::dequantize()): `S · (q − Z)`.
+#[must_use]
+pub fn dequantize<C: Code>(codes: &[C], params: &QuantParams<C>) -> Vec<f32> {
+    let real = |(i, &code): (usize, &C)| {
+        let (scale, zero_point) = parameters(params, i);
+        let code: i32 = code.into();
+        scale * (code - zero_point) as f32
+    };
+    codes.iter().enumerate().map(real).collect()
+}
+
+/// [`fake_quantize`](crate::fake_quantize()).
+#[must_use]
+pub fn fake_quantize<C: Code>(x: &[f32], params: &QuantParams<C>) -> Vec<f32> {
+    dequantize(&quantize(x, params), params)
+}
+
+/// [`straight_through`](crate::straight_through()): `gradient · mask`.
+#[must_use]
+pub fn straight_through<C: Code>(x: &[f32], gradient: &[f32], params: &QuantParams<C>) -> Vec<f32> {
+    let (min, max): (i32, i32) = (params.codes().min().into(), params.codes().max().into());
+    let masked = |(i, (&x, &gradient)): (usize, (&f32, &f32))| {
+        let (scale, zero_point) = parameters(params, i);
+        let code = f64::from((x / scale).round_ties_even()) + f64::from(zero_point);
+        let mask = if code >= f64::from(min) && code <= f64::from(max) { 1.0 } else { 0.0 };
+        gradient * mask
+    };
+    x.iter().zip(gradient).enumerate().map(masked).collect()
+}
+
+/// [`ranges`](crate::ranges()) of finite numbers: `groups` of them.
+#[must_use]
+pub fn ranges(x: &[f32], granularity: Granularity, groups: usize) -> Vec<Range> {
+    let mut ranges = vec![Range { min: f32::INFINITY, max: f32::NEG_INFINITY }; groups];
+    for (i, &x) in x.iter().enumerate() {
+        let range = &mut ranges[granularity.group_of(i)];
+        // −0 counts as +0.
+        *range = Range { min: range.min.min(x) + 0.0, max: range.max.max(x) + 0.0 };
+    }
+    ranges
+}
+
+/// The accumulators of [`matmul`](crate::matmul()) for B `[K, N]`: `Σₖ (a − za) · (b − zb) + bias`, row-major.
+#[must_use]
+pub fn matmul<A: Code, B: Code>(
+    a: Matrix<'_, A>,
+    a_zero_points: ZeroPoints<'_>,
+    b: Matrix<'_, B>,
+    b_zero_points: ZeroPoints<'_>,
+    bias: Option<&[i32]>,
+) -> Vec<i64> {
+    let mut c = Vec::with_capacity(a.rows() * b.columns());
+    for i in 0..a.rows() {
+        for j in 0..b.columns() {
+            let mut sum = bias.map_or(0, |bias| i64::from(bias[j]));
+            for k in 0..a.columns() {
+                let (a, b): (i32, i32) = (a.row(i)[k].into(), b.row(k)[j].into());
+                sum += i64::from(a - a_zero_points.at(i)) * i64::from(b - b_zero_points.at(j));
+            }
+            c.push(sum);
+        }
+    }
+    c
+}
+
+/// The accumulators of [`Conv2d`](crate::Conv2d) for images `[images, height, width, channels]` and weights
+/// `[outputs, channels / groups, height, width]`: `Σ (x − zx) · (w − zw) + bias` over the taps inside the image.
+#[must_use]
+#[allow(clippy::too_many_arguments, reason = "the formula's")]
+pub fn conv2d<A: Code, B: Code>(
+    images: &[A],
+    [count, height, width, channels]: [usize; 4],
+    zero_point: i32,
+    weights: &[B],
+    [outputs, group_channels, kernel_height, kernel_width]: [usize; 4],
+    weight_zero_points: ZeroPoints<'_>,
+    bias: Option<&[i32]>,
+    window: &Window,
+) -> Vec<i64> {
+    let groups = channels.checked_div(group_channels).unwrap_or(1);
+    let [top, left, bottom, right] = window.padding;
+    let out_height = (height + top + bottom - window.dilation[0] * (kernel_height - 1) - 1) / window.stride[0] + 1;
+    let out_width = (width + left + right - window.dilation[1] * (kernel_width - 1) - 1) / window.stride[1] + 1;
+    let mut out = Vec::new();
+    for image in 0..count {
+        for out_y in 0..out_height {
+            for out_x in 0..out_width {
+                for output in 0..outputs {
+                    let mut sum = bias.map_or(0, |bias| i64::from(bias[output]));
+                    for channel in 0..group_channels {
+                        for kernel_y in 0..kernel_height {
+                            for kernel_x in 0..kernel_width {
+                                let y = (out_y * window.stride[0] + kernel_y * window.dilation[0]).wrapping_sub(top);
+                                let x = (out_x * window.stride[1] + kernel_x * window.dilation[1]).wrapping_sub(left);
+                                if y >= height || x >= width {
+                                    continue;
+                                }
+                                let group = output / (outputs / groups);
+                                let channel_in = group * group_channels + channel;
+                                let code = images[((image * height + y) * width + x) * channels + channel_in];
+                                let weight = weights
+                                    [((output * group_channels + channel) * kernel_height + kernel_y) * kernel_width + kernel_x];
+                                let (code, weight): (i32, i32) = (code.into(), weight.into());
+                                sum += i64::from(code - zero_point) * i64::from(weight - weight_zero_points.at(output));
+                            }
+                        }
+                    }
+                    out.push(sum);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// [`MaxPool2d`](crate::MaxPool2d).
+#[must_use]
+pub fn max_pool2d<C: Code>(
+    images: &[C],
+    [count, height, width, channels]: [usize; 4],
+    window: &Window,
+) -> Vec<C> {
+    let [top, left, bottom, right] = window.padding;
+    let out_height = (height + top + bottom - window.dilation[0] * (window.size[0] - 1) - 1) / window.stride[0] + 1;
+    let out_width = (width + left + right - window.dilation[1] * (window.size[1] - 1) - 1) / window.stride[1] + 1;
+    let mut out = Vec::new();
+    for image in 0..count {
+        for out_y in 0..out_height {
+            for out_x in 0..out_width {
+                for channel in 0..channels {
+                    let mut largest = None;
+                    for kernel_y in 0..window.size[0] {
+                        for kernel_x in 0..window.size[1] {
+                            let y = (out_y * window.stride[0] + kernel_y * window.dilation[0]).wrapping_sub(top);
+                            let x = (out_x * window.stride[1] + kernel_x * window.dilation[1]).wrapping_sub(left);
+                            if y < height && x < width {
+                                let code = images[((image * height + y) * width + x) * channels + channel];
+                                largest = largest.max(Some(code));
+                            }
+                        }
+                    }
+                    out.push(largest.expect("a window touches the image"));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The stage [`Dequantize`](crate::Dequantize): `acc as f32 · (S_a · S_b) + bias`.
+#[must_use]
+pub fn dequantize_accumulator(acc: i32, activation_scale: f32, weight_scale: f32, bias: Option<f32>) -> f32 {
+    let product = acc as f32 * (activation_scale * weight_scale);
+    bias.map_or(product, |bias| product + bias)
+}
+
+/// A product, plus the zero point, saturated to the bounds.
+fn saturate<C: Code>(product: i64, zero_point: i32, (min, max): (C, C)) -> C {
+    let (min, max): (i32, i32) = (min.into(), max.into());
+    to_code((product + i64::from(zero_point)).clamp(min.into(), max.into()) as i32)
+}
+
+/// The stage `Requantize<_, FloatMultiplier>`: `RNE(clamp(acc as f32 · M))`.
+#[must_use]
+pub fn requantize_float<C: Code>(acc: i32, multiplier: f64, zero_point: i32, bounds: (C, C)) -> C {
+    let (min, max): (i32, i32) = (bounds.0.into(), bounds.1.into());
+    let product = (acc as f32 * multiplier as f32).clamp((min - zero_point) as f32, (max - zero_point) as f32);
+    saturate(product.round_ties_even() as i64, zero_point, bounds)
+}
+
+/// `M = m₀ · 2^(exponent − 31)`, m₀ rounded half away from zero, by doubling and halving.
+#[must_use]
+pub fn quantize_multiplier(multiplier: f64) -> (i64, i32) {
+    if multiplier == 0.0 {
+        return (0, 0);
+    }
+    let (mut fraction, mut exponent) = (multiplier, 0);
+    while fraction < 0.5 {
+        fraction *= 2.0;
+        exponent -= 1;
+    }
+    while fraction >= 1.0 {
+        fraction /= 2.0;
+        exponent += 1;
+    }
+    let mut mantissa = (fraction * 2_f64.powi(31)).round() as i64;
+    if mantissa == 1 << 31 {
+        mantissa /= 2;
+        exponent += 1;
+    }
+    if exponent < -31 { (0, 0) } else { (mantissa, exponent) }
+}
+
+/// The stage `Requantize<_, FixedPoint>`: `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`.
+#[must_use]
+pub fn requantize_fixed_point<C: Code>(acc: i32, multiplier: f64, zero_point: i32, bounds: (C, C)) -> C {
+    let (mantissa, exponent) = quantize_multiplier(multiplier);
+    let shift = 31 - exponent;
+    let product = (i128::from(acc) * i128::from(mantissa) + (1 << (shift - 1))) >> shift;
+    saturate(product as i64, zero_point, bounds)
+}
+
+/// The stage `Requantize<_, Gemmlowp>`: the saturating rounding doubling high product, then the rounding division by a
+/// power of two, as gemmlowp defines them.
+#[must_use]
+pub fn requantize_gemmlowp<C: Code>(acc: i32, multiplier: f64, zero_point: i32, bounds: (C, C)) -> C {
+    let (mantissa, exponent) = quantize_multiplier(multiplier);
+    let left = (i64::from(acc) << exponent.max(0)).clamp(i32::MIN.into(), i32::MAX.into());
+    let product = i128::from(left) * i128::from(mantissa);
+    let nudge = if product >= 0 { 1 << 30 } else { 1 - (1 << 30) };
+    let high = ((product + nudge) / (1 << 31)) as i64;
+    let divisor = 1_i64 << (-exponent).max(0);
+    // Halves away from zero.
+    let magnitude = (2 * high.abs() + divisor) / (2 * divisor);
+    saturate(high.signum() * magnitude, zero_point, bounds)
+}
+
+/// The stage `Requantize<_, Shift>`: `RNE(acc · 2⁻ˢ)`.
+#[must_use]
+pub fn requantize_shift<C: Code>(acc: i32, shift: u32, zero_point: i32, bounds: (C, C)) -> C {
+    let unit = 1_i64 << shift;
+    let (quotient, remainder) = (i64::from(acc).div_euclid(unit), i64::from(acc).rem_euclid(unit));
+    let up = 2 * remainder > unit || (2 * remainder == unit && quotient % 2 != 0);
+    saturate(quotient + i64::from(up), zero_point, bounds)
+}

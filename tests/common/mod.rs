@@ -1,0 +1,135 @@
+//! What the tests share: every ISA, numbers that hurt, codes that hurt.
+#![allow(dead_code, reason = "every test uses a part")]
+
+use proptest::prelude::*;
+use zeropoint::{Code, CodeRange, Granularity, Isa, QuantParams};
+
+/// Runs a check on every ISA that this CPU has.
+pub fn every_isa(mut check: impl FnMut(Isa)) {
+    for isa in Isa::supported() {
+        check(isa);
+    }
+}
+
+/// Numbers around the boundaries of a scale, and the special ones: NaN, infinities, zeros, subnormals, huge, ties and
+/// one ulp around ties.
+pub fn reals(scale: f32) -> impl Strategy<Value = f32> {
+    prop_oneof![
+        8 => (-300.0_f32..300.0).prop_map(move |v| v * scale),
+        3 => (-260_i32..260, -1_i32..=1).prop_map(move |(k, ulps)| nudge((k as f32 + 0.5) * scale, ulps)),
+        1 => any::<u32>().prop_map(f32::from_bits),
+        1 => prop::sample::select(SPECIALS.to_vec()),
+    ]
+}
+
+/// Numbers that kernels get wrong.
+pub const SPECIALS: [f32; 16] = [
+    f32::NAN,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    0.0,
+    -0.0,
+    f32::MIN_POSITIVE,
+    -f32::MIN_POSITIVE,
+    1e-45,
+    -1e-45,
+    f32::MAX,
+    f32::MIN,
+    0.5,
+    -0.5,
+    2.5,
+    8_388_608.0,
+    -2_147_483_648.0,
+];
+
+/// The float some ulps away.
+pub fn nudge(x: f32, ulps: i32) -> f32 {
+    if x == 0.0 { x } else { f32::from_bits(x.to_bits().wrapping_add_signed(ulps)) }
+}
+
+/// Finite numbers.
+pub fn finite() -> impl Strategy<Value = f32> {
+    prop_oneof![4 => -1e3_f32..1e3, 1 => any::<f32>().prop_filter("finite", |x| x.is_finite()), 1 => Just(-0.0_f32)]
+}
+
+/// Scales: ordinary, powers of two, odd mantissas, and the extremes.
+pub fn scales() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        4 => 1e-3_f32..10.0,
+        1 => (-126_i32..127).prop_map(|k| 2_f32.powi(k)),
+        1 => (0x0080_0000_u32..0x7f80_0000).prop_map(f32::from_bits),
+        1 => prop::sample::select(vec![f32::MIN_POSITIVE, f32::MAX, 5.0 / 255.0, 1.0 / 3.0]),
+    ]
+}
+
+/// Codes of any value, the extremes often.
+pub fn codes<C: Code + Arbitrary>() -> impl Strategy<Value = C> {
+    prop_oneof![2 => any::<C>(), 1 => Just(C::MIN), 1 => Just(C::MAX)]
+}
+
+/// A zero point inside the type, the extremes often.
+pub fn zero_points<C: Code>() -> impl Strategy<Value = i32> {
+    let (min, max): (i32, i32) = (C::MIN.into(), C::MAX.into());
+    prop_oneof![2 => min..=max, 1 => Just(min), 1 => Just(max), 1 => Just(0)]
+}
+
+/// The code ranges of a type.
+pub trait Ranges: Code + Arbitrary {
+    fn all() -> Vec<CodeRange<Self>>;
+}
+
+impl Ranges for u8 {
+    fn all() -> Vec<CodeRange<u8>> {
+        (2..=8).map(|bits| CodeRange::unsigned(bits).unwrap()).collect()
+    }
+}
+
+impl Ranges for i8 {
+    fn all() -> Vec<CodeRange<i8>> {
+        let of = |bits| [CodeRange::signed(bits).unwrap(), CodeRange::narrow(bits).unwrap()];
+        (2..=8).flat_map(of).collect()
+    }
+}
+
+/// A tensor with parameters of any granularity: the numbers fit the first scale.
+pub fn tensors<C: Ranges>() -> impl Strategy<Value = (Vec<f32>, QuantParams<C>)> {
+    let granularity = prop_oneof![
+        (0_usize..140).prop_map(|length| (Granularity::Tensor, length)),
+        // The innermost axis, an outer one, and channels of less than a vector.
+        (1_usize..40, 0_usize..6).prop_map(|(c, outer)| (Granularity::channel(&[outer, c], 1).unwrap(), outer * c)),
+        (0_usize..3, 1_usize..7, 1_usize..70).prop_map(|(outer, channels, inner)| {
+            (Granularity::channel(&[outer, channels, inner], 1).unwrap(), outer * channels * inner)
+        }),
+        (0_usize..4, 1_usize..90, 1_usize..50).prop_map(|(rows, row, length)| {
+            (Granularity::block(&[rows, row], length).unwrap(), rows * row)
+        }),
+    ];
+    (granularity, prop::sample::select(C::all())).prop_flat_map(|((granularity, length), codes)| {
+        let groups = granularity.groups(length).unwrap();
+        let (min, max): (i32, i32) = (codes.min().into(), codes.max().into());
+        let zero_points = prop::collection::vec(prop_oneof![min..=max, Just(min), Just(max)], groups);
+        (prop::collection::vec(scales(), groups), zero_points).prop_flat_map(move |(scales, zero_points)| {
+            let x = prop::collection::vec(reals(scales.first().copied().unwrap_or(1.0)), length);
+            (x, Just(QuantParams::new(codes, granularity, scales, zero_points).unwrap()))
+        })
+    })
+}
+
+/// The bits, so that NaN equals itself and −0 differs from 0.
+pub fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+/// Calls `write` with a slice of `length` elements inside a larger one, `offset` elements from an aligned address, and
+/// checks that nothing around it changed.
+pub fn guarded<T: Copy + PartialEq + std::fmt::Debug>(
+    length: usize,
+    offset: usize,
+    canary: T,
+    write: impl FnOnce(&mut [T]),
+) -> Vec<T> {
+    let mut buffer = vec![canary; offset + length + 64];
+    write(&mut buffer[offset..offset + length]);
+    assert!(buffer[..offset].iter().chain(&buffer[offset + length..]).all(|&x| x == canary), "wrote outside");
+    buffer[offset..offset + length].to_vec()
+}

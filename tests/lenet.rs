@@ -1,0 +1,188 @@
+//! The example `lenet` from end to end: accuracy, one digest for every scheme on all ISAs and all architectures, and
+//! one line for whatever is wrong with a file.
+//!
+//! The example runs as a program, next to this test in Cargo's target directory: `cargo test` builds it, and so does
+//! `cargo build --example lenet`, but `cargo test --test lenet` alone does not. Where programs of this target need an
+//! emulator that the kernel does not know of, `ZEROPOINT_TEST_RUNNER` is the command that runs them, words separated
+//! by spaces:
+//!
+//! ```text
+//! ZEROPOINT_TEST_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu -cpu max"
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use zeropoint::Isa;
+
+/// Every scheme, the digits it has to recognize, and its digest on any CPU.
+const SCHEMES: [(&str, u64, &str); 4] = [
+    ("float", 987, "1209e8623f9d4e7c"),
+    ("static", 985, "904a059731f2131a"),
+    ("dynamic", 985, "dbc73e72a33320c3"),
+    ("shift", 983, "96206a291a673db9"),
+];
+
+fn lenet(arguments: &[&str]) -> Output {
+    let test = std::env::current_exe().expect("this test has a path");
+    let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+    let program = profile.join("examples").join("lenet").with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(program.exists(), "{} is missing: `cargo build --example lenet` makes it", program.display());
+    let runner = std::env::var("ZEROPOINT_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace().map(PathBuf::from).chain([program]);
+    let mut command = Command::new(words.next().expect("at least the program"));
+    command.args(words).args(arguments).output().expect("the example starts; does it need ZEROPOINT_TEST_RUNNER?")
+}
+
+fn report(arguments: &[&str]) -> Value {
+    let output = lenet(&[&["--json"], arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else")
+}
+
+#[test]
+fn schemes_are_accurate_and_the_same_on_every_isa() {
+    let report = report(&[]);
+    assert_eq!(report["images"], 1000);
+    assert_eq!(report["float_correct"], 987);
+    let results = report["results"].as_array().expect("a list");
+    let mut expected = Vec::new();
+    for (scheme, correct, digest) in SCHEMES {
+        let isas =
+            if scheme == "float" { vec!["none"] } else { Isa::supported().iter().map(|isa| isa.name()).collect() };
+        expected.extend(isas.into_iter().map(|isa| (scheme, isa, correct, digest)));
+    }
+    assert_eq!(results.len(), expected.len());
+    for (result, (scheme, isa, correct, digest)) in results.iter().zip(expected) {
+        assert_eq!((&result["scheme"], &result["isa"]), (&scheme.into(), &isa.into()));
+        assert!(result["correct"].as_u64() >= Some(correct), "{result}");
+        assert!(result["agree"].as_u64() >= Some(correct), "{result}");
+        assert_eq!(result["digest"], digest, "{result}");
+        assert!(result["images_per_second"].as_f64() > Some(0.0), "{result}");
+        assert_eq!(result["sqnr_db"].is_null(), scheme == "float", "{result}");
+        if let Some(sqnr) = result["sqnr_db"].as_f64() {
+            assert!(sqnr > 35.0, "{result}");
+        }
+    }
+}
+
+#[test]
+fn flags_choose_a_scheme_and_an_isa() {
+    let report = report(&["--scheme", "shift", "--isa", "scalar"]);
+    let results = report["results"].as_array().expect("a list");
+    let [result] = results.as_slice() else { panic!("one scheme on one ISA, not {results:?}") };
+    assert_eq!((&result["scheme"], &result["isa"]), (&"shift".into(), &"scalar".into()));
+    assert_eq!(result["digest"], SCHEMES[3].2);
+    assert_eq!(report["float_correct"], 987);
+}
+
+#[test]
+fn the_table_ends_with_what_the_digests_say() {
+    let output = lenet(&["--scheme", "float"]);
+    let table = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success());
+    assert!(table.contains("plain f32 loops") && table.contains(SCHEMES[0].2), "{table}");
+    assert!(table.trim_end().lines().last().is_some_and(|line| line.contains("bytes")), "{table}");
+}
+
+/// The example refuses these arguments with one line on stderr that contains `why`, and prints nothing.
+#[track_caller]
+fn refuses(arguments: &[&str], why: &str) {
+    let output = lenet(arguments);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("error: ") && stderr.ends_with('\n'), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains(why), "{stderr:?} does not contain {why:?}");
+    assert!(output.stdout.is_empty());
+}
+
+/// The example refuses a file with these bytes: the line has its path and `why`.
+#[track_caller]
+fn refuses_file(flag: &str, name: &str, bytes: &[u8], why: &str) {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lenet-{}-{name}", std::process::id()));
+    std::fs::write(&path, bytes).expect("the directory for such files is writable");
+    let path_text = path.to_str().expect("UTF-8");
+    refuses(&[flag, path_text], &format!("error: {path_text}: {why}"));
+    std::fs::remove_file(&path).expect("it is there");
+}
+
+fn shipped(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data").join(name);
+    std::fs::read(path).expect("the file is shipped")
+}
+
+#[test]
+fn arguments_that_do_not_fit_are_one_line() {
+    refuses(&["--isa", "mmx"], "no ISA `mmx` on this CPU; choose one of: scalar, portable");
+    refuses(&["--weights", "no/such.safetensors"], "error: no/such.safetensors: ");
+    refuses(&["--images", "no\nsuch file"], "error: no such file: ");
+}
+
+#[test]
+fn wrong_images_are_one_line() {
+    let images = shipped("mnist-test-images.idx3-ubyte");
+    let header = |magic: u32, shape: [u32; 3]| [magic, shape[0], shape[1], shape[2]].map(u32::to_be_bytes).concat();
+    for flag in ["--images", "--calibration"] {
+        let refuses = |bytes: &[u8], why: &str| refuses_file(flag, "images", bytes, why);
+        refuses(&[], "0 bytes are no IDX file");
+        refuses(&images[..15], "the IDX header is truncated");
+        refuses(&images[..images.len() - 1], "783999 bytes behind an IDX header that announces [1000, 28, 28]");
+        refuses(&[&images[..], &[0]].concat(), "784001 bytes behind");
+        refuses(&shipped("mnist-test-labels.idx1-ubyte"), "the IDX magic number is 0x00000801, not 0x00000803");
+        refuses(&header(0x803, [u32::MAX; 3]), "0 bytes behind");
+        refuses(&header(0x803, [0, 28, 28]), "no images");
+        refuses(&[header(0x803, [1, 27, 28]), vec![0; 27 * 28]].concat(), "images of 27×28, not 28×28");
+    }
+}
+
+#[test]
+fn wrong_labels_are_one_line() {
+    let labels = shipped("mnist-test-labels.idx1-ubyte");
+    let refuses = |bytes: &[u8], why: &str| refuses_file("--labels", "labels", bytes, why);
+    refuses(&labels[..500], "492 bytes behind an IDX header that announces [1000]");
+    refuses(&[&0x801_u32.to_be_bytes(), &2_u32.to_be_bytes()[..], &[1, 2]].concat(), "2 labels for 1000 images");
+    refuses(&[&labels[..1007], &[10]].concat(), "label 999 is 10, not a digit");
+}
+
+#[test]
+fn wrong_weights_are_one_line() {
+    let weights = shipped("lenet-mnist.safetensors");
+    let file = SafeTensors::deserialize(&weights).expect("the file is shipped as it was written");
+    // The file with another tensor, or none, in the place of `name`.
+    let with = |name: &str, tensor: Option<TensorView<'_>>| {
+        let others = file.iter().filter(|&(other, _)| other != name);
+        let tensors = others.chain(tensor.map(|tensor| (name, tensor)));
+        safetensors::serialize(tensors, None).expect("tensors are serializable")
+    };
+    let zeros = [0; 160];
+    let zeros =
+        |dtype, shape: &[usize], bytes| TensorView::new(dtype, shape.to_vec(), &zeros[..bytes]).expect("it fits");
+    let infinity = f32::INFINITY.to_le_bytes().repeat(20);
+    let infinity = TensorView::new(Dtype::F32, vec![20], &infinity).expect("it fits");
+    let refuses = |bytes: &[u8], why: &str| refuses_file("--weights", "weights", bytes, why);
+    refuses(&with("fc1.weight", None), "no tensor `fc1.weight`");
+    let wrong_shape = zeros(Dtype::F32, &[4, 5], 80);
+    refuses(&with("conv2.bias", Some(wrong_shape)), "tensor `conv2.bias` is F32 [4, 5], not F32 [20]");
+    let wrong_type = zeros(Dtype::F64, &[20], 160);
+    refuses(&with("conv2.bias", Some(wrong_type)), "tensor `conv2.bias` is F64 [20], not F32 [20]");
+    refuses(&with("conv2.bias", Some(infinity)), "tensor `conv2.bias` contains inf");
+
+    refuses(&weights[..7], "too short for a safetensors file");
+    refuses(&weights[..300], "the safetensors header is truncated");
+    refuses(&[&[0xff; 8], &weights[8..]].concat(), "the safetensors header is truncated");
+    refuses(&weights[..weights.len() - 4], "87356 bytes behind a safetensors header that announces 87360");
+    let header = |json: &str| [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
+    refuses(&header("{\"a\nb\":"), "the safetensors header: ");
+    // Tensors whose lengths add up to almost 2⁶⁴ bytes.
+    let length = usize::MAX / 8;
+    let tensor = |i| {
+        let (start, end) = (i * length, (i + 1) * length);
+        format!("\"t{i}\":{{\"dtype\":\"U8\",\"shape\":[{length}],\"data_offsets\":[{start},{end}]}}")
+    };
+    let tensors: Vec<String> = (0..8).map(tensor).collect();
+    refuses(&header(&format!("{{{}}}", tensors.join(","))), "0 bytes behind a safetensors header that announces");
+}

@@ -1,0 +1,288 @@
+//! The integer matmul equals its formula on every ISA: all sign pairs, full code ranges, any zero points, any shape.
+
+mod common;
+
+use common::{codes, every_isa, zero_points};
+use proptest::prelude::*;
+use zeropoint::{
+    Accumulators, Code, Dequantize, FixedPoint, FloatMultiplier, Gemmlowp, Isa, Matrix, MatrixMut, Multiplier, PackedMatrix,
+    Requantize, Shift, Stage, ZeroPoints, matmul, reference,
+};
+
+/// Operands of a multiplication, rows of A and of the result further apart than they are long.
+#[derive(Debug, Clone)]
+struct Case<A, B> {
+    m: usize,
+    n: usize,
+    k: usize,
+    a_gap: usize,
+    a: Vec<A>,
+    b: Vec<B>,
+    a_zero_points: Vec<i32>,
+    b_zero_points: Vec<i32>,
+    bias: Vec<i32>,
+}
+
+fn cases<A: Code + Arbitrary, B: Code + Arbitrary>() -> impl Strategy<Value = Case<A, B>> {
+    let sizes = prop_oneof![
+        4 => (0_usize..20, 0_usize..60, 0_usize..70),
+        1 => (Just(1_usize), 0_usize..130, 0_usize..300),
+        1 => (0_usize..40, Just(1_usize), 0_usize..300),
+        1 => (1_usize..5, 1_usize..5, Just(0_usize)),
+    ];
+    (sizes, 0_usize..5).prop_flat_map(|((m, n, k), a_gap)| {
+        let one_or_each = |count: usize| prop_oneof![Just(1), Just(count.max(1))];
+        (
+            prop::collection::vec(codes::<A>(), m * (k + a_gap)),
+            prop::collection::vec(codes::<B>(), k * n),
+            one_or_each(m).prop_flat_map(|count| prop::collection::vec(zero_points::<A>(), count)),
+            one_or_each(n).prop_flat_map(|count| prop::collection::vec(zero_points::<B>(), count)),
+            prop::collection::vec(prop_oneof![Just(0), -1_000_000..1_000_000], n),
+        )
+            .prop_map(move |(a, b, a_zero_points, b_zero_points, bias)| Case {
+                m, n, k, a_gap, a, b, a_zero_points, b_zero_points, bias,
+            })
+    })
+}
+
+/// One zero point stands for all.
+fn of(zero_points: &[i32], count: usize) -> ZeroPoints<'_> {
+    if zero_points.len() == 1 && count != 1 { zero_points[0].into() } else { zero_points[..count].into() }
+}
+
+impl<A: Code, B: Code> Case<A, B> {
+    fn a(&self) -> Matrix<'_, A> {
+        Matrix::with_stride(&self.a, self.m, self.k, self.k + self.a_gap).unwrap()
+    }
+
+    fn a_zero_points(&self) -> ZeroPoints<'_> {
+        of(&self.a_zero_points, self.m)
+    }
+
+    fn accumulators(&self) -> Vec<i32> {
+        let b = Matrix::new(&self.b, self.k, self.n).unwrap();
+        let zero_points = of(&self.b_zero_points, self.n);
+        let sums = reference::matmul(self.a(), self.a_zero_points(), b, zero_points, Some(&self.bias));
+        sums.into_iter().map(|sum| i32::try_from(sum).unwrap()).collect()
+    }
+
+    /// B packed from both of its forms.
+    fn packed(&self, isa: Isa) -> [PackedMatrix<A, B>; 2] {
+        let (n, k) = (self.n, self.k);
+        let zero_points = of(&self.b_zero_points, n);
+        let transposed: Vec<B> = (0..n * k).map(|i| self.b[i % k * n + i / k]).collect();
+        [
+            PackedMatrix::pack(isa, Matrix::new(&self.b, k, n).unwrap(), zero_points).unwrap(),
+            PackedMatrix::pack_transposed(isa, Matrix::new(&transposed, n, k).unwrap(), zero_points).unwrap(),
+        ]
+        .map(|packed| packed.with_bias(&self.bias).unwrap())
+    }
+
+    /// The result of a stage, row after row; what lies between the rows is not touched.
+    fn run<S: Stage>(&self, packed: &PackedMatrix<A, B>, stage: &S, canary: S::Element) -> Vec<S::Element>
+    where
+        S::Element: PartialEq + std::fmt::Debug,
+    {
+        let stride = self.n + 3;
+        let mut out = vec![canary; self.m * stride];
+        let c = MatrixMut::with_stride(&mut out, self.m, self.n, stride).unwrap();
+        matmul(self.a(), self.a_zero_points(), packed, stage, c).unwrap();
+        let rows = out.chunks_exact(stride);
+        rows.flat_map(|row| {
+            assert!(row[self.n..].iter().all(|&x| x == canary), "wrote between the rows");
+            row[..self.n].iter().copied()
+        })
+        .collect()
+    }
+
+    fn accumulators_equal_reference(&self) {
+        let want = self.accumulators();
+        every_isa(|isa| {
+            for packed in self.packed(isa) {
+                assert_eq!(self.run(&packed, &Accumulators, i32::MIN), want, "{isa}");
+            }
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn u8_by_i8(case in cases::<u8, i8>()) {
+        case.accumulators_equal_reference();
+    }
+
+    #[test]
+    fn u8_by_u8(case in cases::<u8, u8>()) {
+        case.accumulators_equal_reference();
+    }
+
+    #[test]
+    fn i8_by_i8(case in cases::<i8, i8>()) {
+        case.accumulators_equal_reference();
+    }
+
+    #[test]
+    fn i8_by_u8(case in cases::<i8, u8>()) {
+        case.accumulators_equal_reference();
+    }
+
+    #[test]
+    fn stages(
+        case in cases::<u8, i8>(),
+        exponents in prop::collection::vec(-20.0_f64..2.0, 60),
+        (zero_point, bounds) in (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(z, a, b)| (z.into(), (a.min(b), a.max(b)))),
+        float_bias in any::<bool>(),
+    ) {
+        let n = case.n.min(60);
+        prop_assume!(n == case.n && n > 0);
+        let multipliers: Vec<f64> = exponents[..n].iter().map(|e| e.exp2()).collect();
+        let shifts: Vec<u32> = exponents[..n].iter().map(|e| e.abs().floor() as u32).collect();
+        let powers: Vec<f64> = shifts.iter().map(|&s| 0.5_f64.powi(s as i32)).collect();
+        let weight_scales: Vec<f32> = multipliers.iter().map(|&m| m as f32).collect();
+        let row_scales: Vec<f32> = (0..case.m).map(|i| 0.3 + i as f32 * 0.01).collect();
+        let bias: Vec<f32> = weight_scales.iter().map(|s| s * 3.7 - 1.0).collect();
+        let bias = float_bias.then_some(&bias[..]);
+        let accumulators = case.accumulators();
+        let each = |f: &dyn Fn(usize, usize, i32) -> u8| -> Vec<u8> {
+            accumulators.iter().enumerate().map(|(i, &acc)| f(i / n, i % n, acc)).collect()
+        };
+        let float = each(&|_, j, acc| reference::requantize_float(acc, multipliers[j], zero_point, bounds));
+        let fixed = each(&|_, j, acc| reference::requantize_fixed_point(acc, multipliers[j], zero_point, bounds));
+        let gemmlowp = each(&|_, j, acc| reference::requantize_gemmlowp(acc, multipliers[j], zero_point, bounds));
+        let shift = each(&|_, j, acc| reference::requantize_shift(acc, shifts[j], zero_point, bounds));
+        let dequantized: Vec<u32> = accumulators.iter().enumerate().map(|(i, &acc)| {
+            let (i, j) = (i / n, i % n);
+            reference::dequantize_accumulator(acc, row_scales[i], weight_scales[j], bias.map(|bias| bias[j])).to_bits()
+        }).collect();
+        every_isa(|isa| {
+            let [packed, _] = case.packed(isa);
+            let run = |stage: &dyn Fn() -> Vec<u8>| stage();
+            assert_eq!(run(&|| requantized(&case, &packed, FloatMultiplier::new(&multipliers).unwrap(), zero_point, bounds)), float, "float {isa}");
+            assert_eq!(run(&|| requantized(&case, &packed, FixedPoint::new(&multipliers).unwrap(), zero_point, bounds)), fixed, "fixed {isa}");
+            assert_eq!(run(&|| requantized(&case, &packed, Gemmlowp::new(&multipliers).unwrap(), zero_point, bounds)), gemmlowp, "gemmlowp {isa}");
+            assert_eq!(run(&|| requantized(&case, &packed, Shift::new(&powers).unwrap(), zero_point, bounds)), shift, "shift {isa}");
+            let columns = Dequantize::new(&weight_scales, bias).unwrap();
+            if case.m > 0 {
+                let out = case.run(&packed, &columns.rows(&row_scales).unwrap(), f32::INFINITY);
+                assert_eq!(common::bits(&out), dequantized, "dequantize {isa}");
+            }
+        });
+    }
+}
+
+fn requantized<M: Multiplier>(
+    case: &Case<u8, i8>,
+    packed: &PackedMatrix<u8, i8>,
+    multiplier: M,
+    zero_point: i32,
+    (min, max): (u8, u8),
+) -> Vec<u8> {
+    case.run(packed, &Requantize::new(multiplier, zero_point, min..=max).unwrap(), 77)
+}
+
+/// Every tile size of every kernel, at the extremes where 16-bit saturation would show.
+#[test]
+fn every_tile_size_at_the_extremes() {
+    fn check<A: Code, B: Code>() {
+        for (a, b) in [(A::MIN, B::MIN), (A::MIN, B::MAX), (A::MAX, B::MIN), (A::MAX, B::MAX)] {
+            for m in 1..=17 {
+                for n in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 97] {
+                    let k = 9 + m;
+                    let case = Case {
+                        m, n, k, a_gap: 0, a: vec![a; m * k], b: vec![b; k * n],
+                        a_zero_points: vec![A::MAX.into()], b_zero_points: vec![B::MIN.into()], bias: vec![0; n],
+                    };
+                    case.accumulators_equal_reference();
+                }
+            }
+        }
+    }
+    check::<u8, i8>();
+    check::<u8, u8>();
+    check::<i8, i8>();
+    check::<i8, u8>();
+}
+
+/// All 65 536 pairs of codes of all four sign pairs, in one product.
+#[test]
+fn every_pair_of_codes() {
+    fn check<A: Code, B: Code>() {
+        let a: Vec<A> = (0..=255_i32).map(|code| A::try_from(code + A::MIN.into()).ok().unwrap()).collect();
+        let b: Vec<B> = (0..=255_i32).map(|code| B::try_from(code + B::MIN.into()).ok().unwrap()).collect();
+        let case = Case {
+            m: 256, n: 256, k: 1, a_gap: 0, a, b,
+            a_zero_points: vec![0], b_zero_points: vec![0], bias: vec![0; 256],
+        };
+        case.accumulators_equal_reference();
+    }
+    check::<u8, i8>();
+    check::<u8, u8>();
+    check::<i8, i8>();
+    check::<i8, u8>();
+}
+
+/// Sums at the very limit of the depth are exact; one more is refused.
+#[test]
+fn the_deepest_sum() {
+    let limit = i32::MAX as usize / (255 * 128);
+    every_isa(|isa| {
+        let (a, b) = (vec![255_u8; limit], vec![-128_i8; limit]);
+        let packed = PackedMatrix::pack(isa, Matrix::new(&b, limit, 1).unwrap(), 0.into()).unwrap();
+        let mut c = [0];
+        let a = Matrix::new(&a, 1, limit).unwrap();
+        matmul(a, 0.into(), &packed, &Accumulators, MatrixMut::new(&mut c, 1, 1).unwrap()).unwrap();
+        assert_eq!(c[0], -255 * 128 * limit as i32, "{isa}");
+    });
+}
+
+/// Accumulators everywhere in i32 through the four requantizers: the bias brings them there.
+#[test]
+fn requantizers_over_all_of_i32() {
+    let accumulators: Vec<i32> = (0..31)
+        .flat_map(|bit| (-3..=3).map(move |delta| (1_i32 << bit) + delta))
+        .chain((0..20_000).map(|i: i32| i.wrapping_mul(214_013).wrapping_add(2_531_011).wrapping_mul(69_069)))
+        .flat_map(|acc| [acc, acc.wrapping_neg()])
+        .map(|acc| acc.max(-i32::MAX))
+        .collect();
+    let n = accumulators.len();
+    let multipliers = [
+        1.0, 0.5, 0.25, 0.3, 1.5, 2.0, 3.999, 1000.0, 536_870_912.5, 1.0 - f64::EPSILON, 0.007_247_427_341_846, 2_f64.powi(-31),
+        2_f64.powi(-32), 1e-9, 2_f64.powi(-40), 0.0,
+    ];
+    for multiplier in multipliers {
+        for (zero_point, bounds) in [(0, (0, 255)), (200, (3, 250))] {
+            every_isa(|isa| {
+                let none = Matrix::<i8>::new(&[], 0, n).unwrap();
+                let packed = PackedMatrix::<u8, i8>::pack(isa, none, 0.into()).unwrap().with_bias(&accumulators).unwrap();
+                let a = Matrix::new(&[], 1, 0).unwrap();
+                let mut out = vec![0_u8; n];
+                let mut check = |name: &str, want: &dyn Fn(i32) -> u8, out: &[u8]| {
+                    for (&acc, &out) in accumulators.iter().zip(out) {
+                        assert_eq!(out, want(acc), "{name} {isa}: {acc} · {multiplier}, zero point {zero_point}");
+                    }
+                };
+                let (min, max) = bounds;
+                let stage = Requantize::new(FloatMultiplier::new(&[multiplier]).unwrap(), zero_point, min..=max).unwrap();
+                matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
+                check("float", &|acc| reference::requantize_float(acc, multiplier, zero_point, bounds), &out);
+                let stage = Requantize::new(FixedPoint::new(&[multiplier]).unwrap(), zero_point, min..=max).unwrap();
+                matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
+                check("fixed", &|acc| reference::requantize_fixed_point(acc, multiplier, zero_point, bounds), &out);
+                let stage = Requantize::new(Gemmlowp::new(&[multiplier]).unwrap(), zero_point, min..=max).unwrap();
+                matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
+                check("gemmlowp", &|acc| reference::requantize_gemmlowp(acc, multiplier, zero_point, bounds), &out);
+                if let Ok(shift) = Shift::new(&[multiplier]) {
+                    let stage = Requantize::new(shift, zero_point, min..=max).unwrap();
+                    matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
+                    let shift = -multiplier.log2() as u32;
+                    check("shift", &|acc| reference::requantize_shift(acc, shift, zero_point, bounds), &out);
+                }
+            });
+        }
+    }
+    for shift in 0..=31 {
+        assert!(Shift::new(&[0.5_f64.powi(shift)]).is_ok());
+    }
+}

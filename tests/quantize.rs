@@ -1,0 +1,142 @@
+//! Quantize, dequantize, fake-quantize, the straight-through gradient and the reductions equal their formulas on every
+//! ISA, bit for bit.
+
+mod common;
+
+use common::{Ranges, SPECIALS, bits, every_isa, finite, guarded, nudge, tensors};
+use proptest::prelude::*;
+use zeropoint::{
+    CodeRange, Granularity, QuantParams, Range, abs_max, dequantize, fake_quantize, min_max, quantize, ranges, reference,
+    straight_through,
+};
+
+fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
+    let codes = reference::quantize(x, params);
+    let gradient: Vec<f32> = x.iter().rev().copied().collect();
+    every_isa(|isa| {
+        let mut out = vec![C::MIN; x.len()];
+        quantize(isa, x, params, &mut out).unwrap();
+        assert_eq!(out, codes, "quantize {isa}");
+
+        let mut real = vec![0.0; x.len()];
+        dequantize(isa, &codes, params, &mut real).unwrap();
+        assert_eq!(bits(&real), bits(&reference::dequantize(&codes, params)), "dequantize {isa}");
+
+        fake_quantize(isa, x, params, &mut real).unwrap();
+        assert_eq!(bits(&real), bits(&reference::fake_quantize(x, params)), "fake_quantize {isa}");
+
+        straight_through(isa, x, &gradient, params, &mut real).unwrap();
+        let expected = reference::straight_through(x, &gradient, params);
+        for (out, expected) in real.iter().zip(&expected) {
+            // A NaN gradient stays one; its payload is the CPU's.
+            assert!(out.to_bits() == expected.to_bits() || out.is_nan() && expected.is_nan(), "straight_through {isa}");
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn unsigned((x, params) in tensors::<u8>()) {
+        everything_equals_reference(&x, &params);
+    }
+
+    #[test]
+    fn signed((x, params) in tensors::<i8>()) {
+        everything_equals_reference(&x, &params);
+    }
+
+    #[test]
+    fn extremes(x in prop::collection::vec(finite(), 1..200), channels in 1_usize..30) {
+        let want = reference::ranges(&x, Granularity::Tensor, 1)[0];
+        let whole = x.len() / channels * channels;
+        every_isa(|isa| {
+            let range = min_max(isa, &x).unwrap();
+            assert_eq!(bits(&[range.min, range.max]), bits(&[want.min, want.max]), "{isa}");
+            assert_eq!(abs_max(isa, &x).unwrap(), x.iter().fold(0.0, |most, x| x.abs().max(most)), "{isa}");
+            if whole > 0 {
+                let inner = Granularity::channel(&[whole / channels, channels], 1).unwrap();
+                assert_eq!(ranges(isa, &x[..whole], inner).unwrap(), reference::ranges(&x[..whole], inner, channels), "{isa}");
+                let outer = Granularity::channel(&[channels, whole / channels], 0).unwrap();
+                assert_eq!(ranges(isa, &x[..whole], outer).unwrap(), reference::ranges(&x[..whole], outer, channels), "{isa}");
+            }
+        });
+    }
+
+    #[test]
+    fn zero_has_the_code_z_and_errors_stay_below_half_a_step(x in prop::collection::vec(-50.0_f32..50.0, 1..100)) {
+        let range = reference::ranges(&x, Granularity::Tensor, 1)[0];
+        let codes = CodeRange::unsigned(8).unwrap();
+        let params = QuantParams::from_ranges(codes, zeropoint::Scheme::ASYMMETRIC, Granularity::Tensor, &[range]).unwrap();
+        let (scale, zero_point) = (params.scales()[0], params.zero_points()[0]);
+        assert_eq!(reference::quantize_one(0.0, scale, zero_point, codes), zero_point);
+        every_isa(|isa| {
+            let (mut once, mut twice) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+            fake_quantize(isa, &x, &params, &mut once).unwrap();
+            fake_quantize(isa, &once, &params, &mut twice).unwrap();
+            assert_eq!(bits(&once), bits(&twice), "idempotent on {isa}");
+            for (x, once) in x.iter().zip(&once) {
+                // Inside the range that the nudged zero point leaves.
+                if ((x / scale).round_ties_even() as i32 + zero_point) == reference::quantize_one(*x, scale, zero_point, codes) {
+                    assert!((x - once).abs() <= scale * 0.5001, "{x} became {once} with scale {scale}");
+                }
+            }
+        });
+    }
+}
+
+/// Lengths 0…80 at every start offset 0…63 of input and output: bodies, tails and alignments.
+#[test]
+fn every_length_at_every_offset() {
+    let source: Vec<f32> = (0..160).map(|i| (i as f32 - 77.0) * 0.37).collect();
+    let params = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 0.21, -3).unwrap();
+    for length in 0..80 {
+        for offset in 0..64 {
+            let x = &source[offset..offset + length];
+            let want = reference::quantize(x, &params);
+            let want_real = bits(&reference::dequantize(&want, &params));
+            every_isa(|isa| {
+                let codes = guarded(length, offset, 99_i8, |out| quantize(isa, x, &params, out).unwrap());
+                assert_eq!(codes, want, "{isa} {length} {offset}");
+                let real = guarded(length, offset, -9.75_f32, |out| dequantize(isa, &codes, &params, out).unwrap());
+                assert_eq!(bits(&real), want_real, "{isa} {length} {offset}");
+            });
+        }
+    }
+}
+
+#[test]
+fn special_values_of_every_code_range() {
+    let scale = 5.0_f32 / 255.0;
+    let mut x = SPECIALS.to_vec();
+    // All ties and their neighbours; −2.5 / (5/255) is where a reciprocal goes wrong.
+    for k in -300..300 {
+        for ulps in -2..=2 {
+            x.push(nudge((k as f32 + 0.5) * scale, ulps));
+            x.push(nudge(k as f32 * scale, ulps));
+        }
+    }
+    x.push(-2.5);
+    for codes in u8::all() {
+        for zero_point in [codes.min(), codes.max() / 2, codes.max()] {
+            everything_equals_reference(&x, &QuantParams::per_tensor(codes, scale, zero_point.into()).unwrap());
+        }
+    }
+    for codes in i8::all() {
+        for zero_point in [codes.min(), 0, 1, codes.max()] {
+            everything_equals_reference(&x, &QuantParams::per_tensor(codes, scale, zero_point.into()).unwrap());
+        }
+    }
+    assert_eq!(reference::quantize_one(-2.5, scale, 0, CodeRange::signed(8).unwrap()), -127, "a division, not a product");
+}
+
+#[test]
+fn minus_zero_is_zero_in_a_range() {
+    every_isa(|isa| {
+        for x in [[-0.0, 0.0], [0.0, -0.0], [-0.0, -0.0]] {
+            let Range { min, max } = min_max(isa, &x).unwrap();
+            assert_eq!((min.to_bits(), max.to_bits()), (0, 0), "{isa}");
+        }
+    });
+}
