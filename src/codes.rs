@@ -22,23 +22,19 @@ pub trait Code:
     const MAX: Self;
 
     #[doc(hidden)]
-    #[allow(private_interfaces, reason = "the trait is sealed; this is for the kernels")]
     const SIGN: Sign;
     #[doc(hidden)]
     fn from_byte(byte: u8) -> Self;
     #[doc(hidden)]
     fn to_byte(self) -> u8;
     #[doc(hidden)]
-    #[allow(private_bounds)]
     fn load<S: Simd>(simd: S, x: &[Self; LANES]) -> S::I32;
     #[doc(hidden)]
-    #[allow(private_bounds)]
     fn store<S: Simd>(simd: S, a: S::I32, out: &mut [Self; LANES]);
 }
 
 macro_rules! code {
     ($Code:ty, $sign:expr, $load:ident, $store:ident) => {
-        #[allow(private_interfaces)]
         impl Code for $Code {
             const MIN: Self = <$Code>::MIN;
             const MAX: Self = <$Code>::MAX;

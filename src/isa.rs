@@ -15,18 +15,7 @@ use crate::simd::Kernel;
 pub const ISA_VARIABLE: &str = "ZEROPOINT_ISA";
 
 /// An instruction set that this CPU has. All of them give the same bytes; they differ in speed only.
-///
-/// | name | vectors | matmul micro-kernel |
-/// |---|---|---|
-/// | `scalar` | arrays, as the compiler likes | one product at a time |
-/// | `portable` | the [`wide`] crate at the target's baseline (SSE2, NEON) | 16-bit pairs |
-/// | `avx2` | 256 bits | `vpmaddwd`, exact |
-/// | `avxvnni` | as `avx2` | `vpdpbusd` on 256 bits |
-/// | `avx512` | 512 bits (F, BW, VL, DQ) | `vpmaddwd` on 512 bits, exact |
-/// | `avx512vnni` | as `avx512` | `vpdpbusd` on 512 bits |
-/// | `neon` | 128 bits | `smull` + `sadalp` |
-/// | `neon-dotprod` | as `neon` | `sdot`, `udot` |
-/// | `neon-i8mm` | as `neon` | `smmla`, `ummla` |
+/// The table of them stands in the [crate's documentation](crate#isas).
 ///
 /// ```
 /// use zeropoint::Isa;

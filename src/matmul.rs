@@ -35,8 +35,8 @@ pub use pack::PackedMatrix;
 pub(crate) use pack::{Rows, check_accumulator};
 pub(crate) use stage::Columns;
 pub use stage::{
-    Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize, Shift, Stage,
-    multipliers, quantize_multiplier,
+    Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize, Shift,
+    Stage, multipliers, quantize_multiplier,
 };
 
 /// `out = stage(Σₖ (a − za) · (b − zb) + bias)` for an `[M, K]` matrix of activations and packed `[K, N]` weights.

@@ -104,7 +104,13 @@ impl<'a, T> MatrixMut<'a, T> {
 
     /// The matrix in pieces that different tasks may write.
     pub(crate) fn pieces(&mut self) -> Pieces<'_, T> {
-        Pieces { data: self.data.as_mut_ptr(), rows: self.rows, columns: self.columns, stride: self.stride, owner: PhantomData }
+        Pieces {
+            data: self.data.as_mut_ptr(),
+            rows: self.rows,
+            columns: self.columns,
+            stride: self.stride,
+            owner: PhantomData,
+        }
     }
 }
 

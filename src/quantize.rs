@@ -217,12 +217,7 @@ pub(crate) struct Groups<'a, C, Op: Elementwise<C>> {
 }
 
 impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op> {
-    pub fn new(
-        params: &'a QuantParams<C>,
-        x: &'a [Op::In],
-        out: &'a mut [Op::Out],
-        op: Op,
-    ) -> Result<Self, Error> {
+    pub fn new(params: &'a QuantParams<C>, x: &'a [Op::In], out: &'a mut [Op::Out], op: Op) -> Result<Self, Error> {
         params.check_elements(x.len())?;
         check_length("the output", x.len(), out.len())?;
         Ok(Groups { params, x, out, op, first: 0 })

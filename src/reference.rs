@@ -153,8 +153,9 @@ pub fn conv2d<A: Code, B: Code>(
                                 let group = output / (outputs / groups);
                                 let channel_in = group * group_channels + channel;
                                 let code = images[((image * height + y) * width + x) * channels + channel_in];
-                                let weight = weights
-                                    [((output * group_channels + channel) * kernel_height + kernel_y) * kernel_width + kernel_x];
+                                let weight = weights[((output * group_channels + channel) * kernel_height + kernel_y)
+                                    * kernel_width
+                                    + kernel_x];
                                 let (code, weight): (i32, i32) = (code.into(), weight.into());
                                 sum += i64::from(code - zero_point) * i64::from(weight - weight_zero_points.at(output));
                             }
@@ -170,11 +171,7 @@ pub fn conv2d<A: Code, B: Code>(
 
 /// [`MaxPool2d`](crate::MaxPool2d).
 #[must_use]
-pub fn max_pool2d<C: Code>(
-    images: &[C],
-    [count, height, width, channels]: [usize; 4],
-    window: &Window,
-) -> Vec<C> {
+pub fn max_pool2d<C: Code>(images: &[C], [count, height, width, channels]: [usize; 4], window: &Window) -> Vec<C> {
     let [top, left, bottom, right] = window.padding;
     let out_height = (height + top + bottom - window.dilation[0] * (window.size[0] - 1) - 1) / window.stride[0] + 1;
     let out_width = (width + left + right - window.dilation[1] * (window.size[1] - 1) - 1) / window.stride[1] + 1;
@@ -209,18 +206,18 @@ pub fn dequantize_accumulator(acc: i32, activation_scale: f32, weight_scale: f32
     bias.map_or(product, |bias| product + bias)
 }
 
-/// A product, plus the zero point, saturated to the bounds.
-fn saturate<C: Code>(product: i64, zero_point: i32, (min, max): (C, C)) -> C {
+/// What [`Requantize`](crate::Requantize) makes of a product: plus the zero point, saturated to the bounds.
+#[must_use]
+pub fn saturate<C: Code>(product: i64, zero_point: i32, (min, max): (C, C)) -> C {
     let (min, max): (i32, i32) = (min.into(), max.into());
-    to_code((product + i64::from(zero_point)).clamp(min.into(), max.into()) as i32)
+    to_code(product.saturating_add(zero_point.into()).clamp(min.into(), max.into()) as i32)
 }
 
-/// The stage `Requantize<_, FloatMultiplier>`: `RNE(clamp(acc as f32 · M))`.
+/// The product of [`FloatMultiplier`](crate::FloatMultiplier): `RNE(acc as f32 · M)`. Numbers that no code reaches
+/// saturate i64.
 #[must_use]
-pub fn requantize_float<C: Code>(acc: i32, multiplier: f64, zero_point: i32, bounds: (C, C)) -> C {
-    let (min, max): (i32, i32) = (bounds.0.into(), bounds.1.into());
-    let product = (acc as f32 * multiplier as f32).clamp((min - zero_point) as f32, (max - zero_point) as f32);
-    saturate(product.round_ties_even() as i64, zero_point, bounds)
+pub fn float_product(acc: i32, multiplier: f64) -> i64 {
+    (acc as f32 * multiplier as f32).round_ties_even() as i64
 }
 
 /// `M = m₀ · 2^(exponent − 31)`, m₀ rounded half away from zero, by doubling and halving.
@@ -246,19 +243,24 @@ pub fn quantize_multiplier(multiplier: f64) -> (i64, i32) {
     if exponent < -31 { (0, 0) } else { (mantissa, exponent) }
 }
 
-/// The stage `Requantize<_, FixedPoint>`: `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`.
+/// The product of [`FixedPoint`](crate::FixedPoint): `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`.
 #[must_use]
-pub fn requantize_fixed_point<C: Code>(acc: i32, multiplier: f64, zero_point: i32, bounds: (C, C)) -> C {
+pub fn fixed_point_product(acc: i32, multiplier: f64) -> i64 {
     let (mantissa, exponent) = quantize_multiplier(multiplier);
     let shift = 31 - exponent;
-    let product = (i128::from(acc) * i128::from(mantissa) + (1 << (shift - 1))) >> shift;
-    saturate(product as i64, zero_point, bounds)
+    ((i128::from(acc) * i128::from(mantissa) + (1 << (shift - 1))) >> shift) as i64
 }
 
-/// The stage `Requantize<_, Gemmlowp>`: the saturating rounding doubling high product, then the rounding division by a
-/// power of two, as gemmlowp defines them.
+/// The product of [`Gemmlowp`](crate::Gemmlowp): the saturating rounding doubling high product, then the rounding
+/// division by a power of two, as gemmlowp defines them.
+///
+/// ```
+/// use zeropoint::reference::{fixed_point_product, gemmlowp_product};
+/// // 1.25, once in one rounding and once in two.
+/// assert_eq!((fixed_point_product(5, 0.25), gemmlowp_product(5, 0.25)), (1, 2));
+/// ```
 #[must_use]
-pub fn requantize_gemmlowp<C: Code>(acc: i32, multiplier: f64, zero_point: i32, bounds: (C, C)) -> C {
+pub fn gemmlowp_product(acc: i32, multiplier: f64) -> i64 {
     let (mantissa, exponent) = quantize_multiplier(multiplier);
     let left = (i64::from(acc) << exponent.max(0)).clamp(i32::MIN.into(), i32::MAX.into());
     let product = i128::from(left) * i128::from(mantissa);
@@ -266,15 +268,14 @@ pub fn requantize_gemmlowp<C: Code>(acc: i32, multiplier: f64, zero_point: i32, 
     let high = ((product + nudge) / (1 << 31)) as i64;
     let divisor = 1_i64 << (-exponent).max(0);
     // Halves away from zero.
-    let magnitude = (2 * high.abs() + divisor) / (2 * divisor);
-    saturate(high.signum() * magnitude, zero_point, bounds)
+    high.signum() * ((2 * high.abs() + divisor) / (2 * divisor))
 }
 
-/// The stage `Requantize<_, Shift>`: `RNE(acc · 2⁻ˢ)`.
+/// The product of [`Shift`](crate::Shift): `RNE(acc · 2⁻ˢ)`.
 #[must_use]
-pub fn requantize_shift<C: Code>(acc: i32, shift: u32, zero_point: i32, bounds: (C, C)) -> C {
+pub fn shift_product(acc: i32, shift: u32) -> i64 {
     let unit = 1_i64 << shift;
     let (quotient, remainder) = (i64::from(acc).div_euclid(unit), i64::from(acc).rem_euclid(unit));
     let up = 2 * remainder > unit || (2 * remainder == unit && quotient % 2 != 0);
-    saturate(quotient + i64::from(up), zero_point, bounds)
+    quotient + i64::from(up)
 }

@@ -147,3 +147,231 @@ pub fn fold_blocks<T: Copy>(x: &[T], mut f: impl FnMut(&[T; LANES])) {
         f(&padded);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Every operation of every ISA against the scalar expression that documents it, over all pairs of values that hurt.
+
+    use super::*;
+    use crate::Isa;
+
+    const F32S: [f32; 32] = [
+        f32::NAN,
+        -f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        0.0,
+        -0.0,
+        1e-45,
+        -1e-45,
+        f32::MIN_POSITIVE,
+        f32::MAX,
+        f32::MIN,
+        0.5,
+        -0.5,
+        1.5,
+        -1.5,
+        2.5,
+        -2.5,
+        0.499_999_97,
+        -0.499_999_97,
+        126.5,
+        127.5,
+        -127.5,
+        -128.5,
+        255.5,
+        1.0,
+        -1.0,
+        3.0,
+        0.1,
+        4_194_303.5,
+        -4_194_303.5,
+        5.0 / 255.0,
+        1e30,
+    ];
+    const I32S: [i32; 32] = [
+        0,
+        1,
+        -1,
+        2,
+        -2,
+        127,
+        128,
+        -127,
+        -128,
+        -129,
+        255,
+        256,
+        32_767,
+        32_768,
+        -32_768,
+        -32_769,
+        65_535,
+        16_777_216,
+        16_777_217,
+        -16_777_217,
+        33_554_431,
+        1 << 30,
+        -(1 << 30),
+        i32::MAX,
+        i32::MIN,
+        i32::MAX - 1,
+        i32::MIN + 1,
+        7,
+        1_000_003,
+        -1_000_003,
+        0x5555_5555,
+        -0x5555_5556,
+    ];
+
+    /// Runs a closure-like kernel: sixteen values of each input, sixteen of the output.
+    struct Each<'a, T, U, V, F> {
+        pairs: &'a [(T, U)],
+        f: F,
+        out: core::marker::PhantomData<V>,
+    }
+
+    trait Operation<T, U, V> {
+        fn apply<S: Simd>(&self, simd: S, a: &[T; LANES], b: &[U; LANES], out: &mut [V; LANES]);
+    }
+
+    impl<T: Copy + Default, U: Copy + Default, V: Copy + Default, F: Operation<T, U, V>> Kernel for Each<'_, T, U, V, F> {
+        type Output = Vec<V>;
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Vec<V> {
+            let (a, b): (Vec<T>, Vec<U>) = self.pairs.iter().copied().unzip();
+            let mut out = Vec::new();
+            for start in (0..a.len()).step_by(LANES) {
+                let mut lanes = [V::default(); LANES];
+                self.f.apply(simd, &block(&a, start), &block(&b, start), &mut lanes);
+                out.extend_from_slice(&lanes[..LANES.min(a.len() - start)]);
+            }
+            out
+        }
+    }
+
+    /// `operation!(pairs, (a: f32 = load_f32, b: f32 = load_f32) -> f32 = store_f32, vector expression, scalar expression)`
+    macro_rules! operation {
+        ($pairs:expr, |$simd:ident, $a:ident: $T:ty = $load_a:ident, $b:ident: $U:ty = $load_b:ident| -> $V:ty = $store:ident,
+         $vector:expr, $scalar:expr) => {{
+            struct Op;
+            impl Operation<$T, $U, $V> for Op {
+                #[inline(always)]
+                #[allow(unused_variables, reason = "some operations take one operand")]
+                fn apply<S: Simd>(&self, $simd: S, a: &[$T; LANES], b: &[$U; LANES], out: &mut [$V; LANES]) {
+                    let ($a, $b) = ($simd.$load_a(a), $simd.$load_b(b));
+                    $simd.$store($vector, out);
+                }
+            }
+            let pairs: Vec<($T, $U)> = $pairs;
+            for isa in Isa::supported() {
+                let out = isa.run(Each { pairs: &pairs, f: Op, out: core::marker::PhantomData });
+                for (&(a, b), out) in pairs.iter().zip(out) {
+                    #[allow(unused_variables, clippy::redundant_closure_call, reason = "as above")]
+                    let want: $V = (|$a: $T, $b: $U| $scalar)(a, b);
+                    // Bits, so that −0 is not 0; any NaN equals any other.
+                    let same = want.to_ne_bytes() == out.to_ne_bytes() || (want != want && out != out);
+                    assert!(same, "{isa}: {} of {a:?}, {b:?} is {out:?}, not {want:?}", stringify!($vector));
+                }
+            }
+        }};
+    }
+
+    fn pairs<T: Copy, U: Copy>(a: &[T], b: &[U]) -> Vec<(T, U)> {
+        a.iter().flat_map(|&a| b.iter().map(move |&b| (a, b))).collect()
+    }
+
+    #[test]
+    #[allow(clippy::eq_op, clippy::float_cmp, reason = "NaN")]
+    fn floats() {
+        let all = || pairs(&F32S, &F32S);
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.add_f32(a, b), a + b);
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.mul_f32(a, b), a * b);
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.div_f32(a, b), a / b);
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.max_f32(a, b),
+                   if a > b { a } else { b });
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.min_f32(a, b),
+                   if a < b { a } else { b });
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.nan_to_zero(a),
+                   if a.is_nan() { 0.0 } else { a });
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.to_bits(a), a.to_bits() as i32);
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.splat_f32(-0.0), -0.0);
+        let small: Vec<f32> = F32S.into_iter().filter(|x| x.abs() < 4_194_304.0).collect();
+        operation!(pairs(&small, &[0.0]), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.round_to_i32(a),
+                   a.round_ties_even() as i32);
+    }
+
+    #[test]
+    fn integers() {
+        let all = || pairs(&I32S, &I32S);
+        let shifts: Vec<i32> = (0..32).collect();
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> f32 = store_f32, s.to_f32(a), a as f32);
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.add_i32(a, b), a.wrapping_add(b));
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.sub_i32(a, b), a.wrapping_sub(b));
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.mul_i32(a, b), a.wrapping_mul(b));
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.max_i32(a, b), a.max(b));
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.min_i32(a, b), a.min(b));
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.and_i32(a, b), a & b);
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.splat_i32(-7), -7);
+        operation!(pairs(&I32S, &shifts), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.shift_right(a, b),
+                   a >> b);
+        operation!(pairs(&I32S, &shifts), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32,
+                   s.shift_right_logical(a, b), (a as u32 >> b) as i32);
+        for shift in 1..=62 {
+            // The second factor and the shift come packed in one i32, to cover every shift.
+            for factor in [0, 1, 3, 1 << 30, (1 << 30) + 12_345, i32::MAX] {
+                let pairs: Vec<(i32, i32)> = I32S.iter().map(|&a| (a, shift)).collect();
+                struct Op(i32);
+                impl Operation<i32, i32, i32> for Op {
+                    #[inline(always)]
+                    fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut [i32; LANES]) {
+                        // Neighbouring lanes differ in shift, as columns do.
+                        let mut shifts = *b;
+                        shifts.iter_mut().skip(1).step_by(2).for_each(|shift| *shift = (*shift + 20) % 62 + 1);
+                        let shifts = shifts.map(|shift| shift.max(1));
+                        s.store_i32(s.mul_shift_round(s.load_i32(a), s.splat_i32(self.0), s.load_i32(&shifts)), out);
+                    }
+                }
+                for isa in Isa::supported() {
+                    let out = isa.run(Each { pairs: &pairs, f: Op(factor), out: core::marker::PhantomData });
+                    for (i, (&(a, shift), out)) in pairs.iter().zip(out).enumerate() {
+                        let shift = if i % 2 == 1 { (shift + 20) % 62 + 1 } else { shift };
+                        let want = ((i64::from(a) * i64::from(factor) + (1 << (shift - 1))) >> shift) as i32;
+                        assert_eq!(out, want, "{isa}: {a} · {factor} >> {shift}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn codes() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let signed: Vec<i8> = (-128..=127).collect();
+        let from_u8: Vec<i32> = (0..=255).collect();
+        let from_i8: Vec<i32> = (-128..=127).collect();
+        operation!(pairs(&bytes, &[0]), |s, a: u8 = load_u8, b: i32 = load_i32| -> i32 = store_i32, a, i32::from(a));
+        operation!(pairs(&signed, &[0]), |s, a: i8 = load_i8, b: i32 = load_i32| -> i32 = store_i32, a, i32::from(a));
+        operation!(pairs(&from_u8, &[0]), |s, a: i32 = load_i32, b: i32 = load_i32| -> u8 = store_u8, a, a as u8);
+        operation!(pairs(&from_i8, &[0]), |s, a: i32 = load_i32, b: i32 = load_i32| -> i8 = store_i8, a, a as i8);
+    }
+
+    /// The walkers visit every element, in order, whatever the length.
+    #[test]
+    fn walkers() {
+        for length in 0..70 {
+            let x: Vec<i32> = (0..length).collect();
+            let mut out = vec![-1; x.len()];
+            map_blocks(&x, &mut out, |start, x, out| {
+                assert_eq!(x[0], start as i32);
+                *out = x.map(|x| x * 3);
+            });
+            assert!(out.iter().zip(&x).all(|(out, x)| *out == x * 3), "{length}");
+            if length > 0 {
+                let mut seen = vec![false; x.len()];
+                fold_blocks(&x, |x| x.iter().for_each(|&x| seen[x as usize] = true));
+                assert!(seen.into_iter().all(|seen| seen), "{length}");
+            }
+        }
+    }
+}

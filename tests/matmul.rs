@@ -5,8 +5,8 @@ mod common;
 use common::{codes, every_isa, zero_points};
 use proptest::prelude::*;
 use zeropoint::{
-    Accumulators, Code, Dequantize, FixedPoint, FloatMultiplier, Gemmlowp, Isa, Matrix, MatrixMut, Multiplier, PackedMatrix,
-    Requantize, Shift, Stage, ZeroPoints, matmul, reference,
+    Accumulators, Code, Dequantize, FixedPoint, FloatMultiplier, Gemmlowp, Isa, Matrix, MatrixMut, Multiplier,
+    PackedMatrix, Requantize, Shift, Stage, ZeroPoints, matmul, reference,
 };
 
 /// Operands of a multiplication, rows of A and of the result further apart than they are long.
@@ -40,7 +40,15 @@ fn cases<A: Code + Arbitrary, B: Code + Arbitrary>() -> impl Strategy<Value = Ca
             prop::collection::vec(prop_oneof![Just(0), -1_000_000..1_000_000], n),
         )
             .prop_map(move |(a, b, a_zero_points, b_zero_points, bias)| Case {
-                m, n, k, a_gap, a, b, a_zero_points, b_zero_points, bias,
+                m,
+                n,
+                k,
+                a_gap,
+                a,
+                b,
+                a_zero_points,
+                b_zero_points,
+                bias,
             })
     })
 }
@@ -148,21 +156,20 @@ proptest! {
         let each = |f: &dyn Fn(usize, usize, i32) -> u8| -> Vec<u8> {
             accumulators.iter().enumerate().map(|(i, &acc)| f(i / n, i % n, acc)).collect()
         };
-        let float = each(&|_, j, acc| reference::requantize_float(acc, multipliers[j], zero_point, bounds));
-        let fixed = each(&|_, j, acc| reference::requantize_fixed_point(acc, multipliers[j], zero_point, bounds));
-        let gemmlowp = each(&|_, j, acc| reference::requantize_gemmlowp(acc, multipliers[j], zero_point, bounds));
-        let shift = each(&|_, j, acc| reference::requantize_shift(acc, shifts[j], zero_point, bounds));
+        let float = each(&|_, j, acc| reference::saturate(reference::float_product(acc, multipliers[j]), zero_point, bounds));
+        let fixed = each(&|_, j, acc| reference::saturate(reference::fixed_point_product(acc, multipliers[j]), zero_point, bounds));
+        let gemmlowp = each(&|_, j, acc| reference::saturate(reference::gemmlowp_product(acc, multipliers[j]), zero_point, bounds));
+        let shift = each(&|_, j, acc| reference::saturate(reference::shift_product(acc, shifts[j]), zero_point, bounds));
         let dequantized: Vec<u32> = accumulators.iter().enumerate().map(|(i, &acc)| {
             let (i, j) = (i / n, i % n);
             reference::dequantize_accumulator(acc, row_scales[i], weight_scales[j], bias.map(|bias| bias[j])).to_bits()
         }).collect();
         every_isa(|isa| {
             let [packed, _] = case.packed(isa);
-            let run = |stage: &dyn Fn() -> Vec<u8>| stage();
-            assert_eq!(run(&|| requantized(&case, &packed, FloatMultiplier::new(&multipliers).unwrap(), zero_point, bounds)), float, "float {isa}");
-            assert_eq!(run(&|| requantized(&case, &packed, FixedPoint::new(&multipliers).unwrap(), zero_point, bounds)), fixed, "fixed {isa}");
-            assert_eq!(run(&|| requantized(&case, &packed, Gemmlowp::new(&multipliers).unwrap(), zero_point, bounds)), gemmlowp, "gemmlowp {isa}");
-            assert_eq!(run(&|| requantized(&case, &packed, Shift::new(&powers).unwrap(), zero_point, bounds)), shift, "shift {isa}");
+            assert_eq!(requantized(&case, &packed, FloatMultiplier::new(&multipliers).unwrap(), zero_point, bounds), float, "float {isa}");
+            assert_eq!(requantized(&case, &packed, FixedPoint::new(&multipliers).unwrap(), zero_point, bounds), fixed, "fixed {isa}");
+            assert_eq!(requantized(&case, &packed, Gemmlowp::new(&multipliers).unwrap(), zero_point, bounds), gemmlowp, "gemmlowp {isa}");
+            assert_eq!(requantized(&case, &packed, Shift::new(&powers).unwrap(), zero_point, bounds), shift, "shift {isa}");
             let columns = Dequantize::new(&weight_scales, bias).unwrap();
             if case.m > 0 {
                 let out = case.run(&packed, &columns.rows(&row_scales).unwrap(), f32::INFINITY);
@@ -191,8 +198,15 @@ fn every_tile_size_at_the_extremes() {
                 for n in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 97] {
                     let k = 9 + m;
                     let case = Case {
-                        m, n, k, a_gap: 0, a: vec![a; m * k], b: vec![b; k * n],
-                        a_zero_points: vec![A::MAX.into()], b_zero_points: vec![B::MIN.into()], bias: vec![0; n],
+                        m,
+                        n,
+                        k,
+                        a_gap: 0,
+                        a: vec![a; m * k],
+                        b: vec![b; k * n],
+                        a_zero_points: vec![A::MAX.into()],
+                        b_zero_points: vec![B::MIN.into()],
+                        bias: vec![0; n],
                     };
                     case.accumulators_equal_reference();
                 }
@@ -212,8 +226,15 @@ fn every_pair_of_codes() {
         let a: Vec<A> = (0..=255_i32).map(|code| A::try_from(code + A::MIN.into()).ok().unwrap()).collect();
         let b: Vec<B> = (0..=255_i32).map(|code| B::try_from(code + B::MIN.into()).ok().unwrap()).collect();
         let case = Case {
-            m: 256, n: 256, k: 1, a_gap: 0, a, b,
-            a_zero_points: vec![0], b_zero_points: vec![0], bias: vec![0; 256],
+            m: 256,
+            n: 256,
+            k: 1,
+            a_gap: 0,
+            a,
+            b,
+            a_zero_points: vec![0],
+            b_zero_points: vec![0],
+            bias: vec![0; 256],
         };
         case.accumulators_equal_reference();
     }
@@ -248,36 +269,68 @@ fn requantizers_over_all_of_i32() {
         .collect();
     let n = accumulators.len();
     let multipliers = [
-        1.0, 0.5, 0.25, 0.3, 1.5, 2.0, 3.999, 1000.0, 536_870_912.5, 1.0 - f64::EPSILON, 0.007_247_427_341_846, 2_f64.powi(-31),
-        2_f64.powi(-32), 1e-9, 2_f64.powi(-40), 0.0,
+        1.0,
+        0.5,
+        0.25,
+        0.3,
+        1.5,
+        2.0,
+        3.999,
+        1000.0,
+        536_870_912.5,
+        1.0 - f64::EPSILON,
+        0.007_247_427_341_846,
+        2_f64.powi(-31),
+        2_f64.powi(-32),
+        1e-9,
+        2_f64.powi(-40),
+        0.0,
     ];
     for multiplier in multipliers {
         for (zero_point, bounds) in [(0, (0, 255)), (200, (3, 250))] {
             every_isa(|isa| {
                 let none = Matrix::<i8>::new(&[], 0, n).unwrap();
-                let packed = PackedMatrix::<u8, i8>::pack(isa, none, 0.into()).unwrap().with_bias(&accumulators).unwrap();
+                let packed =
+                    PackedMatrix::<u8, i8>::pack(isa, none, 0.into()).unwrap().with_bias(&accumulators).unwrap();
                 let a = Matrix::new(&[], 1, 0).unwrap();
                 let mut out = vec![0_u8; n];
-                let mut check = |name: &str, want: &dyn Fn(i32) -> u8, out: &[u8]| {
+                let check = |name: &str, want: &dyn Fn(i32) -> u8, out: &[u8]| {
                     for (&acc, &out) in accumulators.iter().zip(out) {
                         assert_eq!(out, want(acc), "{name} {isa}: {acc} · {multiplier}, zero point {zero_point}");
                     }
                 };
                 let (min, max) = bounds;
-                let stage = Requantize::new(FloatMultiplier::new(&[multiplier]).unwrap(), zero_point, min..=max).unwrap();
+                let stage =
+                    Requantize::new(FloatMultiplier::new(&[multiplier]).unwrap(), zero_point, min..=max).unwrap();
                 matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
-                check("float", &|acc| reference::requantize_float(acc, multiplier, zero_point, bounds), &out);
+                check(
+                    "float",
+                    &|acc| reference::saturate(reference::float_product(acc, multiplier), zero_point, bounds),
+                    &out,
+                );
                 let stage = Requantize::new(FixedPoint::new(&[multiplier]).unwrap(), zero_point, min..=max).unwrap();
                 matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
-                check("fixed", &|acc| reference::requantize_fixed_point(acc, multiplier, zero_point, bounds), &out);
+                check(
+                    "fixed",
+                    &|acc| reference::saturate(reference::fixed_point_product(acc, multiplier), zero_point, bounds),
+                    &out,
+                );
                 let stage = Requantize::new(Gemmlowp::new(&[multiplier]).unwrap(), zero_point, min..=max).unwrap();
                 matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
-                check("gemmlowp", &|acc| reference::requantize_gemmlowp(acc, multiplier, zero_point, bounds), &out);
+                check(
+                    "gemmlowp",
+                    &|acc| reference::saturate(reference::gemmlowp_product(acc, multiplier), zero_point, bounds),
+                    &out,
+                );
                 if let Ok(shift) = Shift::new(&[multiplier]) {
                     let stage = Requantize::new(shift, zero_point, min..=max).unwrap();
                     matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
                     let shift = -multiplier.log2() as u32;
-                    check("shift", &|acc| reference::requantize_shift(acc, shift, zero_point, bounds), &out);
+                    check(
+                        "shift",
+                        &|acc| reference::saturate(reference::shift_product(acc, shift), zero_point, bounds),
+                        &out,
+                    );
                 }
             });
         }

@@ -5,8 +5,8 @@ mod common;
 
 use common::every_isa;
 use zeropoint::{
-    Accumulators, CodeRange, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, dequantize, fake_quantize, matmul,
-    min_max, parallel, quantize,
+    Accumulators, CodeRange, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, dequantize, fake_quantize,
+    matmul, min_max, parallel, quantize,
 };
 
 fn with_threads(mut check: impl FnMut() + Send) {

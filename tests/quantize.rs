@@ -6,8 +6,8 @@ mod common;
 use common::{Ranges, SPECIALS, bits, every_isa, finite, guarded, nudge, tensors};
 use proptest::prelude::*;
 use zeropoint::{
-    CodeRange, Granularity, QuantParams, Range, abs_max, dequantize, fake_quantize, min_max, quantize, ranges, reference,
-    straight_through,
+    CodeRange, Granularity, QuantParams, Range, abs_max, dequantize, fake_quantize, min_max, quantize, ranges,
+    reference, straight_through,
 };
 
 fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
@@ -128,7 +128,11 @@ fn special_values_of_every_code_range() {
             everything_equals_reference(&x, &QuantParams::per_tensor(codes, scale, zero_point.into()).unwrap());
         }
     }
-    assert_eq!(reference::quantize_one(-2.5, scale, 0, CodeRange::signed(8).unwrap()), -127, "a division, not a product");
+    assert_eq!(
+        reference::quantize_one(-2.5, scale, 0, CodeRange::signed(8).unwrap()),
+        -127,
+        "a division, not a product"
+    );
 }
 
 #[test]

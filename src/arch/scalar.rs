@@ -226,5 +226,8 @@ static KERNEL_U8: Microkernel = Microkernel {
     tiles: tile_table!(tile [false], vectors [1], rows [1 2 3 4]),
 };
 
-static KERNEL_I8: Microkernel =
-    Microkernel { name: "i8i8-4x16x1-scalar", tiles: tile_table!(tile [true], vectors [1], rows [1 2 3 4]), ..KERNEL_U8 };
+static KERNEL_I8: Microkernel = Microkernel {
+    name: "i8i8-4x16x1-scalar",
+    tiles: tile_table!(tile [true], vectors [1], rows [1 2 3 4]),
+    ..KERNEL_U8
+};

@@ -76,7 +76,9 @@ impl<A: Code, B: Code> Conv2d<A, B> {
             weights[(output * group_channels + channel) * taps + tap]
         };
         let weights = if group_channels == 1 && outputs == groups {
-            Weights::Depthwise(DepthwiseWeights::new::<B>(isa, outputs, taps, zero_points, |tap, channel| at(channel, tap)))
+            Weights::Depthwise(DepthwiseWeights::new::<B>(isa, outputs, taps, zero_points, |tap, channel| {
+                at(channel, tap)
+            }))
         } else {
             let group_outputs = outputs / groups;
             let pack = |group: usize| {

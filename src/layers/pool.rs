@@ -10,7 +10,7 @@ use crate::simd::{Kernel, Simd};
 ///
 /// ```
 /// use zeropoint::{Isa, MaxPool2d, Window};
-/// let pool = MaxPool2d::new(Window { stride: [2, 2], ..Window::new([2, 2]) })?;
+/// let pool = MaxPool2d::new(Window { stride: [2, 2], ..Window::new([2, 2]) });
 /// let mut out = [0_u8; 1];
 /// pool.forward(Isa::best()?, &[3, 9, 4, 1], [1, 2, 2, 1], &mut out)?;
 /// assert_eq!(out, [9]);
@@ -23,29 +23,19 @@ pub struct MaxPool2d {
 
 impl MaxPool2d {
     /// Pooling under this window.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when a window could lie in the padding alone, where there is no maximum.
-    pub fn new(window: Window) -> Result<Self, Error> {
-        let alone = (0..4).find(|&side| window.padding[side] > 0 && window.padding[side] >= window.size[side % 2]);
-        match alone {
-            Some(side) => {
-                Err(Error::Shape { why: "padding has to be smaller than the window", found: window.padding[side] })
-            }
-            None if window.padding != [0; 4] && window.dilation != [1, 1] => {
-                Err(Error::Shape { why: "a dilated window cannot be padded", found: window.dilation[0] })
-            }
-            None => Ok(MaxPool2d { window }),
-        }
+    #[must_use]
+    pub fn new(window: Window) -> Self {
+        MaxPool2d { window }
     }
 
     /// The shape of the result for images `[images, height, width, channels]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the window does not fit.
+    /// [`Error::Shape`] when the window does not fit, or lies in the padding alone somewhere: there is no maximum.
     pub fn output_shape(&self, [images, height, width, channels]: [usize; 4]) -> Result<[usize; 4], Error> {
-        let [height, width] = self.window.output_size([height, width])?;
-        Ok([images, height, width, channels])
+        let output = self.window.output_size([height, width])?;
+        self.window.check_no_window_in_the_padding([height, width], output)?;
+        Ok([images, output[0], output[1], channels])
     }
 
     /// The largest code under every window, channel by channel.

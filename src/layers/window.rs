@@ -55,16 +55,32 @@ impl Window {
         self.size[0] * self.size[1]
     }
 
+    /// The index on one axis of an image under a tap; none in the padding.
+    #[inline(always)]
+    fn index(&self, axis: usize, position: usize, tap: usize, length: usize) -> Option<usize> {
+        let padded = position * self.stride[axis] + tap * self.dilation[axis];
+        padded.checked_sub(self.padding[axis]).filter(|&index| index < length)
+    }
+
     /// The element of the image under a tap of a window of the result, as its index in rows of `image[1]` elements; none
     /// in the padding.
     #[inline(always)]
     pub(super) fn element(&self, position: [usize; 2], tap: usize, image: [usize; 2]) -> Option<usize> {
-        let tap = [tap / self.size[1], tap % self.size[1]];
-        let mut at = [0; 2];
+        let y = self.index(0, position[0], tap / self.size[1], image[0])?;
+        let x = self.index(1, position[1], tap % self.size[1], image[1])?;
+        Some(y * image[1] + x)
+    }
+
+    /// `Ok` when every window of a result of this size has an element of the image under it.
+    pub(super) fn check_no_window_in_the_padding(&self, image: [usize; 2], output: [usize; 2]) -> Result<(), Error> {
         for axis in 0..2 {
-            let padded = position[axis] * self.stride[axis] + tap[axis] * self.dilation[axis];
-            at[axis] = padded.checked_sub(self.padding[axis]).filter(|&at| at < image[axis])?;
+            let touches = |&position: &usize| {
+                (0..self.size[axis]).any(|tap| self.index(axis, position, tap, image[axis]).is_some())
+            };
+            if let Some(found) = (0..output[axis]).find(|position| !touches(position)) {
+                return Err(Error::Shape { why: "a window lies in the padding alone", found });
+            }
         }
-        Some(at[0] * image[1] + at[1])
+        Ok(())
     }
 }

@@ -82,19 +82,21 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
         let padded_depth = depth.next_multiple_of(kernel.depth);
         let bytes = padded_depth * columns.next_multiple_of(kernel.lanes);
         let mut panels = vec![Line([0; LINE]); bytes.div_ceil(LINE)];
-        let mut sums = vec![0_i32; columns];
+        let mut sums = Vec::with_capacity(columns);
         for panel in 0..columns.div_ceil(kernel.columns()) {
             let first = panel * kernel.columns();
             let width = panel_width(kernel, columns, panel);
             for j in first..columns.min(first + width) {
                 let zero_point = zero_points.at(j);
+                let mut sum = 0_i32;
                 for k in 0..depth {
                     let code = at(k, j);
                     let step = k / kernel.depth;
                     let byte = (first * padded_depth + (step * width + j - first) * kernel.depth) + k % kernel.depth;
                     panels[byte / LINE].0[byte % LINE] = code.to_byte() ^ flip;
-                    sums[j] = sums[j].wrapping_add(code.into() - zero_point);
+                    sum = sum.wrapping_add(code.into() - zero_point);
                 }
+                sums.push(sum);
             }
         }
         let stored: Vec<i32> = (0..columns).map(|j| zero_points.at(j) + moved).collect();

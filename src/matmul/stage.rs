@@ -29,12 +29,10 @@ pub trait Stage: Sync + sealed::Sealed {
     #[doc(hidden)]
     fn check(&self, rows: usize, columns: usize) -> Result<(), Error>;
     #[doc(hidden)]
-    #[allow(private_bounds)]
     fn emit<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, out: &mut [Self::Element; LANES]);
 
     /// Emits at most sixteen elements: as many as `out` has.
     #[doc(hidden)]
-    #[allow(private_bounds)]
     #[inline(always)]
     fn emit_some<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, out: &mut [Self::Element]) {
         if let Some(out) = out.first_chunk_mut() {
@@ -54,7 +52,6 @@ pub trait Multiplier: Sync + sealed::Sealed {
     /// The product for sixteen columns; `min` and `max` are the bounds less the zero point, which the caller applies
     /// too: a product outside them may be any number on the same side.
     #[doc(hidden)]
-    #[allow(private_bounds)]
     fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, min: S::I32, max: S::I32) -> S::I32;
 }
 
@@ -393,7 +390,11 @@ struct RoundingShift {
 
 impl RoundingShift {
     /// `offset` and `tie` are made from half a unit (0 when there is no shift) and a flag: is there a shift?
-    fn new(shifts: impl Iterator<Item = i32> + Clone, offset: impl Fn(i32, i32) -> i32, tie: impl Fn(i32) -> i32) -> Self {
+    fn new(
+        shifts: impl Iterator<Item = i32> + Clone,
+        offset: impl Fn(i32, i32) -> i32,
+        tie: impl Fn(i32) -> i32,
+    ) -> Self {
         let any = |shift: i32| i32::from(shift > 0);
         Self {
             shift: Columns::broadcast(shifts.clone()),

@@ -100,9 +100,8 @@ pub fn tensors<C: Ranges>() -> impl Strategy<Value = (Vec<f32>, QuantParams<C>)>
         (0_usize..3, 1_usize..7, 1_usize..70).prop_map(|(outer, channels, inner)| {
             (Granularity::channel(&[outer, channels, inner], 1).unwrap(), outer * channels * inner)
         }),
-        (0_usize..4, 1_usize..90, 1_usize..50).prop_map(|(rows, row, length)| {
-            (Granularity::block(&[rows, row], length).unwrap(), rows * row)
-        }),
+        (0_usize..4, 1_usize..90, 1_usize..50)
+            .prop_map(|(rows, row, length)| { (Granularity::block(&[rows, row], length).unwrap(), rows * row) }),
     ];
     (granularity, prop::sample::select(C::all())).prop_flat_map(|((granularity, length), codes)| {
         let groups = granularity.groups(length).unwrap();

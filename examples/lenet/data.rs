@@ -1,0 +1,162 @@
+//! The files: digits and labels in IDX, weights in safetensors. Whatever is wrong with one is an error that begins with
+//! its path. No length from a header is trusted before it is compared with the length of the file.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use crate::network::{CLASSES, HEIGHT, HIDDEN, Layer, WIDTH};
+
+/// The path of a file that the project ships.
+macro_rules! shipped {
+    ($name:literal) => {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/", $name)
+    };
+}
+pub(crate) use shipped;
+
+/// A file that is not what it should be.
+#[derive(Debug)]
+pub struct FileError {
+    path: PathBuf,
+    why: String,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.why)
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// Reads a file and makes something of its bytes.
+fn load<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, FileError> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string());
+    bytes.and_then(|bytes| parse(&bytes)).map_err(|why| FileError { path: path.to_owned(), why })
+}
+
+/// The lengths of the axes of an IDX file of bytes, and its elements.
+fn idx<const AXES: usize>(bytes: &[u8]) -> Result<([usize; AXES], &[u8]), String> {
+    let mut words = bytes.chunks_exact(4).map(|word| u32::from_be_bytes(word.try_into().expect("four bytes")));
+    // Two zero bytes, 8 for unsigned bytes, the number of axes.
+    let magic = 0x800 | AXES as u32;
+    match words.next() {
+        Some(found) if found == magic => {}
+        Some(found) => return Err(format!("the IDX magic number is {found:#010x}, not {magic:#010x}")),
+        None => return Err(format!("{} bytes are no IDX file", bytes.len())),
+    }
+    let mut shape = [0; AXES];
+    for length in &mut shape {
+        *length = words.next().ok_or("the IDX header is truncated")? as usize;
+    }
+    let elements = &bytes[4 + 4 * AXES..];
+    let expected = shape.iter().try_fold(1_usize, |product, &length| product.checked_mul(length));
+    if expected != Some(elements.len()) {
+        return Err(format!("{} bytes behind an IDX header that announces {shape:?}", elements.len()));
+    }
+    Ok((shape, elements))
+}
+
+/// Digits, each `[height, width]`, from 0 to 1.
+pub fn images(path: &Path) -> Result<Vec<f32>, FileError> {
+    load(path, |bytes| {
+        let ([count, height, width], pixels) = idx(bytes)?;
+        if [height, width] != [HEIGHT, WIDTH] {
+            return Err(format!("images of {height}×{width}, not {HEIGHT}×{WIDTH}"));
+        }
+        if count == 0 {
+            return Err("no images".to_owned());
+        }
+        Ok(pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect())
+    })
+}
+
+/// The labels of this many digits.
+pub fn labels(path: &Path, images: usize) -> Result<Vec<u8>, FileError> {
+    load(path, |bytes| {
+        let ([count], labels) = idx(bytes)?;
+        if count != images {
+            return Err(format!("{count} labels for {images} images"));
+        }
+        match labels.iter().position(|&label| usize::from(label) >= CLASSES) {
+            Some(i) => Err(format!("label {i} is {}, not a digit", labels[i])),
+            None => Ok(labels.to_vec()),
+        }
+    })
+}
+
+/// The layers of the network.
+pub struct Weights {
+    pub conv1: Layer,
+    pub conv2: Layer,
+    pub fc1: Layer,
+    pub fc2: Layer,
+}
+
+/// The trained network, with `fc1` for an input that is flattened channels last.
+pub fn weights(path: &Path) -> Result<Weights, FileError> {
+    load(path, |bytes| {
+        let file = Tensors::new(bytes)?;
+        let conv = |name, shape: [usize; 4]| file.layer(name, &shape, shape);
+        let linear = |name, shape @ [outputs, ..]: [usize; 4]| {
+            let inputs = shape[1..].iter().product();
+            file.layer(name, &[outputs, inputs], shape)
+        };
+        Ok(Weights {
+            conv1: conv("conv1", [10, 1, 5, 5])?,
+            conv2: conv("conv2", [20, 10, 5, 5])?,
+            // Trained on images flattened [channels, height, width].
+            fc1: linear("fc1", [HIDDEN, 20, 4, 4])?.flattened(),
+            fc2: linear("fc2", [CLASSES, HIDDEN, 1, 1])?,
+        })
+    })
+}
+
+/// A safetensors file.
+struct Tensors<'a> {
+    metadata: Metadata,
+    data: &'a [u8],
+}
+
+impl<'a> Tensors<'a> {
+    /// The crate's own reader adds up offsets before it compares them with the file, and the sum can overflow.
+    fn new(bytes: &'a [u8]) -> Result<Self, String> {
+        let (length, rest) = bytes.split_first_chunk().ok_or("too short for a safetensors file")?;
+        let split = usize::try_from(u64::from_le_bytes(*length)).ok().and_then(|length| rest.split_at_checked(length));
+        let (header, data) = split.ok_or("the safetensors header is truncated")?;
+        let metadata: Metadata =
+            serde_json::from_slice(header).map_err(|error| format!("the safetensors header: {error}"))?;
+        if metadata.data_len() != data.len() {
+            return Err(format!(
+                "{} bytes behind a safetensors header that announces {}",
+                data.len(),
+                metadata.data_len()
+            ));
+        }
+        Ok(Tensors { metadata, data })
+    }
+
+    /// The tensors `name.weight`, which has the first shape in the file and the second one here, and `name.bias`.
+    fn layer(&self, name: &str, stored: &[usize], shape: [usize; 4]) -> Result<Layer, String> {
+        let weights = self.tensor(&format!("{name}.weight"), stored)?;
+        let bias = self.tensor(&format!("{name}.bias"), &shape[..1])?;
+        Ok(Layer { shape, weights, bias })
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+        let info = self.metadata.info(name).ok_or_else(|| format!("no tensor `{name}`"))?;
+        if (info.dtype, &*info.shape) != (Dtype::F32, shape) {
+            return Err(format!("tensor `{name}` is {:?} {:?}, not F32 {shape:?}", info.dtype, info.shape));
+        }
+        let (start, end) = info.data_offsets;
+        let bytes = self.data[start..end].chunks_exact(4);
+        let numbers: Vec<f32> = bytes.map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes"))).collect();
+        match numbers.iter().find(|number| !number.is_finite()) {
+            Some(number) => Err(format!("tensor `{name}` contains {number}")),
+            None => Ok(numbers),
+        }
+    }
+}

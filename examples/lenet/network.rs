@@ -1,0 +1,135 @@
+//! What the float and the quantized networks have in common: convolution 1→10, 5×5 · max-pool 2×2 · ReLU · convolution
+//! 10→20, 5×5 · max-pool 2×2 · ReLU · linear 320→50 · ReLU · linear 50→10, on channels-last images.
+//!
+//! A ReLU and a max-pool give the same in either order, so the quantized networks have the ReLU first: it costs nothing
+//! in the output stage of the convolution.
+
+use zeropoint::{
+    CodeRange, Conv2d, Error, Granularity, Isa, Linear, Matrix, MatrixMut, MaxPool2d, QuantParams, Scheme, Stage,
+    Window, ZeroPoints, quantize, ranges,
+};
+
+/// The height of an image.
+pub const HEIGHT: usize = 28;
+/// The width of an image.
+pub const WIDTH: usize = 28;
+/// The pixels of an image.
+pub const PIXELS: usize = HEIGHT * WIDTH;
+/// The outputs of the first linear layer.
+pub const HIDDEN: usize = 50;
+/// The digits, and the outputs of the second.
+pub const CLASSES: usize = 10;
+
+/// A network for any number of images at a time.
+pub trait Network {
+    /// What it makes of `images`, `[images, height, width]`.
+    fn forward(&self, images: &[f32]) -> Result<Outputs, Error>;
+}
+
+/// All that a quantized network computes for some images.
+pub struct Outputs {
+    /// The codes from layer to layer, the input's first.
+    pub codes: Vec<Vec<u8>>,
+    /// The accumulators of the last layer, if nothing but integers led to them.
+    pub accumulators: Option<Vec<i32>>,
+    /// The logits, `[images, classes]`.
+    pub logits: Vec<f32>,
+}
+
+/// The weights `[outputs, channels, height, width]` and the biases of a layer. A linear layer's window is 1×1.
+pub struct Layer {
+    pub shape: [usize; 4],
+    pub weights: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+impl Layer {
+    /// A linear layer of the same sums, for an input flattened to `[height, width, channels]`.
+    pub fn flattened(&self) -> Layer {
+        let [outputs, channels, height, width] = self.shape;
+        let taps = height * width;
+        let mut weights = Vec::with_capacity(self.weights.len());
+        for output in self.weights.chunks_exact(channels * taps) {
+            weights.extend((0..taps).flat_map(|tap| output.iter().skip(tap).step_by(taps)));
+        }
+        Layer { shape: [outputs, channels * taps, 1, 1], weights, bias: self.bias.clone() }
+    }
+
+    /// The weights as narrow i8 codes, with a scale for every output.
+    pub fn quantize(&self, isa: Isa, scheme: Scheme) -> Result<QuantizedLayer, Error> {
+        let per_output = Granularity::channel(&self.shape, 0)?;
+        let ranges = ranges(isa, &self.weights, per_output)?;
+        let params = QuantParams::from_ranges(CodeRange::narrow(8)?, scheme, per_output, &ranges)?;
+        let mut codes = vec![0; self.weights.len()];
+        quantize(isa, &self.weights, &params, &mut codes)?;
+        Ok(QuantizedLayer { isa, shape: self.shape, codes, scales: params.scales().to_vec(), bias: self.bias.clone() })
+    }
+}
+
+/// A layer whose weights are codes with zero point 0.
+pub struct QuantizedLayer {
+    isa: Isa,
+    shape: [usize; 4],
+    codes: Vec<i8>,
+    /// The scale of every output's weights.
+    pub scales: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+impl QuantizedLayer {
+    pub fn conv(&self) -> Result<Conv2d<u8, i8>, Error> {
+        let shape @ [_, _, height, width] = self.shape;
+        Conv2d::new(self.isa, &self.codes, shape, 0.into(), Window::new([height, width]), 1)
+    }
+
+    pub fn linear(&self) -> Result<Linear<u8, i8>, Error> {
+        let [outputs, inputs, ..] = self.shape;
+        Linear::new(self.isa, Matrix::new(&self.codes, outputs, inputs)?, 0.into())
+    }
+
+    /// The biases in units of the accumulators, whose scale is the input's times the weights'.
+    pub fn bias_codes(&self, input_scale: f32) -> Vec<i32> {
+        let code = |(&bias, &scale): (&f32, &f32)| {
+            let unit = f64::from(input_scale) * f64::from(scale);
+            (f64::from(bias) / unit).round_ties_even() as i32
+        };
+        self.bias.iter().zip(&self.scales).map(code).collect()
+    }
+}
+
+/// A convolution of images of codes: the result and its shape.
+pub fn convolve<S: Stage>(
+    conv: &Conv2d<u8, i8>,
+    codes: &[u8],
+    shape: [usize; 4],
+    zero_point: i32,
+    stage: &S,
+) -> Result<(Vec<S::Element>, [usize; 4]), Error> {
+    let output = conv.output_shape(shape)?;
+    let mut out = vec![S::Element::default(); output.iter().product()];
+    conv.forward(codes, shape, zero_point, stage, &mut out)?;
+    Ok((out, output))
+}
+
+/// Max-pooling 2×2 of images of codes: the result and its shape.
+pub fn max_pool(isa: Isa, codes: &[u8], shape: [usize; 4]) -> Result<(Vec<u8>, [usize; 4]), Error> {
+    let pool = MaxPool2d::new(Window { stride: [2, 2], ..Window::new([2, 2]) });
+    let output = pool.output_shape(shape)?;
+    let mut out = vec![0; output.iter().product()];
+    pool.forward(isa, codes, shape, &mut out)?;
+    Ok((out, output))
+}
+
+/// A linear layer of as many rows of codes as there are images.
+pub fn multiply<S: Stage>(
+    layer: &Linear<u8, i8>,
+    codes: &[u8],
+    [images, outputs]: [usize; 2],
+    zero_points: ZeroPoints<'_>,
+    stage: &S,
+) -> Result<Vec<S::Element>, Error> {
+    let mut out = vec![S::Element::default(); images * outputs];
+    let input = Matrix::new(codes, images, codes.len() / images)?;
+    layer.forward(input, zero_points, stage, MatrixMut::new(&mut out, images, outputs)?)?;
+    Ok(out)
+}

@@ -1,0 +1,105 @@
+//! Static ranges: calibration fixes every scale beforehand, and only integers lead from the input's codes to the last
+//! accumulators. With scales that are powers of two, requantization is a shift.
+
+use zeropoint::{
+    Accumulators, CodeRange, Conv2d, Error, Isa, Linear, Multiplier, QuantParams, Requantize, ScaleKind, Scheme,
+    min_max, multipliers, quantize,
+};
+
+use crate::data::Weights;
+use crate::float::Activations;
+use crate::network::{
+    CLASSES, HEIGHT, HIDDEN, Network, Outputs, PIXELS, QuantizedLayer, WIDTH, convolve, max_pool, multiply,
+};
+
+/// The network in integers, whose output stages multiply with `M`.
+pub struct StaticNetwork<M> {
+    isa: Isa,
+    pixels: QuantParams<u8>,
+    conv1: Conv2d<u8, i8>,
+    conv2: Conv2d<u8, i8>,
+    fc1: Linear<u8, i8>,
+    fc2: Linear<u8, i8>,
+    /// The zero point of every layer's input.
+    zero_points: [i32; 4],
+    /// From the accumulators of every layer but the last to codes.
+    stages: [Requantize<u8, M>; 3],
+    /// The scale of every class's accumulators.
+    logit_scales: Vec<f32>,
+}
+
+/// The scale and the zero point of a layer's input.
+#[derive(Clone, Copy)]
+struct Input {
+    scale: f32,
+    zero_point: i32,
+}
+
+impl<M: Multiplier> StaticNetwork<M> {
+    /// Scales of this kind, and output stages with what `multiplier` makes of their real multipliers.
+    pub fn new(
+        isa: Isa,
+        weights: &Weights,
+        calibration: &Activations,
+        scale: ScaleKind,
+        multiplier: impl Fn(&[f64]) -> Result<M, Error>,
+    ) -> Result<Self, Error> {
+        let codes = CodeRange::unsigned(8)?;
+        let input = |activations: &[f32]| {
+            let scheme = Scheme { scale, ..Scheme::ASYMMETRIC };
+            let (scale, zero_point) = scheme.parameters(codes, min_max(isa, activations)?)?;
+            Ok(Input { scale, zero_point })
+        };
+        let conv1_input = input(&calibration.conv1)?;
+        let conv2_input = input(&calibration.conv2)?;
+        let fc1_input = input(&calibration.fc1)?;
+        let fc2_input = input(&calibration.fc2)?;
+
+        let scheme = Scheme { scale, ..Scheme::SYMMETRIC };
+        let conv1 = weights.conv1.quantize(isa, scheme)?;
+        let conv2 = weights.conv2.quantize(isa, scheme)?;
+        let fc1 = weights.fc1.quantize(isa, scheme)?;
+        let fc2 = weights.fc2.quantize(isa, scheme)?;
+
+        // The ReLU: nothing below the zero point.
+        let stage = |input: Input, layer: &QuantizedLayer, output: Input| {
+            let multiplier = multiplier(&multipliers(input.scale, &layer.scales, output.scale))?;
+            let zero = u8::try_from(output.zero_point).expect("a zero point is a code");
+            Requantize::new(multiplier, output.zero_point, zero..=codes.max())
+        };
+        Ok(StaticNetwork {
+            isa,
+            pixels: QuantParams::per_tensor(codes, conv1_input.scale, conv1_input.zero_point)?,
+            conv1: conv1.conv()?.with_bias(&conv1.bias_codes(conv1_input.scale))?,
+            conv2: conv2.conv()?.with_bias(&conv2.bias_codes(conv2_input.scale))?,
+            fc1: fc1.linear()?.with_bias(&fc1.bias_codes(fc1_input.scale))?,
+            fc2: fc2.linear()?.with_bias(&fc2.bias_codes(fc2_input.scale))?,
+            zero_points: [conv1_input, conv2_input, fc1_input, fc2_input].map(|input| input.zero_point),
+            stages: [
+                stage(conv1_input, &conv1, conv2_input)?,
+                stage(conv2_input, &conv2, fc1_input)?,
+                stage(fc1_input, &fc1, fc2_input)?,
+            ],
+            logit_scales: fc2.scales.iter().map(|scale| fc2_input.scale * scale).collect(),
+        })
+    }
+}
+
+impl<M: Multiplier> Network for StaticNetwork<M> {
+    fn forward(&self, images: &[f32]) -> Result<Outputs, Error> {
+        let count = images.len() / PIXELS;
+        let [conv1_zero, conv2_zero, fc1_zero, fc2_zero] = self.zero_points;
+        let [conv1_stage, conv2_stage, fc1_stage] = &self.stages;
+        let mut pixels = vec![0; images.len()];
+        quantize(self.isa, images, &self.pixels, &mut pixels)?;
+        let (conv1, shape) = convolve(&self.conv1, &pixels, [count, HEIGHT, WIDTH, 1], conv1_zero, conv1_stage)?;
+        let (pool1, shape) = max_pool(self.isa, &conv1, shape)?;
+        let (conv2, shape) = convolve(&self.conv2, &pool1, shape, conv2_zero, conv2_stage)?;
+        let (pool2, _) = max_pool(self.isa, &conv2, shape)?;
+        let fc1 = multiply(&self.fc1, &pool2, [count, HIDDEN], fc1_zero.into(), fc1_stage)?;
+        let accumulators = multiply(&self.fc2, &fc1, [count, CLASSES], fc2_zero.into(), &Accumulators)?;
+        let scales = self.logit_scales.iter().cycle();
+        let logits = accumulators.iter().zip(scales).map(|(&accumulator, scale)| accumulator as f32 * scale).collect();
+        Ok(Outputs { codes: vec![pixels, conv1, pool1, conv2, pool2, fc1], accumulators: Some(accumulators), logits })
+    }
+}

@@ -1,0 +1,226 @@
+//! `neon`: a block is four 128-bit vectors.
+//!
+//! The micro-kernel multiplies 8-bit codes of one sign (`smull`, `umull`) and adds the 16-bit products in pairs to
+//! 32-bit sums (`sadalp`, `uadalp`). That is exact for every code pair; `smlal` on 16-bit sums would overflow at
+//! (−128)² + (−128)².
+
+use core::arch::aarch64::*;
+
+use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::simd::{LANES, Simd};
+
+token! {
+    /// The CPU has NEON.
+    Neon, is_aarch64_feature_detected, ["neon"], "neon"
+}
+
+impl Neon {
+    /// Exact 16-bit products, added in pairs.
+    pub fn microkernel(self, a: Sign) -> &'static Microkernel {
+        match a {
+            Sign::Unsigned => &KERNEL_U8,
+            Sign::Signed => &KERNEL_I8,
+        }
+    }
+}
+
+type F32 = [float32x4_t; 4];
+type I32 = [int32x4_t; 4];
+
+#[inline(always)]
+fn map<T: Copy, U>(a: [T; 4], f: impl Fn(T) -> U) -> [U; 4] {
+    [f(a[0]), f(a[1]), f(a[2]), f(a[3])]
+}
+
+#[inline(always)]
+fn zip<T: Copy, U: Copy, V>(a: [T; 4], b: [U; 4], f: impl Fn(T, U) -> V) -> [V; 4] {
+    [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
+}
+
+/// Four products, rounded and shifted.
+#[inline]
+#[target_feature(enable = "neon")]
+fn mul_shift_round(a: int32x4_t, b: int32x4_t, shift: int32x4_t) -> int32x4_t {
+    // A rounding shift to the left by a negative number is one to the right, and adds half a unit first.
+    let left = vnegq_s32(shift);
+    let low = vrshlq_s64(vmull_s32(vget_low_s32(a), vget_low_s32(b)), vmovl_s32(vget_low_s32(left)));
+    let high = vrshlq_s64(vmull_high_s32(a, b), vmovl_high_s32(left));
+    vmovn_high_s64(vmovn_s64(low), high)
+}
+
+/// The low bytes of sixteen values, in order.
+#[inline]
+#[target_feature(enable = "neon")]
+fn narrow(a: I32) -> int8x16_t {
+    let low = vmovn_high_s32(vmovn_s32(a[0]), a[1]);
+    let high = vmovn_high_s32(vmovn_s32(a[2]), a[3]);
+    vmovn_high_s16(vmovn_s16(low), high)
+}
+
+impl Simd for Neon {
+    type F32 = F32;
+    type I32 = I32;
+
+    ops! { "neon"
+        fn splat_f32(x: f32) -> F32 { [vdupq_n_f32(x); 4] }
+        fn load_f32(x: &[f32; LANES]) -> F32 {
+            let x = x.as_ptr();
+            // SAFETY: sixteen f32 may be read.
+            unsafe { [vld1q_f32(x), vld1q_f32(x.add(4)), vld1q_f32(x.add(8)), vld1q_f32(x.add(12))] }
+        }
+        fn store_f32(a: F32, out: &mut [f32; LANES]) {
+            let out = out.as_mut_ptr();
+            // SAFETY: sixteen f32 may be written.
+            unsafe {
+                vst1q_f32(out, a[0]);
+                vst1q_f32(out.add(4), a[1]);
+                vst1q_f32(out.add(8), a[2]);
+                vst1q_f32(out.add(12), a[3]);
+            }
+        }
+        fn add_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vaddq_f32(a, b)) }
+        fn mul_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vmulq_f32(a, b)) }
+        fn div_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vdivq_f32(a, b)) }
+        // `fmax` and `fmin` would give NaN for NaN, and order −0 below +0.
+        fn max_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vcgtq_f32(a, b), a, b)) }
+        fn min_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vcltq_f32(a, b), a, b)) }
+        fn nan_to_zero(a: F32) -> F32 {
+            map(a, |a| vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vceqq_f32(a, a))))
+        }
+        fn round_to_i32(a: F32) -> I32 { map(a, |a| vcvtnq_s32_f32(a)) }
+        fn to_f32(a: I32) -> F32 { map(a, |a| vcvtq_f32_s32(a)) }
+        fn to_bits(a: F32) -> I32 { map(a, |a| vreinterpretq_s32_f32(a)) }
+        fn splat_i32(x: i32) -> I32 { [vdupq_n_s32(x); 4] }
+        fn load_i32(x: &[i32; LANES]) -> I32 {
+            let x = x.as_ptr();
+            // SAFETY: sixteen i32 may be read.
+            unsafe { [vld1q_s32(x), vld1q_s32(x.add(4)), vld1q_s32(x.add(8)), vld1q_s32(x.add(12))] }
+        }
+        fn store_i32(a: I32, out: &mut [i32; LANES]) {
+            let out = out.as_mut_ptr();
+            // SAFETY: sixteen i32 may be written.
+            unsafe {
+                vst1q_s32(out, a[0]);
+                vst1q_s32(out.add(4), a[1]);
+                vst1q_s32(out.add(8), a[2]);
+                vst1q_s32(out.add(12), a[3]);
+            }
+        }
+        fn load_u8(x: &[u8; LANES]) -> I32 {
+            // SAFETY: sixteen bytes may be read.
+            let bytes = unsafe { vld1q_u8(x.as_ptr()) };
+            let (low, high) = (vmovl_u8(vget_low_u8(bytes)), vmovl_high_u8(bytes));
+            let low = [vmovl_u16(vget_low_u16(low)), vmovl_high_u16(low)];
+            let high = [vmovl_u16(vget_low_u16(high)), vmovl_high_u16(high)];
+            map([low[0], low[1], high[0], high[1]], |a| vreinterpretq_s32_u32(a))
+        }
+        fn load_i8(x: &[i8; LANES]) -> I32 {
+            // SAFETY: sixteen bytes may be read.
+            let bytes = unsafe { vld1q_s8(x.as_ptr()) };
+            let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+            [vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)]
+        }
+        fn store_u8(a: I32, out: &mut [u8; LANES]) {
+            // SAFETY: sixteen bytes may be written.
+            unsafe { vst1q_u8(out.as_mut_ptr(), vreinterpretq_u8_s8(narrow(a))) }
+        }
+        fn store_i8(a: I32, out: &mut [i8; LANES]) {
+            // SAFETY: sixteen bytes may be written.
+            unsafe { vst1q_s8(out.as_mut_ptr(), narrow(a)) }
+        }
+        fn add_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vaddq_s32(a, b)) }
+        fn sub_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vsubq_s32(a, b)) }
+        fn mul_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmulq_s32(a, b)) }
+        fn max_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmaxq_s32(a, b)) }
+        fn min_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vminq_s32(a, b)) }
+        fn and_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vandq_s32(a, b)) }
+        // Shifts by lane go left; by a negative number, right.
+        fn shift_right(a: I32, shift: I32) -> I32 { zip(a, shift, |a, shift| vshlq_s32(a, vnegq_s32(shift))) }
+        fn shift_right_logical(a: I32, shift: I32) -> I32 {
+            zip(a, shift, |a, shift| vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(shift))))
+        }
+        fn mul_shift_round(a: I32, b: I32, shift: I32) -> I32 {
+            [
+                mul_shift_round(a[0], b[0], shift[0]),
+                mul_shift_round(a[1], b[1], shift[1]),
+                mul_shift_round(a[2], b[2], shift[2]),
+                mul_shift_round(a[3], b[3], shift[3]),
+            ]
+        }
+    }
+}
+
+/// Eight columns, two k at a time. The instructions multiply codes of one sign: B is packed with the sign that A has.
+///
+/// B is loaded in halves: out of one register, the compiler would take the high half with another instruction.
+#[derive(Clone, Copy)]
+struct Pairs<const A_SIGNED: bool>(Neon);
+
+impl<const A_SIGNED: bool> Pairs<A_SIGNED> {
+    ops! { "neon"
+        fn signed(sums: int32x4_t, a: uint8x8_t, b: uint8x8_t) -> int32x4_t {
+            vpadalq_s16(sums, vmull_s8(vreinterpret_s8_u8(a), vreinterpret_s8_u8(b)))
+        }
+        fn unsigned(sums: int32x4_t, a: uint8x8_t, b: uint8x8_t) -> int32x4_t {
+            vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(sums), vmull_u8(a, b)))
+        }
+    }
+}
+
+impl<const A_SIGNED: bool> Dot for Pairs<A_SIGNED> {
+    type StepA = [u8; 2];
+    type StepB = [u8; 16];
+    type A = uint8x8_t;
+    type B = [uint8x8_t; 2];
+    type Sums = [int32x4_t; 2];
+    type Columns = [i32; 8];
+
+    ops! { "neon"
+        fn zero() -> [int32x4_t; 2] { [vdupq_n_s32(0); 2] }
+        fn broadcast(a: &[u8; 2]) -> uint8x8_t { vreinterpret_u8_u16(vdup_n_u16(u16::from_ne_bytes(*a))) }
+        fn load(b: &[u8; 16]) -> [uint8x8_t; 2] {
+            // SAFETY: sixteen bytes may be read.
+            unsafe { [vld1_u8(b.as_ptr()), vld1_u8(b.as_ptr().add(8))] }
+        }
+        fn store(sums: [int32x4_t; 2], out: &mut [i32; 8]) {
+            // SAFETY: eight i32 may be written.
+            unsafe {
+                vst1q_s32(out.as_mut_ptr(), sums[0]);
+                vst1q_s32(out.as_mut_ptr().add(4), sums[1]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: [int32x4_t; 2], a: uint8x8_t, b: [uint8x8_t; 2]) -> [int32x4_t; 2] {
+        if A_SIGNED {
+            [self.signed(sums[0], a, b[0]), self.signed(sums[1], a, b[1])]
+        } else {
+            [self.unsigned(sums[0], a, b[0]), self.unsigned(sums[1], a, b[1])]
+        }
+    }
+}
+
+/// # Safety
+/// As [`Tile`](crate::matmul::tile::Tile).
+#[target_feature(enable = "neon")]
+unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs::<A_SIGNED>(Neon::witness()), operands) }
+}
+
+static KERNEL_U8: Microkernel = Microkernel {
+    name: "u8u8-4x16x2-neon",
+    depth: 2,
+    lanes: 8,
+    b_sign: Sign::Unsigned,
+    widen_a: false,
+    tiles: tile_table!(tile [false], vectors [1 2], rows [1 2 3 4]),
+};
+
+static KERNEL_I8: Microkernel = Microkernel {
+    name: "i8i8-4x16x2-neon",
+    b_sign: Sign::Signed,
+    tiles: tile_table!(tile [true], vectors [1 2], rows [1 2 3 4]),
+    ..KERNEL_U8
+};

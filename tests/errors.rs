@@ -1,0 +1,310 @@
+//! Every error once, and the output as it was.
+
+mod common;
+
+use common::every_isa;
+use zeropoint::{
+    Accumulators, CodeRange, Conv2d, Dequantize, Error, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Isa,
+    Linear, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams, Range, Requantize, Scheme, Shift, Window,
+    ZeroPoints, abs_max, dequantize, fake_quantize, matmul, min_max, quantize, quantize_multiplier, ranges,
+    straight_through,
+};
+
+/// The error, and its one line for people.
+#[track_caller]
+fn refused<T>(result: Result<T, Error>, expected: &Error) {
+    let error = result.err().expect("refused");
+    // NaN differs from itself: compare the text.
+    assert_eq!(format!("{error:?}"), format!("{expected:?}"));
+    assert!(!error.to_string().contains('\n'));
+}
+
+fn per_tensor() -> QuantParams<u8> {
+    QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.5, 10).unwrap()
+}
+
+#[test]
+fn lengths_of_tensors() {
+    let rows = Granularity::channel(&[2, 3], 1).unwrap();
+    let by_channel = QuantParams::new(CodeRange::unsigned(8).unwrap(), rows, vec![1.0; 3], vec![0; 3]).unwrap();
+    every_isa(|isa| {
+        let (mut codes, mut out) = ([7_u8; 4], [7.0_f32; 4]);
+        let length = |what, expected, found| Error::Length { what, expected, found };
+        refused(quantize(isa, &[1.0; 5], &per_tensor(), &mut codes), &length("the output", 5, 4));
+        refused(dequantize(isa, &[1; 5], &per_tensor(), &mut out), &length("the output", 5, 4));
+        refused(fake_quantize(isa, &[1.0; 3], &per_tensor(), &mut out), &length("the output", 3, 4));
+        refused(straight_through(isa, &[1.0; 4], &[1.0; 3], &per_tensor(), &mut out), &length("the gradient", 4, 3));
+        let multiple = Error::Multiple { what: "the tensor", unit: 3, found: 4 };
+        refused(quantize(isa, &[1.0; 4], &by_channel, &mut codes), &multiple);
+        refused(ranges(isa, &[1.0; 4], rows), &multiple);
+        let blocks = Granularity::block(&[2, 4], 2).unwrap();
+        let blocks = QuantParams::new(CodeRange::unsigned(8).unwrap(), blocks, vec![1.0; 3], vec![0; 3]).unwrap();
+        refused(quantize(isa, &[1.0; 4], &blocks, &mut codes), &length("scales", 2, 3));
+        assert_eq!((codes, out), ([7; 4], [7.0; 4]), "untouched");
+    });
+}
+
+#[test]
+fn ranges_of_data() {
+    every_isa(|isa| {
+        refused(min_max(isa, &[]), &Error::Empty { what: "the tensor" });
+        refused(abs_max(isa, &[]), &Error::Empty { what: "the tensor" });
+        for found in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in [0, 5, 17, 39] {
+                let mut x = [1.0; 40];
+                x[at] = found;
+                refused(min_max(isa, &x), &Error::NonFinite { what: "the tensor", found });
+                refused(abs_max(isa, &x), &Error::NonFinite { what: "the tensor", found });
+                refused(
+                    ranges(isa, &x, Granularity::channel(&[8, 5], 1).unwrap()),
+                    &Error::NonFinite { what: "the tensor", found },
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn parameters() {
+    let codes = CodeRange::unsigned(8).unwrap();
+    for bits in [0, 1, 9, u32::MAX] {
+        refused(CodeRange::unsigned(bits), &Error::Bits { bits });
+        refused(CodeRange::signed(bits), &Error::Bits { bits });
+        refused(CodeRange::narrow(bits), &Error::Bits { bits });
+    }
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
+        refused(QuantParams::per_tensor(codes, scale, 0), &Error::Scale { scale });
+        refused(Dequantize::new(&[scale], None), &Error::Scale { scale });
+        refused(Dequantize::new(&[1.0], None).unwrap().rows(&[1.0, scale]), &Error::Scale { scale });
+    }
+    for zero_point in [-1, 256, i32::MIN] {
+        refused(QuantParams::per_tensor(codes, 1.0, zero_point), &Error::ZeroPoint { zero_point, min: 0, max: 255 });
+    }
+    let narrow = CodeRange::narrow(4).unwrap();
+    refused(QuantParams::per_tensor(narrow, 1.0, -8), &Error::ZeroPoint { zero_point: -8, min: -7, max: 7 });
+    let rows = Granularity::channel(&[4, 2], 0).unwrap();
+    refused(
+        QuantParams::new(codes, rows, vec![1.0; 3], vec![0; 4]),
+        &Error::Length { what: "scales", expected: 4, found: 3 },
+    );
+    refused(
+        QuantParams::new(codes, rows, vec![1.0; 4], vec![0; 5]),
+        &Error::Length { what: "zero points", expected: 4, found: 5 },
+    );
+    for range in [Range { min: f32::NAN, max: 1.0 }, Range { min: 0.0, max: f32::INFINITY }] {
+        let found = if range.min.is_nan() { range.min } else { range.max };
+        refused(Scheme::ASYMMETRIC.parameters(codes, range), &Error::NonFinite { what: "the range", found });
+    }
+    let (min, max) = (1.0, -1.0);
+    let why = "the minimum is above the maximum";
+    refused(Scheme::ASYMMETRIC.parameters(codes, Range { min, max }), &Error::Range { min, max, why });
+    let (min, max) = (-1.0, 1.0);
+    let why = "unsigned codes with zero offset cannot represent negative numbers";
+    refused(Scheme::SYMMETRIC.parameters(codes, Range { min, max }), &Error::Range { min, max, why });
+    let (min, max) = (-f32::MAX, f32::MAX);
+    let why = "its power-of-two scale is above the largest f32";
+    let two_bits = CodeRange::signed(2).unwrap();
+    refused(Scheme::SHIFT_SYMMETRIC.parameters(two_bits, Range { min, max }), &Error::Range { min, max, why });
+
+    refused(Granularity::channel(&[2, 3], 2), &Error::Shape { why: "the shape has no such axis", found: 2 });
+    refused(Granularity::channel(&[2, 0], 0), &Error::Shape { why: "an axis has no length", found: 0 });
+    refused(Granularity::block(&[], 2), &Error::Shape { why: "the shape has no innermost axis", found: 0 });
+    refused(Granularity::block(&[2], 0), &Error::Shape { why: "a block needs a length", found: 0 });
+    let empty = Granularity::Channel { channels: 0, inner: 1 };
+    let why = "a granularity has no empty axis or block";
+    refused(QuantParams::new(codes, empty, vec![], vec![]), &Error::Shape { why, found: 0 });
+}
+
+#[test]
+fn stages() {
+    let bad = [f64::NAN, f64::INFINITY, -1.0];
+    let too_large = 2_f64.powi(30);
+    for multiplier in bad.into_iter().chain([too_large]) {
+        let error = Error::Multiplier { multiplier, why: "not in 0 … 2³⁰" };
+        refused(quantize_multiplier(multiplier), &error);
+        refused(FixedPoint::new(&[0.5, multiplier]), &error);
+        refused(Gemmlowp::new(&[multiplier]), &error);
+    }
+    for multiplier in bad.into_iter().chain([1e39]) {
+        let why = "not a finite f32 of at least 0";
+        refused(FloatMultiplier::new(&[multiplier]), &Error::Multiplier { multiplier, why });
+    }
+    for multiplier in bad.into_iter().chain([0.0, 2.0, 0.75, 2_f64.powi(-32)]) {
+        let why = "not a power of two in 2⁻³¹ … 1";
+        refused(Shift::new(&[multiplier]), &Error::Multiplier { multiplier, why });
+    }
+    for empty in
+        [FloatMultiplier::new(&[]).err(), FixedPoint::new(&[]).err(), Gemmlowp::new(&[]).err(), Shift::new(&[]).err()]
+    {
+        assert_eq!(empty, Some(Error::Empty { what: "multipliers" }));
+    }
+    refused(Dequantize::new(&[], None), &Error::Empty { what: "scales" });
+    refused(
+        Dequantize::new(&[1.0], Some(&[f32::INFINITY])),
+        &Error::NonFinite { what: "the bias", found: f32::INFINITY },
+    );
+    let half = || FloatMultiplier::new(&[0.5]).unwrap();
+    refused(Requantize::new(half(), 300, 0_u8..=255), &Error::ZeroPoint { zero_point: 300, min: 0, max: 255 });
+    #[allow(clippy::reversed_empty_ranges, reason = "what is refused")]
+    let empty = 9_u8..=3;
+    refused(Requantize::new(half(), 3, empty), &Error::Bounds { min: 9, max: 3 });
+}
+
+#[test]
+fn products() {
+    let length = |what, expected, found| Error::Length { what, expected, found };
+    refused(Matrix::new(&[0_u8; 5], 2, 3), &length("the matrix", 6, 5));
+    refused(Matrix::new(&[0_u8; 5], usize::MAX, 3), &length("the matrix", usize::MAX, 5));
+    refused(Matrix::with_stride(&[0_u8; 5], 2, 2, 4), &length("the matrix", 6, 5));
+    refused(Matrix::with_stride(&[0_u8; 5], 2, 2, 1), &Error::Stride { stride: 1, columns: 2 });
+    refused(MatrixMut::new(&mut [0_u8; 5], 2, 3), &length("the matrix", 6, 5));
+    refused(MatrixMut::with_stride(&mut [0_u8; 5], 2, 2, 1), &Error::Stride { stride: 1, columns: 2 });
+    every_isa(|isa| {
+        let b = Matrix::new(&[1_i8; 6], 3, 2).unwrap();
+        let pack = |zero_points: ZeroPoints<'_>| PackedMatrix::<u8, i8>::pack(isa, b, zero_points);
+        refused(pack(200.into()), &Error::ZeroPoint { zero_point: 200, min: -128, max: 127 });
+        refused(pack([0; 3].as_slice().into()), &length("zero points", 2, 3));
+        refused(pack(0.into()).unwrap().with_bias(&[1; 3]), &length("the bias", 2, 3));
+
+        let packed = pack(0.into()).unwrap();
+        let mut c = [7; 4];
+        let mut run = |a: Matrix<'_, u8>,
+                       zero_points: ZeroPoints<'_>,
+                       packed: &PackedMatrix<u8, i8>,
+                       rows,
+                       columns,
+                       error: &Error| {
+            let out = MatrixMut::with_stride(&mut c, rows, columns, columns).unwrap();
+            refused(matmul(a, zero_points, packed, &Accumulators, out), error);
+        };
+        let a = Matrix::new(&[1_u8; 6], 2, 3).unwrap();
+        run(Matrix::new(&[1_u8; 8], 2, 4).unwrap(), 0.into(), &packed, 2, 2, &length("a row of A", 3, 4));
+        run(a, 0.into(), &packed, 1, 2, &length("the result's rows", 2, 1));
+        run(a, 0.into(), &packed, 2, 1, &length("the result's columns", 2, 1));
+        run(a, (-1).into(), &packed, 2, 2, &Error::ZeroPoint { zero_point: -1, min: 0, max: 255 });
+        run(a, [0; 1].as_slice().into(), &packed, 2, 2, &length("zero points", 2, 1));
+
+        // The depth: K · 255 · 128 stays inside i32 to K = 65 793; zero points at the far end and a bias cost some.
+        let deep = |depth: usize, zero_point: i32, bias: i32| {
+            let b = vec![0_i8; depth];
+            let packed =
+                PackedMatrix::<u8, i8>::pack(isa, Matrix::new(&b, depth, 1).unwrap(), zero_point.into()).unwrap();
+            packed.with_bias(&[bias]).unwrap()
+        };
+        let zeros = vec![0_u8; 70_000];
+        for (zero_point, bias, limit) in
+            [(0, 0, 65_793), (-128, 0, 33_025), (0, i32::MAX, 0), (0, i32::MIN, 0), (0, -65_280, 65_791)]
+        {
+            let a = Matrix::new(&zeros[..limit + 1], 1, limit + 1).unwrap();
+            run(a, 0.into(), &deep(limit + 1, zero_point, bias), 1, 1, &Error::Depth { depth: limit + 1, limit });
+            if bias != i32::MIN {
+                let a = Matrix::new(&zeros[..limit], 1, limit).unwrap();
+                let mut sum = [0];
+                let out = MatrixMut::new(&mut sum, 1, 1).unwrap();
+                matmul(a, 0.into(), &deep(limit, zero_point, bias), &Accumulators, out).unwrap();
+            }
+        }
+        assert_eq!(c, [7; 4], "untouched");
+
+        let mut codes = [7_u8; 4];
+        let out = MatrixMut::new(&mut codes, 2, 2).unwrap();
+        let stage = Requantize::new(FixedPoint::new(&[0.5; 3]).unwrap(), 0, 0_u8..=255).unwrap();
+        refused(matmul(a, 0.into(), &packed, &stage, out), &length("multipliers", 2, 3));
+        assert_eq!(codes, [7; 4], "untouched");
+        let mut real = [7.0; 4];
+        let columns = Dequantize::new(&[1.0, 1.0], Some(&[0.0; 3])).unwrap();
+        let out = MatrixMut::new(&mut real, 2, 2).unwrap();
+        refused(matmul(a, 0.into(), &packed, &columns.rows(&[1.0]).unwrap(), out), &length("the bias", 2, 3));
+        let out = MatrixMut::new(&mut real, 2, 2).unwrap();
+        refused(
+            matmul(a, 0.into(), &packed, &columns.rows(&[1.0; 3]).unwrap(), out),
+            &length("activation scales", 2, 3),
+        );
+        assert_eq!(real, [7.0; 4], "untouched");
+
+        let linear = Linear::<u8, i8>::new(isa, Matrix::new(&[0_i8; 6], 2, 3).unwrap(), 0.into()).unwrap();
+        refused(linear.with_bias(&[0; 3]), &length("the bias", 2, 3));
+    });
+}
+
+#[test]
+fn layers() {
+    let window = Window::new([2, 2]);
+    let shape = |why, found| Error::Shape { why, found };
+    every_isa(|isa| {
+        let conv = |weights: &[i8], weights_shape, window, groups| {
+            Conv2d::<u8, i8>::new(isa, weights, weights_shape, 0.into(), window, groups)
+        };
+        refused(conv(&[0; 3], [1, 1, 2, 2], window, 1), &Error::Length { what: "weights", expected: 4, found: 3 });
+        let why = "the weights' height and width are the window's";
+        refused(conv(&[0; 9], [1, 1, 3, 3], window, 1), &shape(why, 9));
+        let why = "the outputs are not a multiple of the groups";
+        refused(conv(&[0; 12], [3, 1, 2, 2], window, 2), &shape(why, 2));
+        refused(conv(&[0; 12], [3, 1, 2, 2], window, 0), &shape(why, 0));
+        for (channels, groups) in [(2, 1), (1, 3)] {
+            let weights = vec![1; 3 * channels * 4];
+            let conv = conv(&weights, [3, channels, 2, 2], window, groups).unwrap();
+            let channels = channels * groups;
+            let images = vec![1_u8; 9 * channels];
+            let mut out = vec![7; 4 * 3];
+            let mut run = |images: &[u8], image: [usize; 4], zero_point, error: &Error| {
+                refused(conv.forward(images, image, zero_point, &Accumulators, &mut out), error);
+            };
+            let why = "the image's channels are not the weights'";
+            run(&images, [1, 3, 3, channels + 1], 0, &shape(why, channels + 1));
+            run(&images, [1, 1, 3, channels], 0, &shape("the window is larger than the padded image", 1));
+            let expected = 9 * channels;
+            run(
+                &images[1..],
+                [1, 3, 3, channels],
+                0,
+                &Error::Length { what: "the images", expected, found: expected - 1 },
+            );
+            run(&images, [1, 3, 3, channels], 256, &Error::ZeroPoint { zero_point: 256, min: 0, max: 255 });
+            let found = 4 * 3;
+            let two = [images.as_slice(), &images].concat();
+            run(&two, [2, 3, 3, channels], 0, &Error::Length { what: "the matrix", expected: 2 * found, found });
+            let stage = Requantize::new(FixedPoint::new(&[0.5; 2]).unwrap(), 0, 0_u8..=255).unwrap();
+            let mut codes = vec![7; found];
+            let error = Error::Length { what: "multipliers", expected: 3, found: 2 };
+            refused(conv.forward(&images, [1, 3, 3, channels], 0, &stage, &mut codes), &error);
+            assert!(out.iter().all(|&sum| sum == 7) && codes.iter().all(|&code| code == 7), "untouched");
+            refused(conv.with_bias(&[0; 2]), &Error::Length { what: "the bias", expected: 3, found: 2 });
+        }
+        // A sum too deep in the second group leaves the first group's outputs alone too.
+        let deep = vec![-128_i8; 140_000];
+        let point = Window::new([1, 1]);
+        let conv = Conv2d::<u8, i8>::new(isa, &deep, [2, 70_000, 1, 1], 0.into(), point, 2).unwrap();
+        let mut out = [7; 2];
+        let error = Error::Depth { depth: 70_000, limit: 65_793 };
+        refused(conv.forward(&vec![0_u8; 140_000], [1, 1, 1, 140_000], 0, &Accumulators, &mut out), &error);
+        assert_eq!(out, [7; 2], "untouched");
+
+        let pool = MaxPool2d::new(window);
+        let mut out = [7_u8; 3];
+        refused(
+            pool.forward(isa, &[0; 9], [1, 3, 3, 1], &mut out),
+            &Error::Length { what: "out", expected: 4, found: 3 },
+        );
+        refused(
+            pool.forward(isa, &[0; 8], [1, 3, 3, 1], &mut out),
+            &Error::Length { what: "the images", expected: 9, found: 8 },
+        );
+        assert_eq!(out, [7; 3], "untouched");
+    });
+    for zero in [Window { stride: [0, 1], ..window }, Window { dilation: [1, 0], ..window }, Window::new([0, 1])] {
+        let why = "a window's size, stride and dilation are at least 1";
+        refused(zero.output_size([4, 4]), &shape(why, 0));
+    }
+    let padded = MaxPool2d::new(Window { padding: [0, 0, 0, 2], ..window });
+    refused(padded.output_shape([1, 3, 3, 1]), &shape("a window lies in the padding alone", 3));
+}
+
+#[test]
+fn isas() {
+    let supported = Isa::supported().into_iter().map(Isa::name).collect();
+    let name = "avx9".to_owned();
+    let error = Error::Isa { name, supported };
+    refused(Isa::named("avx9"), &error);
+    assert!(Isa::supported().iter().all(|isa| error.to_string().contains(isa.name())));
+}
