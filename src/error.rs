@@ -92,6 +92,13 @@ pub enum Error {
         /// What the stage accepts.
         why: &'static str,
     },
+    /// A bias that has no i32 code at the accumulators' scale.
+    Bias {
+        /// The bias.
+        bias: f32,
+        /// The code it would have.
+        code: f64,
+    },
     /// The sum could leave i32: `depth · max|a − za| · max|b − zb| + max|bias| > 2³¹ − 1`.
     Depth {
         /// The depth (K) that was asked for.
@@ -135,6 +142,9 @@ impl fmt::Display for Error {
             }
             Error::Bounds { min, max } => write!(f, "activation bounds {min}..={max} are empty"),
             Error::Multiplier { multiplier, why } => write!(f, "multiplier {multiplier:e}: {why}"),
+            Error::Bias { bias, code } => {
+                write!(f, "bias {bias} would be {code:e} at the accumulators' scale, beyond i32")
+            }
             Error::Depth { depth, limit } => {
                 write!(f, "depth {depth} could overflow the i32 accumulator; the limit is {limit}")
             }

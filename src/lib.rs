@@ -20,7 +20,7 @@ pub use isa::{ISA_VARIABLE, Isa};
 pub use layers::{Conv2d, Linear, MaxPool2d, Window};
 pub use matmul::{
     Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, PackedMatrix,
-    Requantize, Shift, Stage, matmul, multipliers, quantize_multiplier,
+    Requantize, Shift, Stage, matmul, multipliers, quantize_bias, quantize_multiplier,
 };
 pub use matrix::{Matrix, MatrixMut, ZeroPoints};
 pub use params::{Granularity, OffsetKind, QuantParams, Range, ScaleKind, Scheme};

@@ -36,7 +36,7 @@ pub(crate) use pack::{Rows, check_accumulator};
 pub(crate) use stage::Columns;
 pub use stage::{
     Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize, Shift,
-    Stage, multipliers, quantize_multiplier,
+    Stage, multipliers, quantize_bias, quantize_multiplier,
 };
 
 /// `out = stage(Σₖ (a − za) · (b − zb) + bias)` for an `[M, K]` matrix of activations and packed `[K, N]` weights.

@@ -6,8 +6,8 @@ use common::every_isa;
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, Dequantize, Error, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Isa,
     Linear, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams, Range, Requantize, Scheme, Shift, Window,
-    ZeroPoints, abs_max, dequantize, fake_quantize, matmul, min_max, quantize, quantize_multiplier, ranges,
-    straight_through,
+    ZeroPoints, abs_max, dequantize, fake_quantize, matmul, min_max, quantize, quantize_bias, quantize_multiplier,
+    ranges, straight_through,
 };
 
 /// The error, and its one line for people.
@@ -307,4 +307,17 @@ fn isas() {
     let error = Error::Isa { name, supported };
     refused(Isa::named("avx9"), &error);
     assert!(Isa::supported().iter().all(|isa| error.to_string().contains(isa.name())));
+}
+
+#[test]
+fn biases() {
+    refused(quantize_bias(&[1.0], 0.0, &[1.0]), &Error::Scale { scale: 0.0 });
+    refused(quantize_bias(&[1.0], 1.0, &[f32::NAN]), &Error::Scale { scale: f32::NAN });
+    refused(quantize_bias(&[1.0], 1.0, &[]), &Error::Empty { what: "scales" });
+    let error = Error::Length { what: "weight scales", expected: 3, found: 2 };
+    refused(quantize_bias(&[1.0; 3], 1.0, &[1.0; 2]), &error);
+    refused(quantize_bias(&[f32::NAN], 1.0, &[1.0]), &Error::NonFinite { what: "the bias", found: f32::NAN });
+    refused(quantize_bias(&[-1e10], 1.0, &[1.0]), &Error::Bias { bias: -1e10, code: -1e10 });
+    // Ties to even, in units of 0.5 · 0.5.
+    assert_eq!(quantize_bias(&[0.125, 0.375, -0.625], 0.5, &[0.5]), Ok(vec![0, 2, -2]));
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use crate::network::{CLASSES, HEIGHT, HIDDEN, Layer, WIDTH};
+use crate::network::{CLASSES, HEIGHT, Layer, WIDTH};
 
 /// The path of a file that the project ships.
 macro_rules! shipped {
@@ -109,8 +109,8 @@ pub fn weights(path: &Path) -> Result<Weights, FileError> {
             conv1: conv("conv1", [10, 1, 5, 5])?,
             conv2: conv("conv2", [20, 10, 5, 5])?,
             // Trained on images flattened [channels, height, width].
-            fc1: linear("fc1", [HIDDEN, 20, 4, 4])?.flattened(),
-            fc2: linear("fc2", [CLASSES, HIDDEN, 1, 1])?,
+            fc1: linear("fc1", [50, 20, 4, 4])?.flattened(),
+            fc2: linear("fc2", [CLASSES, 50, 1, 1])?,
         })
     })
 }

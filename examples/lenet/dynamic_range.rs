@@ -6,9 +6,7 @@ use zeropoint::{
 };
 
 use crate::data::Weights;
-use crate::network::{
-    CLASSES, HEIGHT, HIDDEN, Layer, Network, Outputs, PIXELS, QuantizedLayer, WIDTH, convolve, max_pool, multiply,
-};
+use crate::network::{HEIGHT, Layer, Network, Outputs, PIXELS, QuantizedLayer, WIDTH, convolve, max_pool, multiply};
 
 /// The network with integer layers between floats.
 pub struct DynamicNetwork {
@@ -62,7 +60,7 @@ impl Dynamic<Conv2d<u8, i8>> {
     fn forward(
         &self,
         codes: &[u8],
-        shape @ [images, height, width, channels]: [usize; 4],
+        shape @ [_, height, width, channels]: [usize; 4],
         params: &QuantParams<u8>,
     ) -> Result<(Vec<f32>, [usize; 4]), Error> {
         let mut out = Vec::new();
@@ -71,15 +69,14 @@ impl Dynamic<Conv2d<u8, i8>> {
             let shape = [1, height, width, channels];
             out.extend(convolve(&self.layer, codes, shape, zero_point, &self.stage.rows(&[scale])?)?.0);
         }
-        let [_, height, width, channels] = self.layer.output_shape(shape)?;
-        Ok((out, [images, height, width, channels]))
+        Ok((out, self.layer.output_shape(shape)?))
     }
 }
 
 impl Dynamic<Linear<u8, i8>> {
     /// The floats of a batch.
-    fn forward(&self, codes: &[u8], shape: [usize; 2], params: &QuantParams<u8>) -> Result<Vec<f32>, Error> {
-        multiply(&self.layer, codes, shape, params.zero_points().into(), &self.stage.rows(params.scales())?)
+    fn forward(&self, codes: &[u8], images: usize, params: &QuantParams<u8>) -> Result<Vec<f32>, Error> {
+        multiply(&self.layer, codes, images, params.zero_points().into(), &self.stage.rows(params.scales())?)
     }
 }
 
@@ -93,9 +90,9 @@ impl Network for DynamicNetwork {
         let (conv2, shape) = self.conv2.forward(&pool1, shape, &params)?;
         let (conv2, params) = self.quantize(&conv2, count)?;
         let (pool2, _) = max_pool(self.isa, &conv2, shape)?;
-        let fc1 = self.fc1.forward(&pool2, [count, HIDDEN], &params)?;
+        let fc1 = self.fc1.forward(&pool2, count, &params)?;
         let (fc1, params) = self.quantize(&fc1, count)?;
-        let logits = self.fc2.forward(&fc1, [count, CLASSES], &params)?;
+        let logits = self.fc2.forward(&fc1, count, &params)?;
         Ok(Outputs { codes: vec![pixels, conv1, pool1, conv2, pool2, fc1], accumulators: None, logits })
     }
 }

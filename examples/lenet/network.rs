@@ -15,9 +15,7 @@ pub const HEIGHT: usize = 28;
 pub const WIDTH: usize = 28;
 /// The pixels of an image.
 pub const PIXELS: usize = HEIGHT * WIDTH;
-/// The outputs of the first linear layer.
-pub const HIDDEN: usize = 50;
-/// The digits, and the outputs of the second.
+/// The digits.
 pub const CLASSES: usize = 10;
 
 /// A network for any number of images at a time.
@@ -86,15 +84,6 @@ impl QuantizedLayer {
         let [outputs, inputs, ..] = self.shape;
         Linear::new(self.isa, Matrix::new(&self.codes, outputs, inputs)?, 0.into())
     }
-
-    /// The biases in units of the accumulators, whose scale is the input's times the weights'.
-    pub fn bias_codes(&self, input_scale: f32) -> Vec<i32> {
-        let code = |(&bias, &scale): (&f32, &f32)| {
-            let unit = f64::from(input_scale) * f64::from(scale);
-            (f64::from(bias) / unit).round_ties_even() as i32
-        };
-        self.bias.iter().zip(&self.scales).map(code).collect()
-    }
 }
 
 /// A convolution of images of codes: the result and its shape.
@@ -124,12 +113,12 @@ pub fn max_pool(isa: Isa, codes: &[u8], shape: [usize; 4]) -> Result<(Vec<u8>, [
 pub fn multiply<S: Stage>(
     layer: &Linear<u8, i8>,
     codes: &[u8],
-    [images, outputs]: [usize; 2],
+    images: usize,
     zero_points: ZeroPoints<'_>,
     stage: &S,
 ) -> Result<Vec<S::Element>, Error> {
-    let mut out = vec![S::Element::default(); images * outputs];
-    let input = Matrix::new(codes, images, codes.len() / images)?;
-    layer.forward(input, zero_points, stage, MatrixMut::new(&mut out, images, outputs)?)?;
+    let mut out = vec![S::Element::default(); images * layer.outputs()];
+    let input = Matrix::new(codes, images, layer.inputs())?;
+    layer.forward(input, zero_points, stage, MatrixMut::new(&mut out, images, layer.outputs())?)?;
     Ok(out)
 }

@@ -3,14 +3,12 @@
 
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, Error, Isa, Linear, Multiplier, QuantParams, Requantize, ScaleKind, Scheme,
-    min_max, multipliers, quantize,
+    min_max, multipliers, quantize, quantize_bias,
 };
 
 use crate::data::Weights;
 use crate::float::Activations;
-use crate::network::{
-    CLASSES, HEIGHT, HIDDEN, Network, Outputs, PIXELS, QuantizedLayer, WIDTH, convolve, max_pool, multiply,
-};
+use crate::network::{HEIGHT, Network, Outputs, PIXELS, QuantizedLayer, WIDTH, convolve, max_pool, multiply};
 
 /// The network in integers, whose output stages multiply with `M`.
 pub struct StaticNetwork<M> {
@@ -61,19 +59,17 @@ impl<M: Multiplier> StaticNetwork<M> {
         let fc1 = weights.fc1.quantize(isa, scheme)?;
         let fc2 = weights.fc2.quantize(isa, scheme)?;
 
-        // The ReLU: nothing below the zero point.
         let stage = |input: Input, layer: &QuantizedLayer, output: Input| {
             let multiplier = multiplier(&multipliers(input.scale, &layer.scales, output.scale))?;
-            let zero = u8::try_from(output.zero_point).expect("a zero point is a code");
-            Requantize::new(multiplier, output.zero_point, zero..=codes.max())
+            Ok(Requantize::new(multiplier, output.zero_point, codes.min()..=codes.max())?.relu())
         };
         Ok(StaticNetwork {
             isa,
             pixels: QuantParams::per_tensor(codes, conv1_input.scale, conv1_input.zero_point)?,
-            conv1: conv1.conv()?.with_bias(&conv1.bias_codes(conv1_input.scale))?,
-            conv2: conv2.conv()?.with_bias(&conv2.bias_codes(conv2_input.scale))?,
-            fc1: fc1.linear()?.with_bias(&fc1.bias_codes(fc1_input.scale))?,
-            fc2: fc2.linear()?.with_bias(&fc2.bias_codes(fc2_input.scale))?,
+            conv1: conv1.conv()?.with_bias(&quantize_bias(&conv1.bias, conv1_input.scale, &conv1.scales)?)?,
+            conv2: conv2.conv()?.with_bias(&quantize_bias(&conv2.bias, conv2_input.scale, &conv2.scales)?)?,
+            fc1: fc1.linear()?.with_bias(&quantize_bias(&fc1.bias, fc1_input.scale, &fc1.scales)?)?,
+            fc2: fc2.linear()?.with_bias(&quantize_bias(&fc2.bias, fc2_input.scale, &fc2.scales)?)?,
             zero_points: [conv1_input, conv2_input, fc1_input, fc2_input].map(|input| input.zero_point),
             stages: [
                 stage(conv1_input, &conv1, conv2_input)?,
@@ -96,8 +92,8 @@ impl<M: Multiplier> Network for StaticNetwork<M> {
         let (pool1, shape) = max_pool(self.isa, &conv1, shape)?;
         let (conv2, shape) = convolve(&self.conv2, &pool1, shape, conv2_zero, conv2_stage)?;
         let (pool2, _) = max_pool(self.isa, &conv2, shape)?;
-        let fc1 = multiply(&self.fc1, &pool2, [count, HIDDEN], fc1_zero.into(), fc1_stage)?;
-        let accumulators = multiply(&self.fc2, &fc1, [count, CLASSES], fc2_zero.into(), &Accumulators)?;
+        let fc1 = multiply(&self.fc1, &pool2, count, fc1_zero.into(), fc1_stage)?;
+        let accumulators = multiply(&self.fc2, &fc1, count, fc2_zero.into(), &Accumulators)?;
         let scales = self.logit_scales.iter().cycle();
         let logits = accumulators.iter().zip(scales).map(|(&accumulator, scale)| accumulator as f32 * scale).collect();
         Ok(Outputs { codes: vec![pixels, conv1, pool1, conv2, pool2, fc1], accumulators: Some(accumulators), logits })

@@ -94,17 +94,17 @@ unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(op
 }
 
 static KERNEL_U8: Microkernel = Microkernel {
-    name: "u8u8-8x12x4-neon-dotprod",
+    name: "u8u8-6x16x4-neon-dotprod",
     depth: 4,
     lanes: 4,
     b_sign: Sign::Unsigned,
     widen_a: false,
-    tiles: tile_table!(tile [false], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
+    tiles: tile_table!(tile [false], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
 };
 
 static KERNEL_I8: Microkernel = Microkernel {
-    name: "i8i8-8x12x4-neon-dotprod",
+    name: "i8i8-6x16x4-neon-dotprod",
     b_sign: Sign::Signed,
-    tiles: tile_table!(tile [true], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
+    tiles: tile_table!(tile [true], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
     ..KERNEL_U8
 };

@@ -5,7 +5,7 @@
 //! element needs no copy at all, and a depthwise convolution, which has no sum over channels, has a kernel of its own.
 
 use super::depthwise::DepthwiseWeights;
-use super::window::Window;
+use super::window::{Window, Windows};
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
@@ -69,7 +69,7 @@ impl<A: Code, B: Code> Conv2d<A, B> {
         }
         zero_points.check::<B>(outputs)?;
         let channels = group_channels * groups;
-        let taps = window.taps();
+        let taps = height * width;
         // Weight k of an output, with the channels innermost, as they lie in an image.
         let at = |output: usize, k: usize| {
             let (tap, channel) = (k / group_channels, k % group_channels);
@@ -137,12 +137,12 @@ impl<A: Code, B: Code> Conv2d<A, B> {
         let [count, height, width, _] = self.output_shape(shape)?;
         check_length("the images", shape.iter().product(), images.len())?;
         let mut out = MatrixMut::new(out, count * height * width, self.outputs)?;
-        let input = Input { images, shape, output: [height, width], window: &self.window, zero_point };
+        let windows = Windows { images, shape, output: [height, width], window: &self.window };
         match &self.weights {
-            Weights::Depthwise(weights) => weights.forward(&input, stage, &mut out),
+            Weights::Depthwise(weights) => weights.forward(&windows, zero_point, stage, &mut out),
             Weights::Groups(groups) => {
                 let patches: Vec<_> = (0..groups.len())
-                    .map(|group| Patches { input: &input, group, channels: self.channels / self.groups })
+                    .map(|group| Patches { windows, zero_point, group, channels: self.channels / self.groups })
                     .collect();
                 // Every group is checked before the first writes.
                 for (patches, weights) in patches.iter().zip(groups) {
@@ -160,38 +160,10 @@ impl<A: Code, B: Code> Conv2d<A, B> {
     }
 }
 
-/// The images of a convolution, and the windows on them.
-#[derive(Clone, Copy)]
-pub(super) struct Input<'a, A> {
-    pub images: &'a [A],
-    pub shape: [usize; 4],
-    /// Height and width of the result.
-    pub output: [usize; 2],
-    pub window: &'a Window,
-    pub zero_point: i32,
-}
-
-impl<A: Code> Input<'_, A> {
-    /// Windows on all images: the rows of the result.
-    pub fn rows(&self) -> usize {
-        self.shape[0] * self.output[0] * self.output[1]
-    }
-
-    /// The channels of the image under a tap of a window, if it is not in the padding.
-    #[inline(always)]
-    pub fn element(&self, row: usize, tap: usize) -> Option<&[A]> {
-        let [_, height, width, channels] = self.shape;
-        let [output_height, output_width] = self.output;
-        let (image, position) = (row / (output_height * output_width), row % (output_height * output_width));
-        let position = [position / output_width, position % output_width];
-        let element = self.window.element(position, tap, [height, width])?;
-        Some(&self.images[(image * height * width + element) * channels..][..channels])
-    }
-}
-
 /// The patches of one group, as rows of a matrix.
 struct Patches<'a, A> {
-    input: &'a Input<'a, A>,
+    windows: Windows<'a, A>,
+    zero_point: i32,
     group: usize,
     /// Channels of the group.
     channels: usize,
@@ -199,28 +171,48 @@ struct Patches<'a, A> {
 
 impl<A: Code> Rows<A> for Patches<'_, A> {
     fn rows(&self) -> usize {
-        self.input.rows()
+        self.windows.count()
     }
 
     fn depth(&self) -> usize {
-        self.input.window.taps() * self.channels
+        let [height, width] = self.windows.window.size;
+        height * width * self.channels
     }
 
     #[inline(always)]
     fn copy_row(&self, row: usize, out: &mut [A]) {
-        let first = self.group * self.channels;
-        let zero_point = A::try_from(self.input.zero_point).ok().expect("checked with the job");
-        for (tap, out) in out.chunks_exact_mut(self.channels.max(1)).enumerate() {
-            match self.input.element(row, tap) {
-                Some(channels) => out.copy_from_slice(&channels[first..first + self.channels]),
+        let Windows { window, shape, .. } = self.windows;
+        let zero_point = A::try_from(self.zero_point).ok().expect("checked with the job");
+        let placed = self.windows.at(row);
+        let width = window.size[1];
+        // Taps that lie together are copied together.
+        let together = window.dilation[1] == 1 && self.channels == shape[3];
+        for (tap, out) in out.chunks_exact_mut((width * self.channels).max(1)).enumerate() {
+            match placed.line(tap) {
                 None => out.fill(zero_point),
+                Some(line) if together => {
+                    let (taps, start) = placed.run();
+                    let (first, end) = (taps.start * self.channels, taps.end * self.channels);
+                    out[..first].fill(zero_point);
+                    out[first..end].copy_from_slice(&line[start..start + end - first]);
+                    out[end..].fill(zero_point);
+                }
+                Some(line) => {
+                    let first = self.group * self.channels;
+                    for (tap, out) in out.chunks_exact_mut(self.channels).enumerate() {
+                        match placed.channels(line, tap) {
+                            Some(channels) => out.copy_from_slice(&channels[first..first + self.channels]),
+                            None => out.fill(zero_point),
+                        }
+                    }
+                }
             }
         }
     }
 
     fn matrix(&self) -> Option<Matrix<'_, A>> {
-        let Input { images, shape, window, .. } = self.input;
-        let whole = **window == Window::new([1, 1]) && self.channels == shape[3];
+        let Windows { window, shape, images, .. } = self.windows;
+        let whole = *window == Window::new([1, 1]) && self.channels == shape[3];
         if whole { Matrix::new(images, self.rows(), self.channels).ok() } else { None }
     }
 }

@@ -3,7 +3,7 @@
 //! `acc[c] = Σ over taps (x[tap][c] − zx) · (w[tap][c] − zw[c]) + bias[c]`; a tap in the padding adds nothing, since
 //! padding is the zero point.
 
-use super::conv::Input;
+use super::window::Windows;
 use crate::codes::Code;
 use crate::error::Error;
 use crate::isa::Isa;
@@ -48,21 +48,23 @@ impl DepthwiseWeights {
 
     pub fn forward<A: Code, S: Stage>(
         &self,
-        input: &Input<'_, A>,
+        windows: &Windows<'_, A>,
+        zero_point: i32,
         stage: &S,
         out: &mut MatrixMut<'_, S::Element>,
     ) -> Result<(), Error> {
-        let largest_input = ZeroPoints::Uniform(input.zero_point).check::<A>(0)?;
+        let largest_input = ZeroPoints::Uniform(zero_point).check::<A>(0)?;
         check_accumulator(self.taps.len(), largest_input * self.largest, self.largest_bias)?;
         stage.check(out.rows(), out.columns())?;
-        self.isa.run(Depthwise { weights: self, input, stage, out: out.pieces() });
+        self.isa.run(Depthwise { weights: self, windows, zero_point, stage, out: out.pieces() });
         Ok(())
     }
 }
 
 struct Depthwise<'a, A, S: Stage> {
     weights: &'a DepthwiseWeights,
-    input: &'a Input<'a, A>,
+    windows: &'a Windows<'a, A>,
+    zero_point: i32,
     stage: &'a S,
     out: Pieces<'a, S::Element>,
 }
@@ -72,13 +74,16 @@ impl<A: Code, S: Stage> Kernel for Depthwise<'_, A, S> {
 
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
-        let Depthwise { weights, input, stage, out } = self;
-        let zero_point = simd.splat_i32(input.zero_point);
-        for row in 0..input.rows() {
+        let Depthwise { weights, windows, zero_point, stage, out } = self;
+        let zero_point = simd.splat_i32(zero_point);
+        for row in 0..windows.count() {
+            let placed = windows.at(row);
             for channel in (0..weights.channels).step_by(LANES) {
                 let mut acc = simd.load_i32(weights.bias.at(channel));
-                for (tap, weights) in weights.taps.iter().enumerate() {
-                    if let Some(element) = input.element(row, tap) {
+                for (tap_y, weights) in weights.taps.chunks_exact(windows.window.size[1]).enumerate() {
+                    let Some(line) = placed.line(tap_y) else { continue };
+                    for (tap_x, weights) in weights.iter().enumerate() {
+                        let Some(element) = placed.channels(line, tap_x) else { continue };
                         let x = simd.sub_i32(A::load(simd, &block(element, channel)), zero_point);
                         acc = simd.add_i32(acc, simd.mul_i32(x, simd.load_i32(weights.at(channel))));
                     }

@@ -40,6 +40,18 @@ impl<A: Code, B: Code> Linear<A, B> {
         Ok(Linear { weights: self.weights.with_bias(bias)? })
     }
 
+    /// The inputs.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.weights.depth()
+    }
+
+    /// The outputs.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.weights.columns()
+    }
+
     /// The outputs `[batch, outputs]` for inputs `[batch, inputs]`.
     ///
     /// # Errors

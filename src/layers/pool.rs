@@ -1,6 +1,6 @@
 //! Max-pooling of codes: scales are positive, so the largest code is the code of the largest number.
 
-use super::window::Window;
+use super::window::{Window, Windows};
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
@@ -46,17 +46,15 @@ impl MaxPool2d {
         let output = self.output_shape(shape)?;
         check_length("the images", shape.iter().product(), images.len())?;
         check_length("out", output.iter().product(), out.len())?;
-        isa.run(MaxPool { window: &self.window, images, shape, output, out });
+        let [_, height, width, _] = output;
+        isa.run(MaxPool { windows: Windows { images, shape, output: [height, width], window: &self.window }, out });
         Ok(())
     }
 }
 
 /// Plain loops: the maximum of bytes is vectorized by the compiler for the ISA it runs on.
 struct MaxPool<'a, C> {
-    window: &'a Window,
-    images: &'a [C],
-    shape: [usize; 4],
-    output: [usize; 4],
+    windows: Windows<'a, C>,
     out: &'a mut [C],
 }
 
@@ -65,19 +63,14 @@ impl<C: Code> Kernel for MaxPool<'_, C> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let MaxPool { window, images, shape, output, out } = self;
-        let [_, height, width, channels] = shape;
-        if channels == 0 {
-            return;
-        }
-        for (row, out) in out.chunks_exact_mut(channels).enumerate() {
-            let (image, position) = (row / (output[1] * output[2]), row % (output[1] * output[2]));
-            let image = &images[image * height * width * channels..][..height * width * channels];
+        let MaxPool { windows, out } = self;
+        let [height, width] = windows.window.size;
+        for (row, out) in out.chunks_exact_mut(windows.shape[3].max(1)).enumerate() {
+            let placed = windows.at(row);
             out.fill(C::MIN);
-            for tap in 0..window.taps() {
-                let position = [position / output[2], position % output[2]];
-                if let Some(element) = window.element(position, tap, [height, width]) {
-                    for (out, &code) in out.iter_mut().zip(&image[element * channels..][..channels]) {
+            for line in (0..height).filter_map(|tap| placed.line(tap)) {
+                for channels in (0..width).filter_map(|tap| placed.channels(line, tap)) {
+                    for (out, &code) in out.iter_mut().zip(channels) {
                         *out = (*out).max(code);
                     }
                 }

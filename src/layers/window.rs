@@ -1,5 +1,7 @@
 //! How a window moves over an image.
 
+use core::ops::Range;
+
 use crate::error::Error;
 
 /// A window that moves over an image: height first, width second.
@@ -50,25 +52,11 @@ impl Window {
         Ok(output)
     }
 
-    /// The taps of the window.
-    pub(super) fn taps(&self) -> usize {
-        self.size[0] * self.size[1]
-    }
-
-    /// The index on one axis of an image under a tap; none in the padding.
+    /// The index on an axis of an image under a tap of a window of the result; none in the padding.
     #[inline(always)]
-    fn index(&self, axis: usize, position: usize, tap: usize, length: usize) -> Option<usize> {
+    pub(super) fn index(&self, axis: usize, position: usize, tap: usize, length: usize) -> Option<usize> {
         let padded = position * self.stride[axis] + tap * self.dilation[axis];
         padded.checked_sub(self.padding[axis]).filter(|&index| index < length)
-    }
-
-    /// The element of the image under a tap of a window of the result, as its index in rows of `image[1]` elements; none
-    /// in the padding.
-    #[inline(always)]
-    pub(super) fn element(&self, position: [usize; 2], tap: usize, image: [usize; 2]) -> Option<usize> {
-        let y = self.index(0, position[0], tap / self.size[1], image[0])?;
-        let x = self.index(1, position[1], tap % self.size[1], image[1])?;
-        Some(y * image[1] + x)
     }
 
     /// `Ok` when every window of a result of this size has an element of the image under it.
@@ -82,5 +70,70 @@ impl Window {
             }
         }
         Ok(())
+    }
+}
+
+/// Images `[images, height, width, channels]`, and the windows on them that make a result of this height and width.
+#[derive(Clone, Copy)]
+pub(super) struct Windows<'a, C> {
+    pub images: &'a [C],
+    pub shape: [usize; 4],
+    pub output: [usize; 2],
+    pub window: &'a Window,
+}
+
+/// One window, on one image.
+#[derive(Clone, Copy)]
+pub(super) struct Placed<'a, C> {
+    image: &'a [C],
+    height: usize,
+    width: usize,
+    channels: usize,
+    position: [usize; 2],
+    window: &'a Window,
+}
+
+impl<'a, C> Windows<'a, C> {
+    /// How many there are on all images: the rows of the result.
+    pub fn count(&self) -> usize {
+        self.shape[0] * self.output[0] * self.output[1]
+    }
+
+    /// The window of a row of the result.
+    #[inline(always)]
+    pub fn at(&self, row: usize) -> Placed<'a, C> {
+        let [_, height, width, channels] = self.shape;
+        let (line, x) = (row / self.output[1], row % self.output[1]);
+        let (image, y) = (line / self.output[0], line % self.output[0]);
+        let elements = height * width * channels;
+        let image = &self.images[image * elements..][..elements];
+        Placed { image, height, width, channels, position: [y, x], window: self.window }
+    }
+}
+
+impl<'a, C> Placed<'a, C> {
+    /// The line of the image, `width · channels` elements, under a row of taps; none in the padding.
+    #[inline(always)]
+    pub fn line(&self, tap: usize) -> Option<&'a [C]> {
+        let y = self.window.index(0, self.position[0], tap, self.height)?;
+        Some(&self.image[y * self.width * self.channels..][..self.width * self.channels])
+    }
+
+    /// The channels in a line under a column of taps; none in the padding.
+    #[inline(always)]
+    pub fn channels(&self, line: &'a [C], tap: usize) -> Option<&'a [C]> {
+        let x = self.window.index(1, self.position[1], tap, self.width)?;
+        Some(&line[x * self.channels..][..self.channels])
+    }
+
+    /// The columns of taps that are not in the padding, and where in a line the first of them begins; for taps that lie
+    /// together.
+    #[inline(always)]
+    pub fn run(&self) -> (Range<usize>, usize) {
+        let [_, left, ..] = self.window.padding;
+        let start = self.position[1] * self.window.stride[1];
+        let first = left.saturating_sub(start).min(self.window.size[1]);
+        let end = (self.width + left).saturating_sub(start).clamp(first, self.window.size[1]);
+        (first..end, (start + first).saturating_sub(left).min(self.width) * self.channels)
     }
 }

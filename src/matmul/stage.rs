@@ -230,6 +230,21 @@ impl<C: Code, M: Multiplier> Requantize<C, M> {
         }
         Ok(Requantize { multiplier, zero_point, bounds: (min, max) })
     }
+
+    /// With a ReLU: no result below the zero point, which stands for 0 (unless the bounds end before it).
+    ///
+    /// ```
+    /// use zeropoint::{FixedPoint, Requantize};
+    /// let stage = Requantize::new(FixedPoint::new(&[0.25])?, 3, 0_u8..=255)?.relu(); // the bounds are 3..=255
+    /// # let _ = stage;
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    #[must_use]
+    pub fn relu(mut self) -> Self {
+        let zero = C::try_from(self.zero_point).ok().expect("checked by `new`");
+        self.bounds.0 = self.bounds.0.max(zero).min(self.bounds.1);
+        self
+    }
 }
 
 impl<C: Code, M: Multiplier> Stage for Requantize<C, M> {
@@ -258,6 +273,33 @@ impl<C: Code, M: Multiplier> Stage for Requantize<C, M> {
 pub fn multipliers(activation_scale: f32, weight_scales: &[f32], output_scale: f32) -> Vec<f64> {
     let real = |&weight: &f32| f64::from(activation_scale) * f64::from(weight) / f64::from(output_scale);
     weight_scales.iter().map(real).collect()
+}
+
+/// A float bias in units of the accumulators, `RNE(bias[j] / (S_a · S_b[j]))` in f64.
+///
+/// `weight_scales`: one, or one for every element of the bias.
+///
+/// ```
+/// assert_eq!(zeropoint::quantize_bias(&[1.0, -0.3], 0.5, &[0.25, 0.5])?, [8, -1]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Scale`]; [`Error::Length`]; [`Error::NonFinite`] in the bias; [`Error::Bias`] for one that no i32 reaches.
+pub fn quantize_bias(bias: &[f32], activation_scale: f32, weight_scales: &[f32]) -> Result<Vec<i32>, Error> {
+    check_scale(activation_scale)?;
+    check_scales(weight_scales)?;
+    if weight_scales.len() != 1 {
+        check_length("weight scales", bias.len(), weight_scales.len())?;
+    }
+    let code = |(&bias, &weight_scale): (&f32, &f32)| {
+        if !bias.is_finite() {
+            return Err(Error::NonFinite { what: "the bias", found: bias });
+        }
+        let code = (f64::from(bias) / (f64::from(activation_scale) * f64::from(weight_scale))).round_ties_even();
+        if code.abs() <= f64::from(i32::MAX) { Ok(code as i32) } else { Err(Error::Bias { bias, code }) }
+    };
+    bias.iter().zip(weight_scales.iter().cycle()).map(code).collect()
 }
 
 /// A multiplier is accepted by `accept`, or refused with its reason.
