@@ -24,8 +24,6 @@ pub trait Code:
     #[doc(hidden)]
     const SIGN: Sign;
     #[doc(hidden)]
-    fn from_byte(byte: u8) -> Self;
-    #[doc(hidden)]
     fn to_byte(self) -> u8;
     #[doc(hidden)]
     fn load<S: Simd>(simd: S, x: &[Self; LANES]) -> S::I32;
@@ -39,10 +37,6 @@ macro_rules! code {
             const MIN: Self = <$Code>::MIN;
             const MAX: Self = <$Code>::MAX;
             const SIGN: Sign = $sign;
-            #[inline(always)]
-            fn from_byte(byte: u8) -> Self {
-                byte as $Code
-            }
             #[inline(always)]
             fn to_byte(self) -> u8 {
                 self as u8
@@ -80,7 +74,6 @@ code!(i8, Sign::Signed, load_i8, store_i8);
 pub struct CodeRange<C> {
     min: C,
     max: C,
-    narrow: bool,
 }
 
 impl<C: Code> CodeRange<C> {
@@ -94,12 +87,6 @@ impl<C: Code> CodeRange<C> {
     #[must_use]
     pub fn max(self) -> C {
         self.max
-    }
-
-    /// Whether the range is symmetric about 0, as [`narrow`](CodeRange::narrow) makes it.
-    #[must_use]
-    pub fn is_narrow(self) -> bool {
-        self.narrow
     }
 
     /// `max − min`: 2ⁿ − 1, narrow 2ⁿ − 2.
@@ -129,7 +116,7 @@ impl CodeRange<u8> {
     /// [`Error::Bits`] outside 2…8.
     pub fn unsigned(bits: u32) -> Result<Self, Error> {
         check_bits(bits)?;
-        Ok(CodeRange { min: 0, max: u8::MAX >> (8 - bits), narrow: false })
+        Ok(CodeRange { min: 0, max: u8::MAX >> (8 - bits) })
     }
 }
 
@@ -140,7 +127,7 @@ impl CodeRange<i8> {
     /// [`Error::Bits`] outside 2…8.
     pub fn signed(bits: u32) -> Result<Self, Error> {
         check_bits(bits)?;
-        Ok(CodeRange { min: i8::MIN >> (8 - bits), max: i8::MAX >> (8 - bits), narrow: false })
+        Ok(CodeRange { min: i8::MIN >> (8 - bits), max: i8::MAX >> (8 - bits) })
     }
 
     /// −(2ⁿ⁻¹ − 1) … 2ⁿ⁻¹ − 1, also called restricted: the usual range of weights.
@@ -150,6 +137,6 @@ impl CodeRange<i8> {
     pub fn narrow(bits: u32) -> Result<Self, Error> {
         check_bits(bits)?;
         let max = i8::MAX >> (8 - bits);
-        Ok(CodeRange { min: -max, max, narrow: true })
+        Ok(CodeRange { min: -max, max })
     }
 }

@@ -159,3 +159,8 @@ impl core::error::Error for Error {}
 pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
     if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
 }
+
+/// The elements of a shape; `usize::MAX` when no memory could hold them, so that no slice has that length.
+pub(crate) fn elements_of(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |elements, &length| elements.saturating_mul(length))
+}

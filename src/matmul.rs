@@ -62,8 +62,7 @@ pub fn matmul<A: Code, B: Code, S: Stage>(
     stage: &S,
     mut out: MatrixMut<'_, S::Element>,
 ) -> Result<(), Error> {
-    check_length("the result's columns", b.columns(), out.columns())?;
-    let job = Job::new(&a, a_zero_points, b, stage, 0, &mut out)?;
+    let job = Job::whole(&a, a_zero_points, b, stage, &mut out)?;
     job.run(0..a.rows(), 0..job.panels());
     Ok(())
 }
@@ -86,6 +85,19 @@ pub(crate) struct Job<'a, A, B, R, S: Stage> {
 const ROW_BLOCK_BYTES: usize = 128 << 10;
 
 impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
+    /// A multiplication that makes all columns of `out`.
+    pub fn whole(
+        rows: &'a R,
+        a_zero_points: ZeroPoints<'a>,
+        b: &'a PackedMatrix<A, B>,
+        stage: &'a S,
+        out: &'a mut MatrixMut<'_, S::Element>,
+    ) -> Result<Self, Error> {
+        check_length("the result's columns", b.columns(), out.columns())?;
+        Job::new(rows, a_zero_points, b, stage, 0, out)
+    }
+
+    /// A multiplication that makes the columns of `out` and of the stage from `first_column` on.
     pub fn new(
         rows: &'a R,
         a_zero_points: ZeroPoints<'a>,

@@ -3,15 +3,41 @@
 use core::marker::PhantomData;
 
 use crate::codes::Code;
-use crate::error::{Error, check_length};
+use crate::error::{Error, check_length, elements_of};
+
+/// How the rows of a matrix lie in a slice.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    rows: usize,
+    columns: usize,
+    stride: usize,
+}
+
+impl Layout {
+    /// Row after row, nothing else.
+    fn dense(length: usize, rows: usize, columns: usize) -> Result<Self, Error> {
+        check_length("the matrix", elements_of(&[rows, columns]), length)?;
+        Ok(Layout { rows, columns, stride: columns })
+    }
+
+    /// `stride` elements from a row to the next.
+    fn strided(length: usize, rows: usize, columns: usize, stride: usize) -> Result<Self, Error> {
+        if stride < columns {
+            return Err(Error::Stride { stride, columns });
+        }
+        let needed = rows.checked_sub(1).map_or(0, |last| last.saturating_mul(stride).saturating_add(columns));
+        if length < needed {
+            return Err(Error::Length { what: "the matrix", expected: needed, found: length });
+        }
+        Ok(Layout { rows, columns, stride })
+    }
+}
 
 /// A row-major matrix; rows may lie further apart than they are long.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a, T> {
     data: &'a [T],
-    rows: usize,
-    columns: usize,
-    stride: usize,
+    layout: Layout,
 }
 
 impl<'a, T> Matrix<'a, T> {
@@ -20,8 +46,7 @@ impl<'a, T> Matrix<'a, T> {
     /// # Errors
     /// [`Error::Length`].
     pub fn new(data: &'a [T], rows: usize, columns: usize) -> Result<Self, Error> {
-        check_length("the matrix", rows.saturating_mul(columns), data.len())?;
-        Ok(Matrix { data, rows, columns, stride: columns })
+        Ok(Matrix { data, layout: Layout::dense(data.len(), rows, columns)? })
     }
 
     /// Rows that begin `stride` elements apart. Whatever lies behind the last row is ignored.
@@ -29,26 +54,25 @@ impl<'a, T> Matrix<'a, T> {
     /// # Errors
     /// [`Error::Stride`] below `columns`, [`Error::Length`] when the last row does not fit.
     pub fn with_stride(data: &'a [T], rows: usize, columns: usize, stride: usize) -> Result<Self, Error> {
-        check_stride(data.len(), rows, columns, stride)?;
-        Ok(Matrix { data, rows, columns, stride })
+        Ok(Matrix { data, layout: Layout::strided(data.len(), rows, columns, stride)? })
     }
 
     /// Rows.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.rows
+        self.layout.rows
     }
 
     /// Columns.
     #[must_use]
     pub fn columns(&self) -> usize {
-        self.columns
+        self.layout.columns
     }
 
     /// From a row to the next, in elements.
     #[must_use]
     pub fn stride(&self) -> usize {
-        self.stride
+        self.layout.stride
     }
 
     /// A row.
@@ -57,8 +81,9 @@ impl<'a, T> Matrix<'a, T> {
     /// When there is no such row.
     #[must_use]
     pub fn row(&self, row: usize) -> &'a [T] {
-        assert!(row < self.rows, "row {row} of {}", self.rows);
-        &self.data[row * self.stride..][..self.columns]
+        let Layout { rows, columns, stride } = self.layout;
+        assert!(row < rows, "row {row} of {rows}");
+        &self.data[row * stride..][..columns]
     }
 }
 
@@ -66,9 +91,7 @@ impl<'a, T> Matrix<'a, T> {
 #[derive(Debug)]
 pub struct MatrixMut<'a, T> {
     data: &'a mut [T],
-    rows: usize,
-    columns: usize,
-    stride: usize,
+    layout: Layout,
 }
 
 impl<'a, T> MatrixMut<'a, T> {
@@ -77,8 +100,8 @@ impl<'a, T> MatrixMut<'a, T> {
     /// # Errors
     /// [`Error::Length`].
     pub fn new(data: &'a mut [T], rows: usize, columns: usize) -> Result<Self, Error> {
-        check_length("the matrix", rows.saturating_mul(columns), data.len())?;
-        Ok(MatrixMut { data, rows, columns, stride: columns })
+        let layout = Layout::dense(data.len(), rows, columns)?;
+        Ok(MatrixMut { data, layout })
     }
 
     /// Rows that begin `stride` elements apart.
@@ -86,40 +109,26 @@ impl<'a, T> MatrixMut<'a, T> {
     /// # Errors
     /// [`Error::Stride`] below `columns`, [`Error::Length`] when the last row does not fit.
     pub fn with_stride(data: &'a mut [T], rows: usize, columns: usize, stride: usize) -> Result<Self, Error> {
-        check_stride(data.len(), rows, columns, stride)?;
-        Ok(MatrixMut { data, rows, columns, stride })
+        let layout = Layout::strided(data.len(), rows, columns, stride)?;
+        Ok(MatrixMut { data, layout })
     }
 
     /// Rows.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.rows
+        self.layout.rows
     }
 
     /// Columns.
     #[must_use]
     pub fn columns(&self) -> usize {
-        self.columns
+        self.layout.columns
     }
 
     /// The matrix in pieces that different tasks may write.
     pub(crate) fn pieces(&mut self) -> Pieces<'_, T> {
-        Pieces {
-            data: self.data.as_mut_ptr(),
-            rows: self.rows,
-            columns: self.columns,
-            stride: self.stride,
-            owner: PhantomData,
-        }
+        Pieces { data: self.data.as_mut_ptr(), layout: self.layout, owner: PhantomData }
     }
-}
-
-fn check_stride(length: usize, rows: usize, columns: usize, stride: usize) -> Result<(), Error> {
-    if stride < columns {
-        return Err(Error::Stride { stride, columns });
-    }
-    let needed = rows.checked_sub(1).map_or(0, |last| last.saturating_mul(stride).saturating_add(columns));
-    if length < needed { Err(Error::Length { what: "the matrix", expected: needed, found: length }) } else { Ok(()) }
 }
 
 /// The zero points of a matrix operand: one for all, or one for every row of A or column of B.
@@ -176,9 +185,7 @@ impl ZeroPoints<'_> {
 /// A matrix that is handed out piece by piece, to several threads at once.
 pub(crate) struct Pieces<'a, T> {
     data: *mut T,
-    rows: usize,
-    columns: usize,
-    stride: usize,
+    layout: Layout,
     owner: PhantomData<&'a mut [T]>,
 }
 
@@ -195,9 +202,10 @@ impl<T> Pieces<'_, T> {
     #[inline(always)]
     #[allow(clippy::mut_from_ref, reason = "the caller vouches for disjoint pieces")]
     pub unsafe fn piece(&self, row: usize, first: usize, count: usize) -> &mut [T] {
-        assert!(row < self.rows && first + count <= self.columns);
+        let Layout { rows, columns, stride } = self.layout;
+        assert!(row < rows && first + count <= columns);
         // SAFETY: the row lies inside the slice, as checked when the matrix was made, and the piece inside the row; the
         // caller vouches that nobody else has it.
-        unsafe { core::slice::from_raw_parts_mut(self.data.add(row * self.stride + first), count) }
+        unsafe { core::slice::from_raw_parts_mut(self.data.add(row * stride + first), count) }
     }
 }

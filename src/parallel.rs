@@ -5,7 +5,7 @@
 //! operations on any pieces it likes (rows of A, slices of a tensor) and gets the same bytes as well.
 
 use crate::codes::Code;
-use crate::error::{Error, check_length};
+use crate::error::Error;
 use crate::isa::Isa;
 use crate::matmul::{Job, PackedMatrix, Stage};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
@@ -87,8 +87,7 @@ pub fn matmul<A: Code, B: Code, S: Stage>(
     stage: &S,
     mut out: MatrixMut<'_, S::Element>,
 ) -> Result<(), Error> {
-    check_length("the result's columns", b.columns(), out.columns())?;
-    let job = Job::new(&a, a_zero_points, b, stage, 0, &mut out)?;
+    let job = Job::whole(&a, a_zero_points, b, stage, &mut out)?;
     let products = a.rows().saturating_mul(b.columns()).saturating_mul(b.depth());
     let threads = if products < FEW_PRODUCTS { 1 } else { rayon::current_num_threads() };
     if threads == 1 {

@@ -16,7 +16,7 @@
 //! S = 1, Z = 0; S is at least `f32::MIN_POSITIVE`.
 
 use crate::codes::{Code, CodeRange};
-use crate::error::{Error, check_length};
+use crate::error::{Error, check_length, elements_of};
 
 /// A range of real numbers.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -185,9 +185,8 @@ impl Granularity {
     pub fn channel(shape: &[usize], axis: usize) -> Result<Self, Error> {
         match shape.get(axis..) {
             None | Some([]) => Err(Error::Shape { why: "the shape has no such axis", found: axis }),
-            Some(lengths) if lengths.contains(&0) => Err(Error::Shape { why: "an axis has no length", found: 0 }),
             Some([channels, inner @ ..]) => {
-                Ok(Granularity::Channel { channels: *channels, inner: inner.iter().product() })
+                Granularity::Channel { channels: *channels, inner: elements_of(inner) }.checked()
             }
         }
     }
@@ -198,31 +197,44 @@ impl Granularity {
     /// [`Error::Shape`] when the length is 0 or there is no innermost axis.
     pub fn block(shape: &[usize], length: usize) -> Result<Self, Error> {
         match shape.last() {
-            None | Some(0) => Err(Error::Shape { why: "the shape has no innermost axis", found: 0 }),
-            Some(_) if length == 0 => Err(Error::Shape { why: "a block needs a length", found: 0 }),
-            Some(&row) => Ok(Granularity::Block { length, row }),
+            None => Err(Error::Shape { why: "the shape has no innermost axis", found: 0 }),
+            Some(&row) => Granularity::Block { length, row }.checked(),
+        }
+    }
+
+    /// Itself, if its axes and blocks have lengths.
+    fn checked(self) -> Result<Self, Error> {
+        match self {
+            Granularity::Channel { channels: 0, .. }
+            | Granularity::Channel { inner: 0, .. }
+            | Granularity::Block { row: 0, .. } => Err(Error::Shape { why: "an axis has no length", found: 0 }),
+            Granularity::Block { length: 0, .. } => Err(Error::Shape { why: "a block has no length", found: 0 }),
+            valid => Ok(valid),
         }
     }
 
     /// How many scales a tensor of this many elements has.
     ///
     /// # Errors
-    /// [`Error::Multiple`] when the elements are not a whole number of channel sets or rows.
+    /// [`Error::Multiple`] when the elements are not a whole number of channel sets or rows; [`Error::Shape`] when an axis
+    /// or a block has no length.
     pub fn groups(self, elements: usize) -> Result<usize, Error> {
-        let (unit, groups) = match self {
+        let (unit, groups) = match self.checked()? {
             Granularity::Tensor => return Ok(1),
-            Granularity::Channel { channels, inner } => (channels * inner, channels),
-            Granularity::Block { length, row } => {
-                (row, elements.checked_div(row).unwrap_or(0) * row.div_ceil(length.max(1)))
-            }
+            Granularity::Channel { channels, inner } => (channels.saturating_mul(inner), channels),
+            Granularity::Block { length, row } => (row, elements / row * row.div_ceil(length)),
         };
-        if unit == 0 || !elements.is_multiple_of(unit) {
-            return Err(Error::Multiple { what: "the tensor", unit, found: elements });
+        if elements.is_multiple_of(unit) {
+            Ok(groups)
+        } else {
+            Err(Error::Multiple { what: "the tensor", unit, found: elements })
         }
-        Ok(groups)
     }
 
     /// The group of element `i`.
+    ///
+    /// # Panics
+    /// When an axis or a block has no length, which [`groups`](Granularity::groups) tells.
     #[must_use]
     pub fn group_of(self, i: usize) -> usize {
         match self {
@@ -276,11 +288,11 @@ impl<C: Code> QuantParams<C> {
         scales: Vec<f32>,
         zero_points: Vec<i32>,
     ) -> Result<Self, Error> {
-        let groups = match granularity {
+        let groups = match granularity.checked()? {
             Granularity::Tensor => 1,
-            Granularity::Channel { channels, inner } if channels > 0 && inner > 0 => channels,
-            Granularity::Block { length, row } if length > 0 && row > 0 => scales.len(),
-            _ => return Err(Error::Shape { why: "a granularity has no empty axis or block", found: 0 }),
+            Granularity::Channel { channels, .. } => channels,
+            // As many as the tensor has rows for, which its length will tell.
+            Granularity::Block { .. } => scales.len(),
         };
         check_length("scales", groups, scales.len())?;
         check_length("zero points", groups, zero_points.len())?;

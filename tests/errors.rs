@@ -109,10 +109,21 @@ fn parameters() {
     refused(Granularity::channel(&[2, 3], 2), &Error::Shape { why: "the shape has no such axis", found: 2 });
     refused(Granularity::channel(&[2, 0], 0), &Error::Shape { why: "an axis has no length", found: 0 });
     refused(Granularity::block(&[], 2), &Error::Shape { why: "the shape has no innermost axis", found: 0 });
-    refused(Granularity::block(&[2], 0), &Error::Shape { why: "a block needs a length", found: 0 });
-    let empty = Granularity::Channel { channels: 0, inner: 1 };
-    let why = "a granularity has no empty axis or block";
-    refused(QuantParams::new(codes, empty, vec![], vec![]), &Error::Shape { why, found: 0 });
+    refused(Granularity::block(&[2, 0], 2), &Error::Shape { why: "an axis has no length", found: 0 });
+    for empty in [
+        Granularity::Channel { channels: 0, inner: 1 },
+        Granularity::Channel { channels: 1, inner: 0 },
+        Granularity::Block { length: 1, row: 0 },
+        Granularity::Block { length: 0, row: 1 },
+    ] {
+        let block = matches!(empty, Granularity::Block { length: 0, .. });
+        let why = if block { "a block has no length" } else { "an axis has no length" };
+        refused(QuantParams::new(codes, empty, vec![], vec![]), &Error::Shape { why, found: 0 });
+        refused(empty.groups(4), &Error::Shape { why, found: 0 });
+        every_isa(|isa| refused(ranges(isa, &[1.0; 4], empty), &Error::Shape { why, found: 0 }));
+    }
+    let huge = Granularity::channel(&[2, usize::MAX, usize::MAX], 1).unwrap();
+    refused(huge.groups(4), &Error::Multiple { what: "the tensor", unit: usize::MAX, found: 4 });
 }
 
 #[test]

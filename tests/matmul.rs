@@ -189,59 +189,48 @@ fn requantized<M: Multiplier>(
     case.run(packed, &Requantize::new(multiplier, zero_point, min..=max).unwrap(), 77)
 }
 
+/// Calls `check::<A, B>($arguments)` for all four sign pairs.
+macro_rules! sign_pairs {
+    ($check:ident($($argument:expr),*)) => {
+        $check::<u8, i8>($($argument),*);
+        $check::<u8, u8>($($argument),*);
+        $check::<i8, i8>($($argument),*);
+        $check::<i8, u8>($($argument),*);
+    };
+}
+
+/// Operands without gaps, one zero point each, no bias.
+fn plain<A: Code, B: Code>([m, n, k]: [usize; 3], a: Vec<A>, b: Vec<B>, zero_points: [i32; 2]) -> Case<A, B> {
+    let [a_zero_points, b_zero_points] = zero_points.map(|zero_point| vec![zero_point]);
+    Case { m, n, k, a_gap: 0, a, b, a_zero_points, b_zero_points, bias: vec![0; n] }
+}
+
 /// Every tile size of every kernel, at the extremes where 16-bit saturation would show.
 #[test]
 fn every_tile_size_at_the_extremes() {
-    fn check<A: Code, B: Code>() {
+    fn check<A: Code, B: Code>(m: usize, n: usize) {
+        let k = 9 + m;
         for (a, b) in [(A::MIN, B::MIN), (A::MIN, B::MAX), (A::MAX, B::MIN), (A::MAX, B::MAX)] {
-            for m in 1..=17 {
-                for n in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 97] {
-                    let k = 9 + m;
-                    let case = Case {
-                        m,
-                        n,
-                        k,
-                        a_gap: 0,
-                        a: vec![a; m * k],
-                        b: vec![b; k * n],
-                        a_zero_points: vec![A::MAX.into()],
-                        b_zero_points: vec![B::MIN.into()],
-                        bias: vec![0; n],
-                    };
-                    case.accumulators_equal_reference();
-                }
-            }
+            let zero_points = [A::MAX.into(), B::MIN.into()];
+            plain([m, n, k], vec![a; m * k], vec![b; k * n], zero_points).accumulators_equal_reference();
         }
     }
-    check::<u8, i8>();
-    check::<u8, u8>();
-    check::<i8, i8>();
-    check::<i8, u8>();
+    for m in 1..=17 {
+        for n in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 97] {
+            sign_pairs!(check(m, n));
+        }
+    }
 }
 
 /// All 65 536 pairs of codes of all four sign pairs, in one product.
 #[test]
 fn every_pair_of_codes() {
     fn check<A: Code, B: Code>() {
-        let a: Vec<A> = (0..=255_i32).map(|code| A::try_from(code + A::MIN.into()).ok().unwrap()).collect();
-        let b: Vec<B> = (0..=255_i32).map(|code| B::try_from(code + B::MIN.into()).ok().unwrap()).collect();
-        let case = Case {
-            m: 256,
-            n: 256,
-            k: 1,
-            a_gap: 0,
-            a,
-            b,
-            a_zero_points: vec![0],
-            b_zero_points: vec![0],
-            bias: vec![0; 256],
-        };
-        case.accumulators_equal_reference();
+        let a = (0..=255_i32).map(|code| A::try_from(code + A::MIN.into()).ok().unwrap()).collect();
+        let b = (0..=255_i32).map(|code| B::try_from(code + B::MIN.into()).ok().unwrap()).collect();
+        plain::<A, B>([256, 256, 1], a, b, [0, 0]).accumulators_equal_reference();
     }
-    check::<u8, i8>();
-    check::<u8, u8>();
-    check::<i8, i8>();
-    check::<i8, u8>();
+    sign_pairs!(check());
 }
 
 /// Sums at the very limit of the depth are exact; one more is refused.

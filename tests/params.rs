@@ -95,9 +95,9 @@ fn groups_of_elements() {
 #[test]
 fn code_ranges() {
     assert_eq!(u8::all().iter().map(|codes| codes.max()).collect::<Vec<_>>(), [3, 7, 15, 31, 63, 127, 255]);
-    let ends = |codes: CodeRange<i8>| (codes.min(), codes.max(), codes.is_narrow());
-    assert_eq!(ends(CodeRange::signed(2).unwrap()), (-2, 1, false));
-    assert_eq!(ends(CodeRange::narrow(2).unwrap()), (-1, 1, true));
-    assert_eq!(ends(CodeRange::signed(8).unwrap()), (i8::MIN, i8::MAX, false));
+    let ends = |codes: CodeRange<i8>| (codes.min(), codes.max());
+    assert_eq!(ends(CodeRange::signed(2).unwrap()), (-2, 1));
+    assert_eq!(ends(CodeRange::narrow(2).unwrap()), (-1, 1));
+    assert_eq!(ends(CodeRange::signed(8).unwrap()), (i8::MIN, i8::MAX));
     assert_eq!(<i8 as Code>::MIN, -128);
 }

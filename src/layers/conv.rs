@@ -7,7 +7,7 @@
 use super::depthwise::DepthwiseWeights;
 use super::window::{Window, Windows};
 use crate::codes::Code;
-use crate::error::{Error, check_length};
+use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::matmul::{Job, PackedMatrix, Rows, Stage};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
@@ -60,7 +60,7 @@ impl<A: Code, B: Code> Conv2d<A, B> {
         groups: usize,
     ) -> Result<Self, Error> {
         let [outputs, group_channels, height, width] = shape;
-        check_length("weights", shape.iter().product(), weights.len())?;
+        check_length("weights", elements_of(&shape), weights.len())?;
         if [height, width] != window.size {
             return Err(Error::Shape { why: "the weights' height and width are the window's", found: height * width });
         }
@@ -68,7 +68,7 @@ impl<A: Code, B: Code> Conv2d<A, B> {
             return Err(Error::Shape { why: "the outputs are not a multiple of the groups", found: groups });
         }
         zero_points.check::<B>(outputs)?;
-        let channels = group_channels * groups;
+        let channels = group_channels.saturating_mul(groups);
         let taps = height * width;
         // Weight k of an output, with the channels innermost, as they lie in an image.
         let at = |output: usize, k: usize| {
@@ -135,8 +135,8 @@ impl<A: Code, B: Code> Conv2d<A, B> {
         out: &mut [S::Element],
     ) -> Result<(), Error> {
         let [count, height, width, _] = self.output_shape(shape)?;
-        check_length("the images", shape.iter().product(), images.len())?;
-        let mut out = MatrixMut::new(out, count * height * width, self.outputs)?;
+        check_length("the images", elements_of(&shape), images.len())?;
+        let mut out = MatrixMut::new(out, elements_of(&[count, height, width]), self.outputs)?;
         let windows = Windows { images, shape, output: [height, width], window: &self.window };
         match &self.weights {
             Weights::Depthwise(weights) => weights.forward(&windows, zero_point, stage, &mut out),

@@ -2,7 +2,7 @@
 
 use super::window::{Window, Windows};
 use crate::codes::Code;
-use crate::error::{Error, check_length};
+use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::simd::{Kernel, Simd};
 
@@ -44,8 +44,8 @@ impl MaxPool2d {
     /// [`Error::Length`]; as [`output_shape`](MaxPool2d::output_shape).
     pub fn forward<C: Code>(&self, isa: Isa, images: &[C], shape: [usize; 4], out: &mut [C]) -> Result<(), Error> {
         let output = self.output_shape(shape)?;
-        check_length("the images", shape.iter().product(), images.len())?;
-        check_length("out", output.iter().product(), out.len())?;
+        check_length("the images", elements_of(&shape), images.len())?;
+        check_length("out", elements_of(&output), out.len())?;
         let [_, height, width, _] = output;
         isa.run(MaxPool { windows: Windows { images, shape, output: [height, width], window: &self.window }, out });
         Ok(())

@@ -1,0 +1,131 @@
+//! No kernel reads or writes past a slice: every operand lies against a page that nobody may touch, first behind it,
+//! then before it.
+#![cfg(unix)]
+
+mod common;
+
+use common::every_isa;
+use region::{Allocation, Protection};
+use zeropoint::{
+    Accumulators, CodeRange, Conv2d, FixedPoint, Granularity, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams,
+    Requantize, Window, dequantize, fake_quantize, matmul, min_max, quantize, ranges, straight_through,
+};
+
+/// Which end of a slice touches the forbidden page.
+#[derive(Clone, Copy)]
+enum Against {
+    Start,
+    End,
+}
+
+/// A slice against a forbidden page.
+struct Guarded<T> {
+    memory: Allocation,
+    offset: usize,
+    length: usize,
+    element: std::marker::PhantomData<T>,
+}
+
+impl<T: Copy> Guarded<T> {
+    fn new(against: Against, values: &[T]) -> Self {
+        let page = region::page::size();
+        let bytes = size_of_val(values);
+        let inside = bytes.next_multiple_of(page);
+        let mut memory = region::alloc(inside + 2 * page, Protection::READ_WRITE).unwrap();
+        let start = memory.as_mut_ptr::<u8>();
+        for guard in [start, start.wrapping_add(page + inside)] {
+            // SAFETY: both pages belong to this allocation, and nothing of it is in use yet.
+            unsafe { region::protect(guard, page, Protection::NONE).unwrap() };
+        }
+        let offset = match against {
+            Against::Start => page,
+            Against::End => page + inside - bytes,
+        };
+        let mut guarded = Guarded { memory, offset, length: values.len(), element: std::marker::PhantomData };
+        guarded.get_mut().copy_from_slice(values);
+        guarded
+    }
+
+    fn get(&self) -> &[T] {
+        // SAFETY: `length` elements lie between the pages; both ends are aligned as pages and `T`'s size are.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr::<u8>().add(self.offset).cast(), self.length) }
+    }
+
+    fn get_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and the memory is this value's alone.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr::<u8>().add(self.offset).cast(), self.length) }
+    }
+}
+
+const BOTH: [Against; 2] = [Against::Start, Against::End];
+
+#[test]
+fn elementwise() {
+    let params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.1, 7).unwrap();
+    for against in BOTH {
+        for length in 0..70 {
+            let x = Guarded::new(against, &vec![1.5_f32; length]);
+            let mut codes = Guarded::new(against, &vec![0_u8; length]);
+            let mut real = Guarded::new(against, &vec![0.0_f32; length]);
+            let last_axis = Granularity::channel(&[1, length.max(1)], 1).unwrap();
+            every_isa(|isa| {
+                quantize(isa, x.get(), &params, codes.get_mut()).unwrap();
+                dequantize(isa, codes.get(), &params, real.get_mut()).unwrap();
+                fake_quantize(isa, x.get(), &params, real.get_mut()).unwrap();
+                straight_through(isa, x.get(), x.get(), &params, real.get_mut()).unwrap();
+                if length > 0 {
+                    min_max(isa, x.get()).unwrap();
+                    ranges(isa, x.get(), last_axis).unwrap();
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn products() {
+    for against in BOTH {
+        for m in [1, 2, 5, 6, 7, 8, 9] {
+            for (n, k) in [(1, 1), (3, 4), (16, 8), (17, 64), (49, 33), (48, 32), (5, 127)] {
+                let a = Guarded::new(against, &vec![255_u8; m * k]);
+                let b = Guarded::new(against, &vec![-128_i8; k * n]);
+                let bias = Guarded::new(against, &vec![1_i32; n]);
+                let mut c = Guarded::new(against, &vec![0_i32; m * n]);
+                let mut codes = Guarded::new(against, &vec![0_u8; m * n]);
+                let stage = Requantize::new(FixedPoint::new(&vec![0.01; n]).unwrap(), 3, 0..=255_u8).unwrap();
+                every_isa(|isa| {
+                    let packed = PackedMatrix::pack(isa, Matrix::new(b.get(), k, n).unwrap(), 1.into()).unwrap();
+                    let packed = packed.with_bias(bias.get()).unwrap();
+                    let a = Matrix::new(a.get(), m, k).unwrap();
+                    let out = MatrixMut::new(c.get_mut(), m, n).unwrap();
+                    matmul(a, 9.into(), &packed, &Accumulators, out).unwrap();
+                    let out = MatrixMut::new(codes.get_mut(), m, n).unwrap();
+                    matmul(a, 9.into(), &packed, &stage, out).unwrap();
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn layers() {
+    for against in BOTH {
+        for (channels, groups) in [(1, 1), (4, 1), (16, 1), (5, 5), (17, 17), (6, 2)] {
+            let shape = [2, 5, 6, channels];
+            let images = Guarded::new(against, &vec![200_u8; shape.iter().product()]);
+            let window = Window { padding: [1, 0, 1, 2], ..Window::new([3, 2]) };
+            let weights_shape = [channels, channels / groups, 3, 2];
+            let weights = Guarded::new(against, &vec![-3_i8; weights_shape.iter().product()]);
+            every_isa(|isa| {
+                let conv = Conv2d::new(isa, weights.get(), weights_shape, 1.into(), window, groups).unwrap();
+                let length = conv.output_shape(shape).unwrap().iter().product();
+                let mut out = Guarded::new(against, &vec![0_i32; length]);
+                conv.forward(images.get(), shape, 3, &Accumulators, out.get_mut()).unwrap();
+                let pool = MaxPool2d::new(Window::new([2, 2]));
+                let length = pool.output_shape(shape).unwrap().iter().product();
+                let mut out = Guarded::new(against, &vec![0_u8; length]);
+                pool.forward(isa, images.get(), shape, out.get_mut()).unwrap();
+            });
+        }
+    }
+}
