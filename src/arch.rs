@@ -4,35 +4,16 @@
 //! A tier that adds instructions to another (VNNI to AVX-512, `sdot` to NEON) holds that other's token, uses its
 //! vectors and brings only a micro-kernel.
 
-/// `token!(Name, ["feature", …], "feature,…")`: a zero-sized proof that the CPU has these features.
+/// `token!(Name, detect_macro, ["feature", …], "feature,…")`: a zero-sized proof that the CPU has these features.
+/// `token!(Name: Base, …)` is a tier: the base's token inside, the base's vectors, and the right to more instructions.
 ///
 /// `detect` is the only way to one; `covered` makes the compiler check that the detected list holds every feature that
 /// `witness` and `enter` are compiled with, so that the two lists cannot drift apart.
 macro_rules! token {
     ($(#[$doc:meta])* $Name:ident, $detected:ident, [$($feature:tt),+], $features:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-        pub struct $Name(());
+        token! { @proof $(#[$doc])* $Name(()), (), $detected, [$($feature),+], $features }
 
         impl $Name {
-            /// The token, for functions that are compiled with its features.
-            #[inline]
-            #[target_feature(enable = $features)]
-            pub(super) const fn witness() -> Self {
-                $Name(())
-            }
-
-            /// The token, if the CPU has the features.
-            pub fn detect() -> Option<Self> {
-                $( #[target_feature(enable = $feature)] )+
-                fn covered() -> $Name {
-                    $Name::witness()
-                }
-                let detected = true $( && std::arch::$detected!($feature) )+;
-                // SAFETY: every feature that `covered` enables was just detected.
-                detected.then(|| unsafe { covered() })
-            }
-
             /// Runs a kernel compiled with the features.
             #[inline]
             pub fn enter<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
@@ -45,33 +26,39 @@ macro_rules! token {
             }
         }
     };
-}
+    ($(#[$doc:meta])* $Name:ident: $Base:ident, $detected:ident, [$($feature:tt),+], $features:literal) => {
+        token! { @proof $(#[$doc])* $Name($Base), $Base::witness(), $detected, [$($feature),+], $features }
 
-/// A token inside a token: the vectors of `$Base`, and the right to one more instruction.
-macro_rules! tier_token {
-    ($(#[$doc:meta])* $Name:ident: $Base:ident, $detected:ident, $feature:tt, $features:literal) => {
+        impl $Name {
+            /// Runs a kernel on the base's vectors.
+            #[inline]
+            pub fn enter<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
+                self.0.enter(kernel)
+            }
+        }
+    };
+    (@proof $(#[$doc:meta])* $Name:ident($Inner:ty), $inner:expr, $detected:ident, [$($feature:tt),+], $features:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-        pub struct $Name($Base);
+        pub struct $Name($Inner);
 
         impl $Name {
             /// The token, for functions that are compiled with its features.
             #[inline]
             #[target_feature(enable = $features)]
-            const fn witness() -> Self {
-                $Name($Base::witness())
+            pub(super) const fn witness() -> Self {
+                $Name($inner)
             }
 
             /// The token, if the CPU has the features.
             pub fn detect() -> Option<Self> {
-                let base = $Base::detect()?;
-                std::arch::$detected!($feature).then_some($Name(base))
-            }
-
-            /// Runs a kernel compiled with the base's features.
-            #[inline]
-            pub fn enter<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
-                self.0.enter(kernel)
+                $( #[target_feature(enable = $feature)] )+
+                fn covered() -> $Name {
+                    $Name::witness()
+                }
+                let detected = true $( && std::arch::$detected!($feature) )+;
+                // SAFETY: every feature that `covered` enables was just detected.
+                detected.then(|| unsafe { covered() })
             }
         }
     };

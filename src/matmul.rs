@@ -18,6 +18,8 @@
 //!                             Epilogue: offsets, bias, stage, store
 //! ```
 
+mod columns;
+mod multiplier;
 mod pack;
 mod stage;
 pub(crate) mod tile;
@@ -31,12 +33,13 @@ use crate::simd::{Kernel, LANES, Simd};
 use pack::RowBlock;
 use tile::{MAX_COLUMNS, MAX_ROWS, Operands, Sums};
 
+pub(crate) use columns::Columns;
+pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
 pub use pack::PackedMatrix;
 pub(crate) use pack::{Rows, check_accumulator};
-pub(crate) use stage::Columns;
 pub use stage::{
     Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize, Shift,
-    Stage, multipliers, quantize_bias, quantize_multiplier,
+    Stage,
 };
 
 /// `out = stage(Σₖ (a − za) · (b − zb) + bias)` for an `[M, K]` matrix of activations and packed `[K, N]` weights.
@@ -81,8 +84,8 @@ pub(crate) struct Job<'a, A, B, R, S: Stage> {
     row_zero_points: Option<&'a [i32]>,
 }
 
-/// The bytes of a block of rows of A that are reused for every panel of B: well inside a level-2 cache.
-const ROW_BLOCK_BYTES: usize = 128 << 10;
+/// The codes of a block of rows of A, which is read again for every panel of B: well inside a level-2 cache, widened too.
+const ROW_BLOCK_CODES: usize = 128 << 10;
 
 impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
     /// A multiplication that makes all columns of `out`.
@@ -120,20 +123,23 @@ impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
 
     /// Panels of B: the unit in which columns are divided.
     pub fn panels(&self) -> usize {
-        self.b.columns().div_ceil(self.b.kernel().columns())
+        self.b.columns().div_ceil(self.b.microkernel().columns())
     }
 
     /// Rows of a tile: the unit in which rows are best divided.
     #[cfg(feature = "rayon")]
     pub fn tile_rows(&self) -> usize {
-        self.b.kernel().rows()
+        self.b.microkernel().rows()
     }
 
     /// Computes some rows of some panels. Pieces that do not overlap may run at the same time.
     pub fn run(&self, rows: Range<usize>, panels: Range<usize>) {
-        let kernel = self.b.kernel();
+        if rows.is_empty() || panels.is_empty() {
+            return;
+        }
+        let kernel = self.b.microkernel();
         let steps = self.b.depth().div_ceil(kernel.depth);
-        let block_rows = (ROW_BLOCK_BYTES / (steps * kernel.depth).max(1)).next_multiple_of(kernel.rows());
+        let block_rows = (ROW_BLOCK_CODES / (steps * kernel.depth).max(1)).max(1).next_multiple_of(kernel.rows());
         let mut block = RowBlock::default();
         let mut sums: Sums = [[0; MAX_COLUMNS]; MAX_ROWS];
         for start in rows.clone().step_by(block_rows) {
@@ -199,7 +205,8 @@ impl<A: Code, B: Code, R: Rows<A>, S: Stage> Kernel for Epilogue<'_, '_, A, B, R
             let row = first_row + r;
             for first in (0..columns).step_by(LANES) {
                 let column = first_column + first;
-                let sums: &[i32; LANES] = sums[first..].first_chunk().expect("tiles are multiples of sixteen wide");
+                let sums: &[i32; LANES] =
+                    sums[first..].first_chunk().expect("a row of sums is a multiple of sixteen wide");
                 let mut acc = simd.add_i32(simd.load_i32(sums), simd.load_i32(job.column_terms.at(column)));
                 if let Some(zero_points) = &job.b.zero_points {
                     let term = simd.mul_i32(simd.splat_i32(row_sums[r]), simd.load_i32(zero_points.at(column)));

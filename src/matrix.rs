@@ -75,6 +75,11 @@ impl<'a, T> Matrix<'a, T> {
         self.layout.stride
     }
 
+    /// Everything from the beginning of a row on.
+    pub(crate) fn from_row(&self, row: usize) -> &'a [T] {
+        &self.data[row * self.layout.stride..]
+    }
+
     /// A row.
     ///
     /// # Panics
@@ -154,6 +159,9 @@ impl<'a> From<&'a [i32]> for ZeroPoints<'a> {
 
 impl ZeroPoints<'_> {
     /// The zero point of row or column `i`.
+    ///
+    /// # Panics
+    /// When there is no such row or column.
     #[must_use]
     pub fn at(&self, i: usize) -> i32 {
         match self {

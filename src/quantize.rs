@@ -73,7 +73,8 @@ pub fn fake_quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, out:
 }
 
 /// The straight-through gradient of [`fake_quantize`] at `x`: `gradient · mask`, where the mask is 1 if the code of x
-/// needs no clamping (`RNE(x / S) + Z` lies in the code range), else 0, as in PyTorch. At NaN it is 0.
+/// needs no clamping (`RNE(x / S) + Z` lies in the code range), else 0, as in PyTorch. At NaN it is 0. A product that is NaN
+/// is `f32::NAN`.
 ///
 /// ```
 /// use zeropoint::{CodeRange, Isa, QuantParams, straight_through};
@@ -118,7 +119,7 @@ impl<S: Simd> Lanes<S> {
     /// `round(clamp(x / S))`: the code without its zero point.
     #[inline(always)]
     fn round(&self, simd: S, x: S::F32) -> S::I32 {
-        let v = simd.nan_to_zero(simd.div_f32(x, self.scale));
+        let v = simd.replace_nan(simd.div_f32(x, self.scale), simd.splat_f32(0.0));
         simd.round_to_i32(simd.min_f32(simd.max_f32(v, self.min), self.max))
     }
 
@@ -202,7 +203,8 @@ impl<C: Code> Elementwise<C> for StraightThrough<'_> {
         let outside = simd.sub_i32(q, simd.min_i32(simd.max_i32(q, min), max));
         let mask = simd.to_f32(simd.sub_i32(simd.splat_i32(1), simd.mul_i32(outside, outside)));
         let gradient = simd.load_f32(&block(self.gradient, start));
-        simd.store_f32(simd.mul_f32(gradient, mask), out);
+        // ∞ · 0 is NaN of another sign on every architecture.
+        simd.store_f32(simd.replace_nan(simd.mul_f32(gradient, mask), simd.splat_f32(f32::NAN)), out);
     }
 }
 

@@ -2,22 +2,30 @@
 //!
 //! Nothing here is blocked, packed, vectorized or shared with a kernel, so that a reader can check it against the
 //! formula and a user can check us against it. Sums are i64, parameters come one by one, and speed is no concern.
+//!
+//! # Panics
+//! Where the operations return an error, these may panic: their arguments have to be valid.
 
 use crate::codes::{Code, CodeRange};
 use crate::layers::Window;
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::params::{Granularity, QuantParams, Range};
 
-/// The scale and the zero point of element `i`.
-fn parameters<C: Code>(params: &QuantParams<C>, i: usize) -> (f32, i32) {
-    let group = match params.granularity() {
+/// The group of element `i`.
+fn group(granularity: Granularity, i: usize) -> usize {
+    match granularity {
         Granularity::Tensor => 0,
         Granularity::Channel { channels, inner } => (i / inner) % channels,
         Granularity::Block { length, row } => {
             let blocks_of_a_row = row.div_ceil(length);
             (i / row) * blocks_of_a_row + (i % row) / length
         }
-    };
+    }
+}
+
+/// The scale and the zero point of element `i`.
+fn parameters<C: Code>(params: &QuantParams<C>, i: usize) -> (f32, i32) {
+    let group = group(params.granularity(), i);
     (params.scales()[group], params.zero_points()[group])
 }
 
@@ -78,7 +86,8 @@ pub fn straight_through<C: Code>(x: &[f32], gradient: &[f32], params: &QuantPara
         let (scale, zero_point) = parameters(params, i);
         let code = f64::from((x / scale).round_ties_even()) + f64::from(zero_point);
         let mask = if code >= f64::from(min) && code <= f64::from(max) { 1.0 } else { 0.0 };
-        gradient * mask
+        let product = gradient * mask;
+        if product.is_nan() { f32::NAN } else { product }
     };
     x.iter().zip(gradient).enumerate().map(masked).collect()
 }
@@ -88,7 +97,7 @@ pub fn straight_through<C: Code>(x: &[f32], gradient: &[f32], params: &QuantPara
 pub fn ranges(x: &[f32], granularity: Granularity, groups: usize) -> Vec<Range> {
     let mut ranges = vec![Range { min: f32::INFINITY, max: f32::NEG_INFINITY }; groups];
     for (i, &x) in x.iter().enumerate() {
-        let range = &mut ranges[granularity.group_of(i)];
+        let range = &mut ranges[group(granularity, i)];
         // −0 counts as +0.
         *range = Range { min: range.min.min(x) + 0.0, max: range.max.max(x) + 0.0 };
     }

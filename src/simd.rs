@@ -4,7 +4,7 @@
 //! that body once per ISA. The unit is a block of [`LANES`] elements everywhere (one zmm, two ymm, four q registers,
 //! an array), so that every ISA walks the data, its tail and its reductions in the same order. Each operation below
 //! *is* the scalar expression in its comment, lane by lane, NaN included: that, not the instruction behind it, is what
-//! makes results equal bit for bit.
+//! makes results equal bit for bit. (Which NaN an operation makes is the CPU's: kernels replace it before they store.)
 //!
 //! A generic body has no target features of its own: it gets them by being inlined into the ISA's `enter`. So every
 //! function here and in the kernels is `#[inline(always)]`; one that is not would turn each intrinsic into a call.
@@ -43,8 +43,8 @@ pub trait Simd: Copy {
     fn max_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `if a[i] < b[i] { a[i] } else { b[i] }`, so NaN in `a` gives `b`
     fn min_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// `if a[i] is NaN { 0.0 } else { a[i] }`
-    fn nan_to_zero(self, a: Self::F32) -> Self::F32;
+    /// `if a[i] is NaN { b[i] } else { a[i] }`
+    fn replace_nan(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a[i].round_ties_even() as i32`, for `|a[i]| < 2²²`
     fn round_to_i32(self, a: Self::F32) -> Self::I32;
     /// `a[i] as f32`, ties to even
@@ -292,8 +292,7 @@ mod tests {
                    if a > b { a } else { b });
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.min_f32(a, b),
                    if a < b { a } else { b });
-        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.nan_to_zero(a),
-                   if a.is_nan() { 0.0 } else { a });
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.replace_nan(a, b), if a.is_nan() { b } else { a });
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.to_bits(a), a.to_bits() as i32);
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.splat_f32(-0.0), -0.0);
         let small: Vec<f32> = F32S.into_iter().filter(|x| x.abs() < 4_194_304.0).collect();

@@ -129,8 +129,9 @@ fn parameters() {
 #[test]
 fn stages() {
     let bad = [f64::NAN, f64::INFINITY, -1.0];
-    let too_large = 2_f64.powi(30);
-    for multiplier in bad.into_iter().chain([too_large]) {
+    // The last one is below 2³⁰ and rounds up to it.
+    let too_large = [2_f64.powi(30), 2_f64.powi(30) - 0.12];
+    for multiplier in bad.into_iter().chain(too_large) {
         let error = Error::Multiplier { multiplier, why: "not in 0 … 2³⁰" };
         refused(quantize_multiplier(multiplier), &error);
         refused(FixedPoint::new(&[0.5, multiplier]), &error);
@@ -149,6 +150,8 @@ fn stages() {
     {
         assert_eq!(empty, Some(Error::Empty { what: "multipliers" }));
     }
+    let huge = Dequantize::new(&[1.0, f32::MAX], None).unwrap();
+    refused(huge.rows(&[2.0]), &Error::Scale { scale: f32::INFINITY });
     refused(Dequantize::new(&[], None), &Error::Empty { what: "scales" });
     refused(
         Dequantize::new(&[1.0], Some(&[f32::INFINITY])),
@@ -248,7 +251,7 @@ fn layers() {
         };
         refused(conv(&[0; 3], [1, 1, 2, 2], window, 1), &Error::Length { what: "weights", expected: 4, found: 3 });
         let why = "the weights' height and width are the window's";
-        refused(conv(&[0; 9], [1, 1, 3, 3], window, 1), &shape(why, 9));
+        refused(conv(&[0; 9], [1, 1, 3, 3], window, 1), &shape(why, 3));
         let why = "the outputs are not a multiple of the groups";
         refused(conv(&[0; 12], [3, 1, 2, 2], window, 2), &shape(why, 2));
         refused(conv(&[0; 12], [3, 1, 2, 2], window, 0), &shape(why, 0));
@@ -283,13 +286,27 @@ fn layers() {
             refused(conv.with_bias(&[0; 2]), &Error::Length { what: "the bias", expected: 3, found: 2 });
         }
         // A sum too deep in the second group leaves the first group's outputs alone too.
-        let deep = vec![-128_i8; 140_000];
-        let point = Window::new([1, 1]);
-        let conv = Conv2d::<u8, i8>::new(isa, &deep, [2, 70_000, 1, 1], 0.into(), point, 2).unwrap();
+        let (weights, point) = (vec![0_i8; 80_000], Window::new([1, 1]));
+        let zero_points = [0, -128].as_slice().into();
+        let conv = Conv2d::<u8, i8>::new(isa, &weights, [2, 40_000, 1, 1], zero_points, point, 2).unwrap();
         let mut out = [7; 2];
-        let error = Error::Depth { depth: 70_000, limit: 65_793 };
-        refused(conv.forward(&vec![0_u8; 140_000], [1, 1, 1, 140_000], 0, &Accumulators, &mut out), &error);
+        let error = Error::Depth { depth: 40_000, limit: 33_025 };
+        refused(conv.forward(&vec![0_u8; 80_000], [1, 1, 1, 80_000], 0, &Accumulators, &mut out), &error);
+        // Depthwise sums have a limit too.
+        let conv = Conv2d::<u8, i8>::new(isa, &[1, 1], [2, 1, 1, 1], 0.into(), point, 2).unwrap();
+        let conv = conv.with_bias(&[0, i32::MAX]).unwrap();
+        let error = Error::Depth { depth: 1, limit: 0 };
+        refused(conv.forward(&[1, 1], [1, 1, 1, 2], 0, &Accumulators, &mut out), &error);
         assert_eq!(out, [7; 2], "untouched");
+        for (weights_shape, size, groups) in [([0, 1, usize::MAX, 2], [3, 3], 1), ([0, 0, 1, 1], [1, 1], usize::MAX)] {
+            let why = "an axis of the weights has no length";
+            let result = Conv2d::<u8, i8>::new(isa, &[], weights_shape, 0.into(), Window::new(size), groups);
+            refused(result, &shape(why, 0));
+        }
+        let found = usize::MAX / 2;
+        let why = "no memory holds the panels of so many columns";
+        let none = Matrix::<i8>::new(&[], 0, found).unwrap();
+        refused(PackedMatrix::<u8, i8>::pack(isa, none, 0.into()), &shape(why, found));
 
         let pool = MaxPool2d::new(window);
         let mut out = [7_u8; 3];
@@ -308,7 +325,13 @@ fn layers() {
         refused(zero.output_size([4, 4]), &shape(why, 0));
     }
     let padded = MaxPool2d::new(Window { padding: [0, 0, 0, 2], ..window });
-    refused(padded.output_shape([1, 3, 3, 1]), &shape("a window lies in the padding alone", 3));
+    refused(padded.output_shape([1, 3, 3, 1]), &shape("a window could lie in the padding alone", 2));
+    let dilated = MaxPool2d::new(Window { padding: [1, 0, 1, 0], dilation: [4, 1], ..window });
+    refused(dilated.output_shape([1, 3, 3, 1]), &shape("a padded window could step over the image", 3));
+    let pool = MaxPool2d::new(Window::new([1, 1]));
+    let (expected, mut out) = (1 << 62, [0_u8]);
+    let error = Error::Length { what: "the images", expected, found: 1 };
+    every_isa(|isa| refused(pool.forward(isa, &[0], [1, expected, 1, 1], &mut out), &error));
 }
 
 #[test]

@@ -4,7 +4,11 @@ mod common;
 
 use common::{codes, every_isa, zero_points};
 use proptest::prelude::*;
-use zeropoint::{Accumulators, Code, Conv2d, Linear, Matrix, MatrixMut, MaxPool2d, Window, reference};
+use zeropoint::reference::{dequantize_accumulator, fixed_point_product, saturate};
+use zeropoint::{
+    Accumulators, Code, Conv2d, Dequantize, FixedPoint, Linear, Matrix, MatrixMut, MaxPool2d, Requantize, Window,
+    reference,
+};
 
 #[derive(Debug, Clone)]
 struct Case<A, B> {
@@ -72,6 +76,23 @@ fn equals_reference<A: Code, B: Code>(case: &Case<A, B>) {
         let mut out = vec![i32::MIN; conv.output_shape(*shape).unwrap().iter().product()];
         conv.forward(images, *shape, *zero_point, &Accumulators, &mut out).unwrap();
         assert_eq!(out, want, "{isa}");
+
+        // Stages whose constants differ by output.
+        let scales: Vec<f32> = (0..bias.len()).map(|output| 0.001 + output as f32 * 0.0001).collect();
+        let multipliers: Vec<f64> = scales.iter().map(|&scale| scale.into()).collect();
+        let stage = Requantize::new(FixedPoint::new(&multipliers).unwrap(), 100, 0..=255_u8).unwrap();
+        let mut codes = vec![0; out.len()];
+        conv.forward(images, *shape, *zero_point, &stage, &mut codes).unwrap();
+        let dequantize = Dequantize::new(&scales, Some(&scales)).unwrap();
+        let mut real = vec![0.0; out.len()];
+        conv.forward(images, *shape, *zero_point, &dequantize.rows(&[0.5]).unwrap(), &mut real).unwrap();
+        for (i, &acc) in want.iter().enumerate() {
+            let output = i % bias.len();
+            let code: u8 = saturate(fixed_point_product(acc, multipliers[output]), 100, (0, 255));
+            assert_eq!(codes[i], code, "{isa}");
+            let float = dequantize_accumulator(acc, 0.5, scales[output], Some(scales[output]));
+            assert_eq!(real[i].to_bits(), float.to_bits(), "{isa}");
+        }
     });
 }
 
@@ -90,6 +111,11 @@ proptest! {
 
     #[test]
     fn convolution_u8_by_u8(case in cases::<u8, u8>()) {
+        equals_reference(&case);
+    }
+
+    #[test]
+    fn convolution_i8_by_u8(case in cases::<i8, u8>()) {
         equals_reference(&case);
     }
 

@@ -233,7 +233,28 @@ fn every_pair_of_codes() {
     sign_pairs!(check());
 }
 
-/// Sums at the very limit of the depth are exact; one more is refused.
+/// The raw sums of codes leave i32 where the zero points bring the result back.
+#[test]
+fn raw_sums_that_wrap() {
+    let depth = i32::MAX as usize / (128 * 128);
+    for zero_point in [127, 128] {
+        plain([1, 1, depth], vec![255_u8; depth], vec![-128_i8; depth], [zero_point, 0]).accumulators_equal_reference();
+    }
+}
+
+/// An empty batch may be as deep as it likes.
+#[test]
+fn nothing_of_a_great_depth() {
+    let depth = 200_000;
+    let rows = Case { a_zero_points: vec![], ..plain([0, 3, depth], Vec::<u8>::new(), vec![1_i8; 3 * depth], [0, 0]) };
+    let columns =
+        Case { b_zero_points: vec![], ..plain([3, 0, depth], vec![1_u8; 3 * depth], Vec::<i8>::new(), [0, 0]) };
+    for case in [rows, columns] {
+        case.accumulators_equal_reference();
+    }
+}
+
+/// Sums at the very limit of the depth are exact.
 #[test]
 fn the_deepest_sum() {
     let limit = i32::MAX as usize / (255 * 128);
@@ -268,6 +289,8 @@ fn requantizers_over_all_of_i32() {
         1000.0,
         536_870_912.5,
         1.0 - f64::EPSILON,
+        // The largest that is accepted.
+        2_f64.powi(30) - 0.26,
         0.007_247_427_341_846,
         2_f64.powi(-31),
         2_f64.powi(-32),

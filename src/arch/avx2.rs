@@ -89,8 +89,11 @@ impl Simd for Avx2 {
         fn min_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
             [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])]
         }
-        fn nan_to_zero(a: [__m256; 2]) -> [__m256; 2] {
-            [_mm256_and_ps(a[0], _mm256_cmp_ps::<_CMP_ORD_Q>(a[0], a[0])), _mm256_and_ps(a[1], _mm256_cmp_ps::<_CMP_ORD_Q>(a[1], a[1]))]
+        fn replace_nan(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            [
+                _mm256_blendv_ps(a[0], b[0], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[0], a[0])),
+                _mm256_blendv_ps(a[1], b[1], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[1], a[1])),
+            ]
         }
         fn round_to_i32(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_cvtps_epi32(a[0]), _mm256_cvtps_epi32(a[1])] }
         fn to_f32(a: [__m256i; 2]) -> [__m256; 2] { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }

@@ -46,7 +46,7 @@ impl Simd for Avx512 {
         fn div_f32(a: __m512, b: __m512) -> __m512 { _mm512_div_ps(a, b) }
         fn max_f32(a: __m512, b: __m512) -> __m512 { _mm512_max_ps(a, b) }
         fn min_f32(a: __m512, b: __m512) -> __m512 { _mm512_min_ps(a, b) }
-        fn nan_to_zero(a: __m512) -> __m512 { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_ORD_Q>(a, a), a) }
+        fn replace_nan(a: __m512, b: __m512) -> __m512 { _mm512_mask_mov_ps(a, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), b) }
         fn round_to_i32(a: __m512) -> __m512i { _mm512_cvtps_epi32(a) }
         fn to_f32(a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         fn to_bits(a: __m512) -> __m512i { _mm512_castps_si512(a) }

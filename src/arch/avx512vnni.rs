@@ -5,9 +5,10 @@ use core::arch::x86_64::*;
 use super::avx512::Avx512;
 use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
 
-tier_token! {
+token! {
     /// The CPU has AVX-512 (F, BW, VL, DQ) and AVX512-VNNI.
-    Avx512Vnni: Avx512, is_x86_feature_detected, "avx512vnni", "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
+    Avx512Vnni: Avx512, is_x86_feature_detected,
+    ["avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"], "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
 }
 
 impl Avx512Vnni {

@@ -5,9 +5,9 @@ use core::arch::x86_64::*;
 use super::avx2::Avx2;
 use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
 
-tier_token! {
+token! {
     /// The CPU has AVX2 and AVX-VNNI.
-    AvxVnni: Avx2, is_x86_feature_detected, "avxvnni", "avx2,avxvnni"
+    AvxVnni: Avx2, is_x86_feature_detected, ["avx2", "avxvnni"], "avx2,avxvnni"
 }
 
 impl AvxVnni {

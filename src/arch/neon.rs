@@ -84,9 +84,7 @@ impl Simd for Neon {
         // `fmax` and `fmin` would give NaN for NaN, and order −0 below +0.
         fn max_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vcgtq_f32(a, b), a, b)) }
         fn min_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vcltq_f32(a, b), a, b)) }
-        fn nan_to_zero(a: F32) -> F32 {
-            map(a, |a| vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vceqq_f32(a, a))))
-        }
+        fn replace_nan(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vceqq_f32(a, a), a, b)) }
         fn round_to_i32(a: F32) -> I32 { map(a, |a| vcvtnq_s32_f32(a)) }
         fn to_f32(a: I32) -> F32 { map(a, |a| vcvtq_f32_s32(a)) }
         fn to_bits(a: F32) -> I32 { map(a, |a| vreinterpretq_s32_f32(a)) }

@@ -6,9 +6,9 @@ use core::arch::asm;
 use super::neon::Neon;
 use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
 
-tier_token! {
+token! {
     /// The CPU has NEON and the dot product extension.
-    NeonDotprod: Neon, is_aarch64_feature_detected, "dotprod", "neon,dotprod"
+    NeonDotprod: Neon, is_aarch64_feature_detected, ["neon", "dotprod"], "neon,dotprod"
 }
 
 impl NeonDotprod {

@@ -6,9 +6,9 @@ use core::arch::asm;
 use super::neon::Neon;
 use crate::matmul::tile::{MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Sign, tile_table};
 
-tier_token! {
-    /// The CPU has NEON and the 8-bit matrix multiplication extension.
-    NeonI8mm: Neon, is_aarch64_feature_detected, "i8mm", "neon,i8mm"
+token! {
+    /// The CPU has NEON and the matrix multiplication extension for codes.
+    NeonI8mm: Neon, is_aarch64_feature_detected, ["neon", "i8mm"], "neon,i8mm"
 }
 
 impl NeonI8mm {

@@ -67,8 +67,8 @@ impl Simd for Portable {
         a.simd_lt(b).select(a, b)
     }
     #[inline(always)]
-    fn nan_to_zero(self, a: f32x16) -> f32x16 {
-        a.is_nan().select(f32x16::ZERO, a)
+    fn replace_nan(self, a: f32x16, b: f32x16) -> f32x16 {
+        a.is_nan().select(b, a)
     }
     #[inline(always)]
     fn round_to_i32(self, a: f32x16) -> i32x16 {

@@ -92,8 +92,8 @@ impl Simd for Scalar {
         zip(a, b, |a, b| if a < b { a } else { b })
     }
     #[inline(always)]
-    fn nan_to_zero(self, a: Array<f32>) -> Array<f32> {
-        map(a, |a| if a.is_nan() { 0.0 } else { a })
+    fn replace_nan(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
+        zip(a, b, |a, b| if a.is_nan() { b } else { a })
     }
     #[inline(always)]
     fn round_to_i32(self, a: Array<f32>) -> Array<i32> {

@@ -60,9 +60,12 @@ impl<A: Code, B: Code> Conv2d<A, B> {
         groups: usize,
     ) -> Result<Self, Error> {
         let [outputs, group_channels, height, width] = shape;
+        if shape.contains(&0) {
+            return Err(Error::Shape { why: "an axis of the weights has no length", found: 0 });
+        }
         check_length("weights", elements_of(&shape), weights.len())?;
         if [height, width] != window.size {
-            return Err(Error::Shape { why: "the weights' height and width are the window's", found: height * width });
+            return Err(Error::Shape { why: "the weights' height and width are the window's", found: height });
         }
         if groups == 0 || !outputs.is_multiple_of(groups) {
             return Err(Error::Shape { why: "the outputs are not a multiple of the groups", found: groups });

@@ -31,10 +31,10 @@ impl MaxPool2d {
     /// The shape of the result for images `[images, height, width, channels]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the window does not fit, or lies in the padding alone somewhere: there is no maximum.
+    /// [`Error::Shape`] when the window does not fit, or could lie in the padding alone, where there is no maximum.
     pub fn output_shape(&self, [images, height, width, channels]: [usize; 4]) -> Result<[usize; 4], Error> {
         let output = self.window.output_size([height, width])?;
-        self.window.check_no_window_in_the_padding([height, width], output)?;
+        self.window.check_no_window_in_the_padding([height, width])?;
         Ok([images, output[0], output[1], channels])
     }
 

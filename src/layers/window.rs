@@ -59,14 +59,17 @@ impl Window {
         padded.checked_sub(self.padding[axis]).filter(|&index| index < length)
     }
 
-    /// `Ok` when every window of a result of this size has an element of the image under it.
-    pub(super) fn check_no_window_in_the_padding(&self, image: [usize; 2], output: [usize; 2]) -> Result<(), Error> {
+    /// `Ok` when every window on an image of this size has an element of it under a tap: the window reaches over the
+    /// padding on both sides, and its taps do not step over the image.
+    pub(super) fn check_no_window_in_the_padding(&self, image: [usize; 2]) -> Result<(), Error> {
         for axis in 0..2 {
-            let touches = |&position: &usize| {
-                (0..self.size[axis]).any(|tap| self.index(axis, position, tap, image[axis]).is_some())
-            };
-            if let Some(found) = (0..output[axis]).find(|position| !touches(position)) {
-                return Err(Error::Shape { why: "a window lies in the padding alone", found });
+            let reach = (self.size[axis] - 1).saturating_mul(self.dilation[axis]);
+            let padding = self.padding[axis].max(self.padding[axis + 2]);
+            if padding > reach {
+                return Err(Error::Shape { why: "a window could lie in the padding alone", found: padding });
+            }
+            if padding > 0 && self.dilation[axis] > image[axis] {
+                return Err(Error::Shape { why: "a padded window could step over the image", found: image[axis] });
             }
         }
         Ok(())

@@ -3,10 +3,10 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::stage::Columns;
+use super::columns::Columns;
 use super::tile::Microkernel;
 use crate::codes::Code;
-use crate::error::{Error, check_length};
+use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::simd::{Kernel, Simd};
@@ -71,6 +71,9 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
         zero_points: ZeroPoints<'_>,
         at: impl Fn(usize, usize) -> B,
     ) -> Result<Self, Error> {
+        if elements_of(&[columns, depth.max(1)]) > MOST_ELEMENTS {
+            return Err(Error::Shape { why: "no memory holds the panels of so many columns", found: columns });
+        }
         let largest = zero_points.check::<B>(columns)?;
         let kernel = isa.microkernel(A::SIGN);
         // The instruction's sign: x ^ 0x80 read as the other type is x ∓ 128, and the zero point moves along.
@@ -131,6 +134,12 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
         self.isa
     }
 
+    /// The name of the micro-kernel that multiplies it, as in [`Isa::kernel`].
+    #[must_use]
+    pub fn kernel(&self) -> &'static str {
+        self.microkernel().name
+    }
+
     /// K, the rows of B.
     #[must_use]
     pub fn depth(&self) -> usize {
@@ -148,13 +157,13 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
         check_accumulator(self.depth, largest_a * self.largest, self.largest_bias)
     }
 
-    pub(super) fn kernel(&self) -> &'static Microkernel {
+    pub(super) fn microkernel(&self) -> &'static Microkernel {
         self.isa.microkernel(A::SIGN)
     }
 
     /// The bytes of a panel, and its vectors.
     pub(super) fn panel(&self, panel: usize) -> (*const u8, usize) {
-        let kernel = self.kernel();
+        let kernel = self.microkernel();
         let start = panel * kernel.columns() * self.depth.next_multiple_of(kernel.depth);
         let width = panel_width(kernel, self.columns, panel);
         (self.panels.as_ptr().cast::<u8>().wrapping_add(start), width / kernel.lanes)
@@ -167,6 +176,9 @@ pub(crate) fn check_accumulator(depth: usize, largest_product: i64, largest_bias
     let limit = usize::try_from(room.max(0) / largest_product.max(1)).unwrap_or(usize::MAX);
     if depth > limit || room < 0 { Err(Error::Depth { depth, limit }) } else { Ok(()) }
 }
+
+/// What can be packed: its padding and sums, counted in bytes, stay far below `isize::MAX`.
+const MOST_ELEMENTS: usize = isize::MAX as usize >> 10;
 
 /// Columns of a panel: all of the tile's, or in the last one as many vectors as it needs.
 fn panel_width(kernel: &Microkernel, columns: usize, panel: usize) -> usize {
@@ -217,7 +229,7 @@ impl<A: Code> RowBlock<A> {
         source: &'s R,
         rows: Range<usize>,
     ) -> (*const u8, usize) {
-        let kernel = packed.kernel();
+        let kernel = packed.microkernel();
         let depth = source.depth();
         let padded = depth.next_multiple_of(kernel.depth);
         let direct = source.matrix().filter(|_| !kernel.widen_a && depth == padded);
@@ -231,14 +243,15 @@ impl<A: Code> RowBlock<A> {
             sum: packed.zero_points.is_some(),
         });
         match direct {
-            Some(matrix) => (matrix.row(rows.start).as_ptr().cast(), matrix.stride()),
+            Some(matrix) => (matrix.from_row(rows.start).as_ptr().cast(), matrix.stride()),
             None if kernel.widen_a => (self.wide.as_ptr().cast(), padded * 2),
             None => (self.codes.as_ptr().cast(), padded),
         }
     }
 }
 
-/// The copying and summing of [`RowBlock::fill`]: plain loops, vectorized by the compiler for the ISA they run on.
+/// The copying and summing of [`RowBlock::fill`]: plain loops, vectorized by the compiler for the ISA they run on. What
+/// stands behind the depth of a row does not matter: B is padded with zeros there.
 struct FillRows<'a, A, R> {
     block: &'a mut RowBlock<A>,
     source: &'a R,
@@ -265,16 +278,13 @@ impl<A: Code, R: Rows<A>> Kernel for FillRows<'_, A, R> {
         for (i, row) in rows.enumerate() {
             let codes = if copy {
                 let start = if widen { 0 } else { i * padded };
-                let (codes, padding) = codes[start..start + padded].split_at_mut(depth);
+                let codes = &mut codes[start..start + depth];
                 source.copy_row(row, codes);
-                padding.fill(A::default());
                 if widen {
-                    let (wide, padding) = wide[i * padded..][..padded].split_at_mut(depth);
-                    for (wide, &code) in wide.iter_mut().zip(&*codes) {
+                    for (wide, &code) in wide[i * padded..][..depth].iter_mut().zip(&*codes) {
                         let code: i32 = code.into();
                         *wide = code as i16;
                     }
-                    padding.fill(0);
                 }
                 &*codes
             } else {

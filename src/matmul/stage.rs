@@ -14,6 +14,8 @@
 
 use core::ops::RangeInclusive;
 
+use super::columns::Columns;
+use super::multiplier::{accept, check_scales, quantize_multipliers};
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::params::check_scale;
@@ -66,51 +68,6 @@ mod sealed {
     impl Sealed for super::Shift {}
 }
 
-/// A value for every column, readable sixteen at a time from any column on (behind the last one it repeats); or one for
-/// all columns.
-#[derive(Clone, Debug)]
-pub(crate) struct Columns<T> {
-    values: Vec<T>,
-    /// The number of columns; `None` when one value serves any.
-    count: Option<usize>,
-}
-
-impl<T: Copy + Default> Columns<T> {
-    /// One for every column.
-    pub fn each(values: impl IntoIterator<Item = T>) -> Self {
-        let mut values: Vec<T> = values.into_iter().collect();
-        let count = values.len();
-        values.resize(count + LANES, values.last().copied().unwrap_or_default());
-        Columns { values, count: Some(count) }
-    }
-
-    /// One for every column, or a single one for all.
-    fn broadcast(values: impl IntoIterator<Item = T>) -> Self {
-        let columns = Columns::each(values);
-        match columns.count {
-            Some(1) => Columns { values: vec![columns.values[0]; LANES], count: None },
-            _ => columns,
-        }
-    }
-
-    /// `f` of every pair, for columns of the same count.
-    pub fn zip(&self, other: &Self, f: impl Fn(T, T) -> T) -> Self {
-        let values = self.values.iter().zip(&other.values).map(|(&a, &b)| f(a, b)).collect();
-        Columns { values, count: self.count }
-    }
-
-    fn check(&self, what: &'static str, columns: usize) -> Result<(), Error> {
-        self.count.map_or(Ok(()), |count| check_length(what, columns, count))
-    }
-
-    /// The values of sixteen columns.
-    #[inline(always)]
-    pub fn at(&self, column: usize) -> &[T; LANES] {
-        let start = if self.count.is_some() { column } else { 0 };
-        self.values[start..].first_chunk().expect("padded by sixteen")
-    }
-}
-
 /// The accumulators themselves, as i32.
 #[derive(Clone, Copy, Debug)]
 pub struct Accumulators;
@@ -133,6 +90,7 @@ impl Stage for Accumulators {
 #[derive(Clone, Debug)]
 pub struct Dequantize {
     scales: Columns<f32>,
+    largest_scale: f32,
     bias: Option<Columns<f32>>,
 }
 
@@ -147,24 +105,20 @@ impl Dequantize {
             return Err(Error::NonFinite { what: "the bias", found });
         }
         let bias = bias.map(|bias| Columns::each(bias.iter().copied()));
-        Ok(Dequantize { scales: Columns::broadcast(weight_scales.iter().copied()), bias })
+        let largest_scale = weight_scales.iter().copied().fold(0.0, f32::max);
+        Ok(Dequantize { scales: Columns::broadcast(weight_scales.iter().copied()), largest_scale, bias })
     }
 
-    /// The stage for activations of these scales: one, or one for every row.
+    /// The stage for activations of these scales: one, or one for every row of the result (in a convolution, for every
+    /// output pixel).
     ///
     /// # Errors
-    /// [`Error::Scale`]; [`Error::Empty`] without scales.
+    /// [`Error::Scale`], also for a product of scales that no f32 holds; [`Error::Empty`] without scales.
     pub fn rows<'a>(&'a self, activation_scales: &'a [f32]) -> Result<DequantizeRows<'a>, Error> {
         check_scales(activation_scales)?;
+        check_scale(activation_scales.iter().copied().fold(0.0, f32::max) * self.largest_scale)?;
         Ok(DequantizeRows { columns: self, scales: activation_scales })
     }
-}
-
-fn check_scales(scales: &[f32]) -> Result<(), Error> {
-    if scales.is_empty() {
-        return Err(Error::Empty { what: "scales" });
-    }
-    scales.iter().try_for_each(|&scale| check_scale(scale))
 }
 
 /// Float results: `acc as f32 · (S_a · S_b) + bias`. Made by [`Dequantize::rows`].
@@ -264,53 +218,6 @@ impl<C: Code, M: Multiplier> Stage for Requantize<C, M> {
     }
 }
 
-/// `S_a · S_b[j] / S_out` for every column, in f64: what the multipliers are made of.
-///
-/// ```
-/// assert_eq!(zeropoint::multipliers(0.5, &[0.25, 0.5], 2.0), [0.0625, 0.125]);
-/// ```
-#[must_use]
-pub fn multipliers(activation_scale: f32, weight_scales: &[f32], output_scale: f32) -> Vec<f64> {
-    let real = |&weight: &f32| f64::from(activation_scale) * f64::from(weight) / f64::from(output_scale);
-    weight_scales.iter().map(real).collect()
-}
-
-/// A float bias in units of the accumulators, `RNE(bias[j] / (S_a · S_b[j]))` in f64.
-///
-/// `weight_scales`: one, or one for every element of the bias.
-///
-/// ```
-/// assert_eq!(zeropoint::quantize_bias(&[1.0, -0.3], 0.5, &[0.25, 0.5])?, [8, -1]);
-/// # Ok::<(), zeropoint::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Scale`]; [`Error::Length`]; [`Error::NonFinite`] in the bias; [`Error::Bias`] for one that no i32 reaches.
-pub fn quantize_bias(bias: &[f32], activation_scale: f32, weight_scales: &[f32]) -> Result<Vec<i32>, Error> {
-    check_scale(activation_scale)?;
-    check_scales(weight_scales)?;
-    if weight_scales.len() != 1 {
-        check_length("weight scales", bias.len(), weight_scales.len())?;
-    }
-    let code = |(&bias, &weight_scale): (&f32, &f32)| {
-        if !bias.is_finite() {
-            return Err(Error::NonFinite { what: "the bias", found: bias });
-        }
-        let code = (f64::from(bias) / (f64::from(activation_scale) * f64::from(weight_scale))).round_ties_even();
-        if code.abs() <= f64::from(i32::MAX) { Ok(code as i32) } else { Err(Error::Bias { bias, code }) }
-    };
-    bias.iter().zip(weight_scales.iter().cycle()).map(code).collect()
-}
-
-/// A multiplier is accepted by `accept`, or refused with its reason.
-fn accept(multipliers: &[f64], why: &'static str, accept: impl Fn(f64) -> bool) -> Result<(), Error> {
-    if multipliers.is_empty() {
-        return Err(Error::Empty { what: "multipliers" });
-    }
-    let refused = multipliers.iter().copied().find(|&multiplier| !accept(multiplier));
-    refused.map_or(Ok(()), |multiplier| Err(Error::Multiplier { multiplier, why }))
-}
-
 /// Requantizes in f32: `RNE(clamp(acc as f32 · M))`.
 #[derive(Clone, Debug)]
 pub struct FloatMultiplier {
@@ -340,38 +247,6 @@ impl Multiplier for FloatMultiplier {
     }
 }
 
-/// A real multiplier as `m₀ · 2^(exponent − 31)` with m₀ in 2³⁰ … 2³¹ − 1 (gemmlowp's and TFLite's form): m₀ is rounded
-/// half away from zero; below 2⁻³² both are 0.
-///
-/// ```
-/// assert_eq!(zeropoint::quantize_multiplier(0.25)?, (1 << 30, -1));
-/// # Ok::<(), zeropoint::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Multiplier`] when not finite, negative, or 2³⁰ and more.
-pub fn quantize_multiplier(multiplier: f64) -> Result<(i32, i32), Error> {
-    const LIMIT: f64 = (1u32 << 30) as f64;
-    accept(&[multiplier], "not in 0 … 2³⁰", |m| (0.0..LIMIT).contains(&m))?;
-    if multiplier < f64::MIN_POSITIVE {
-        return Ok((0, 0));
-    }
-    // multiplier = fraction · 2^exponent with the fraction in [½, 1)
-    let mut exponent = (multiplier.to_bits() >> 52) as i32 - 1022;
-    let fraction = f64::from_bits(multiplier.to_bits() & ((1 << 52) - 1) | 1022 << 52);
-    let mut mantissa = (fraction * f64::from(1u32 << 31)).round() as i64;
-    if mantissa == 1 << 31 {
-        mantissa = 1 << 30;
-        exponent += 1;
-    }
-    Ok(if exponent < -31 { (0, 0) } else { (mantissa as i32, exponent) })
-}
-
-fn quantize_multipliers(multipliers: &[f64]) -> Result<Vec<(i32, i32)>, Error> {
-    accept(multipliers, "", |_| true)?;
-    multipliers.iter().map(|&multiplier| quantize_multiplier(multiplier)).collect()
-}
-
 /// `acc` clamped to `−limit … limit`. (No accumulator is −2³¹: the depth is checked.)
 #[inline(always)]
 fn clamp_to_limit<S: Simd>(simd: S, acc: S::I32, limit: &[i32; LANES]) -> S::I32 {
@@ -388,10 +263,10 @@ pub struct FixedPoint {
 }
 
 impl FixedPoint {
-    /// One real multiplier, or one for every column, each as [`quantize_multiplier`] makes it.
+    /// One real multiplier, or one for every column, each as [`quantize_multiplier`](crate::quantize_multiplier()) makes it.
     ///
     /// # Errors
-    /// As [`quantize_multiplier`]; [`Error::Empty`].
+    /// As [`quantize_multiplier`](crate::quantize_multiplier()); [`Error::Empty`].
     pub fn new(multipliers: &[f64]) -> Result<Self, Error> {
         let quantized = quantize_multipliers(multipliers)?;
         // The product is then at least 2²⁴, beyond every code, and below 2²⁴ + M, inside an i32.
@@ -469,10 +344,10 @@ pub struct Gemmlowp {
 }
 
 impl Gemmlowp {
-    /// One real multiplier, or one for every column, each as [`quantize_multiplier`] makes it.
+    /// One real multiplier, or one for every column, each as [`quantize_multiplier`](crate::quantize_multiplier()) makes it.
     ///
     /// # Errors
-    /// As [`quantize_multiplier`]; [`Error::Empty`].
+    /// As [`quantize_multiplier`](crate::quantize_multiplier()); [`Error::Empty`].
     pub fn new(multipliers: &[f64]) -> Result<Self, Error> {
         let quantized = quantize_multipliers(multipliers)?;
         let left = quantized.iter().map(|&(_, exponent)| exponent.max(0));

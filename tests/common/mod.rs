@@ -91,9 +91,9 @@ impl Ranges for i8 {
     }
 }
 
-/// A tensor with parameters of any granularity: the numbers fit the first scale.
-pub fn tensors<C: Ranges>() -> impl Strategy<Value = (Vec<f32>, QuantParams<C>)> {
-    let granularity = prop_oneof![
+/// Granularities of every kind, with the length of a tensor that has them.
+pub fn granularities() -> impl Strategy<Value = (Granularity, usize)> {
+    prop_oneof![
         (0_usize..140).prop_map(|length| (Granularity::Tensor, length)),
         // The innermost axis, an outer one, and channels of less than a vector.
         (1_usize..40, 0_usize..6).prop_map(|(c, outer)| (Granularity::channel(&[outer, c], 1).unwrap(), outer * c)),
@@ -102,8 +102,12 @@ pub fn tensors<C: Ranges>() -> impl Strategy<Value = (Vec<f32>, QuantParams<C>)>
         }),
         (0_usize..4, 1_usize..90, 1_usize..50)
             .prop_map(|(rows, row, length)| { (Granularity::block(&[rows, row], length).unwrap(), rows * row) }),
-    ];
-    (granularity, prop::sample::select(C::all())).prop_flat_map(|((granularity, length), codes)| {
+    ]
+}
+
+/// A tensor with parameters of any granularity: the numbers fit the first scale.
+pub fn tensors<C: Ranges>() -> impl Strategy<Value = (Vec<f32>, QuantParams<C>)> {
+    (granularities(), prop::sample::select(C::all())).prop_flat_map(|((granularity, length), codes)| {
         let groups = granularity.groups(length).unwrap();
         let (min, max): (i32, i32) = (codes.min().into(), codes.max().into());
         let zero_points = prop::collection::vec(prop_oneof![min..=max, Just(min), Just(max)], groups);

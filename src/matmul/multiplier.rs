@@ -1,0 +1,96 @@
+//! From the scales of operands and results to what output stages and biases are made of.
+
+use crate::error::{Error, check_length};
+use crate::params::check_scale;
+
+/// `S_a · S_b[j] / S_out` for every column, in f64: what the multipliers are made of.
+///
+/// ```
+/// assert_eq!(zeropoint::multipliers(0.5, &[0.25, 0.5], 2.0), [0.0625, 0.125]);
+/// ```
+#[must_use]
+pub fn multipliers(activation_scale: f32, weight_scales: &[f32], output_scale: f32) -> Vec<f64> {
+    let real = |&weight: &f32| f64::from(activation_scale) * f64::from(weight) / f64::from(output_scale);
+    weight_scales.iter().map(real).collect()
+}
+
+/// A float bias in units of the accumulators, `RNE(bias[j] / (S_a · S_b[j]))` in f64.
+///
+/// `weight_scales`: one, or one for every element of the bias.
+///
+/// ```
+/// assert_eq!(zeropoint::quantize_bias(&[1.0, -0.3], 0.5, &[0.25, 0.5])?, [8, -1]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Scale`]; [`Error::Length`]; [`Error::NonFinite`] in the bias; [`Error::Bias`] for one that no i32 reaches.
+pub fn quantize_bias(bias: &[f32], activation_scale: f32, weight_scales: &[f32]) -> Result<Vec<i32>, Error> {
+    check_scale(activation_scale)?;
+    check_scales(weight_scales)?;
+    if weight_scales.len() != 1 {
+        check_length("weight scales", bias.len(), weight_scales.len())?;
+    }
+    let code = |(&bias, &weight_scale): (&f32, &f32)| {
+        if !bias.is_finite() {
+            return Err(Error::NonFinite { what: "the bias", found: bias });
+        }
+        let code = (f64::from(bias) / (f64::from(activation_scale) * f64::from(weight_scale))).round_ties_even();
+        if code.abs() <= f64::from(i32::MAX) { Ok(code as i32) } else { Err(Error::Bias { bias, code }) }
+    };
+    bias.iter().zip(weight_scales.iter().cycle()).map(code).collect()
+}
+
+/// A multiplier is accepted by `accept`, or refused with its reason.
+pub(super) fn accept(multipliers: &[f64], why: &'static str, accept: impl Fn(f64) -> bool) -> Result<(), Error> {
+    if multipliers.is_empty() {
+        return Err(Error::Empty { what: "multipliers" });
+    }
+    let refused = multipliers.iter().copied().find(|&multiplier| !accept(multiplier));
+    refused.map_or(Ok(()), |multiplier| Err(Error::Multiplier { multiplier, why }))
+}
+
+/// A real multiplier as `m₀ · 2^(exponent − 31)` with m₀ in 2³⁰ … 2³¹ − 1 (gemmlowp's and TFLite's form): m₀ is rounded
+/// half away from zero; below 2⁻³² both are 0.
+///
+/// ```
+/// assert_eq!(zeropoint::quantize_multiplier(0.25)?, (1 << 30, -1));
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Multiplier`] when not finite, negative, or 2³⁰ and more.
+pub fn quantize_multiplier(multiplier: f64) -> Result<(i32, i32), Error> {
+    const LIMIT: f64 = (1u32 << 30) as f64;
+    const TOO_LARGE: &str = "not in 0 … 2³⁰";
+    accept(&[multiplier], TOO_LARGE, |m| (0.0..LIMIT).contains(&m))?;
+    if multiplier < f64::MIN_POSITIVE {
+        return Ok((0, 0));
+    }
+    // multiplier = fraction · 2^exponent with the fraction in [½, 1)
+    let mut exponent = (multiplier.to_bits() >> 52) as i32 - 1022;
+    let fraction = f64::from_bits(multiplier.to_bits() & ((1 << 52) - 1) | 1022 << 52);
+    let mut mantissa = (fraction * f64::from(1u32 << 31)).round() as i64;
+    if mantissa == 1 << 31 {
+        mantissa = 1 << 30;
+        exponent += 1;
+    }
+    match exponent {
+        ..-31 => Ok((0, 0)),
+        -31..=30 => Ok((mantissa as i32, exponent)),
+        // Rounded up to 2³⁰.
+        _ => Err(Error::Multiplier { multiplier, why: TOO_LARGE }),
+    }
+}
+
+pub(super) fn quantize_multipliers(multipliers: &[f64]) -> Result<Vec<(i32, i32)>, Error> {
+    accept(multipliers, "", |_| true)?;
+    multipliers.iter().map(|&multiplier| quantize_multiplier(multiplier)).collect()
+}
+
+pub(super) fn check_scales(scales: &[f32]) -> Result<(), Error> {
+    if scales.is_empty() {
+        return Err(Error::Empty { what: "scales" });
+    }
+    scales.iter().try_for_each(|&scale| check_scale(scale))
+}
