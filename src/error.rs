@@ -146,7 +146,7 @@ impl fmt::Display for Error {
                 write!(f, "bias {bias} would be {code:e} at the accumulators' scale, beyond i32")
             }
             Error::Depth { depth, limit } => {
-                write!(f, "depth {depth} could overflow the i32 accumulator; the limit is {limit}")
+                write!(f, "depth {depth} could overflow the i32 accumulator; the limit with this bias is {limit}")
             }
             Error::Shape { why, found } => write!(f, "{why} (found {found})"),
         }

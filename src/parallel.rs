@@ -2,7 +2,7 @@
 //!
 //! Tensors are divided into pieces of [`PIECE`] elements, matrices into blocks of whole tiles. Work that is too small
 //! to gain runs on the calling thread. An engine with a pool of its own needs none of this: it may call the serial
-//! operations on any pieces it likes (rows of A, slices of a tensor) and gets the same bytes as well.
+//! operations on rows of A, images of a batch, or slices of a tensor with one scale, and gets the same bytes as well.
 
 use crate::codes::Code;
 use crate::error::Error;

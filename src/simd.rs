@@ -7,7 +7,8 @@
 //! makes results equal bit for bit. (Which NaN an operation makes is the CPU's: kernels replace it before they store.)
 //!
 //! A generic body has no target features of its own: it gets them by being inlined into the ISA's `enter`. So every
-//! function here and in the kernels is `#[inline(always)]`; one that is not would turn each intrinsic into a call.
+//! function here and in the kernels is `#[inline(always)]`; one that is not would turn each of these
+//! operations into a call.
 
 /// The elements of a block, on every ISA.
 pub const LANES: usize = 16;

@@ -3,7 +3,8 @@
 //! A micro-kernel is data: its shape, the layout it reads, and a function for every tile up to its full size, so that
 //! edges in M run at their own size instead of on padding. It knows nothing of zero points, bias or output stages.
 //!
-//! - **A** is read where it lies, row by row, `depth` codes a step ([`Microkernel::widen_a`]: as i16, from a copy).
+//! - **A** is read where it lies, row by row, `depth` codes a step; from a copy when K is no multiple of `depth`, or when
+//!   the kernel wants i16 ([`Microkernel::widen_a`]).
 //! - **B** comes in panels: `[K / depth][columns of the panel][depth]` bytes, zero-padded in K and in columns. A panel
 //!   is a whole number of vectors wide; the last one of a matrix may be narrower than the full tile.
 //! - `b_sign` is the sign that the instruction wants B to have beside A. Packing relabels the codes (`x ^ 0x80`, the
