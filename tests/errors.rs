@@ -152,6 +152,8 @@ fn stages() {
     }
     let huge = Dequantize::new(&[1.0, f32::MAX], None).unwrap();
     refused(huge.rows(&[2.0]), &Error::Scale { scale: f32::INFINITY });
+    // A product that underflows is a number all the same.
+    assert!(Dequantize::new(&[1e-30], None).unwrap().rows(&[1e-30]).is_ok());
     refused(Dequantize::new(&[], None), &Error::Empty { what: "scales" });
     refused(
         Dequantize::new(&[1.0], Some(&[f32::INFINITY])),

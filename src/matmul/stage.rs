@@ -18,7 +18,6 @@ use super::columns::Columns;
 use super::multiplier::{accept, check_scales, quantize_multipliers};
 use crate::codes::Code;
 use crate::error::{Error, check_length};
-use crate::params::check_scale;
 use crate::simd::{LANES, Simd};
 
 /// An output stage of [`matmul`](crate::matmul()): how accumulators become elements of the result.
@@ -113,10 +112,13 @@ impl Dequantize {
     /// output pixel).
     ///
     /// # Errors
-    /// [`Error::Scale`], also for a product of scales that no f32 holds; [`Error::Empty`] without scales.
+    /// [`Error::Scale`], also for a product of scales beyond every f32; [`Error::Empty`] without scales.
     pub fn rows<'a>(&'a self, activation_scales: &'a [f32]) -> Result<DequantizeRows<'a>, Error> {
         check_scales(activation_scales)?;
-        check_scale(activation_scales.iter().copied().fold(0.0, f32::max) * self.largest_scale)?;
+        let scale = activation_scales.iter().copied().fold(0.0, f32::max) * self.largest_scale;
+        if scale.is_infinite() {
+            return Err(Error::Scale { scale });
+        }
         Ok(DequantizeRows { columns: self, scales: activation_scales })
     }
 }
@@ -156,8 +158,8 @@ impl Stage for DequantizeRows<'_> {
 ///
 /// ```
 /// use zeropoint::{FixedPoint, Requantize};
-/// // S_a · S_b / S_out = 0.25 for every column; zero point 3; ReLU.
-/// let stage = Requantize::new(FixedPoint::new(&[0.25])?, 3, 3_u8..=255)?;
+/// // S_a · S_b / S_out = 0.25 for every column; zero point 3; all codes but the largest.
+/// let stage = Requantize::new(FixedPoint::new(&[0.25])?, 3, 0_u8..=254)?;
 /// # let _ = stage;
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
