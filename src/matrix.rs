@@ -76,7 +76,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     /// Everything from the beginning of a row on.
-    pub(crate) fn from_row(&self, row: usize) -> &'a [T] {
+    pub(crate) fn tail_from(&self, row: usize) -> &'a [T] {
         &self.data[row * self.layout.stride..]
     }
 

@@ -62,14 +62,14 @@ impl Window {
     /// `Ok` when every window on an image of this size has an element of it under a tap: the window reaches over the
     /// padding on both sides, and its taps do not step over the image.
     pub(super) fn check_no_window_in_the_padding(&self, image: [usize; 2]) -> Result<(), Error> {
-        for axis in 0..2 {
+        for (axis, length) in image.into_iter().enumerate() {
             let reach = (self.size[axis] - 1).saturating_mul(self.dilation[axis]);
             let padding = self.padding[axis].max(self.padding[axis + 2]);
             if padding > reach {
                 return Err(Error::Shape { why: "a window could lie in the padding alone", found: padding });
             }
-            if padding > 0 && self.dilation[axis] > image[axis] {
-                return Err(Error::Shape { why: "a padded window could step over the image", found: image[axis] });
+            if padding > 0 && self.dilation[axis] > length {
+                return Err(Error::Shape { why: "a padded window could step over the image", found: length });
             }
         }
         Ok(())

@@ -243,7 +243,7 @@ impl<A: Code> RowBlock<A> {
             sum: packed.zero_points.is_some(),
         });
         match direct {
-            Some(matrix) => (matrix.from_row(rows.start).as_ptr().cast(), matrix.stride()),
+            Some(matrix) => (matrix.tail_from(rows.start).as_ptr().cast(), matrix.stride()),
             None if kernel.widen_a => (self.wide.as_ptr().cast(), padded * 2),
             None => (self.codes.as_ptr().cast(), padded),
         }
