@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::every_isa;
+use common::{every_isa, requantized};
 use serde_json::Value;
 use zeropoint::{
     Accumulators, Code, CodeRange, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Linear, Matrix, MatrixMut,
@@ -202,16 +202,9 @@ fn offset_decomposition() {
     });
 }
 
-/// Accumulators through a stage: they come in as the bias of a product without depth.
-fn requantized<M: Multiplier>(isa: zeropoint::Isa, accumulators: &[i32], multiplier: M) -> Vec<i32> {
-    let n = accumulators.len();
-    let none = Matrix::<i8>::new(&[], 0, n).unwrap();
-    let packed = PackedMatrix::<u8, i8>::pack(isa, none, 0.into()).unwrap().with_bias(accumulators).unwrap();
-    let mut out = vec![0_i8; n];
-    let stage = Requantize::new(multiplier, 0, -128..=127).unwrap();
-    let a = Matrix::new(&[], 1, 0).unwrap();
-    matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
-    out.into_iter().map(i32::from).collect()
+/// The codes of accumulators, with zero point 0.
+fn i8_codes<M: Multiplier>(isa: zeropoint::Isa, accumulators: &[i32], multiplier: M) -> Vec<i32> {
+    requantized(isa, accumulators, multiplier, 0, (i8::MIN, i8::MAX)).into_iter().map(i32::from).collect()
 }
 
 #[test]
@@ -226,9 +219,9 @@ fn requantizers() {
     let ties = &golden["requant_M0.25"];
     let x = integers(&ties["x"]);
     every_isa(|isa| {
-        assert_eq!(requantized(isa, &x, Gemmlowp::new(&[0.25]).unwrap()), integers(&ties["double"]), "{isa}");
-        assert_eq!(requantized(isa, &x, FixedPoint::new(&[0.25]).unwrap()), integers(&ties["single_rhu"]), "{isa}");
-        assert_eq!(requantized(isa, &x, FloatMultiplier::new(&[0.25]).unwrap()), integers(&ties["fp32_rne"]), "{isa}");
+        assert_eq!(i8_codes(isa, &x, Gemmlowp::new(&[0.25]).unwrap()), integers(&ties["double"]), "{isa}");
+        assert_eq!(i8_codes(isa, &x, FixedPoint::new(&[0.25]).unwrap()), integers(&ties["single_rhu"]), "{isa}");
+        assert_eq!(i8_codes(isa, &x, FloatMultiplier::new(&[0.25]).unwrap()), integers(&ties["fp32_rne"]), "{isa}");
     });
     // −899.4, which no code reaches.
     let apart = &golden["requant_M0.3_x-2998"];

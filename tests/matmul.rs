@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{codes, every_isa, zero_points};
+use common::{codes, every_isa, requantized, zero_points};
 use proptest::prelude::*;
 use zeropoint::{
     Accumulators, Code, Dequantize, FixedPoint, FloatMultiplier, Gemmlowp, Isa, Matrix, MatrixMut, Multiplier,
@@ -166,10 +166,10 @@ proptest! {
         }).collect();
         every_isa(|isa| {
             let [packed, _] = case.packed(isa);
-            assert_eq!(requantized(&case, &packed, FloatMultiplier::new(&multipliers).unwrap(), zero_point, bounds), float, "float {isa}");
-            assert_eq!(requantized(&case, &packed, FixedPoint::new(&multipliers).unwrap(), zero_point, bounds), fixed, "fixed {isa}");
-            assert_eq!(requantized(&case, &packed, Gemmlowp::new(&multipliers).unwrap(), zero_point, bounds), gemmlowp, "gemmlowp {isa}");
-            assert_eq!(requantized(&case, &packed, Shift::new(&powers).unwrap(), zero_point, bounds), shift, "shift {isa}");
+            assert_eq!(run_requantized(&case, &packed, FloatMultiplier::new(&multipliers).unwrap(), zero_point, bounds), float, "float {isa}");
+            assert_eq!(run_requantized(&case, &packed, FixedPoint::new(&multipliers).unwrap(), zero_point, bounds), fixed, "fixed {isa}");
+            assert_eq!(run_requantized(&case, &packed, Gemmlowp::new(&multipliers).unwrap(), zero_point, bounds), gemmlowp, "gemmlowp {isa}");
+            assert_eq!(run_requantized(&case, &packed, Shift::new(&powers).unwrap(), zero_point, bounds), shift, "shift {isa}");
             let columns = Dequantize::new(&weight_scales, bias).unwrap();
             if case.m > 0 {
                 let out = case.run(&packed, &columns.rows(&row_scales).unwrap(), f32::INFINITY);
@@ -179,7 +179,7 @@ proptest! {
     }
 }
 
-fn requantized<M: Multiplier>(
+fn run_requantized<M: Multiplier>(
     case: &Case<u8, i8>,
     packed: &PackedMatrix<u8, i8>,
     multiplier: M,
@@ -277,7 +277,6 @@ fn requantizers_over_all_of_i32() {
         .flat_map(|acc| [acc, acc.wrapping_neg()])
         .map(|acc| acc.max(-i32::MAX))
         .collect();
-    let n = accumulators.len();
     let multipliers = [
         1.0,
         0.5,
@@ -299,55 +298,33 @@ fn requantizers_over_all_of_i32() {
         0.0,
     ];
     for multiplier in multipliers {
-        for (zero_point, bounds) in [(0, (0, 255)), (200, (3, 250))] {
+        let one = &[multiplier];
+        for (zero_point, bounds) in [(0, (0_u8, 255)), (200, (3, 250))] {
             every_isa(|isa| {
-                let none = Matrix::<i8>::new(&[], 0, n).unwrap();
-                let packed =
-                    PackedMatrix::<u8, i8>::pack(isa, none, 0.into()).unwrap().with_bias(&accumulators).unwrap();
-                let a = Matrix::new(&[], 1, 0).unwrap();
-                let mut out = vec![0_u8; n];
-                let check = |name: &str, want: &dyn Fn(i32) -> u8, out: &[u8]| {
-                    for (&acc, &out) in accumulators.iter().zip(out) {
-                        assert_eq!(out, want(acc), "{name} {isa}: {acc} · {multiplier}, zero point {zero_point}");
+                let check = |name: &str, out: Vec<u8>, product: &dyn Fn(i32) -> i64| {
+                    for (&acc, out) in accumulators.iter().zip(out) {
+                        let want: u8 = reference::saturate(product(acc), zero_point, bounds);
+                        assert_eq!(out, want, "{name} {isa}: {acc} · {multiplier}, zero point {zero_point}");
                     }
                 };
-                let (min, max) = bounds;
-                let stage =
-                    Requantize::new(FloatMultiplier::new(&[multiplier]).unwrap(), zero_point, min..=max).unwrap();
-                matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
-                check(
-                    "float",
-                    &|acc| reference::saturate(reference::float_product(acc, multiplier), zero_point, bounds),
-                    &out,
-                );
-                let stage = Requantize::new(FixedPoint::new(&[multiplier]).unwrap(), zero_point, min..=max).unwrap();
-                matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
-                check(
-                    "fixed",
-                    &|acc| reference::saturate(reference::fixed_point_product(acc, multiplier), zero_point, bounds),
-                    &out,
-                );
-                let stage = Requantize::new(Gemmlowp::new(&[multiplier]).unwrap(), zero_point, min..=max).unwrap();
-                matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
-                check(
-                    "gemmlowp",
-                    &|acc| reference::saturate(reference::gemmlowp_product(acc, multiplier), zero_point, bounds),
-                    &out,
-                );
-                if let Ok(shift) = Shift::new(&[multiplier]) {
-                    let stage = Requantize::new(shift, zero_point, min..=max).unwrap();
-                    matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
-                    let shift = -multiplier.log2() as u32;
-                    check(
-                        "shift",
-                        &|acc| reference::saturate(reference::shift_product(acc, shift), zero_point, bounds),
-                        &out,
-                    );
-                }
+                let out = requantized(isa, &accumulators, FloatMultiplier::new(one).unwrap(), zero_point, bounds);
+                check("float", out, &|acc| reference::float_product(acc, multiplier));
+                let out = requantized(isa, &accumulators, FixedPoint::new(one).unwrap(), zero_point, bounds);
+                check("fixed", out, &|acc| reference::fixed_point_product(acc, multiplier));
+                let out = requantized(isa, &accumulators, Gemmlowp::new(one).unwrap(), zero_point, bounds);
+                check("gemmlowp", out, &|acc| reference::gemmlowp_product(acc, multiplier));
             });
         }
     }
+    // Every shift, not only those that the multipliers happen to be.
     for shift in 0..=31 {
-        assert!(Shift::new(&[0.5_f64.powi(shift)]).is_ok());
+        every_isa(|isa| {
+            let multiplier = Shift::new(&[0.5_f64.powi(shift)]).unwrap();
+            let out = requantized(isa, &accumulators, multiplier, 90, (5_u8, 240));
+            for (&acc, out) in accumulators.iter().zip(out) {
+                let want: u8 = reference::saturate(reference::shift_product(acc, shift as u32), 90, (5, 240));
+                assert_eq!(out, want, "shift {isa}: {acc} >> {shift}");
+            }
+        });
     }
 }

@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "every test uses a part")]
 
 use proptest::prelude::*;
-use zeropoint::{Code, CodeRange, Granularity, Isa, QuantParams};
+use zeropoint::{
+    Code, CodeRange, Granularity, Isa, Matrix, MatrixMut, Multiplier, PackedMatrix, QuantParams, Requantize, matmul,
+};
 
 /// Runs a check on every ISA that this CPU has.
 pub fn every_isa(mut check: impl FnMut(Isa)) {
@@ -135,4 +137,22 @@ pub fn guarded<T: Copy + PartialEq + std::fmt::Debug>(
     write(&mut buffer[offset..offset + length]);
     assert!(buffer[..offset].iter().chain(&buffer[offset + length..]).all(|&x| x == canary), "wrote outside");
     buffer[offset..offset + length].to_vec()
+}
+
+/// What a requantizer makes of accumulators, on one ISA: they come in as the bias of a product without depth.
+pub fn requantized<C: Code, M: Multiplier>(
+    isa: Isa,
+    accumulators: &[i32],
+    multiplier: M,
+    zero_point: i32,
+    (min, max): (C, C),
+) -> Vec<C> {
+    let n = accumulators.len();
+    let none = Matrix::<i8>::new(&[], 0, n).unwrap();
+    let packed = PackedMatrix::<u8, i8>::pack(isa, none, 0.into()).unwrap().with_bias(accumulators).unwrap();
+    let stage = Requantize::new(multiplier, zero_point, min..=max).unwrap();
+    let mut out = vec![C::default(); n];
+    let a = Matrix::new(&[], 1, 0).unwrap();
+    matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
+    out
 }
