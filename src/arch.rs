@@ -65,16 +65,17 @@ macro_rules! token {
 }
 
 /// Methods of a type that holds a token: safe bodies compiled with the token's features, which an `inline(always)`
-/// shell hands on to generic callers (the two attributes exclude each other on one function).
+/// shell hands on to generic callers (the two attributes exclude each other on one function). `name[N]` is generic over
+/// an immediate, `const N: i32`.
 macro_rules! ops {
-    ($features:literal $( fn $name:ident($($arg:ident: $Arg:ty),*) $(-> $Out:ty)? $body:block )*) => { $(
+    ($features:literal $( fn $name:ident $([$N:ident])? ($($arg:ident: $Arg:ty),*) $(-> $Out:ty)? $body:block )*) => { $(
         #[inline(always)]
-        fn $name(self, $($arg: $Arg),*) $(-> $Out)? {
+        fn $name $(<const $N: i32>)? (self, $($arg: $Arg),*) $(-> $Out)? {
             #[inline]
             #[target_feature(enable = $features)]
-            fn op($($arg: $Arg),*) $(-> $Out)? $body
+            fn op $(<const $N: i32>)? ($($arg: $Arg),*) $(-> $Out)? $body
             // SAFETY: `self` exists only where the CPU has the features.
-            unsafe { op($($arg),*) }
+            unsafe { op $(::<$N>)? ($($arg),*) }
         }
     )* };
 }

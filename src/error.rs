@@ -106,6 +106,13 @@ pub enum Error {
         /// The largest depth that is safe with these zero points and this bias.
         limit: usize,
     },
+    /// The random words end before the elements do: their last index is 2⁶⁴ − 1.
+    Stream {
+        /// The index of the first word.
+        offset: u64,
+        /// The words that were asked for.
+        words: u64,
+    },
     /// An axis that the shape does not have, a length of zero, or sizes that do not go together.
     Shape {
         /// What is wrong.
@@ -147,6 +154,9 @@ impl fmt::Display for Error {
             }
             Error::Depth { depth, limit } => {
                 write!(f, "depth {depth} could overflow the i32 accumulator; the limit with this bias is {limit}")
+            }
+            Error::Stream { offset, words } => {
+                write!(f, "{words} random words from index {offset} on would pass the last one, {}", u64::MAX)
             }
             Error::Shape { why, found } => write!(f, "{why} (found {found})"),
         }

@@ -10,6 +10,7 @@ mod matrix;
 pub mod parallel;
 mod params;
 mod quantize;
+mod random;
 mod reduce;
 pub mod reference;
 mod simd;
@@ -20,9 +21,12 @@ pub use isa::{ISA_VARIABLE, Isa};
 pub use layers::{Conv2d, Linear, MaxPool2d, Window};
 pub use matmul::{
     Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, PackedMatrix,
-    Requantize, Shift, Stage, matmul, multipliers, quantize_bias, quantize_multiplier,
+    Requantize, RequantizeStochastic, Shift, Stage, matmul, multipliers, quantize_bias, quantize_multiplier,
 };
 pub use matrix::{Matrix, MatrixMut, ZeroPoints};
-pub use params::{Granularity, OffsetKind, QuantParams, Range, ScaleKind, Scheme};
-pub use quantize::{dequantize, fake_quantize, quantize, straight_through};
+pub use params::{Granularity, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme};
+pub use quantize::{
+    dequantize, fake_quantize, fake_quantize_stochastic, quantize, quantize_stochastic, straight_through,
+};
+pub use random::{Stream, StreamRng, fill_uniform, fill_words};
 pub use reduce::{abs_max, min_max, ranges};

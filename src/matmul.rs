@@ -23,6 +23,7 @@ mod multiplier;
 mod pack;
 mod stage;
 pub(crate) mod tile;
+mod words;
 
 use core::ops::Range;
 
@@ -38,9 +39,11 @@ pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
 pub use pack::PackedMatrix;
 pub(crate) use pack::{Rows, check_accumulator};
 pub use stage::{
-    Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize, Shift,
-    Stage,
+    Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize,
+    RequantizeStochastic, Shift, Stage,
 };
+use words::FillRows;
+pub(crate) use words::RowWords;
 
 /// `out = stage(Σₖ (a − za) · (b − zb) + bias)` for an `[M, K]` matrix of activations and packed `[K, N]` weights.
 ///
@@ -77,6 +80,8 @@ pub(crate) struct Job<'a, A, B, R, S: Stage> {
     stage: &'a S,
     /// Where the columns of B begin in those of the stage and of `out`.
     first_column: usize,
+    /// The columns of `out`.
+    out_columns: usize,
     out: Pieces<'a, S::Element>,
     /// What is added to every row of a column: `bias − za·Σ(b − zb)`, or the bias when za differs by row.
     column_terms: Columns<i32>,
@@ -118,7 +123,8 @@ impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
             ZeroPoints::Each(zero_points) => (0, Some(zero_points)),
         };
         let column_terms = b.column_terms(uniform);
-        Ok(Job { rows, b, stage, first_column, out: out.pieces(), column_terms, row_zero_points })
+        let out_columns = out.columns();
+        Ok(Job { rows, b, stage, first_column, out_columns, out: out.pieces(), column_terms, row_zero_points })
     }
 
     /// Panels of B: the unit in which columns are divided.
@@ -139,12 +145,15 @@ impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
         }
         let kernel = self.b.microkernel();
         let steps = self.b.depth().div_ceil(kernel.depth);
-        let block_rows = (ROW_BLOCK_CODES / (steps * kernel.depth).max(1)).max(1).next_multiple_of(kernel.rows());
+        let mut words = RowWords::new(self.stage.stream(), self.out_columns);
+        let block_rows = words.block_rows((ROW_BLOCK_CODES / (steps * kernel.depth).max(1)).max(1));
+        let block_rows = block_rows.next_multiple_of(kernel.rows());
         let mut block = RowBlock::default();
         let mut sums: Sums = [[0; MAX_COLUMNS]; MAX_ROWS];
         for start in rows.clone().step_by(block_rows) {
             let block_rows = block_rows.min(rows.end - start);
             let (a, a_stride) = block.fill(self.b, self.rows, start..start + block_rows);
+            self.b.isa().run(FillRows(&mut words, start..start + block_rows));
             for panel in panels.clone() {
                 let (b, vectors) = self.b.panel(panel);
                 let first_column = panel * kernel.columns();
@@ -162,6 +171,7 @@ impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
                         row: start + row,
                         rows: tile_rows,
                         row_sums: block.sums.get(row..).unwrap_or_default(),
+                        words: &words,
                         column: first_column,
                         columns: (vectors * kernel.lanes).min(self.b.columns() - first_column),
                     });
@@ -190,6 +200,7 @@ struct Epilogue<'a, 'j, A, B, R, S: Stage> {
     rows: usize,
     /// Sums of the tile's rows of A; empty when B has no zero points.
     row_sums: &'a [i32],
+    words: &'a RowWords,
     /// The tile's first column, and how many it has.
     column: usize,
     columns: usize,
@@ -200,7 +211,7 @@ impl<A: Code, B: Code, R: Rows<A>, S: Stage> Kernel for Epilogue<'_, '_, A, B, R
 
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
-        let Epilogue { job, sums, row: first_row, rows, row_sums, column: first_column, columns } = self;
+        let Epilogue { job, sums, row: first_row, rows, row_sums, words, column: first_column, columns } = self;
         for (r, sums) in sums[..rows].iter().enumerate() {
             let row = first_row + r;
             for first in (0..columns).step_by(LANES) {
@@ -220,7 +231,7 @@ impl<A: Code, B: Code, R: Rows<A>, S: Stage> Kernel for Epilogue<'_, '_, A, B, R
                 let column = job.first_column + column;
                 // SAFETY: tiles do not overlap, and pieces of a job that run at the same time share no tile.
                 let out = unsafe { job.out.piece(row, column, count) };
-                job.stage.emit_some(simd, row, column, acc, out);
+                job.stage.emit_some(simd, row, column, acc, words, out);
             }
         }
     }

@@ -10,7 +10,8 @@ use crate::isa::Isa;
 use crate::matmul::{Job, PackedMatrix, Stage};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 use crate::params::{QuantParams, Range};
-use crate::quantize::{Dequantize, Elementwise, FakeQuantize, Groups, Quantize};
+use crate::quantize::{Dequantize, Elementwise, FakeQuantize, Groups, Nearest, Quantize};
+use crate::random::{CHUNK, Fill, Stream, Word};
 use crate::reduce::min_max_of_pieces;
 use rayon::prelude::*;
 
@@ -23,12 +24,28 @@ const FEW_PIECES: usize = 4;
 /// Fewer multiply-accumulates than this are not worth a second thread.
 const FEW_PRODUCTS: usize = 1 << 20;
 
-fn run_pieces<C: Code, Op: Elementwise<C>>(isa: Isa, elements: usize, work: Groups<'_, C, Op>) {
-    if elements < FEW_PIECES * PIECE || rayon::current_num_threads() == 1 {
+fn few(elements: usize) -> bool {
+    elements < FEW_PIECES * PIECE || rayon::current_num_threads() == 1
+}
+
+fn run_pieces<C: Code, Op: Elementwise<C>>(isa: Isa, elements: usize, work: Groups<'_, C, Op, Nearest>) {
+    if few(elements) { isa.run(work) } else { work.pieces(PIECE, PIECE).for_each(|piece| isa.run(piece)) }
+}
+
+/// Pieces end where chunks of the stream do: entering a chunk in its middle takes steps.
+fn run_chunks<C: Code, Op: Elementwise<C>>(
+    isa: Isa,
+    elements: usize,
+    work: Groups<'_, C, Op, Nearest>,
+    stream: Stream,
+) -> Result<(), Error> {
+    let work = work.stochastic(stream)?;
+    if few(elements) {
         isa.run(work);
     } else {
-        work.pieces(PIECE).for_each(|piece| isa.run(piece));
+        work.pieces(stream.rest_of_chunk(), CHUNK).for_each(|piece| isa.run(piece));
     }
+    Ok(())
 }
 
 /// [`quantize`](crate::quantize()).
@@ -38,6 +55,20 @@ fn run_pieces<C: Code, Op: Elementwise<C>>(isa: Isa, elements: usize, work: Grou
 pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &mut [C]) -> Result<(), Error> {
     run_pieces(isa, x.len(), Groups::new(params, x, codes, Quantize)?);
     Ok(())
+}
+
+/// [`quantize_stochastic`](crate::quantize_stochastic()).
+///
+/// # Errors
+/// The same.
+pub fn quantize_stochastic<C: Code>(
+    isa: Isa,
+    x: &[f32],
+    params: &QuantParams<C>,
+    stream: Stream,
+    codes: &mut [C],
+) -> Result<(), Error> {
+    run_chunks(isa, x.len(), Groups::new(params, x, codes, Quantize)?, stream)
 }
 
 /// [`dequantize`](crate::dequantize()).
@@ -55,6 +86,52 @@ pub fn dequantize<C: Code>(isa: Isa, codes: &[C], params: &QuantParams<C>, out: 
 /// The same.
 pub fn fake_quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
     run_pieces(isa, x.len(), Groups::new(params, x, out, FakeQuantize)?);
+    Ok(())
+}
+
+/// [`fake_quantize_stochastic`](crate::fake_quantize_stochastic()).
+///
+/// # Errors
+/// The same.
+pub fn fake_quantize_stochastic<C: Code>(
+    isa: Isa,
+    x: &[f32],
+    params: &QuantParams<C>,
+    stream: Stream,
+    out: &mut [f32],
+) -> Result<(), Error> {
+    run_chunks(isa, x.len(), Groups::new(params, x, out, FakeQuantize)?, stream)
+}
+
+/// [`fill_words`](crate::fill_words()).
+///
+/// # Errors
+/// The same.
+pub fn fill_words(isa: Isa, stream: Stream, out: &mut [u32]) -> Result<(), Error> {
+    fill(isa, stream, out)
+}
+
+/// [`fill_uniform`](crate::fill_uniform()).
+///
+/// # Errors
+/// The same.
+pub fn fill_uniform(isa: Isa, stream: Stream, out: &mut [f32]) -> Result<(), Error> {
+    fill(isa, stream, out)
+}
+
+fn fill<W: Word>(isa: Isa, stream: Stream, out: &mut [W]) -> Result<(), Error> {
+    stream.check(out.len())?;
+    if few(out.len()) {
+        isa.run(Fill { stream, out });
+        return Ok(());
+    }
+    let (head, rest) = out.split_at_mut(stream.rest_of_chunk());
+    let behind = stream.offset.wrapping_add(head.len() as u64);
+    let chunks = rest.par_chunks_mut(CHUNK).enumerate().map(|(i, out)| {
+        let offset = behind.wrapping_add((i * CHUNK) as u64);
+        Fill { stream: Stream { offset, ..stream }, out }
+    });
+    rayon::iter::once(Fill { stream, out: head }).chain(chunks).for_each(|piece| isa.run(piece));
     Ok(())
 }
 

@@ -1,16 +1,25 @@
 //! Scales and zero points: `r = S · (q − Z)`, where Z is the code of real 0; which elements share them; and how a
 //! range of real numbers becomes a pair of them.
 //!
-//! A [`Scheme`] is one of the types of quantization: {float, power-of-two scale} × {integer, zero offset}, rounding to
-//! nearest. In f64, from an f32 range, with `Z` from the unrounded scale:
+//! A [`Scheme`] is one of the eight types of quantization: {float, power-of-two scale} × {integer, zero offset} ×
+//! {nearest, stochastic rounding}. In f64, from an f32 range, with `Z` from the unrounded scale:
 //!
 //! | scheme | codes | S | Z |
 //! |---|---|---|---|
 //! | asymmetric (integer offset), range widened to contain 0 | all | `(max − min) / (qmax − qmin)` | `RNE(qmin − min / S)` |
+//! | the same, stochastic | all | `(max − min) / (qmax − qmin − 1)` | centred |
 //! | symmetric (zero offset) | narrow | `amax / (2ⁿ⁻¹ − 1)` | 0 |
 //! | | signed | `amax / ((2ⁿ − 1) / 2)` | 0 |
+//! | | signed, stochastic | as narrow | 0 |
 //! | | unsigned | `max / (2ⁿ − 1)` | 0 |
-//! | power-of-two scale | all | the smallest `2ᵏ` ≥ that S | 0, or `middle + floor(−(min + max) / (2S))` |
+//! | power-of-two scale | all | the smallest `2ᵏ` ≥ that S | 0, or centred |
+//!
+//! The centred zero point is `c + floor(−(min + max) / (2S))`, which puts the middle of the range on c, the middle of the
+//! codes: 0 signed, 2ⁿ⁻¹ unsigned.
+//!
+//! Stochastic rounding goes to both neighbours of a number, so its scales leave one step of headroom: then both neighbours
+//! of every number of the range are codes, and clamping never biases. (Narrow codes have as many below 0 as above, so the
+//! middle between those neighbours is half a code further: c = ½, inside the floor.)
 //!
 //! The exponent k is read from the bits of S: a logarithm is wrong just below powers of two. An all-zero range has
 //! S = 1, Z = 0; S is at least `f32::MIN_POSITIVE`.
@@ -65,7 +74,16 @@ pub enum OffsetKind {
     Zero,
 }
 
-/// A type of quantization: what its scale and its zero point may be.
+/// How numbers between two codes are rounded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum RoundingKind {
+    /// To the nearest, ties to even: [`quantize`](crate::quantize()). The smallest error, the same every time.
+    Nearest,
+    /// Up with the probability of the fraction: [`quantize_stochastic`](crate::quantize_stochastic()). No bias.
+    Stochastic,
+}
+
+/// A type of quantization, one of eight: what its scale and its zero point may be, and which rounding they make room for.
 ///
 /// ```
 /// use zeropoint::{CodeRange, Range, Scheme};
@@ -79,23 +97,54 @@ pub struct Scheme {
     pub scale: ScaleKind,
     /// Integer or zero offset.
     pub offset: OffsetKind,
+    /// Nearest or stochastic rounding.
+    pub rounding: RoundingKind,
 }
 
 impl Scheme {
-    /// Float scale, integer offset.
-    pub const ASYMMETRIC: Scheme = Scheme { scale: ScaleKind::Float, offset: OffsetKind::Integer };
-    /// Float scale, zero offset.
-    pub const SYMMETRIC: Scheme = Scheme { scale: ScaleKind::Float, offset: OffsetKind::Zero };
-    /// Power-of-two scale, integer offset.
-    pub const SHIFT_ASYMMETRIC: Scheme = Scheme { scale: ScaleKind::PowerOfTwo, offset: OffsetKind::Integer };
-    /// Power-of-two scale, zero offset.
-    pub const SHIFT_SYMMETRIC: Scheme = Scheme { scale: ScaleKind::PowerOfTwo, offset: OffsetKind::Zero };
+    /// Float scale, integer offset, nearest.
+    pub const ASYMMETRIC: Scheme = Scheme::nearest(ScaleKind::Float, OffsetKind::Integer);
+    /// Float scale, zero offset, nearest.
+    pub const SYMMETRIC: Scheme = Scheme::nearest(ScaleKind::Float, OffsetKind::Zero);
+    /// Power-of-two scale, integer offset, nearest.
+    pub const SHIFT_ASYMMETRIC: Scheme = Scheme::nearest(ScaleKind::PowerOfTwo, OffsetKind::Integer);
+    /// Power-of-two scale, zero offset, nearest.
+    pub const SHIFT_SYMMETRIC: Scheme = Scheme::nearest(ScaleKind::PowerOfTwo, OffsetKind::Zero);
+    /// All eight.
+    pub const ALL: [Scheme; 8] = [
+        Scheme::ASYMMETRIC,
+        Scheme::SYMMETRIC,
+        Scheme::SHIFT_ASYMMETRIC,
+        Scheme::SHIFT_SYMMETRIC,
+        Scheme::ASYMMETRIC.stochastic(),
+        Scheme::SYMMETRIC.stochastic(),
+        Scheme::SHIFT_ASYMMETRIC.stochastic(),
+        Scheme::SHIFT_SYMMETRIC.stochastic(),
+    ];
+
+    const fn nearest(scale: ScaleKind, offset: OffsetKind) -> Self {
+        Scheme { scale, offset, rounding: RoundingKind::Nearest }
+    }
+
+    /// The same with stochastic rounding.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Range, Scheme};
+    /// let (codes, range) = (CodeRange::signed(8)?, Range { min: -2.1104, max: 1.5283 });
+    /// // One step of headroom: 254 steps for the range instead of 255, and its middle on code 0.
+    /// assert_eq!(Scheme::ASYMMETRIC.stochastic().parameters(codes, range)?, (0.014325591, 20));
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn stochastic(self) -> Self {
+        Scheme { rounding: RoundingKind::Stochastic, ..self }
+    }
 
     /// The scale and the zero point that represent a range in these codes: the table of this module.
     ///
     /// # Errors
     /// [`Error::NonFinite`] and [`Error::Range`] for a range that is not finite or empty, for a symmetric scheme of
-    /// unsigned codes and a negative minimum, or when the power of two would be 2¹²⁸.
+    /// unsigned codes and a negative minimum, or when the scale would be above the largest f32 (2 bits, widest ranges).
     pub fn parameters<C: Code>(self, codes: CodeRange<C>, range: Range) -> Result<(f32, i32), Error> {
         range.check()?;
         let (qmin, qmax): (i32, i32) = (codes.min().into(), codes.max().into());
@@ -104,8 +153,11 @@ impl Scheme {
         if amax == 0.0 {
             return Ok((1.0, 0));
         }
+        let headroom = i32::from(self.rounding == RoundingKind::Stochastic);
         let scale = match self.offset {
-            OffsetKind::Integer => (max - min) / f64::from(codes.steps()),
+            OffsetKind::Integer => (max - min) / f64::from(codes.steps() - headroom),
+            // As many codes below 0 as above.
+            OffsetKind::Zero if qmin < 0 && headroom > 0 => amax / f64::from(qmax),
             OffsetKind::Zero if qmin < 0 => amax / (f64::from(codes.steps()) / 2.0),
             OffsetKind::Zero if range.min < 0.0 => {
                 let why = "unsigned codes with zero offset cannot represent negative numbers";
@@ -113,22 +165,22 @@ impl Scheme {
             }
             OffsetKind::Zero => amax / f64::from(qmax),
         };
-        let zero_point = |real: f64| (real as i32).clamp(qmin, qmax);
-        Ok(match (self.scale, self.offset) {
-            (ScaleKind::Float, OffsetKind::Zero) => (to_scale(scale), 0),
-            (ScaleKind::Float, OffsetKind::Integer) => {
-                (to_scale(scale), zero_point((f64::from(qmin) - min / scale).round_ties_even()))
-            }
-            (ScaleKind::PowerOfTwo, offset) => {
-                let scale = power_of_two_at_least(scale).max(f64::from(f32::MIN_POSITIVE));
-                if scale > f64::from(f32::MAX) {
-                    let why = "its power-of-two scale is above the largest f32";
-                    return Err(Error::Range { min: range.min, max: range.max, why });
-                }
-                let centred = f64::from(codes.middle()) + (-(min + max) / (2.0 * scale)).floor();
-                (scale as f32, if offset == OffsetKind::Zero { 0 } else { zero_point(centred) })
-            }
-        })
+        let scale = match self.scale {
+            ScaleKind::Float => scale,
+            ScaleKind::PowerOfTwo => power_of_two_at_least(scale).max(f64::from(f32::MIN_POSITIVE)),
+        };
+        if scale > f64::from(f32::MAX) {
+            let why = "its scale is above the largest f32";
+            return Err(Error::Range { min: range.min, max: range.max, why });
+        }
+        // The middle of the codes; a half beyond it where narrow codes and their headroom need it.
+        let half = if headroom > 0 && qmin == -qmax { 0.5 } else { 0.0 };
+        let zero_point = match (self.scale, self.offset, self.rounding) {
+            (_, OffsetKind::Zero, _) => return Ok((to_scale(scale), 0)),
+            (ScaleKind::Float, _, RoundingKind::Nearest) => (f64::from(qmin) - min / scale).round_ties_even(),
+            _ => f64::from(codes.middle()) + (half - (min + max) / (2.0 * scale)).floor(),
+        };
+        Ok((to_scale(scale), (zero_point as i32).clamp(qmin, qmax)))
     }
 }
 
@@ -244,10 +296,13 @@ impl Granularity {
         }
     }
 
-    /// The elements from `start` on that share a group and lie together.
+    /// The elements from `start` on that share a group and lie together; with an `inner` of 1, those up to the last
+    /// channel.
     pub(crate) fn run_length(self, start: usize, elements: usize) -> usize {
         match self {
             Granularity::Tensor => elements - start,
+            // Where neighbours belong to different channels, a run is one round of channels.
+            Granularity::Channel { channels, inner: 1 } => channels - start % channels,
             Granularity::Channel { inner, .. } => inner - start % inner,
             Granularity::Block { length, row } => (length - start % row % length).min(row - start % row),
         }

@@ -3,9 +3,19 @@
 //! ```text
 //! v = x / S                          the correctly rounded f32 quotient
 //! v = clamp(v, qmin − Z, qmax − Z)   as floats, before any conversion; NaN becomes 0, so its code is Z
-//! q = round(v) + Z                   nearest, ties to even; the zero point outside the rounding
+//! q = round(v) + Z                   the zero point outside the rounding
 //! r = S · (q − Z)                    one rounding
 //! ```
+//!
+//! `round` is to nearest, ties to even; or stochastic, up with the probability of the fraction, by the word w of the
+//! element ([`Stream`]):
+//!
+//! ```text
+//! f = floor(v);  d = (v − f) · 2²⁴;  q = f + [(w >> 8) as f32 < d] + Z
+//! ```
+//!
+//! `floor(v + u)` would move integers, since the sum is rounded; here they stay, and the mean of many quantizations is v to
+//! 2⁻²⁴ of a step.
 //!
 //! Clamping first makes the conversion to integers safe on every ISA (they disagree about numbers that do not fit), and
 //! the division is a division: a product with 1 / S differs from it on ties.
@@ -14,6 +24,7 @@ use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::params::{Granularity, QuantParams};
+use crate::random::{Generators, Stream};
 use crate::simd::{Kernel, LANES, Simd, block, map_blocks};
 
 /// Quantizes `x` into `codes`.
@@ -31,6 +42,37 @@ use crate::simd::{Kernel, LANES, Simd, block, map_blocks};
 /// [`Error::Length`] and [`Error::Multiple`] when the lengths do not go with each other or with the parameters.
 pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &mut [C]) -> Result<(), Error> {
     isa.run(Groups::new(params, x, codes, Quantize)?);
+    Ok(())
+}
+
+/// Quantizes `x` into `codes`, rounding stochastically: element i of `x` takes the word `stream.offset + i`, whatever the
+/// granularity, NaN and infinities too.
+///
+/// Over many streams the mean of the codes is x / S + Z, without bias: with parameters of a
+/// [stochastic scheme](crate::Scheme::stochastic) up to the ends of the range. A slice of a tensor whose elements share a
+/// scale gets the codes that it has in the whole tensor when the stream is where the slice begins.
+///
+/// ```
+/// use zeropoint::{CodeRange, Isa, QuantParams, Stream, quantize_stochastic};
+/// let params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.5, 10)?;
+/// let mut codes = [0_u8; 8];
+/// quantize_stochastic(Isa::best()?, &[0.625; 8], &params, Stream::new(42), &mut codes)?; // 10 + 1.25
+/// assert_eq!(codes, [11, 11, 12, 11, 12, 11, 12, 11]);
+/// quantize_stochastic(Isa::best()?, &[0.625; 3], &params, Stream { seed: 42, offset: 2 }, &mut codes[..3])?;
+/// assert_eq!(codes[..3], [12, 11, 12]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`quantize`]; [`Error::Stream`] when the stream has fewer words than `x` elements.
+pub fn quantize_stochastic<C: Code>(
+    isa: Isa,
+    x: &[f32],
+    params: &QuantParams<C>,
+    stream: Stream,
+    codes: &mut [C],
+) -> Result<(), Error> {
+    isa.run(Groups::new(params, x, codes, Quantize)?.stochastic(stream)?);
     Ok(())
 }
 
@@ -69,6 +111,30 @@ pub fn dequantize<C: Code>(isa: Isa, codes: &[C], params: &QuantParams<C>, out: 
 /// As [`quantize`].
 pub fn fake_quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
     isa.run(Groups::new(params, x, out, FakeQuantize)?);
+    Ok(())
+}
+
+/// What [`dequantize`] makes of what [`quantize_stochastic`] makes of `x`, without the codes: the same bits.
+///
+/// ```
+/// use zeropoint::{CodeRange, Isa, QuantParams, Stream, fake_quantize_stochastic};
+/// let params = QuantParams::per_tensor(CodeRange::signed(4)?, 0.5, 0)?;
+/// let mut out = [0.0; 4];
+/// fake_quantize_stochastic(Isa::best()?, &[0.3, 0.3, -1.5, 100.0], &params, Stream::new(0), &mut out)?;
+/// assert_eq!(out, [0.0, 0.0, -1.5, 3.5]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`quantize_stochastic`].
+pub fn fake_quantize_stochastic<C: Code>(
+    isa: Isa,
+    x: &[f32],
+    params: &QuantParams<C>,
+    stream: Stream,
+    out: &mut [f32],
+) -> Result<(), Error> {
+    isa.run(Groups::new(params, x, out, FakeQuantize)?.stochastic(stream)?);
     Ok(())
 }
 
@@ -116,17 +182,46 @@ impl<S: Simd> Lanes<S> {
         Lanes { scale, zero_point, min, max }
     }
 
-    /// `round(clamp(x / S))`: the code without its zero point.
+    /// `clamp(x / S)`: what is rounded to the code without its zero point.
     #[inline(always)]
-    fn round(&self, simd: S, x: S::F32) -> S::I32 {
-        let v = simd.replace_nan(simd.div_f32(x, self.scale), simd.splat_f32(0.0));
-        simd.round_to_i32(simd.min_f32(simd.max_f32(v, self.min), self.max))
+    fn clamped(&self, simd: S, x: S::F32) -> S::F32 {
+        simd.clamp_f32(simd.div_f32(x, self.scale), self.min, self.max)
     }
 
     /// `S · q` for a code without its zero point.
     #[inline(always)]
     fn real(&self, simd: S, q: S::I32) -> S::F32 {
         simd.mul_f32(simd.to_f32(q), self.scale)
+    }
+}
+
+/// How a block of clamped numbers, the first of which is element `start`, is rounded to integers.
+pub(crate) trait Rounding: Copy + Send + Sync {
+    fn round<S: Simd>(self, simd: S, start: usize, v: S::F32) -> S::I32;
+}
+
+/// To nearest, ties to even.
+#[derive(Clone, Copy)]
+pub(crate) struct Nearest;
+
+impl Rounding for Nearest {
+    #[inline(always)]
+    fn round<S: Simd>(self, simd: S, _: usize, v: S::F32) -> S::I32 {
+        simd.round_to_i32(v)
+    }
+}
+
+/// Stochastically, with the words of the elements from `first` on.
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    words: &'a [i32],
+    first: usize,
+}
+
+impl Rounding for Words<'_> {
+    #[inline(always)]
+    fn round<S: Simd>(self, simd: S, start: usize, v: S::F32) -> S::I32 {
+        simd.round_stochastically(v, simd.load_i32(&block(self.words, start - self.first)))
     }
 }
 
@@ -138,6 +233,7 @@ pub(crate) trait Elementwise<C>: Copy + Send + Sync {
         self,
         simd: S,
         lanes: &Lanes<S>,
+        rounding: impl Rounding,
         start: usize,
         x: &[Self::In; LANES],
         out: &mut [Self::Out; LANES],
@@ -151,8 +247,16 @@ impl<C: Code> Elementwise<C> for Quantize {
     type In = f32;
     type Out = C;
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, lanes: &Lanes<S>, _: usize, x: &[f32; LANES], out: &mut [C; LANES]) {
-        let q = lanes.round(simd, simd.load_f32(x));
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        rounding: impl Rounding,
+        start: usize,
+        x: &[f32; LANES],
+        out: &mut [C; LANES],
+    ) {
+        let q = rounding.round(simd, start, lanes.clamped(simd, simd.load_f32(x)));
         C::store(simd, simd.add_i32(q, lanes.zero_point), out);
     }
 }
@@ -164,7 +268,15 @@ impl<C: Code> Elementwise<C> for Dequantize {
     type In = C;
     type Out = f32;
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, lanes: &Lanes<S>, _: usize, codes: &[C; LANES], out: &mut [f32; LANES]) {
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        _: impl Rounding,
+        _: usize,
+        codes: &[C; LANES],
+        out: &mut [f32; LANES],
+    ) {
         let q = simd.sub_i32(C::load(simd, codes), lanes.zero_point);
         simd.store_f32(lanes.real(simd, q), out);
     }
@@ -177,8 +289,16 @@ impl<C: Code> Elementwise<C> for FakeQuantize {
     type In = f32;
     type Out = f32;
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, lanes: &Lanes<S>, _: usize, x: &[f32; LANES], out: &mut [f32; LANES]) {
-        let q = lanes.round(simd, simd.load_f32(x));
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        rounding: impl Rounding,
+        start: usize,
+        x: &[f32; LANES],
+        out: &mut [f32; LANES],
+    ) {
+        let q = rounding.round(simd, start, lanes.clamped(simd, simd.load_f32(x)));
         simd.store_f32(lanes.real(simd, q), out);
     }
 }
@@ -192,7 +312,15 @@ impl<C: Code> Elementwise<C> for StraightThrough<'_> {
     type In = f32;
     type Out = f32;
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, lanes: &Lanes<S>, start: usize, x: &[f32; LANES], out: &mut [f32; LANES]) {
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        _: impl Rounding,
+        start: usize,
+        x: &[f32; LANES],
+        out: &mut [f32; LANES],
+    ) {
         // One step beyond the range on both sides tells what would be clamped; NaN ends below it.
         let one = simd.splat_f32(1.0);
         let minus_one = simd.splat_f32(-1.0);
@@ -208,48 +336,67 @@ impl<C: Code> Elementwise<C> for StraightThrough<'_> {
     }
 }
 
-/// An elementwise operation over a tensor, group by group.
-pub(crate) struct Groups<'a, C, Op: Elementwise<C>> {
+/// An elementwise operation over a tensor, or a piece of one, group by group.
+pub(crate) struct Groups<'a, C, Op: Elementwise<C>, R> {
     params: &'a QuantParams<C>,
     x: &'a [Op::In],
     out: &'a mut [Op::Out],
     op: Op,
+    /// [`Nearest`]; or a [`Stream`]: element i of the tensor takes the word i behind its offset.
+    rounding: R,
     /// Where `x` begins in the tensor.
     first: usize,
 }
 
-impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op> {
+impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op, Nearest> {
     pub fn new(params: &'a QuantParams<C>, x: &'a [Op::In], out: &'a mut [Op::Out], op: Op) -> Result<Self, Error> {
         params.check_elements(x.len())?;
         check_length("the output", x.len(), out.len())?;
-        Ok(Groups { params, x, out, op, first: 0 })
+        Ok(Groups { params, x, out, op, rounding: Nearest, first: 0 })
     }
 
-    /// The same work in pieces of about `length` elements, which may run on different threads.
-    #[cfg(feature = "rayon")]
-    pub fn pieces(self, length: usize) -> impl rayon::iter::IndexedParallelIterator<Item = Groups<'a, C, Op>> {
-        use rayon::prelude::*;
-        let Groups { params, x, out, op, first } = self;
-        let unit = match params.granularity() {
-            Granularity::Channel { channels, inner: 1 } => channels,
-            _ => 1,
-        };
-        let length = (length / unit).max(1) * unit;
-        let pieces = x.par_chunks(length).zip(out.par_chunks_mut(length)).enumerate();
-        pieces.map(move |(i, (x, out))| Groups { params, x, out, op, first: first + i * length })
+    /// The same with stochastic rounding.
+    pub fn stochastic(self, stream: Stream) -> Result<Groups<'a, C, Op, Stream>, Error> {
+        stream.check(self.x.len())?;
+        let Groups { params, x, out, op, first, .. } = self;
+        Ok(Groups { params, x, out, op, rounding: stream, first })
     }
 }
 
-impl<C: Code, Op: Elementwise<C>> Kernel for Groups<'_, C, Op> {
+#[cfg(feature = "rayon")]
+impl<'a, C: Code, Op: Elementwise<C>, R: Copy + Send + Sync> Groups<'a, C, Op, R> {
+    /// The same work in pieces, the first of `first_length` elements and the others of `length`, which may run on
+    /// different threads.
+    pub fn pieces(self, first_length: usize, length: usize) -> impl rayon::iter::ParallelIterator<Item = Self> {
+        use rayon::prelude::*;
+        let Groups { params, x, out, op, rounding, first } = self;
+        let (x, more_x) = x.split_at(first_length.min(x.len()));
+        let (out, more_out) = out.split_at_mut(x.len());
+        let first_piece = rayon::iter::once((first, x, out));
+        let behind = first + x.len();
+        let more = more_x.par_chunks(length).zip(more_out.par_chunks_mut(length)).enumerate();
+        first_piece
+            .chain(more.map(move |(i, (x, out))| (behind + i * length, x, out)))
+            .map(move |(first, x, out)| Groups { params, x, out, op, rounding, first })
+    }
+}
+
+impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Groups { params, x, out, op, first } = self;
+        let Groups { params, x, out, op, rounding, first } = self;
         let (codes, scales, zero_points) = (params.codes(), params.scales(), params.zero_points());
-        if let Granularity::Channel { channels, inner: 1 } = params.granularity() {
-            // Neighbours belong to different channels: the parameters are vectors too. Pieces are whole rows.
-            for (row, (x, out)) in x.chunks_exact(channels).zip(out.chunks_exact_mut(channels)).enumerate() {
+        let granularity = params.granularity();
+        let mut start = 0;
+        while start < x.len() {
+            let end = x.len().min(start + granularity.run_length(first + start, first + x.len()));
+            let group = granularity.group_of(first + start);
+            let (x, out) = (&x[start..end], &mut out[start..end]);
+            if let Granularity::Channel { inner: 1, .. } = granularity {
+                // A run of channels: the parameters are vectors too.
+                let (scales, zero_points) = (&scales[group..], &zero_points[group..]);
                 map_blocks(
                     x,
                     out,
@@ -257,25 +404,49 @@ impl<C: Code, Op: Elementwise<C>> Kernel for Groups<'_, C, Op> {
                     |i, x, out| {
                         let scale = simd.load_f32(&block(scales, i));
                         let lanes = Lanes::new(simd, codes, scale, simd.load_i32(&block(zero_points, i)));
-                        op.apply(simd, &lanes, first + row * channels + i, x, out);
+                        op.apply(simd, &lanes, rounding, first + start + i, x, out);
                     },
                 );
+            } else {
+                let (scale, zero_point) = (simd.splat_f32(scales[group]), simd.splat_i32(zero_points[group]));
+                let lanes = Lanes::new(simd, codes, scale, zero_point);
+                map_blocks(
+                    x,
+                    out,
+                    #[inline(always)]
+                    |i, x, out| op.apply(simd, &lanes, rounding, first + start + i, x, out),
+                );
             }
-            return;
-        }
-        let mut start = 0;
-        while start < x.len() {
-            let end = x.len().min(start + params.granularity().run_length(first + start, first + x.len()));
-            let group = params.granularity().group_of(first + start);
-            let (scale, zero_point) = (simd.splat_f32(scales[group]), simd.splat_i32(zero_points[group]));
-            let lanes = Lanes::new(simd, codes, scale, zero_point);
-            map_blocks(
-                &x[start..end],
-                &mut out[start..end],
-                #[inline(always)]
-                |i, x, out| op.apply(simd, &lanes, first + start + i, x, out),
-            );
             start = end;
+        }
+    }
+}
+
+/// The elements whose words are made before they are used: the words stay in a level-1 cache, and runs, tails and
+/// granularities need not know where the sixteen generators stand.
+const WINDOW: usize = 64 * LANES;
+
+impl<C: Code, Op: Elementwise<C>> Kernel for Groups<'_, C, Op, Stream> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Groups { params, mut x, mut out, op, rounding: stream, mut first } = self;
+        // The check of the whole tensor keeps this sum in range.
+        let stream = Stream { seed: stream.seed, offset: stream.offset.wrapping_add(first as u64) };
+        let mut generators = Generators::at(simd, stream);
+        let mut window = [[0; LANES]; WINDOW / LANES];
+        // The first window begins in the middle of a block.
+        let mut before = (stream.offset % LANES as u64) as usize;
+        while !x.is_empty() {
+            let (now_x, now_out);
+            (now_x, x) = x.split_at(x.len().min(WINDOW - before));
+            (now_out, out) = out.split_at_mut(now_x.len());
+            generators.fill(simd, &mut window[..(before + now_x.len()).div_ceil(LANES)]);
+            let rounding = Words { words: &window.as_flattened()[before..], first };
+            Groups { params, x: now_x, out: now_out, op, rounding, first }.run(simd);
+            first += now_x.len();
+            before = 0;
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::codes::{Code, CodeRange};
 use crate::layers::Window;
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::params::{Granularity, QuantParams, Range};
+use crate::random::Stream;
 
 /// The group of element `i`.
 fn group(granularity: Granularity, i: usize) -> usize {
@@ -46,6 +47,101 @@ pub fn quantize_one<C: Code>(x: f32, scale: f32, zero_point: i32, codes: CodeRan
     v.clamp((min - zero_point) as f32, (max - zero_point) as f32).round_ties_even() as i32 + zero_point
 }
 
+/// Output `n` of SplitMix64 started at `seed`.
+fn splitmix(seed: u64, n: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(n + 1));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A step of xoshiro128++.
+fn xoshiro(state: &mut [u32; 4]) -> u32 {
+    let word = state[0].wrapping_add(state[3]).rotate_left(7).wrapping_add(state[0]);
+    let shifted = state[1] << 9;
+    state[2] ^= state[0];
+    state[3] ^= state[1];
+    state[1] ^= state[2];
+    state[0] ^= state[3];
+    state[2] ^= shifted;
+    state[3] = state[3].rotate_left(11);
+    word
+}
+
+/// [`fill_words`](crate::fill_words()): chunk by chunk, step by step, lane by lane.
+///
+/// ```
+/// use zeropoint::{Stream, reference};
+/// assert_eq!(reference::words(Stream { seed: 42, offset: 12 }, 2), [2417149453, 2341804155]);
+/// ```
+#[must_use]
+pub fn words(stream: Stream, count: usize) -> Vec<u32> {
+    let mut words = Vec::with_capacity(count);
+    let mut chunk = stream.offset / 16_384;
+    let mut skipped = stream.offset % 16_384;
+    while words.len() < count {
+        let seeded = |lane| {
+            let z = splitmix(stream.seed, 16 * chunk + lane);
+            let (low, high) = (splitmix(z, 0), splitmix(z, 1));
+            [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32]
+        };
+        let mut lanes: Vec<[u32; 4]> = (0..16).map(seeded).collect();
+        for i in 0..16_384 {
+            let word = xoshiro(&mut lanes[i % 16]);
+            if i as u64 >= skipped && words.len() < count {
+                words.push(word);
+            }
+        }
+        chunk += 1;
+        skipped = 0;
+    }
+    words
+}
+
+/// [`fill_uniform`](crate::fill_uniform()): `(w >> 8) · 2⁻²⁴`.
+#[must_use]
+pub fn uniform(stream: Stream, count: usize) -> Vec<f32> {
+    words(stream, count).into_iter().map(|word| (word >> 8) as f32 / 16_777_216.0).collect()
+}
+
+/// Up with the probability of the fraction: `f + [(w >> 8) as f32 < (v − f) · 2²⁴]`, f = floor(v).
+#[must_use]
+pub fn round_stochastically(v: f32, word: u32) -> i32 {
+    let floor = v.floor();
+    let fraction = (v - floor) * 16_777_216.0;
+    floor as i32 + i32::from(((word >> 8) as f32) < fraction)
+}
+
+/// The code of one number by the word that is its own.
+///
+/// ```
+/// use zeropoint::{CodeRange, reference};
+/// let codes = CodeRange::unsigned(8)?;
+/// let code = |word| reference::quantize_one_stochastic(0.75, 0.5, 10, codes, word);
+/// let half = 1 << 31; // 1.5 steps
+/// assert_eq!((code(half - 1), code(half)), (12, 11));
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[must_use]
+pub fn quantize_one_stochastic<C: Code>(x: f32, scale: f32, zero_point: i32, codes: CodeRange<C>, word: u32) -> i32 {
+    let (min, max): (i32, i32) = (codes.min().into(), codes.max().into());
+    let v = x / scale;
+    if v.is_nan() {
+        return zero_point;
+    }
+    round_stochastically(v.clamp((min - zero_point) as f32, (max - zero_point) as f32), word) + zero_point
+}
+
+/// [`quantize_stochastic`](crate::quantize_stochastic()).
+#[must_use]
+pub fn quantize_stochastic<C: Code>(x: &[f32], params: &QuantParams<C>, stream: Stream) -> Vec<C> {
+    let code = |(i, (&x, word)): (usize, (&f32, u32))| {
+        let (scale, zero_point) = parameters(params, i);
+        to_code(quantize_one_stochastic(x, scale, zero_point, params.codes(), word))
+    };
+    x.iter().zip(words(stream, x.len())).enumerate().map(code).collect()
+}
+
 /// [`quantize`](crate::quantize()).
 #[must_use]
 pub fn quantize<C: Code>(x: &[f32], params: &QuantParams<C>) -> Vec<C> {
@@ -76,6 +172,12 @@ pub fn dequantize<C: Code>(codes: &[C], params: &QuantParams<C>) -> Vec<f32> {
 #[must_use]
 pub fn fake_quantize<C: Code>(x: &[f32], params: &QuantParams<C>) -> Vec<f32> {
     dequantize(&quantize(x, params), params)
+}
+
+/// [`fake_quantize_stochastic`](crate::fake_quantize_stochastic()).
+#[must_use]
+pub fn fake_quantize_stochastic<C: Code>(x: &[f32], params: &QuantParams<C>, stream: Stream) -> Vec<f32> {
+    dequantize(&quantize_stochastic(x, params, stream), params)
 }
 
 /// [`straight_through`](crate::straight_through()): `gradient · mask`.
@@ -227,6 +329,14 @@ pub fn saturate<C: Code>(product: i64, zero_point: i32, (min, max): (C, C)) -> C
 #[must_use]
 pub fn float_product(acc: i32, multiplier: f64) -> i64 {
     (acc as f32 * multiplier as f32).round_ties_even() as i64
+}
+
+/// What [`RequantizeStochastic`](crate::RequantizeStochastic) makes of an accumulator by the word that is its element's.
+#[must_use]
+pub fn requantize_stochastic<C: Code>(acc: i32, multiplier: f64, zero_point: i32, bounds: (C, C), word: u32) -> C {
+    let (min, max): (i32, i32) = (bounds.0.into(), bounds.1.into());
+    let v = (acc as f32 * multiplier as f32).clamp((min - zero_point) as f32, (max - zero_point) as f32);
+    to_code(round_stochastically(v, word) + zero_point)
 }
 
 /// `M = m₀ · 2^(exponent − 31)`, m₀ rounded half away from zero, by doubling and halving.

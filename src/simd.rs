@@ -36,6 +36,8 @@ pub trait Simd: Copy {
     fn store_f32(self, a: Self::F32, out: &mut [f32; LANES]);
     /// `a[i] + b[i]`
     fn add_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a[i] - b[i]`
+    fn sub_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a[i] * b[i]`
     fn mul_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a[i] / b[i]`, correctly rounded
@@ -46,8 +48,16 @@ pub trait Simd: Copy {
     fn min_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `if a[i] is NaN { b[i] } else { a[i] }`
     fn replace_nan(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `if a[i] is NaN { 0.0 } else { min_f32(max_f32(a[i], min[i]), max[i]) }`, for `min[i] ≤ 0 ≤ max[i]`
+    #[inline(always)]
+    fn clamp_f32(self, a: Self::F32, min: Self::F32, max: Self::F32) -> Self::F32 {
+        let a = self.replace_nan(a, self.splat_f32(0.0));
+        self.min_f32(self.max_f32(a, min), max)
+    }
     /// `a[i].round_ties_even() as i32`, for `|a[i]| < 2²²`
     fn round_to_i32(self, a: Self::F32) -> Self::I32;
+    /// `a[i].floor() as i32`, for `|a[i]| < 2²²`
+    fn floor_to_i32(self, a: Self::F32) -> Self::I32;
     /// `a[i] as f32`, ties to even
     fn to_f32(self, a: Self::I32) -> Self::F32;
     /// `a[i].to_bits() as i32`
@@ -79,6 +89,27 @@ pub trait Simd: Copy {
     fn min_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a[i] & b[i]`
     fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a[i] ^ b[i]`
+    fn xor_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a[i] + (x[i] < y[i]) as i32`
+    fn add_if_less(self, a: Self::I32, x: Self::F32, y: Self::F32) -> Self::I32;
+    /// Stochastic rounding, up with the probability of the fraction: with `f = a[i].floor()`, `|a[i]| < 2²²`,
+    /// `f as i32 + (((words[i] as u32 >> 8) as f32) < (a[i] - f) * 2²⁴) as i32`
+    #[inline(always)]
+    fn round_stochastically(self, a: Self::F32, words: Self::I32) -> Self::I32 {
+        let floor = self.floor_to_i32(a);
+        let fraction = self.mul_f32(self.sub_f32(a, self.to_f32(floor)), self.splat_f32((1 << 24) as f32));
+        self.add_if_less(floor, self.upper_bits(words), fraction)
+    }
+    /// `(a[i] as u32 >> 8) as f32`: as many bits as an f32 can hold
+    #[inline(always)]
+    fn upper_bits(self, a: Self::I32) -> Self::F32 {
+        self.to_f32(self.shift_right_logical(a, self.splat_i32(8)))
+    }
+    /// `a[i] << N`, for N in 1…31
+    fn shift_left<const N: i32>(self, a: Self::I32) -> Self::I32;
+    /// `a[i].rotate_left(N)`, for N in 1…31
+    fn rotate_left<const N: i32>(self, a: Self::I32) -> Self::I32;
     /// `a[i] >> shift[i]`, arithmetic, for shifts 0…31
     fn shift_right(self, a: Self::I32, shift: Self::I32) -> Self::I32;
     /// `(a[i] as u32 >> shift[i]) as i32`, logical, for shifts 0…31
@@ -287,6 +318,7 @@ mod tests {
     fn floats() {
         let all = || pairs(&F32S, &F32S);
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.add_f32(a, b), a + b);
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.sub_f32(a, b), a - b);
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.mul_f32(a, b), a * b);
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.div_f32(a, b), a / b);
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.max_f32(a, b),
@@ -296,9 +328,47 @@ mod tests {
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.replace_nan(a, b), if a.is_nan() { b } else { a });
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.to_bits(a), a.to_bits() as i32);
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.splat_f32(-0.0), -0.0);
+        for (min, max) in [(-128.0, 127.0), (0.0, 255.0), (-255.0, 0.0)] {
+            struct Op(f32, f32);
+            impl Operation<f32, f32, f32> for Op {
+                #[inline(always)]
+                fn apply<S: Simd>(&self, s: S, a: &[f32; LANES], _: &[f32; LANES], out: &mut [f32; LANES]) {
+                    s.store_f32(s.clamp_f32(s.load_f32(a), s.splat_f32(self.0), s.splat_f32(self.1)), out);
+                }
+            }
+            for isa in Isa::supported() {
+                let out =
+                    isa.run(Each { pairs: &pairs(&F32S, &[0.0]), f: Op(min, max), out: core::marker::PhantomData });
+                for (&a, out) in F32S.iter().zip(out) {
+                    let above = if a > min { a } else { min };
+                    let want = if a.is_nan() {
+                        0.0
+                    } else if above < max {
+                        above
+                    } else {
+                        max
+                    };
+                    assert_eq!(out.to_bits(), want.to_bits(), "{isa}: {a} in {min}…{max}");
+                }
+            }
+        }
         let small: Vec<f32> = F32S.into_iter().filter(|x| x.abs() < 4_194_304.0).collect();
         operation!(pairs(&small, &[0.0]), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.round_to_i32(a),
                    a.round_ties_even() as i32);
+        operation!(pairs(&small, &[0.0]), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.floor_to_i32(a),
+                   a.floor() as i32);
+        // Fractions of every size beside words at, and one step around, what they are compared with.
+        let mut rounded = pairs(&small, &I32S);
+        for &a in &small {
+            for a in [a, a * 1e-7, a * 1e-3, 1.0 / a].into_iter().filter(|a| a.abs() < 4_194_304.0) {
+                let fraction = ((a - a.floor()) * 16_777_216.0) as i64;
+                rounded.extend((-2..=2).flat_map(|k| [0, 255].map(|low| (a, (((fraction + k) << 8) + low) as i32))));
+            }
+        }
+        operation!(rounded, |s, a: f32 = load_f32, b: i32 = load_i32| -> i32 = store_i32, s.round_stochastically(a, b),
+                   a.floor() as i32 + i32::from(((b as u32 >> 8) as f32) < (a - a.floor()) * 16_777_216.0));
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32,
+                   s.add_if_less(s.to_bits(a), a, b), (a.to_bits() as i32).wrapping_add(i32::from(a < b)));
     }
 
     #[test]
@@ -312,7 +382,13 @@ mod tests {
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.max_i32(a, b), a.max(b));
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.min_i32(a, b), a.min(b));
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.and_i32(a, b), a & b);
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.xor_i32(a, b), a ^ b);
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.splat_i32(-7), -7);
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.shift_left::<9>(a), a << 9);
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.rotate_left::<7>(a),
+                   a.rotate_left(7));
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.rotate_left::<31>(a),
+                   a.rotate_left(31));
         operation!(pairs(&I32S, &shifts), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.shift_right(a, b),
                    a >> b);
         operation!(pairs(&I32S, &shifts), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32,

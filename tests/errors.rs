@@ -102,7 +102,7 @@ fn parameters() {
     let why = "unsigned codes with zero offset cannot represent negative numbers";
     refused(Scheme::SYMMETRIC.parameters(codes, Range { min, max }), &Error::Range { min, max, why });
     let (min, max) = (-f32::MAX, f32::MAX);
-    let why = "its power-of-two scale is above the largest f32";
+    let why = "its scale is above the largest f32";
     let two_bits = CodeRange::signed(2).unwrap();
     refused(Scheme::SHIFT_SYMMETRIC.parameters(two_bits, Range { min, max }), &Error::Range { min, max, why });
 

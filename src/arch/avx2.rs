@@ -41,6 +41,26 @@ fn mul_shift_round(a: __m256i, b: __m256i, shift: __m256i) -> __m256i {
     _mm256_blend_epi32::<0b1010_1010>(even, _mm256_slli_epi64::<32>(odd))
 }
 
+/// Eight rotations by N.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rotate_left<const N: i32>(a: __m256i) -> __m256i {
+    // Shifts by a vector of one constant: those by an immediate cannot be given 32 − N.
+    let back = _mm256_srlv_epi32(a, _mm256_set1_epi32(32 - N));
+    _mm256_or_si256(_mm256_slli_epi32::<N>(a), back)
+}
+
+/// Eight stochastic roundings, with one conversion of the floor.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn round_stochastically(a: __m256, words: __m256i) -> __m256i {
+    let floor = _mm256_floor_ps(a);
+    let fraction = _mm256_mul_ps(_mm256_sub_ps(a, floor), _mm256_set1_ps((1 << 24) as f32));
+    let less = _mm256_cmp_ps::<_CMP_LT_OQ>(_mm256_cvtepi32_ps(_mm256_srli_epi32::<8>(words)), fraction);
+    // A mask is −1.
+    _mm256_sub_epi32(_mm256_cvttps_epi32(floor), _mm256_castps_si256(less))
+}
+
 /// Sixteen values that fit 16 bits, in order.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -77,6 +97,9 @@ impl Simd for Avx2 {
         fn add_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
             [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])]
         }
+        fn sub_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])]
+        }
         fn mul_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
             [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])]
         }
@@ -96,6 +119,9 @@ impl Simd for Avx2 {
             ]
         }
         fn round_to_i32(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_cvtps_epi32(a[0]), _mm256_cvtps_epi32(a[1])] }
+        fn floor_to_i32(a: [__m256; 2]) -> [__m256i; 2] {
+            [_mm256_cvttps_epi32(_mm256_floor_ps(a[0])), _mm256_cvttps_epi32(_mm256_floor_ps(a[1]))]
+        }
         fn to_f32(a: [__m256i; 2]) -> [__m256; 2] { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
         fn to_bits(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_castps_si256(a[0]), _mm256_castps_si256(a[1])] }
         fn splat_i32(x: i32) -> [__m256i; 2] { [_mm256_set1_epi32(x); 2] }
@@ -148,6 +174,21 @@ impl Simd for Avx2 {
         fn and_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
             [_mm256_and_si256(a[0], b[0]), _mm256_and_si256(a[1], b[1])]
         }
+        fn xor_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_xor_si256(a[0], b[0]), _mm256_xor_si256(a[1], b[1])]
+        }
+        fn add_if_less(a: [__m256i; 2], x: [__m256; 2], y: [__m256; 2]) -> [__m256i; 2] {
+            // A mask is −1.
+            [
+                _mm256_sub_epi32(a[0], _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(x[0], y[0]))),
+                _mm256_sub_epi32(a[1], _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(x[1], y[1]))),
+            ]
+        }
+        fn round_stochastically(a: [__m256; 2], words: [__m256i; 2]) -> [__m256i; 2] {
+            [round_stochastically(a[0], words[0]), round_stochastically(a[1], words[1])]
+        }
+        fn shift_left[N](a: [__m256i; 2]) -> [__m256i; 2] { [_mm256_slli_epi32::<N>(a[0]), _mm256_slli_epi32::<N>(a[1])] }
+        fn rotate_left[N](a: [__m256i; 2]) -> [__m256i; 2] { [rotate_left::<N>(a[0]), rotate_left::<N>(a[1])] }
         fn shift_right(a: [__m256i; 2], shift: [__m256i; 2]) -> [__m256i; 2] {
             [_mm256_srav_epi32(a[0], shift[0]), _mm256_srav_epi32(a[1], shift[1])]
         }

@@ -42,12 +42,20 @@ impl Simd for Avx512 {
             unsafe { _mm512_storeu_ps(out.as_mut_ptr(), a) }
         }
         fn add_f32(a: __m512, b: __m512) -> __m512 { _mm512_add_ps(a, b) }
+        fn sub_f32(a: __m512, b: __m512) -> __m512 { _mm512_sub_ps(a, b) }
         fn mul_f32(a: __m512, b: __m512) -> __m512 { _mm512_mul_ps(a, b) }
         fn div_f32(a: __m512, b: __m512) -> __m512 { _mm512_div_ps(a, b) }
         fn max_f32(a: __m512, b: __m512) -> __m512 { _mm512_max_ps(a, b) }
         fn min_f32(a: __m512, b: __m512) -> __m512 { _mm512_min_ps(a, b) }
         fn replace_nan(a: __m512, b: __m512) -> __m512 { _mm512_mask_mov_ps(a, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), b) }
+        fn clamp_f32(a: __m512, min: __m512, max: __m512) -> __m512 {
+            let ordered = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(a, a);
+            _mm512_min_ps(_mm512_maskz_max_ps(ordered, a, min), max)
+        }
         fn round_to_i32(a: __m512) -> __m512i { _mm512_cvtps_epi32(a) }
+        fn floor_to_i32(a: __m512) -> __m512i {
+            _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a)
+        }
         fn to_f32(a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         fn to_bits(a: __m512) -> __m512i { _mm512_castps_si512(a) }
         fn splat_i32(x: i32) -> __m512i { _mm512_set1_epi32(x) }
@@ -81,6 +89,21 @@ impl Simd for Avx512 {
         fn max_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_max_epi32(a, b) }
         fn min_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_min_epi32(a, b) }
         fn and_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
+        fn xor_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_xor_si512(a, b) }
+        fn add_if_less(a: __m512i, x: __m512, y: __m512) -> __m512i {
+            _mm512_mask_add_epi32(a, _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, y), a, _mm512_set1_epi32(1))
+        }
+        fn round_stochastically(a: __m512, words: __m512i) -> __m512i {
+            // ceil(f + (a − f − u)) for u = (w >> 8) · 2⁻²⁴: the difference is positive exactly if u is below the fraction, and
+            // a sum that is rounded up stays on its side of f. Two operations fewer than a comparison.
+            let floor = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a);
+            let upper_bits = _mm512_cvtepi32_ps(_mm512_srli_epi32::<8>(words));
+            let above = _mm512_fnmadd_ps(upper_bits, _mm512_set1_ps(1.0 / (1 << 24) as f32), _mm512_sub_ps(a, floor));
+            let sum = _mm512_add_round_ps::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(floor, above);
+            _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(sum)
+        }
+        fn shift_left[N](a: __m512i) -> __m512i { _mm512_sllv_epi32(a, _mm512_set1_epi32(N)) }
+        fn rotate_left[N](a: __m512i) -> __m512i { _mm512_rol_epi32::<N>(a) }
         fn shift_right(a: __m512i, shift: __m512i) -> __m512i { _mm512_srav_epi32(a, shift) }
         fn shift_right_logical(a: __m512i, shift: __m512i) -> __m512i { _mm512_srlv_epi32(a, shift) }
         fn mul_shift_round(a: __m512i, b: __m512i, shift: __m512i) -> __m512i {

@@ -79,6 +79,7 @@ impl Simd for Neon {
             }
         }
         fn add_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vaddq_f32(a, b)) }
+        fn sub_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vsubq_f32(a, b)) }
         fn mul_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vmulq_f32(a, b)) }
         fn div_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vdivq_f32(a, b)) }
         // `fmax` and `fmin` would give NaN for NaN, and order −0 below +0.
@@ -86,6 +87,7 @@ impl Simd for Neon {
         fn min_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vcltq_f32(a, b), a, b)) }
         fn replace_nan(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vceqq_f32(a, a), a, b)) }
         fn round_to_i32(a: F32) -> I32 { map(a, |a| vcvtnq_s32_f32(a)) }
+        fn floor_to_i32(a: F32) -> I32 { map(a, |a| vcvtmq_s32_f32(a)) }
         fn to_f32(a: I32) -> F32 { map(a, |a| vcvtq_f32_s32(a)) }
         fn to_bits(a: F32) -> I32 { map(a, |a| vreinterpretq_s32_f32(a)) }
         fn splat_i32(x: i32) -> I32 { [vdupq_n_s32(x); 4] }
@@ -132,6 +134,18 @@ impl Simd for Neon {
         fn max_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmaxq_s32(a, b)) }
         fn min_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vminq_s32(a, b)) }
         fn and_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vandq_s32(a, b)) }
+        fn xor_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| veorq_s32(a, b)) }
+        fn add_if_less(a: I32, x: F32, y: F32) -> I32 {
+            // A mask is −1.
+            zip(a, zip(x, y, |x, y| vcltq_f32(x, y)), |a, less| vsubq_s32(a, vreinterpretq_s32_u32(less)))
+        }
+        fn shift_left[N](a: I32) -> I32 { map(a, |a| vshlq_n_s32::<N>(a)) }
+        fn rotate_left[N](a: I32) -> I32 {
+            map(a, |a| {
+                let back = vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(N - 32));
+                vreinterpretq_s32_u32(vorrq_u32(vreinterpretq_u32_s32(vshlq_n_s32::<N>(a)), back))
+            })
+        }
         // Shifts by lane go left; by a negative number, right.
         fn shift_right(a: I32, shift: I32) -> I32 { zip(a, shift, |a, shift| vshlq_s32(a, vnegq_s32(shift))) }
         fn shift_right_logical(a: I32, shift: I32) -> I32 {

@@ -2,7 +2,7 @@
 //! x86-64, NEON on aarch64, plain arrays elsewhere.
 
 use wide::bytemuck::{cast, cast_ref};
-use wide::{f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16};
+use wide::{f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 
 use super::scalar::Scalar;
 use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
@@ -51,6 +51,10 @@ impl Simd for Portable {
         a + b
     }
     #[inline(always)]
+    fn sub_f32(self, a: f32x16, b: f32x16) -> f32x16 {
+        a - b
+    }
+    #[inline(always)]
     fn mul_f32(self, a: f32x16, b: f32x16) -> f32x16 {
         a * b
     }
@@ -73,6 +77,12 @@ impl Simd for Portable {
     #[inline(always)]
     fn round_to_i32(self, a: f32x16) -> i32x16 {
         a.fast_round_int()
+    }
+    #[inline(always)]
+    fn floor_to_i32(self, a: f32x16) -> i32x16 {
+        let nearest = self.round_to_i32(a);
+        // A mask is −1.
+        nearest + cast::<f32x16, i32x16>(a.simd_lt(self.to_f32(nearest)))
     }
     #[inline(always)]
     fn to_f32(self, a: i32x16) -> f32x16 {
@@ -134,6 +144,23 @@ impl Simd for Portable {
     #[inline(always)]
     fn and_i32(self, a: i32x16, b: i32x16) -> i32x16 {
         a & b
+    }
+    #[inline(always)]
+    fn xor_i32(self, a: i32x16, b: i32x16) -> i32x16 {
+        a ^ b
+    }
+    #[inline(always)]
+    fn add_if_less(self, a: i32x16, x: f32x16, y: f32x16) -> i32x16 {
+        a - cast::<f32x16, i32x16>(x.simd_lt(y))
+    }
+    #[inline(always)]
+    fn shift_left<const N: i32>(self, a: i32x16) -> i32x16 {
+        a << N as u32
+    }
+    #[inline(always)]
+    fn rotate_left<const N: i32>(self, a: i32x16) -> i32x16 {
+        let a: u32x16 = cast(a);
+        cast((a << N as u32) | (a >> (32 - N) as u32))
     }
     // SSE2 has neither shifts by lane nor 64-bit products with sign: these three are lane by lane.
     #[inline(always)]

@@ -76,6 +76,10 @@ impl Simd for Scalar {
         zip(a, b, |a, b| a + b)
     }
     #[inline(always)]
+    fn sub_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
+        zip(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
     fn mul_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
         zip(a, b, |a, b| a * b)
     }
@@ -98,6 +102,11 @@ impl Simd for Scalar {
     #[inline(always)]
     fn round_to_i32(self, a: Array<f32>) -> Array<i32> {
         map(a, |a| (a + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32)
+    }
+    #[inline(always)]
+    fn floor_to_i32(self, a: Array<f32>) -> Array<i32> {
+        let nearest = self.round_to_i32(a);
+        zip(nearest, a, |nearest, a| nearest - i32::from(nearest as f32 > a))
     }
     #[inline(always)]
     fn to_f32(self, a: Array<i32>) -> Array<f32> {
@@ -158,6 +167,22 @@ impl Simd for Scalar {
     #[inline(always)]
     fn and_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
         zip(a, b, |a, b| a & b)
+    }
+    #[inline(always)]
+    fn xor_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
+        zip(a, b, |a, b| a ^ b)
+    }
+    #[inline(always)]
+    fn add_if_less(self, a: Array<i32>, x: Array<f32>, y: Array<f32>) -> Array<i32> {
+        zip(a, zip(x, y, |x, y| x < y), |a, less| a.wrapping_add(i32::from(less)))
+    }
+    #[inline(always)]
+    fn shift_left<const N: i32>(self, a: Array<i32>) -> Array<i32> {
+        map(a, |a| a << N)
+    }
+    #[inline(always)]
+    fn rotate_left<const N: i32>(self, a: Array<i32>) -> Array<i32> {
+        map(a, |a| a.rotate_left(N as u32))
     }
     #[inline(always)]
     fn shift_right(self, a: Array<i32>, shift: Array<i32>) -> Array<i32> {

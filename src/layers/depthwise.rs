@@ -7,7 +7,7 @@ use super::window::Windows;
 use crate::codes::Code;
 use crate::error::Error;
 use crate::isa::Isa;
-use crate::matmul::{Columns, Stage, check_accumulator};
+use crate::matmul::{Columns, RowWords, Stage, check_accumulator};
 use crate::matrix::{MatrixMut, Pieces, ZeroPoints};
 use crate::simd::{Kernel, LANES, Simd, block};
 
@@ -76,7 +76,12 @@ impl<A: Code, S: Stage> Kernel for Depthwise<'_, A, S> {
     fn run<V: Simd>(self, simd: V) {
         let Depthwise { weights, windows, zero_point, stage, out } = self;
         let zero_point = simd.splat_i32(zero_point);
+        let mut words = RowWords::new(stage.stream(), weights.channels);
+        let word_rows = words.block_rows(windows.count().max(1));
         for row in 0..windows.count() {
+            if row % word_rows == 0 {
+                words.fill(simd, row..windows.count().min(row + word_rows));
+            }
             let placed = windows.at(row);
             for channel in (0..weights.channels).step_by(LANES) {
                 let mut acc = simd.load_i32(weights.bias.at(channel));
@@ -91,7 +96,7 @@ impl<A: Code, S: Stage> Kernel for Depthwise<'_, A, S> {
                 let count = LANES.min(weights.channels - channel);
                 // SAFETY: one piece is alive at a time.
                 let out = unsafe { out.piece(row, channel, count) };
-                stage.emit_some(simd, row, channel, acc, out);
+                stage.emit_some(simd, row, channel, acc, &words, out);
             }
         }
     }

@@ -5,6 +5,7 @@
 //! | [`Accumulators`] | the accumulator itself |
 //! | [`Dequantize`] | `acc as f32 · (S_a · S_b) + bias`, every operation rounded once |
 //! | [`Requantize`]`<_, `[`FloatMultiplier`]`>` | `RNE(clamp(acc as f32 · M))`, as ONNX, MLAS and FBGEMM do |
+//! | [`RequantizeStochastic`] | the same product, rounded stochastically |
 //! | [`Requantize`]`<_, `[`FixedPoint`]`>` | `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`: one rounding, halves up |
 //! | [`Requantize`]`<_, `[`Gemmlowp`]`>` | gemmlowp's two roundings, for bit parity with TFLite |
 //! | [`Requantize`]`<_, `[`Shift`]`>` | `RNE(acc · 2⁻ˢ)` in integers, for power-of-two scales |
@@ -16,8 +17,10 @@ use core::ops::RangeInclusive;
 
 use super::columns::Columns;
 use super::multiplier::{accept, check_scales, quantize_multipliers};
+use super::words::RowWords;
 use crate::codes::Code;
-use crate::error::{Error, check_length};
+use crate::error::{Error, check_length, elements_of};
+use crate::random::Stream;
 use crate::simd::{LANES, Simd};
 
 /// An output stage of [`matmul`](crate::matmul()): how accumulators become elements of the result.
@@ -29,18 +32,39 @@ pub trait Stage: Sync + sealed::Sealed {
 
     #[doc(hidden)]
     fn check(&self, rows: usize, columns: usize) -> Result<(), Error>;
+    /// Where the random words come from, for stages that use them.
     #[doc(hidden)]
-    fn emit<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, out: &mut [Self::Element; LANES]);
+    fn stream(&self) -> Option<Stream> {
+        None
+    }
+    #[doc(hidden)]
+    fn emit<S: Simd>(
+        &self,
+        simd: S,
+        row: usize,
+        column: usize,
+        acc: S::I32,
+        words: &RowWords,
+        out: &mut [Self::Element; LANES],
+    );
 
     /// Emits at most sixteen elements: as many as `out` has.
     #[doc(hidden)]
     #[inline(always)]
-    fn emit_some<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, out: &mut [Self::Element]) {
+    fn emit_some<S: Simd>(
+        &self,
+        simd: S,
+        row: usize,
+        column: usize,
+        acc: S::I32,
+        words: &RowWords,
+        out: &mut [Self::Element],
+    ) {
         if let Some(out) = out.first_chunk_mut() {
-            self.emit(simd, row, column, acc, out);
+            self.emit(simd, row, column, acc, words, out);
         } else {
             let mut padded = [Self::Element::default(); LANES];
-            self.emit(simd, row, column, acc, &mut padded);
+            self.emit(simd, row, column, acc, words, &mut padded);
             out.copy_from_slice(&padded[..out.len()]);
         }
     }
@@ -61,6 +85,7 @@ mod sealed {
     impl Sealed for super::Accumulators {}
     impl Sealed for super::DequantizeRows<'_> {}
     impl<C, M> Sealed for super::Requantize<C, M> {}
+    impl<C> Sealed for super::RequantizeStochastic<'_, C> {}
     impl Sealed for super::FloatMultiplier {}
     impl Sealed for super::FixedPoint {}
     impl Sealed for super::Gemmlowp {}
@@ -79,7 +104,7 @@ impl Stage for Accumulators {
     }
 
     #[inline(always)]
-    fn emit<S: Simd>(&self, simd: S, _: usize, _: usize, acc: S::I32, out: &mut [i32; LANES]) {
+    fn emit<S: Simd>(&self, simd: S, _: usize, _: usize, acc: S::I32, _: &RowWords, out: &mut [i32; LANES]) {
         simd.store_i32(acc, out);
     }
 }
@@ -142,7 +167,7 @@ impl Stage for DequantizeRows<'_> {
     }
 
     #[inline(always)]
-    fn emit<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, out: &mut [f32; LANES]) {
+    fn emit<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, _: &RowWords, out: &mut [f32; LANES]) {
         let row_scale = simd.splat_f32(if let [one] = self.scales { *one } else { self.scales[row] });
         let scale = simd.mul_f32(row_scale, simd.load_f32(self.columns.scales.at(column)));
         let product = simd.mul_f32(simd.to_f32(acc), scale);
@@ -211,12 +236,71 @@ impl<C: Code, M: Multiplier> Stage for Requantize<C, M> {
     }
 
     #[inline(always)]
-    fn emit<S: Simd>(&self, simd: S, _: usize, column: usize, acc: S::I32, out: &mut [C; LANES]) {
-        let min = simd.splat_i32(self.bounds.0.into() - self.zero_point);
-        let max = simd.splat_i32(self.bounds.1.into() - self.zero_point);
+    fn emit<S: Simd>(&self, simd: S, _: usize, column: usize, acc: S::I32, _: &RowWords, out: &mut [C; LANES]) {
+        let (min, max) = self.bounds(simd);
         let product = self.multiplier.apply(simd, column, acc, min, max);
         let bounded = simd.min_i32(simd.max_i32(product, min), max);
         C::store(simd, simd.add_i32(bounded, simd.splat_i32(self.zero_point)), out);
+    }
+}
+
+impl<C: Code, M> Requantize<C, M> {
+    /// The bounds less the zero point.
+    #[inline(always)]
+    fn bounds<S: Simd>(&self, simd: S) -> (S::I32, S::I32) {
+        let relative = |bound: C| simd.splat_i32(bound.into() - self.zero_point);
+        (relative(self.bounds.0), relative(self.bounds.1))
+    }
+}
+
+impl<C: Code> Requantize<C, FloatMultiplier> {
+    /// With stochastic rounding: element (row, column) of a result of N columns takes the word
+    /// `offset + row · N + column` of the stream, whatever is computed when and where. The mean over many streams is
+    /// `acc · M`, so results that are stored and accumulated again and again in 8 bits do not drift.
+    ///
+    /// ```
+    /// use zeropoint::*;
+    /// let isa = Isa::best()?;
+    /// let (a, b) = ([5_u8; 4], [1_i8; 4]); // 4 × 1 and 1 × 4
+    /// let packed = PackedMatrix::pack(isa, Matrix::new(&b, 1, 4)?, 0.into())?;
+    /// let stage = Requantize::new(FloatMultiplier::new(&[0.25])?, 0, i8::MIN..=i8::MAX)?;
+    /// let mut c = [0_i8; 16];
+    /// matmul(Matrix::new(&a, 4, 1)?, 0.into(), &packed, &stage.stochastic(Stream::new(3)), MatrixMut::new(&mut c, 4, 4)?)?;
+    /// assert_eq!(c, [1, 1, 1, 1, 1, 1, 2, 2, 1, 2, 1, 1, 1, 2, 1, 1]); // 1.25 on average
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stochastic(&self, stream: Stream) -> RequantizeStochastic<'_, C> {
+        RequantizeStochastic { stage: self, stream }
+    }
+}
+
+/// Codes again, rounded stochastically: `f + [(w >> 8) as f32 < (v − f) · 2²⁴]` for `v = clamp(acc as f32 · M)` and
+/// f = floor(v). Made by [`Requantize::stochastic`].
+#[derive(Clone, Copy, Debug)]
+pub struct RequantizeStochastic<'a, C> {
+    stage: &'a Requantize<C, FloatMultiplier>,
+    stream: Stream,
+}
+
+impl<C: Code> Stage for RequantizeStochastic<'_, C> {
+    type Element = C;
+
+    fn check(&self, rows: usize, columns: usize) -> Result<(), Error> {
+        self.stream.check(elements_of(&[rows, columns]))?;
+        self.stage.multiplier.check(columns)
+    }
+
+    fn stream(&self) -> Option<Stream> {
+        Some(self.stream)
+    }
+
+    #[inline(always)]
+    fn emit<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, words: &RowWords, out: &mut [C; LANES]) {
+        let (min, max) = self.stage.bounds(simd);
+        let product = self.stage.multiplier.clamped(simd, column, acc, min, max);
+        let rounded = simd.round_stochastically(product, words.at(simd, row, column));
+        C::store(simd, simd.add_i32(rounded, simd.splat_i32(self.stage.zero_point)), out);
     }
 }
 
@@ -235,6 +319,13 @@ impl FloatMultiplier {
         accept(multipliers, "not a finite f32 of at least 0", |m| m >= 0.0 && (m as f32).is_finite())?;
         Ok(FloatMultiplier { multiplier: Columns::broadcast(multipliers.iter().map(|&m| m as f32)) })
     }
+
+    /// `clamp(acc as f32 · M)`
+    #[inline(always)]
+    fn clamped<S: Simd>(&self, simd: S, column: usize, acc: S::I32, min: S::I32, max: S::I32) -> S::F32 {
+        let product = simd.mul_f32(simd.to_f32(acc), simd.load_f32(self.multiplier.at(column)));
+        simd.min_f32(simd.max_f32(product, simd.to_f32(min)), simd.to_f32(max))
+    }
 }
 
 impl Multiplier for FloatMultiplier {
@@ -244,8 +335,7 @@ impl Multiplier for FloatMultiplier {
 
     #[inline(always)]
     fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, min: S::I32, max: S::I32) -> S::I32 {
-        let product = simd.mul_f32(simd.to_f32(acc), simd.load_f32(self.multiplier.at(column)));
-        simd.round_to_i32(simd.min_f32(simd.max_f32(product, simd.to_f32(min)), simd.to_f32(max)))
+        simd.round_to_i32(self.clamped(simd, column, acc, min, max))
     }
 }
 

@@ -1,0 +1,41 @@
+//! Writes a stream of random words to standard output, for test batteries that read one:
+//!
+//! ```sh
+//! cargo run --release --example words -- --seed 42 | dieharder -a -g 200
+//! ```
+
+use std::io::{ErrorKind, Write, stdout};
+
+use clap::Parser;
+use zeropoint::{Isa, Stream, fill_words};
+
+/// Writes random words, 32-bit little-endian, until the reader has enough.
+#[derive(Parser)]
+struct Arguments {
+    /// The seed of the stream.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The index of the first word.
+    #[arg(long, default_value_t = 0)]
+    offset: u64,
+    /// The ISA, by default the best.
+    #[arg(long)]
+    isa: Option<String>,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let isa = arguments.isa.map_or_else(Isa::best, |name| Isa::named(&name))?;
+    let mut stream = Stream { seed: arguments.seed, offset: arguments.offset };
+    let mut words = vec![0_u32; 64 << 10];
+    let mut out = stdout().lock();
+    loop {
+        fill_words(isa, stream, &mut words)?;
+        stream = stream.skip(words.len() as u64)?;
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        match out.write_all(&bytes) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! Random words: xoshiro128++ in sixteen lanes, the same stream on every ISA.
+//!
+//! ```text
+//! word(seed, i)    chunk c = i / 16384      lane l = i mod 16      step t = (i mod 16384) / 16
+//!                  z = output 16c + l of SplitMix64 from `seed`
+//!                  output t of xoshiro128++ seeded with z, as `rand_xoshiro`'s `seed_from_u64(z)`      (both from 0)
+//! ```
+//!
+//! The word belongs to the index, not to the call: whoever asks for it, on whatever ISA, thread or machine, gets the same
+//! one. Sixteen generators stand beside each other because a block of vectors has sixteen lanes: one step of all of them
+//! makes sixteen neighbouring words. A chunk starts from SplitMix64, which is a function of its counter, so that a slice
+//! may begin anywhere; inside a chunk, entering at step t costs t steps.
+
+use core::array::from_fn;
+use core::convert::Infallible;
+
+use rand_core::block::{BlockRng, Generator};
+use rand_core::{SeedableRng, TryRng};
+
+use crate::error::Error;
+use crate::isa::Isa;
+use crate::simd::{Kernel, LANES, Simd};
+
+/// The words of a chunk.
+pub(crate) const CHUNK: usize = 16 << 10;
+
+/// The words of a chunk that one lane makes.
+const STEPS: usize = CHUNK / LANES;
+
+/// A place in a stream of random words: which stream, and the index of the first word.
+///
+/// An operation on n elements takes the words `offset … offset + n − 1`, one for each element, in order. Two calls that
+/// must not share their randomness need different seeds, or offsets at least n apart ([`skip`](Stream::skip)).
+///
+/// ```
+/// use zeropoint::{Isa, Stream, fill_words};
+/// let isa = Isa::best()?;
+/// let (mut whole, mut slice) = ([0; 100], [0; 10]);
+/// fill_words(isa, Stream::new(42), &mut whole)?;
+/// fill_words(isa, Stream { seed: 42, offset: 77 }, &mut slice)?;
+/// assert_eq!(whole[77..87], slice);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub struct Stream {
+    /// Which stream.
+    pub seed: u64,
+    /// The index of the word that the first element takes: the element's index in the logical tensor, when a slice of
+    /// it is at hand.
+    pub offset: u64,
+}
+
+impl Stream {
+    /// The beginning of a stream.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Stream { seed, offset: 0 }
+    }
+
+    /// The place `words` further on.
+    ///
+    /// # Errors
+    /// [`Error::Stream`] behind the last index, 2⁶⁴ − 1.
+    pub fn skip(self, words: u64) -> Result<Self, Error> {
+        let offset = self.offset.checked_add(words);
+        let offset = offset.ok_or(Error::Stream { offset: self.offset, words })?;
+        Ok(Stream { seed: self.seed, offset })
+    }
+
+    /// `Ok` when the stream has this many more words.
+    pub(crate) fn check(self, words: usize) -> Result<(), Error> {
+        match words as u64 {
+            0 => Ok(()),
+            words => self.skip(words - 1).map(|_| ()).map_err(|_| Error::Stream { offset: self.offset, words }),
+        }
+    }
+
+    /// The words that are left in the chunk that this one lies in.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn rest_of_chunk(self) -> usize {
+        CHUNK - (self.offset % CHUNK as u64) as usize
+    }
+}
+
+/// Output `n` of SplitMix64 started at `seed`: a function of a counter.
+#[inline(always)]
+fn splitmix(seed: u64, n: u64) -> u64 {
+    let z = seed.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The state of xoshiro128++ in every lane, seeded with z: two outputs of SplitMix64, their lower halves first.
+#[inline(always)]
+fn seeded(z: [u64; LANES]) -> [[i32; LANES]; 4] {
+    let (first, second) = (z.map(|z| splitmix(z, 0)), z.map(|z| splitmix(z, 1)));
+    let (lower, upper) = (|x: u64| x as i32, |x: u64| (x >> 32) as i32);
+    [first.map(lower), first.map(upper), second.map(lower), second.map(upper)]
+}
+
+/// The sixteen generators of a chunk, on the way through it and on to the next one.
+#[derive(Clone, Debug)]
+pub(crate) struct Generators {
+    seed: u64,
+    chunk: u64,
+    /// The steps that they have made.
+    step: usize,
+    /// The four words of state of every lane.
+    state: [[i32; LANES]; 4],
+}
+
+impl Generators {
+    /// Those of a chunk, at its beginning.
+    #[inline(always)]
+    fn of_chunk(seed: u64, chunk: u64) -> Self {
+        // 16c + l wraps only where the chunks themselves do.
+        let first = chunk.wrapping_mul(LANES as u64);
+        let z: [u64; LANES] = from_fn(|lane| splitmix(seed, first.wrapping_add(lane as u64)));
+        Generators { seed, chunk, step: 0, state: seeded(z) }
+    }
+
+    /// Those whose next words are the block that the place lies in: its index rounded down to a multiple of sixteen.
+    #[inline(always)]
+    pub fn at<S: Simd>(simd: S, stream: Stream) -> Self {
+        let mut generators = Self::of_chunk(stream.seed, stream.offset / CHUNK as u64);
+        generators.step = (stream.offset % CHUNK as u64) as usize / LANES;
+        let mut state = generators.load(simd);
+        for _ in 0..generators.step {
+            next(simd, &mut state);
+        }
+        generators.store(simd, state);
+        generators
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(&self, simd: S) -> [S::I32; 4] {
+        let [a, b, c, d] = &self.state;
+        [simd.load_i32(a), simd.load_i32(b), simd.load_i32(c), simd.load_i32(d)]
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(&mut self, simd: S, state: [S::I32; 4]) {
+        for (lanes, state) in self.state.iter_mut().zip(state) {
+            simd.store_i32(state, lanes);
+        }
+    }
+
+    /// Makes the next words, a block at a time.
+    #[inline(always)]
+    pub fn fill<S: Simd, W: Word>(&mut self, simd: S, mut blocks: &mut [[W; LANES]]) {
+        while !blocks.is_empty() {
+            if self.step == STEPS {
+                *self = Self::of_chunk(self.seed, self.chunk.wrapping_add(1));
+            }
+            let now;
+            (now, blocks) = blocks.split_at_mut(blocks.len().min(STEPS - self.step));
+            let mut state = self.load(simd);
+            for block in &mut *now {
+                W::store(simd, next(simd, &mut state), block);
+            }
+            self.store(simd, state);
+            self.step += now.len();
+        }
+    }
+}
+
+/// A step of xoshiro128++ in every lane, and the words that it makes.
+#[inline(always)]
+fn next<S: Simd>(simd: S, [a, b, c, d]: &mut [S::I32; 4]) -> S::I32 {
+    let word = simd.add_i32(simd.rotate_left::<7>(simd.add_i32(*a, *d)), *a);
+    let shifted = simd.shift_left::<9>(*b);
+    *c = simd.xor_i32(*c, *a);
+    *d = simd.xor_i32(*d, *b);
+    *b = simd.xor_i32(*b, *c);
+    *a = simd.xor_i32(*a, *d);
+    *c = simd.xor_i32(*c, shifted);
+    *d = simd.rotate_left::<11>(*d);
+    word
+}
+
+/// What a random word can be stored as.
+pub(crate) trait Word: Copy + Default + Send {
+    fn store<S: Simd>(simd: S, words: S::I32, out: &mut [Self; LANES]);
+}
+
+impl Word for u32 {
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, words: S::I32, out: &mut [u32; LANES]) {
+        let mut lanes = [0; LANES];
+        simd.store_i32(words, &mut lanes);
+        *out = lanes.map(|word| word as u32);
+    }
+}
+
+/// As the kernels take it.
+impl Word for i32 {
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, words: S::I32, out: &mut [i32; LANES]) {
+        simd.store_i32(words, out);
+    }
+}
+
+/// `(w >> 8) · 2⁻²⁴`
+impl Word for f32 {
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, words: S::I32, out: &mut [f32; LANES]) {
+        let step = simd.splat_f32(1.0 / (1 << 24) as f32);
+        simd.store_f32(simd.mul_f32(simd.upper_bits(words), step), out);
+    }
+}
+
+/// Words from any index on, to any length.
+pub(crate) struct Fill<'a, W> {
+    pub stream: Stream,
+    pub out: &'a mut [W],
+}
+
+impl<W: Word> Kernel for Fill<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        if self.out.is_empty() {
+            return;
+        }
+        let mut generators = Generators::at(simd, self.stream);
+        let mut block = [[W::default(); LANES]];
+        let mut out = self.out;
+        let before = (self.stream.offset % LANES as u64) as usize;
+        if before > 0 {
+            let head;
+            (head, out) = out.split_at_mut(out.len().min(LANES - before));
+            generators.fill(simd, &mut block);
+            head.copy_from_slice(&block[0][before..][..head.len()]);
+        }
+        let (blocks, tail) = out.as_chunks_mut();
+        generators.fill(simd, blocks);
+        if !tail.is_empty() {
+            generators.fill(simd, &mut block);
+            tail.copy_from_slice(&block[0][..tail.len()]);
+        }
+    }
+}
+
+/// Fills `out` with the words of a stream, from its offset on.
+///
+/// ```
+/// use zeropoint::{Isa, Stream, fill_words};
+/// let mut words = [0; 4];
+/// fill_words(Isa::best()?, Stream::new(42), &mut words)?;
+/// assert_eq!(words, [1127355824, 2846674018, 581910236, 2109525913]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Stream`] when an index would exceed 2⁶⁴ − 1.
+pub fn fill_words(isa: Isa, stream: Stream, out: &mut [u32]) -> Result<(), Error> {
+    fill(isa, stream, out)
+}
+
+/// Fills `out` with uniform numbers of [0, 1): `(w >> 8) · 2⁻²⁴` of the words that [`fill_words`] gives.
+///
+/// ```
+/// use zeropoint::{Isa, Stream, fill_uniform};
+/// let mut numbers = [0.0; 1000];
+/// fill_uniform(Isa::best()?, Stream::new(42), &mut numbers)?;
+/// assert!(numbers.iter().all(|x| (0.0..1.0).contains(x)));
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`fill_words`].
+pub fn fill_uniform(isa: Isa, stream: Stream, out: &mut [f32]) -> Result<(), Error> {
+    fill(isa, stream, out)
+}
+
+fn fill<W: Word>(isa: Isa, stream: Stream, out: &mut [W]) -> Result<(), Error> {
+    stream.check(out.len())?;
+    isa.run(Fill { stream, out });
+    Ok(())
+}
+
+/// A stream as a generator of the `rand` crates: it stands wherever one of theirs does.
+///
+/// Words come in the order of the stream, so `next_u32` gives word(seed, 0), word(seed, 1), …; `next_u64` takes two, the
+/// lower half first; bytes are the words' own, little-endian. Behind word 2⁶⁴ − 1 follows word 0. Not for cryptography.
+///
+/// ```
+/// use rand_core::{Rng, SeedableRng};
+/// use zeropoint::{Isa, Stream, StreamRng};
+/// let mut rng = StreamRng::seed_from_u64(42);
+/// assert_eq!([rng.next_u32(), rng.next_u32()], [1127355824, 2846674018]);
+/// assert_eq!(rng.stream(), Stream { seed: 42, offset: 2 });
+/// // From there on, on a given ISA.
+/// let mut other = StreamRng::new(Isa::named("scalar")?, rng.stream());
+/// assert_eq!(other.next_u64(), rng.next_u64());
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct StreamRng(BlockRng<Buffered>);
+
+/// The words that [`StreamRng`] makes at a time.
+const BUFFER: usize = 16 * LANES;
+
+#[derive(Clone, Debug)]
+struct Buffered {
+    isa: Isa,
+    generators: Generators,
+}
+
+impl Buffered {
+    /// The index of the next word.
+    fn position(&self) -> u64 {
+        self.generators.chunk.wrapping_mul(CHUNK as u64).wrapping_add((self.generators.step * LANES) as u64)
+    }
+}
+
+impl Generator for Buffered {
+    type Output = [u32; BUFFER];
+
+    fn generate(&mut self, output: &mut [u32; BUFFER]) {
+        struct Refill<'a>(&'a mut Generators, &'a mut [[u32; LANES]]);
+        impl Kernel for Refill<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) {
+                self.0.fill(simd, self.1);
+            }
+        }
+        self.isa.run(Refill(&mut self.generators, output.as_chunks_mut().0));
+    }
+}
+
+impl StreamRng {
+    /// A generator whose first word is that of the place.
+    #[must_use]
+    pub fn new(isa: Isa, stream: Stream) -> Self {
+        struct Enter(Stream);
+        impl Kernel for Enter {
+            type Output = Generators;
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) -> Generators {
+                Generators::at(simd, self.0)
+            }
+        }
+        let mut rng = BlockRng::new(Buffered { isa, generators: isa.run(Enter(stream)) });
+        rng.reset_and_skip((stream.offset % LANES as u64) as usize);
+        StreamRng(rng)
+    }
+
+    /// The place of the next word.
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        let ahead = self.0.remaining_results().len() as u64;
+        Stream { seed: self.0.core.generators.seed, offset: self.0.core.position().wrapping_sub(ahead) }
+    }
+}
+
+impl TryRng for StreamRng {
+    type Error = Infallible;
+
+    #[inline]
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.0.next_word())
+    }
+
+    #[inline]
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.0.next_u64_from_u32())
+    }
+
+    #[inline]
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.0.fill_bytes(bytes);
+        Ok(())
+    }
+}
+
+impl SeedableRng for StreamRng {
+    /// The stream's seed, little-endian.
+    type Seed = [u8; 8];
+
+    fn from_seed(seed: [u8; 8]) -> Self {
+        Self::seed_from_u64(u64::from_le_bytes(seed))
+    }
+
+    /// The stream of this seed from its beginning, on [`Isa::best`]; on the scalar ISA, with the same words, where
+    /// `ZEROPOINT_ISA` names none that the CPU has.
+    fn seed_from_u64(seed: u64) -> Self {
+        let isa = Isa::best().unwrap_or_else(|_| Isa::supported()[0]);
+        Self::new(isa, Stream::new(seed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The published vectors of xoshiro128++ start from a state or take 2⁶⁴ steps, which no public function does.
+
+    use super::*;
+
+    /// Every lane from this state: the words of some steps, the same in all lanes, and the state behind them.
+    struct Steps(usize, [u32; 4]);
+
+    impl Kernel for Steps {
+        type Output = Vec<(u32, [u32; 4])>;
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Self::Output {
+            let mut generators = Generators::of_chunk(0, 0);
+            generators.state = self.1.map(|word| [word as i32; LANES]);
+            let mut state = generators.load(simd);
+            let mut out = Vec::new();
+            for _ in 0..self.0 {
+                let mut words = [0_u32; LANES];
+                u32::store(simd, next(simd, &mut state), &mut words);
+                generators.store(simd, state);
+                assert_eq!(words, [words[0]; LANES]);
+                out.push((words[0], generators.state.map(|lanes| lanes[0] as u32)));
+            }
+            out
+        }
+    }
+
+    #[test]
+    fn published_words_and_states() {
+        let golden: serde_json::Value = serde_json::from_str(include_str!("../tests/golden/seeds.json")).unwrap();
+        let numbers = |name: &str| -> Vec<u32> { serde_json::from_value(golden["rng"][name].clone()).unwrap() };
+        for isa in Isa::supported() {
+            let words: Vec<u32> = isa.run(Steps(10, [1, 2, 3, 4])).iter().map(|step| step.0).collect();
+            assert_eq!(words, numbers("xoshiro128pp_1234"), "{isa}");
+            // A state of another seeding.
+            let state = numbers("seed42_state").try_into().unwrap();
+            let words: Vec<u32> = isa.run(Steps(6, state)).iter().map(|step| step.0).collect();
+            assert_eq!(words, numbers("seed42_out"), "{isa}");
+            // The step is linear: the polynomials of 2⁶⁴ and 2⁹⁶ steps, applied to it, jump as far.
+            let jumps = [
+                ("jump_state", [0x8764_000b_u32, 0xf542_d2d3, 0x6fa0_35c3, 0x77f2_db5b]),
+                ("long_jump_state", [0xb523_952e, 0x0b6f_099f, 0xccf5_a0ef, 0x1c58_0662]),
+            ];
+            for (name, polynomial) in jumps {
+                let mut states = vec![[1, 2, 3, 4]];
+                states.extend(isa.run(Steps(127, [1, 2, 3, 4])).iter().map(|step| step.1));
+                let chosen = states.iter().enumerate().filter(|(i, _)| polynomial[i / 32] >> (i % 32) & 1 == 1);
+                let jumped = chosen.fold([0; 4], |sum, (_, state)| from_fn(|word| sum[word] ^ state[word]));
+                assert_eq!(jumped.to_vec(), numbers(name), "{name} on {isa}");
+            }
+        }
+    }
+}
