@@ -428,10 +428,11 @@ mod tests {
         for isa in Isa::supported() {
             let words: Vec<u32> = isa.run(Steps(10, [1, 2, 3, 4])).iter().map(|step| step.0).collect();
             assert_eq!(words, numbers("xoshiro128pp_1234"), "{isa}");
-            // A state of another seeding.
-            let state = numbers("seed42_state").try_into().unwrap();
-            let words: Vec<u32> = isa.run(Steps(6, state)).iter().map(|step| step.0).collect();
+            // The state of that name is the one behind the six words.
+            let steps = isa.run(Steps(6, seeded([42; LANES]).map(|lanes| lanes[0] as u32)));
+            let words: Vec<u32> = steps.iter().map(|step| step.0).collect();
             assert_eq!(words, numbers("seed42_out"), "{isa}");
+            assert_eq!(steps[5].1.to_vec(), numbers("seed42_state"), "{isa}");
             // The step is linear: the polynomials of 2⁶⁴ and 2⁹⁶ steps, applied to it, jump as far.
             let jumps = [
                 ("jump_state", [0x8764_000b_u32, 0xf542_d2d3, 0x6fa0_35c3, 0x77f2_db5b]),
