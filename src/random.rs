@@ -24,6 +24,9 @@ use crate::simd::{Kernel, LANES, Simd};
 /// The words of a chunk.
 pub(crate) const CHUNK: usize = 16 << 10;
 
+/// The chunks of a stream of 2⁶⁴ words.
+const CHUNKS: u64 = u64::MAX / CHUNK as u64 + 1;
+
 /// The words of a chunk that one lane makes.
 const STEPS: usize = CHUNK / LANES;
 
@@ -114,9 +117,7 @@ impl Generators {
     /// Those of a chunk, at its beginning.
     #[inline(always)]
     fn of_chunk(seed: u64, chunk: u64) -> Self {
-        // 16c + l wraps only where the chunks themselves do.
-        let first = chunk.wrapping_mul(LANES as u64);
-        let z: [u64; LANES] = from_fn(|lane| splitmix(seed, first.wrapping_add(lane as u64)));
+        let z = from_fn(|lane| splitmix(seed, chunk * LANES as u64 + lane as u64));
         Generators { seed, chunk, step: 0, state: seeded(z) }
     }
 
@@ -151,7 +152,7 @@ impl Generators {
     pub fn fill<S: Simd, W: Word>(&mut self, simd: S, mut blocks: &mut [[W; LANES]]) {
         while !blocks.is_empty() {
             if self.step == STEPS {
-                *self = Self::of_chunk(self.seed, self.chunk.wrapping_add(1));
+                *self = Self::of_chunk(self.seed, (self.chunk + 1) % CHUNKS);
             }
             let now;
             (now, blocks) = blocks.split_at_mut(blocks.len().min(STEPS - self.step));
@@ -312,7 +313,7 @@ struct Buffered {
 impl Buffered {
     /// The index of the next word.
     fn position(&self) -> u64 {
-        self.generators.chunk.wrapping_mul(CHUNK as u64).wrapping_add((self.generators.step * LANES) as u64)
+        (self.generators.chunk * CHUNK as u64).wrapping_add((self.generators.step * LANES) as u64)
     }
 }
 

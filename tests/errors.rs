@@ -5,9 +5,9 @@ mod common;
 use common::every_isa;
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, Dequantize, Error, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Isa,
-    Linear, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams, Range, Requantize, Scheme, Shift, Window,
-    ZeroPoints, abs_max, dequantize, fake_quantize, matmul, min_max, quantize, quantize_bias, quantize_multiplier,
-    ranges, straight_through,
+    Linear, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams, Range, Requantize, Scheme, Shift, Stream, Window,
+    ZeroPoints, abs_max, dequantize, fake_quantize, fake_quantize_stochastic, fill_uniform, fill_words, matmul,
+    min_max, quantize, quantize_bias, quantize_multiplier, quantize_stochastic, ranges, straight_through,
 };
 
 /// The error, and its one line for people.
@@ -42,6 +42,36 @@ fn lengths_of_tensors() {
         refused(quantize(isa, &[1.0; 4], &blocks, &mut codes), &length("scales", 2, 3));
         assert_eq!((codes, out), ([7; 4], [7.0; 4]), "untouched");
     });
+}
+
+#[test]
+fn ends_of_streams() {
+    let at = |offset| Stream { seed: 1, offset };
+    let past = |offset, words| Error::Stream { offset, words };
+    let stage = Requantize::new(FloatMultiplier::new(&[1.0]).unwrap(), 0, 0_u8..=255).unwrap();
+    every_isa(|isa| {
+        let (mut codes, mut out, mut words) = ([7_u8; 4], [7.0_f32; 4], [7_u32; 4]);
+        for offset in [u64::MAX, u64::MAX - 1, u64::MAX - 2] {
+            let error = past(offset, 4);
+            refused(quantize_stochastic(isa, &[1.0; 4], &per_tensor(), at(offset), &mut codes), &error);
+            refused(fake_quantize_stochastic(isa, &[1.0; 4], &per_tensor(), at(offset), &mut out), &error);
+            refused(fill_words(isa, at(offset), &mut words), &error);
+            refused(fill_uniform(isa, at(offset), &mut out), &error);
+            let packed = PackedMatrix::<u8, i8>::pack(isa, Matrix::new(&[1, 2], 1, 2).unwrap(), 0.into()).unwrap();
+            let (a, c) = (Matrix::new(&[1, 2], 2, 1).unwrap(), MatrixMut::new(&mut codes, 2, 2).unwrap());
+            refused(matmul(a, 0.into(), &packed, &stage.stochastic(at(offset)), c), &error);
+        }
+        assert_eq!((codes, out, words), ([7; 4], [7.0; 4], [7; 4]), "untouched");
+        // The lengths come first, and nothing needs no words.
+        let length = Error::Length { what: "the output", expected: 5, found: 4 };
+        refused(quantize_stochastic(isa, &[1.0; 5], &per_tensor(), at(0), &mut codes), &length);
+        refused(fake_quantize_stochastic(isa, &[1.0; 5], &per_tensor(), at(0), &mut out), &length);
+        assert_eq!(fill_words(isa, at(u64::MAX), &mut []), Ok(()));
+        assert_eq!(fill_words(isa, at(u64::MAX), &mut words[..1]), Ok(()));
+        assert_eq!(fill_words(isa, at(u64::MAX - 3), &mut words), Ok(()));
+    });
+    refused(at(u64::MAX - 1).skip(2), &past(u64::MAX - 1, 2));
+    assert_eq!(at(u64::MAX - 1).skip(1), Ok(at(u64::MAX)));
 }
 
 #[test]

@@ -3,18 +3,24 @@
 #![cfg(feature = "rayon")]
 
 use rayon::prelude::*;
-use zeropoint::{Code, CodeRange, ISA_VARIABLE, Isa, QuantParams, quantize, reference};
+use zeropoint::{
+    Code, CodeRange, Error, ISA_VARIABLE, Isa, QuantParams, Stream, quantize, quantize_stochastic, reference,
+};
 
-fn all_floats<C: Code>(params: &QuantParams<C>) {
+/// `plain` and `fast` on consecutive floats, whose first one has these bits.
+fn all_floats<C: Code>(
+    plain: impl Fn(&[f32], u32) -> Vec<C> + Sync,
+    fast: impl Fn(Isa, &[f32], u32, &mut [C]) -> Result<(), Error> + Sync,
+) {
     const CHUNK: u32 = 1 << 14;
     let isas = if std::env::var_os(ISA_VARIABLE).is_some() { vec![Isa::best().unwrap()] } else { Isa::supported() };
     (0..=u32::MAX / CHUNK).into_par_iter().for_each(|chunk| {
         let x: Vec<f32> = (0..CHUNK).map(|i| f32::from_bits(chunk * CHUNK + i)).collect();
-        let want = reference::quantize(&x, params);
+        let want = plain(&x, chunk * CHUNK);
         let mut out = vec![C::MIN; x.len()];
         for &isa in &isas {
             out.fill(C::MIN);
-            quantize(isa, &x, params, &mut out).unwrap();
+            fast(isa, &x, chunk * CHUNK, &mut out).unwrap();
             if out != want {
                 let at = out.iter().zip(&want).position(|(out, want)| out != want).unwrap();
                 panic!("{isa}: the code of {:?} ({:#x}) is {:?}, not {:?}", x[at], x[at].to_bits(), out[at], want[at]);
@@ -23,15 +29,31 @@ fn all_floats<C: Code>(params: &QuantParams<C>) {
     });
 }
 
+fn nearest<C: Code>(params: &QuantParams<C>) {
+    all_floats(|x, _| reference::quantize(x, params), |isa, x, _, out| quantize(isa, x, params, out));
+}
+
 #[test]
 #[ignore = "2³² inputs"]
 fn every_float_to_u8() {
     // A scale with an odd mantissa: 3.7 / 255.
-    all_floats(&QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 3.7 / 255.0, 77).unwrap());
+    nearest(&QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 3.7 / 255.0, 77).unwrap());
 }
 
 #[test]
 #[ignore = "2³² inputs"]
 fn every_float_to_i8() {
-    all_floats(&QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 5.0 / 255.0, -5).unwrap());
+    nearest(&QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 5.0 / 255.0, -5).unwrap());
+}
+
+/// Every float takes the word that its bits number.
+#[test]
+#[ignore = "2³² inputs"]
+fn every_float_stochastically() {
+    let params = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 3.7 / 255.0, -5).unwrap();
+    let stream = |first: u32| Stream { seed: 42, offset: first.into() };
+    all_floats(
+        |x, first| reference::quantize_stochastic(x, &params, stream(first)),
+        |isa, x, first, out| quantize_stochastic(isa, x, &params, stream(first), out),
+    );
 }

@@ -9,8 +9,8 @@ use common::{every_isa, requantized};
 use serde_json::Value;
 use zeropoint::{
     Accumulators, Code, CodeRange, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Linear, Matrix, MatrixMut,
-    Multiplier, PackedMatrix, QuantParams, Range, Requantize, Scheme, dequantize, matmul, quantize,
-    quantize_multiplier, ranges, reference,
+    Multiplier, PackedMatrix, QuantParams, Range, Requantize, Scheme, Stream, dequantize, matmul, quantize,
+    quantize_multiplier, quantize_stochastic, ranges, reference,
 };
 
 fn seeds() -> Value {
@@ -56,6 +56,56 @@ fn sum_of_squared_errors<C: Code>(x: &[f32], params: &QuantParams<C>) -> f64 {
     quantize(isa, x, params, &mut codes).unwrap();
     dequantize(isa, &codes, params, &mut real).unwrap();
     x.iter().zip(&real).map(|(x, real)| (f64::from(*x) - f64::from(*real)).powi(2)).sum()
+}
+
+/// The rows of `golden/stochastic.json`; and those of `seeds.json` whose words another seeding made, derived anew.
+#[test]
+fn the_tensor_rounded_stochastically() {
+    let golden: Value = serde_json::from_str(include_str!("golden/stochastic.json")).unwrap();
+    let x = seed_tensor();
+    let narrow = params_of(&x, CodeRange::narrow(8).unwrap(), Scheme::SYMMETRIC.stochastic(), Granularity::Tensor);
+    assert_scale(narrow.scales()[0], golden["seed_tensor_symmetric_i8_scale"].as_f64().unwrap());
+    let codes_of = |params: &QuantParams<i8>, seed: u64| -> Vec<i32> {
+        let codes = reference::quantize_stochastic(&x, params, Stream::new(seed));
+        every_isa(|isa| {
+            let mut out = vec![0; x.len()];
+            quantize_stochastic(isa, &x, params, Stream::new(seed), &mut out).unwrap();
+            assert_eq!(out, codes, "{isa}");
+        });
+        codes.into_iter().map(Into::into).collect()
+    };
+    for row in golden["rows"].as_array().unwrap() {
+        assert_eq!(codes_of(&narrow, row["seed"].as_u64().unwrap()), integers(&row["q"]));
+    }
+    // The four stochastic types, seed 42: a = 254 / (max − min) or 127 / amax, or the power of two below that; b.
+    // v = a·x + b by hand, and up where word >> 8 is below the fraction · 2²⁴.
+    let words = integers_u32(&golden["words"][1]["words"]);
+    let signed = CodeRange::signed(8).unwrap();
+    let types = [
+        (Scheme::ASYMMETRIC, 254.0 / (1.5283 + 2.1104), 20),
+        (Scheme::SYMMETRIC, 127.0 / 2.1104, 0),
+        (Scheme::SHIFT_ASYMMETRIC, 64.0, 18),
+        (Scheme::SHIFT_SYMMETRIC, 32.0, 0),
+    ];
+    for (scheme, a, b) in types {
+        let params = params_of(&x, signed, scheme.stochastic(), Granularity::Tensor);
+        assert_scale(params.scales()[0], 1.0 / a);
+        assert_eq!(params.zero_points()[0], b);
+        let by_hand: Vec<i32> = x
+            .iter()
+            .zip(&words)
+            .map(|(&x, &word)| {
+                // The largest number is 127 steps to f64, and could be the next one down.
+                let v = (f64::from(x) * a * 1e9).round() / 1e9;
+                v.floor() as i32 + i32::from(f64::from(word >> 8) < (v - v.floor()) * 16_777_216.0) + b
+            })
+            .collect();
+        assert_eq!(codes_of(&params, 42), by_hand, "{scheme:?}");
+    }
+}
+
+fn integers_u32(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as u32).collect()
 }
 
 /// `S` is the golden scale, or its reciprocal, to f32.

@@ -7,8 +7,9 @@ mod common;
 use common::every_isa;
 use region::{Allocation, Protection};
 use zeropoint::{
-    Accumulators, CodeRange, Conv2d, FixedPoint, Granularity, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams,
-    Requantize, Window, dequantize, fake_quantize, matmul, min_max, quantize, ranges, straight_through,
+    Accumulators, CodeRange, Conv2d, FixedPoint, FloatMultiplier, Granularity, Matrix, MatrixMut, MaxPool2d,
+    PackedMatrix, QuantParams, Requantize, Stream, Window, dequantize, fake_quantize, fake_quantize_stochastic,
+    fill_uniform, matmul, min_max, quantize, quantize_stochastic, ranges, straight_through,
 };
 
 /// Which end of a slice touches the forbidden page.
@@ -73,6 +74,10 @@ fn elementwise() {
                 dequantize(isa, codes.get(), &params, real.get_mut()).unwrap();
                 fake_quantize(isa, x.get(), &params, real.get_mut()).unwrap();
                 straight_through(isa, x.get(), x.get(), &params, real.get_mut()).unwrap();
+                let stream = Stream { seed: 1, offset: 16_379 };
+                quantize_stochastic(isa, x.get(), &params, stream, codes.get_mut()).unwrap();
+                fake_quantize_stochastic(isa, x.get(), &params, stream, real.get_mut()).unwrap();
+                fill_uniform(isa, stream, real.get_mut()).unwrap();
                 if length > 0 {
                     min_max(isa, x.get()).unwrap();
                     ranges(isa, x.get(), last_axis).unwrap();
@@ -93,6 +98,7 @@ fn products() {
                 let mut c = Guarded::new(against, &vec![0_i32; m * n]);
                 let mut codes = Guarded::new(against, &vec![0_u8; m * n]);
                 let stage = Requantize::new(FixedPoint::new(&vec![0.01; n]).unwrap(), 3, 0..=255_u8).unwrap();
+                let stochastic = Requantize::new(FloatMultiplier::new(&vec![0.01; n]).unwrap(), 3, 0..=255_u8).unwrap();
                 every_isa(|isa| {
                     let packed = PackedMatrix::pack(isa, Matrix::new(b.get(), k, n).unwrap(), 1.into()).unwrap();
                     let packed = packed.with_bias(bias.get()).unwrap();
@@ -101,6 +107,8 @@ fn products() {
                     matmul(a, 9.into(), &packed, &Accumulators, out).unwrap();
                     let out = MatrixMut::new(codes.get_mut(), m, n).unwrap();
                     matmul(a, 9.into(), &packed, &stage, out).unwrap();
+                    let out = MatrixMut::new(codes.get_mut(), m, n).unwrap();
+                    matmul(a, 9.into(), &packed, &stochastic.stochastic(Stream::new(0)), out).unwrap();
                 });
             }
         }

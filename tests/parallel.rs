@@ -5,8 +5,8 @@ mod common;
 
 use common::every_isa;
 use zeropoint::{
-    Accumulators, CodeRange, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, dequantize, fake_quantize,
-    matmul, min_max, parallel, quantize,
+    Accumulators, CodeRange, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, Stream, dequantize,
+    fake_quantize, fake_quantize_stochastic, matmul, min_max, parallel, quantize, quantize_stochastic, reference,
 };
 
 fn with_threads(mut check: impl FnMut() + Send) {
@@ -33,6 +33,10 @@ fn tensors() {
         let params = QuantParams::new(codes, granularity, scales, zero_points).unwrap();
         every_isa(|isa| {
             let (mut want, mut want_real, mut want_fake) = (vec![0; length], vec![0.0; length], vec![0.0; length]);
+            let (mut want_stochastic, mut want_both) = (vec![0; length], vec![0.0; length]);
+            let stream = Stream { seed: 1, offset: 16_384 * 9 - 701 };
+            quantize_stochastic(isa, &x, &params, stream, &mut want_stochastic).unwrap();
+            fake_quantize_stochastic(isa, &x, &params, stream, &mut want_both).unwrap();
             quantize(isa, &x, &params, &mut want).unwrap();
             dequantize(isa, &want, &params, &mut want_real).unwrap();
             fake_quantize(isa, &x, &params, &mut want_fake).unwrap();
@@ -44,7 +48,29 @@ fn tensors() {
                 assert!(real == want_real, "{isa} {granularity:?}");
                 parallel::fake_quantize(isa, &x, &params, &mut real).unwrap();
                 assert!(real == want_fake, "{isa} {granularity:?}");
+                parallel::quantize_stochastic(isa, &x, &params, stream, &mut out).unwrap();
+                assert!(out == want_stochastic, "{isa} {granularity:?}");
+                parallel::fake_quantize_stochastic(isa, &x, &params, stream, &mut real).unwrap();
+                assert!(real == want_both, "{isa} {granularity:?}");
                 assert_eq!(parallel::min_max(isa, &x), min_max(isa, &x), "{isa}");
+            });
+        });
+    }
+}
+
+#[test]
+fn words() {
+    let length = 8 * parallel::PIECE + 840;
+    for offset in [0, 1, 16_383, 16_384, u64::MAX - length as u64 + 1] {
+        let stream = Stream { seed: 6, offset };
+        let (want, want_uniform) = (reference::words(stream, length), reference::uniform(stream, length));
+        every_isa(|isa| {
+            with_threads(|| {
+                let (mut words, mut numbers) = (vec![0; length], vec![0.0; length]);
+                parallel::fill_words(isa, stream, &mut words).unwrap();
+                assert!(words == want, "{isa} {offset}");
+                parallel::fill_uniform(isa, stream, &mut numbers).unwrap();
+                assert!(numbers == want_uniform, "{isa} {offset}");
             });
         });
     }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Ranges, finite};
 use proptest::prelude::*;
-use zeropoint::{Code, CodeRange, Granularity, Range, Scheme, reference};
+use zeropoint::{Code, CodeRange, Granularity, OffsetKind, Range, RoundingKind, ScaleKind, Scheme, reference};
 
 /// Every scheme that accepts a range of these codes has the properties its table promises.
 fn check<C: Ranges>(range: Range) {
@@ -44,6 +44,52 @@ fn check<C: Ranges>(range: Range) {
     }
 }
 
+/// The stochastic types: both neighbours of every number of the range are codes, and no coarser than need be.
+fn check_stochastic<C: Ranges>(range: Range) {
+    let (min, max) = (f64::from(range.min.min(0.0)), f64::from(range.max.max(0.0)));
+    for codes in C::all() {
+        let (qmin, qmax): (i32, i32) = (codes.min().into(), codes.max().into());
+        for scheme in Scheme::ALL.into_iter().filter(|scheme| scheme.rounding == RoundingKind::Stochastic) {
+            let Ok((scale, zero_point)) = scheme.parameters(codes, range) else {
+                let negative = qmin == 0 && scheme.offset == OffsetKind::Zero && range.min < 0.0;
+                assert!(negative || (qmax - qmin < 4 && max - min > 1e38), "{scheme:?} {codes:?} {range:?}");
+                continue;
+            };
+            if min == max {
+                assert_eq!((scale, zero_point), (1.0, 0));
+                continue;
+            }
+            let real = match scheme.offset {
+                OffsetKind::Integer => (max - min) / f64::from(qmax - qmin - 1),
+                OffsetKind::Zero => max.max(-min) / f64::from(qmax),
+            };
+            // The scale before it was rounded to f32.
+            let scale = match scheme.scale {
+                ScaleKind::Float => {
+                    assert_eq!(scale, (real as f32).max(f32::MIN_POSITIVE));
+                    real
+                }
+                ScaleKind::PowerOfTwo => {
+                    assert_smallest_power_of_two(scale, real);
+                    f64::from(scale)
+                }
+            };
+            let end = |x: f64| x / scale + f64::from(zero_point);
+            let close = 1e-9;
+            assert!((end(min) + close).floor() >= f64::from(qmin), "{scheme:?} {codes:?} {range:?}: {}", end(min));
+            assert!((end(max) - close).ceil() <= f64::from(qmax), "{scheme:?} {codes:?} {range:?}: {}", end(max));
+            let full = qmin != -qmax;
+            if scheme.offset == OffsetKind::Integer && full {
+                let middle = if qmin < 0 { 0.0 } else { f64::from(qmax + 1) / 2.0 };
+                assert_eq!(f64::from(zero_point), middle + (-(min + max) / (2.0 * scale)).floor());
+            }
+            if scheme.offset == OffsetKind::Zero {
+                assert_eq!(zero_point, 0);
+            }
+        }
+    }
+}
+
 fn assert_smallest_power_of_two(scale: f32, at_least: f64) {
     assert_eq!(scale.to_bits() & 0x007f_ffff, 0, "{scale} is a power of two");
     assert!(f64::from(scale) >= at_least, "{scale} is below {at_least}");
@@ -59,6 +105,8 @@ proptest! {
         let range = Range { min: a.min(b), max: a.max(b) };
         check::<u8>(range);
         check::<i8>(range);
+        check_stochastic::<u8>(range);
+        check_stochastic::<i8>(range);
     }
 }
 
@@ -68,6 +116,8 @@ fn degenerate_ranges() {
         for range in [Range { min: -amax, max: amax }, Range { min: 0.0, max: amax }, Range { min: -amax, max: 0.0 }] {
             check::<u8>(range);
             check::<i8>(range);
+            check_stochastic::<u8>(range);
+            check_stochastic::<i8>(range);
         }
         // A range without zero is widened to it.
         if amax > 0.0 {

@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 use zeropoint::{
-    Code, CodeRange, Granularity, Isa, Matrix, MatrixMut, Multiplier, PackedMatrix, QuantParams, Requantize, matmul,
+    Code, CodeRange, Granularity, Isa, Matrix, MatrixMut, Multiplier, PackedMatrix, QuantParams, Requantize, Stream,
+    matmul,
 };
 
 /// Runs a check on every ISA that this CPU has.
@@ -118,6 +119,19 @@ pub fn tensors<C: Ranges>() -> impl Strategy<Value = (Vec<f32>, QuantParams<C>)>
             (x, Just(QuantParams::new(codes, granularity, scales, zero_points).unwrap()))
         })
     })
+}
+
+/// Places in a stream that has as many words more: around multiples of sixteen and of a chunk, and at the stream's end.
+pub fn streams(words: usize) -> impl Strategy<Value = Stream> {
+    let last = u64::MAX - (words as u64).saturating_sub(1);
+    let offset = prop_oneof![
+        Just(0),
+        any::<u64>(),
+        (0_u64..10, -2_i64..=2).prop_map(|(block, delta)| (16 * block).saturating_add_signed(delta)),
+        (1_u64..1 << 40, -20_i64..=20).prop_map(|(chunk, delta)| (16_384 * chunk).saturating_add_signed(delta)),
+        (0_u64..40).prop_map(move |back| last - back),
+    ];
+    (any::<u64>(), offset).prop_map(move |(seed, offset)| Stream { seed, offset: offset.min(last) })
 }
 
 /// The bits, so that NaN equals itself and −0 differs from 0.
