@@ -101,7 +101,8 @@ fn stochastic_quantize(c: &mut Criterion) {
 fn hand_loop(x: &[f32], codes: &mut [i8]) {
     use core::arch::x86_64::*;
     const DOWN: i32 = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
-    let words = reference::words(Stream::new(1), 64);
+    let mut words = [0; 64];
+    fill_words(Isa::supported()[0], Stream::new(1), &mut words).unwrap();
     let [mut a, mut b, mut c, mut d] =
         // SAFETY: sixteen words may be read.
         [0, 16, 32, 48].map(|at| unsafe { _mm512_loadu_si512(words[at..at + 16].as_ptr().cast()) });

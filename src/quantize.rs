@@ -24,7 +24,7 @@ use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::params::{Granularity, QuantParams};
-use crate::random::{Generators, Stream};
+use crate::random::{Cursor, Stream};
 use crate::simd::{Kernel, LANES, Simd, block, map_blocks};
 
 /// Quantizes `x` into `codes`.
@@ -195,33 +195,103 @@ impl<S: Simd> Lanes<S> {
     }
 }
 
-/// How a block of clamped numbers, the first of which is element `start`, is rounded to integers.
-pub(crate) trait Rounding: Copy + Send + Sync {
-    fn round<S: Simd>(self, simd: S, start: usize, v: S::F32) -> S::I32;
+/// How a block of clamped numbers is rounded to integers.
+pub(crate) trait Round<S: Simd>: Copy {
+    fn round(self, simd: S, v: S::F32) -> S::I32;
 }
 
 /// To nearest, ties to even.
 #[derive(Clone, Copy)]
 pub(crate) struct Nearest;
 
-impl Rounding for Nearest {
+impl<S: Simd> Round<S> for Nearest {
     #[inline(always)]
-    fn round<S: Simd>(self, simd: S, _: usize, v: S::F32) -> S::I32 {
+    fn round(self, simd: S, v: S::F32) -> S::I32 {
         simd.round_to_i32(v)
     }
 }
 
-/// Stochastically, with the words of the elements from `first` on.
+/// Stochastically, with the words of the block.
 #[derive(Clone, Copy)]
-struct Words<'a> {
-    words: &'a [i32],
-    first: usize,
+pub(crate) struct Words<S: Simd>(S::I32);
+
+impl<S: Simd> Round<S> for Words<S> {
+    #[inline(always)]
+    fn round(self, simd: S, v: S::F32) -> S::I32 {
+        simd.round_stochastically(v, self.0)
+    }
 }
 
-impl Rounding for Words<'_> {
+/// How the elements of a tensor are rounded: [`Nearest`], or stochastically with a [`Stream`], of which element i takes the
+/// word i behind the offset.
+pub(crate) trait Rounding: Copy + Send + Sync {
+    /// How one block is.
+    type Block<S: Simd>: Round<S>;
+    /// What goes from run to run.
+    type Walker;
+
+    /// At an element of the tensor.
+    fn walker<S: Simd>(self, simd: S, first: usize) -> Self::Walker;
+
+    /// Calls `f(start, input, output, rounding)` for blocks that cover the next run.
+    fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
+        walker: &mut Self::Walker,
+        simd: S,
+        x: &[T],
+        out: &mut [U],
+        f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Self::Block<S>),
+    );
+}
+
+impl Rounding for Nearest {
+    type Block<S: Simd> = Nearest;
+    type Walker = ();
+
     #[inline(always)]
-    fn round<S: Simd>(self, simd: S, start: usize, v: S::F32) -> S::I32 {
-        simd.round_stochastically(v, simd.load_i32(&block(self.words, start - self.first)))
+    fn walker<S: Simd>(self, _: S, _: usize) {}
+
+    #[inline(always)]
+    fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
+        (): &mut (),
+        _: S,
+        x: &[T],
+        out: &mut [U],
+        mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Nearest),
+    ) {
+        map_blocks(
+            x,
+            out,
+            #[inline(always)]
+            |start, x, out| f(start, x, out, Nearest),
+        );
+    }
+}
+
+impl Rounding for Stream {
+    type Block<S: Simd> = Words<S>;
+    type Walker = Cursor;
+
+    #[inline(always)]
+    fn walker<S: Simd>(self, simd: S, first: usize) -> Cursor {
+        // The check of the whole tensor keeps this sum in range.
+        Cursor::at(simd, Stream { seed: self.seed, offset: self.offset.wrapping_add(first as u64) })
+    }
+
+    #[inline(always)]
+    fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
+        cursor: &mut Cursor,
+        simd: S,
+        x: &[T],
+        out: &mut [U],
+        mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Words<S>),
+    ) {
+        cursor.map_blocks(
+            simd,
+            x,
+            out,
+            #[inline(always)]
+            |start, x, out, words| f(start, x, out, Words(words)),
+        );
     }
 }
 
@@ -233,7 +303,7 @@ pub(crate) trait Elementwise<C>: Copy + Send + Sync {
         self,
         simd: S,
         lanes: &Lanes<S>,
-        rounding: impl Rounding,
+        rounding: impl Round<S>,
         start: usize,
         x: &[Self::In; LANES],
         out: &mut [Self::Out; LANES],
@@ -251,12 +321,12 @@ impl<C: Code> Elementwise<C> for Quantize {
         self,
         simd: S,
         lanes: &Lanes<S>,
-        rounding: impl Rounding,
-        start: usize,
+        rounding: impl Round<S>,
+        _: usize,
         x: &[f32; LANES],
         out: &mut [C; LANES],
     ) {
-        let q = rounding.round(simd, start, lanes.clamped(simd, simd.load_f32(x)));
+        let q = rounding.round(simd, lanes.clamped(simd, simd.load_f32(x)));
         C::store(simd, simd.add_i32(q, lanes.zero_point), out);
     }
 }
@@ -272,7 +342,7 @@ impl<C: Code> Elementwise<C> for Dequantize {
         self,
         simd: S,
         lanes: &Lanes<S>,
-        _: impl Rounding,
+        _: impl Round<S>,
         _: usize,
         codes: &[C; LANES],
         out: &mut [f32; LANES],
@@ -293,12 +363,12 @@ impl<C: Code> Elementwise<C> for FakeQuantize {
         self,
         simd: S,
         lanes: &Lanes<S>,
-        rounding: impl Rounding,
-        start: usize,
+        rounding: impl Round<S>,
+        _: usize,
         x: &[f32; LANES],
         out: &mut [f32; LANES],
     ) {
-        let q = rounding.round(simd, start, lanes.clamped(simd, simd.load_f32(x)));
+        let q = rounding.round(simd, lanes.clamped(simd, simd.load_f32(x)));
         simd.store_f32(lanes.real(simd, q), out);
     }
 }
@@ -316,7 +386,7 @@ impl<C: Code> Elementwise<C> for StraightThrough<'_> {
         self,
         simd: S,
         lanes: &Lanes<S>,
-        _: impl Rounding,
+        _: impl Round<S>,
         start: usize,
         x: &[f32; LANES],
         out: &mut [f32; LANES],
@@ -342,7 +412,6 @@ pub(crate) struct Groups<'a, C, Op: Elementwise<C>, R> {
     x: &'a [Op::In],
     out: &'a mut [Op::Out],
     op: Op,
-    /// [`Nearest`]; or a [`Stream`]: element i of the tensor takes the word i behind its offset.
     rounding: R,
     /// Where `x` begins in the tensor.
     first: usize,
@@ -364,7 +433,7 @@ impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op, Nearest> {
 }
 
 #[cfg(feature = "rayon")]
-impl<'a, C: Code, Op: Elementwise<C>, R: Copy + Send + Sync> Groups<'a, C, Op, R> {
+impl<'a, C: Code, Op: Elementwise<C>, R: Rounding> Groups<'a, C, Op, R> {
     /// The same work in pieces, the first of `first_length` elements and the others of `length`, which may run on
     /// different threads.
     pub fn pieces(self, first_length: usize, length: usize) -> impl rayon::iter::ParallelIterator<Item = Self> {
@@ -389,6 +458,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
         let Groups { params, x, out, op, rounding, first } = self;
         let (codes, scales, zero_points) = (params.codes(), params.scales(), params.zero_points());
         let granularity = params.granularity();
+        let mut walker = rounding.walker(simd, first);
         let mut start = 0;
         while start < x.len() {
             let end = x.len().min(start + granularity.run_length(first + start, first + x.len()));
@@ -397,11 +467,13 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
             if let Granularity::Channel { inner: 1, .. } = granularity {
                 // A run of channels: the parameters are vectors too.
                 let (scales, zero_points) = (&scales[group..], &zero_points[group..]);
-                map_blocks(
+                R::map_blocks(
+                    &mut walker,
+                    simd,
                     x,
                     out,
                     #[inline(always)]
-                    |i, x, out| {
+                    |i, x, out, rounding| {
                         let scale = simd.load_f32(&block(scales, i));
                         let lanes = Lanes::new(simd, codes, scale, simd.load_i32(&block(zero_points, i)));
                         op.apply(simd, &lanes, rounding, first + start + i, x, out);
@@ -410,43 +482,16 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
             } else {
                 let (scale, zero_point) = (simd.splat_f32(scales[group]), simd.splat_i32(zero_points[group]));
                 let lanes = Lanes::new(simd, codes, scale, zero_point);
-                map_blocks(
+                R::map_blocks(
+                    &mut walker,
+                    simd,
                     x,
                     out,
                     #[inline(always)]
-                    |i, x, out| op.apply(simd, &lanes, rounding, first + start + i, x, out),
+                    |i, x, out, rounding| op.apply(simd, &lanes, rounding, first + start + i, x, out),
                 );
             }
             start = end;
-        }
-    }
-}
-
-/// The elements whose words are made before they are used: the words stay in a level-1 cache, and runs, tails and
-/// granularities need not know where the sixteen generators stand.
-const WINDOW: usize = 64 * LANES;
-
-impl<C: Code, Op: Elementwise<C>> Kernel for Groups<'_, C, Op, Stream> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Groups { params, mut x, mut out, op, rounding: stream, mut first } = self;
-        // The check of the whole tensor keeps this sum in range.
-        let stream = Stream { seed: stream.seed, offset: stream.offset.wrapping_add(first as u64) };
-        let mut generators = Generators::at(simd, stream);
-        let mut window = [[0; LANES]; WINDOW / LANES];
-        // The first window begins in the middle of a block.
-        let mut before = (stream.offset % LANES as u64) as usize;
-        while !x.is_empty() {
-            let (now_x, now_out);
-            (now_x, x) = x.split_at(x.len().min(WINDOW - before));
-            (now_out, out) = out.split_at_mut(now_x.len());
-            generators.fill(simd, &mut window[..(before + now_x.len()).div_ceil(LANES)]);
-            let rounding = Words { words: &window.as_flattened()[before..], first };
-            Groups { params, x: now_x, out: now_out, op, rounding, first }.run(simd);
-            first += now_x.len();
-            before = 0;
         }
     }
 }

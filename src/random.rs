@@ -11,15 +11,14 @@
 //! makes sixteen neighbouring words. A chunk starts from SplitMix64, which is a function of its counter, so that a slice
 //! may begin anywhere; inside a chunk, entering at step t costs t steps.
 
-use core::array::from_fn;
 use core::convert::Infallible;
 
-use rand_core::block::{BlockRng, Generator};
+use rand_core::utils::next_u64_via_u32;
 use rand_core::{SeedableRng, TryRng};
 
 use crate::error::Error;
 use crate::isa::Isa;
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{Kernel, LANES, Simd, block};
 
 /// The words of a chunk.
 pub(crate) const CHUNK: usize = 16 << 10;
@@ -95,11 +94,19 @@ fn splitmix(seed: u64, n: u64) -> u64 {
 }
 
 /// The state of xoshiro128++ in every lane, seeded with z: two outputs of SplitMix64, their lower halves first.
+///
+/// In loops over lanes, since the compiler makes vectors of them; of `map` over arrays it makes calls.
 #[inline(always)]
-fn seeded(z: [u64; LANES]) -> [[i32; LANES]; 4] {
-    let (first, second) = (z.map(|z| splitmix(z, 0)), z.map(|z| splitmix(z, 1)));
-    let (lower, upper) = (|x: u64| x as i32, |x: u64| (x >> 32) as i32);
-    [first.map(lower), first.map(upper), second.map(lower), second.map(upper)]
+fn seeded(z: &[u64; LANES]) -> [[i32; LANES]; 4] {
+    let mut state = [[0; LANES]; 4];
+    for (n, words) in state.as_chunks_mut().0.iter_mut().enumerate() {
+        let [lower, upper] = words;
+        for ((z, lower), upper) in z.iter().zip(lower).zip(upper) {
+            let output = splitmix(*z, n as u64);
+            (*lower, *upper) = (output as i32, (output >> 32) as i32);
+        }
+    }
+    state
 }
 
 /// The sixteen generators of a chunk, on the way through it and on to the next one.
@@ -117,8 +124,12 @@ impl Generators {
     /// Those of a chunk, at its beginning.
     #[inline(always)]
     fn of_chunk(seed: u64, chunk: u64) -> Self {
-        let z = from_fn(|lane| splitmix(seed, chunk * LANES as u64 + lane as u64));
-        Generators { seed, chunk, step: 0, state: seeded(z) }
+        let mut z = [0; LANES];
+        for (lane, z) in z.iter_mut().enumerate() {
+            *z = splitmix(seed, chunk * LANES as u64 + lane as u64);
+        }
+        let state = seeded(&z);
+        Generators { seed, chunk, step: 0, state }
     }
 
     /// Those whose next words are the block that the place lies in: its index rounded down to a multiple of sixteen.
@@ -147,37 +158,132 @@ impl Generators {
         }
     }
 
-    /// Makes the next words, a block at a time.
+    /// Calls `f` with the state and a number of steps for it to make, chunk by chunk, `steps` in all.
     #[inline(always)]
-    pub fn fill<S: Simd, W: Word>(&mut self, simd: S, mut blocks: &mut [[W; LANES]]) {
-        while !blocks.is_empty() {
+    fn run<S: Simd>(&mut self, simd: S, mut steps: usize, mut f: impl FnMut(&mut [S::I32; 4], usize)) {
+        while steps > 0 {
             if self.step == STEPS {
                 *self = Self::of_chunk(self.seed, (self.chunk + 1) % CHUNKS);
             }
-            let now;
-            (now, blocks) = blocks.split_at_mut(blocks.len().min(STEPS - self.step));
+            let now = steps.min(STEPS - self.step);
             let mut state = self.load(simd);
-            for block in &mut *now {
-                W::store(simd, next(simd, &mut state), block);
-            }
+            f(&mut state, now);
             self.store(simd, state);
-            self.step += now.len();
+            self.step += now;
+            steps -= now;
         }
+    }
+
+    /// Makes the next words, a block at a time.
+    #[inline(always)]
+    pub fn fill<S: Simd, W: Word>(&mut self, simd: S, mut blocks: &mut [[W; LANES]]) {
+        self.run(
+            simd,
+            blocks.len(),
+            #[inline(always)]
+            |state, steps| {
+                for block in blocks.split_off_mut(..steps).expect("no more steps than blocks") {
+                    W::store(simd, next(simd, state), block);
+                }
+            },
+        );
+    }
+}
+
+/// The words of consecutive elements that are visited in runs of any length.
+///
+/// Inside a run the blocks are those of the generators, so that words go from the registers where they were made into the
+/// operation. Where runs meet in the middle of a block, each takes its part of the words.
+pub(crate) struct Cursor {
+    generators: Generators,
+    /// The words of the block that the last run ended in, and how many of them are used; 0 for all.
+    words: [i32; LANES],
+    used: usize,
+}
+
+impl Cursor {
+    #[inline(always)]
+    pub fn at<S: Simd>(simd: S, stream: Stream) -> Self {
+        let used = (stream.offset % LANES as u64) as usize;
+        let mut cursor = Cursor { generators: Generators::at(simd, stream), words: [0; LANES], used };
+        if used > 0 {
+            cursor.generators.fill(simd, core::slice::from_mut(&mut cursor.words));
+        }
+        cursor
+    }
+
+    /// Calls `f(start, input, output, words)` for blocks that cover both slices, whose lengths are equal, with the next
+    /// words. Every element is visited once; blocks of fewer than sixteen are padded with zeros.
+    #[inline(always)]
+    pub fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
+        &mut self,
+        simd: S,
+        x: &[T],
+        out: &mut [U],
+        mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], S::I32),
+    ) {
+        debug_assert_eq!(x.len(), out.len());
+        let head = x.len().min((LANES - self.used) % LANES);
+        let (head_x, x) = x.split_at(head);
+        let (head_out, out) = out.split_at_mut(head);
+        if head > 0 {
+            self.map_part(simd, 0, head_x, head_out, &mut f);
+        }
+        let (mut blocks, tail) = x.as_chunks();
+        let (mut out_blocks, tail_out) = out.as_chunks_mut();
+        let mut start = head;
+        self.generators.run(
+            simd,
+            blocks.len(),
+            #[inline(always)]
+            |state, steps| {
+                let now = blocks.split_off(..steps).expect("no more steps than blocks");
+                let now_out = out_blocks.split_off_mut(..steps).expect("as many");
+                for (x, out) in now.iter().zip(now_out) {
+                    f(start, x, out, next(simd, state));
+                    start += LANES;
+                }
+            },
+        );
+        if !tail.is_empty() {
+            self.generators.fill(simd, core::slice::from_mut(&mut self.words));
+            self.map_part(simd, start, tail, tail_out, &mut f);
+        }
+    }
+
+    /// The same for fewer elements than are left of the block's words.
+    #[inline(always)]
+    fn map_part<S: Simd, T: Copy + Default, U: Copy + Default>(
+        &mut self,
+        simd: S,
+        start: usize,
+        x: &[T],
+        out: &mut [U],
+        f: &mut impl FnMut(usize, &[T; LANES], &mut [U; LANES], S::I32),
+    ) {
+        let mut padded_out = [U::default(); LANES];
+        let words = block(&self.words, self.used);
+        f(start, &block(x, 0), &mut padded_out, simd.load_i32(&words));
+        out.copy_from_slice(&padded_out[..x.len()]);
+        self.used = (self.used + x.len()) % LANES;
     }
 }
 
 /// A step of xoshiro128++ in every lane, and the words that it makes.
+///
+/// Written so that each new word of state is an exclusive or of three old ones, where an ISA has an instruction for
+/// that; `a ^ c` and `b ^ d` stand in front for those that have not.
 #[inline(always)]
-fn next<S: Simd>(simd: S, [a, b, c, d]: &mut [S::I32; 4]) -> S::I32 {
-    let word = simd.add_i32(simd.rotate_left::<7>(simd.add_i32(*a, *d)), *a);
-    let shifted = simd.shift_left::<9>(*b);
-    *c = simd.xor_i32(*c, *a);
-    *d = simd.xor_i32(*d, *b);
-    *b = simd.xor_i32(*b, *c);
-    *a = simd.xor_i32(*a, *d);
-    *c = simd.xor_i32(*c, shifted);
-    *d = simd.rotate_left::<11>(*d);
-    word
+fn next<S: Simd>(simd: S, state: &mut [S::I32; 4]) -> S::I32 {
+    let [a, b, c, d] = *state;
+    let words = simd.add_i32(simd.rotate_left::<7>(simd.add_i32(a, d)), a);
+    *state = [
+        simd.xor3_i32(b, d, a),
+        simd.xor3_i32(a, c, b),
+        simd.xor3_i32(a, c, simd.shift_left::<9>(b)),
+        simd.rotate_left::<11>(simd.xor_i32(b, d)),
+    ];
+    words
 }
 
 /// What a random word can be stored as.
@@ -191,6 +297,16 @@ impl Word for u32 {
         let mut lanes = [0; LANES];
         simd.store_i32(words, &mut lanes);
         *out = lanes.map(|word| word as u32);
+    }
+}
+
+/// Little-endian.
+impl Word for [u8; 4] {
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, words: S::I32, out: &mut [[u8; 4]; LANES]) {
+        let mut lanes = [0; LANES];
+        simd.store_i32(words, &mut lanes);
+        *out = lanes.map(i32::to_le_bytes);
     }
 }
 
@@ -299,37 +415,38 @@ fn fill<W: Word>(isa: Isa, stream: Stream, out: &mut [W]) -> Result<(), Error> {
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct StreamRng(BlockRng<Buffered>);
-
-/// The words that [`StreamRng`] makes at a time.
-const BUFFER: usize = 16 * LANES;
-
-#[derive(Clone, Debug)]
-struct Buffered {
+pub struct StreamRng {
     isa: Isa,
     generators: Generators,
+    buffer: [u32; BUFFER],
+    /// Of the buffer's words, those that were taken.
+    taken: usize,
 }
 
-impl Buffered {
-    /// The index of the next word.
-    fn position(&self) -> u64 {
-        (self.generators.chunk * CHUNK as u64).wrapping_add((self.generators.step * LANES) as u64)
+/// The words that [`StreamRng`] makes at a time: whole blocks.
+const BUFFER: usize = 16 * LANES;
+
+/// [`Generators::fill`] as a kernel.
+struct More<'a, W>(&'a mut Generators, &'a mut [[W; LANES]]);
+
+impl<W: Word> Kernel for More<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.0.fill(simd, self.1);
     }
 }
 
-impl Generator for Buffered {
-    type Output = [u32; BUFFER];
+/// [`Generators::at`] as a kernel.
+struct Enter(Stream);
 
-    fn generate(&mut self, output: &mut [u32; BUFFER]) {
-        struct Refill<'a>(&'a mut Generators, &'a mut [[u32; LANES]]);
-        impl Kernel for Refill<'_> {
-            type Output = ();
-            #[inline(always)]
-            fn run<S: Simd>(self, simd: S) {
-                self.0.fill(simd, self.1);
-            }
-        }
-        self.isa.run(Refill(&mut self.generators, output.as_chunks_mut().0));
+impl Kernel for Enter {
+    type Output = Generators;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Generators {
+        Generators::at(simd, self.0)
     }
 }
 
@@ -337,24 +454,38 @@ impl StreamRng {
     /// A generator whose first word is that of the place.
     #[must_use]
     pub fn new(isa: Isa, stream: Stream) -> Self {
-        struct Enter(Stream);
-        impl Kernel for Enter {
-            type Output = Generators;
-            #[inline(always)]
-            fn run<S: Simd>(self, simd: S) -> Generators {
-                Generators::at(simd, self.0)
-            }
+        let mut rng = StreamRng { isa, generators: isa.run(Enter(stream)), buffer: [0; BUFFER], taken: BUFFER };
+        let before = (stream.offset % LANES as u64) as usize;
+        if before > 0 {
+            rng.refill();
+            rng.taken = before;
         }
-        let mut rng = BlockRng::new(Buffered { isa, generators: isa.run(Enter(stream)) });
-        rng.reset_and_skip((stream.offset % LANES as u64) as usize);
-        StreamRng(rng)
+        rng
     }
 
     /// The place of the next word.
     #[must_use]
     pub fn stream(&self) -> Stream {
-        let ahead = self.0.remaining_results().len() as u64;
-        Stream { seed: self.0.core.generators.seed, offset: self.0.core.position().wrapping_sub(ahead) }
+        let Generators { seed, chunk, step, .. } = self.generators;
+        let made = (chunk * CHUNK as u64).wrapping_add((step * LANES) as u64);
+        Stream { seed, offset: made.wrapping_sub((BUFFER - self.taken) as u64) }
+    }
+
+    #[inline(never)]
+    fn refill(&mut self) {
+        self.isa.run(More(&mut self.generators, self.buffer.as_chunks_mut().0));
+        self.taken = 0;
+    }
+
+    /// Words of the buffer, at most one for every four bytes, into `out`; what is left of `out`.
+    fn drain<'a>(&mut self, out: &'a mut [u8]) -> &'a mut [u8] {
+        let words = (BUFFER - self.taken).min(out.len().div_ceil(4));
+        let (now, later) = out.split_at_mut(out.len().min(4 * words));
+        for (bytes, word) in now.chunks_mut(4).zip(&self.buffer[self.taken..]) {
+            bytes.copy_from_slice(&word.to_le_bytes()[..bytes.len()]);
+        }
+        self.taken += words;
+        later
     }
 }
 
@@ -363,17 +494,32 @@ impl TryRng for StreamRng {
 
     #[inline]
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(self.0.next_word())
+        if let Some(&word) = self.buffer.get(self.taken) {
+            self.taken += 1;
+            return Ok(word);
+        }
+        self.refill();
+        self.taken = 1;
+        Ok(self.buffer[0])
     }
 
     #[inline]
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(self.0.next_u64_from_u32())
+        next_u64_via_u32(self)
     }
 
-    #[inline]
+    /// At the speed of [`fill_words`]. Of a last word that is not needed whole, the rest is dropped.
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.0.fill_bytes(bytes);
+        let bytes = self.drain(bytes);
+        let (words, _) = bytes.as_chunks_mut::<4>();
+        let (blocks, _) = words.as_chunks_mut();
+        let direct = blocks.len() * 4 * LANES;
+        self.isa.run(More(&mut self.generators, blocks));
+        let rest = &mut bytes[direct..];
+        if !rest.is_empty() {
+            self.refill();
+            self.drain(rest);
+        }
         Ok(())
     }
 }
@@ -397,6 +543,8 @@ impl SeedableRng for StreamRng {
 #[cfg(test)]
 mod tests {
     //! The published vectors of xoshiro128++ start from a state or take 2⁶⁴ steps, which no public function does.
+
+    use core::array::from_fn;
 
     use super::*;
 
@@ -430,7 +578,7 @@ mod tests {
             let words: Vec<u32> = isa.run(Steps(10, [1, 2, 3, 4])).iter().map(|step| step.0).collect();
             assert_eq!(words, numbers("xoshiro128pp_1234"), "{isa}");
             // The state of that name is the one behind the six words.
-            let steps = isa.run(Steps(6, seeded([42; LANES]).map(|lanes| lanes[0] as u32)));
+            let steps = isa.run(Steps(6, seeded(&[42; LANES]).map(|lanes| lanes[0] as u32)));
             let words: Vec<u32> = steps.iter().map(|step| step.0).collect();
             assert_eq!(words, numbers("seed42_out"), "{isa}");
             assert_eq!(steps[5].1.to_vec(), numbers("seed42_state"), "{isa}");

@@ -91,6 +91,11 @@ pub trait Simd: Copy {
     fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a[i] ^ b[i]`
     fn xor_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a[i] ^ b[i] ^ c[i]`
+    #[inline(always)]
+    fn xor3_i32(self, a: Self::I32, b: Self::I32, c: Self::I32) -> Self::I32 {
+        self.xor_i32(self.xor_i32(a, b), c)
+    }
     /// `a[i] + (x[i] < y[i]) as i32`
     fn add_if_less(self, a: Self::I32, x: Self::F32, y: Self::F32) -> Self::I32;
     /// Stochastic rounding, up with the probability of the fraction: with `f = a[i].floor()`, `|a[i]| < 2²²`,
@@ -383,6 +388,8 @@ mod tests {
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.min_i32(a, b), a.min(b));
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.and_i32(a, b), a & b);
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.xor_i32(a, b), a ^ b);
+        operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32,
+                   s.xor3_i32(a, b, s.splat_i32(0x1234_5678)), a ^ b ^ 0x1234_5678);
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.splat_i32(-7), -7);
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.shift_left::<9>(a), a << 9);
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.rotate_left::<7>(a),

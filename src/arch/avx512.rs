@@ -90,6 +90,7 @@ impl Simd for Avx512 {
         fn min_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_min_epi32(a, b) }
         fn and_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
         fn xor_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_xor_si512(a, b) }
+        fn xor3_i32(a: __m512i, b: __m512i, c: __m512i) -> __m512i { _mm512_ternarylogic_epi32::<0b1001_0110>(a, b, c) }
         fn add_if_less(a: __m512i, x: __m512, y: __m512) -> __m512i {
             _mm512_mask_add_epi32(a, _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, y), a, _mm512_set1_epi32(1))
         }
