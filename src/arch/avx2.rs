@@ -50,6 +50,14 @@ fn rotate_left<const N: i32>(a: __m256i) -> __m256i {
     _mm256_or_si256(_mm256_slli_epi32::<N>(a), back)
 }
 
+/// Eight clamped values, 0 for NaN: a mask, where selecting would be two operations.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn clamp_f32(a: __m256, min: __m256, max: __m256) -> __m256 {
+    let a = _mm256_and_ps(a, _mm256_cmp_ps::<_CMP_ORD_Q>(a, a));
+    _mm256_min_ps(_mm256_max_ps(a, min), max)
+}
+
 /// Eight stochastic roundings, with one conversion of the floor.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -117,6 +125,9 @@ impl Simd for Avx2 {
                 _mm256_blendv_ps(a[0], b[0], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[0], a[0])),
                 _mm256_blendv_ps(a[1], b[1], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[1], a[1])),
             ]
+        }
+        fn clamp_f32(a: [__m256; 2], min: [__m256; 2], max: [__m256; 2]) -> [__m256; 2] {
+            [clamp_f32(a[0], min[0], max[0]), clamp_f32(a[1], min[1], max[1])]
         }
         fn round_to_i32(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_cvtps_epi32(a[0]), _mm256_cvtps_epi32(a[1])] }
         fn floor_to_i32(a: [__m256; 2]) -> [__m256i; 2] {
