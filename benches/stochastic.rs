@@ -5,7 +5,7 @@
 //!
 //! ```sh
 //! RUSTFLAGS="-C target-feature=+avx2" cargo bench --bench stochastic -- words
-//! RUSTFLAGS="-C target-feature=+avx512f,+avx512dq,+avx512vl" cargo bench --bench stochastic -- words
+//! RUSTFLAGS="-C target-feature=+avx512f,+avx512bw,+avx512dq,+avx512vl" cargo bench --bench stochastic -- words
 //! ```
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

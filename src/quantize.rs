@@ -114,7 +114,8 @@ pub fn fake_quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, out:
     Ok(())
 }
 
-/// What [`dequantize`] makes of what [`quantize_stochastic`] makes of `x`, without the codes: the same bits.
+/// What [`dequantize`] makes of what [`quantize_stochastic`] makes of `x`, without the codes: the same bits. Its gradient is
+/// [`straight_through`] too.
 ///
 /// ```
 /// use zeropoint::{CodeRange, Isa, QuantParams, Stream, fake_quantize_stochastic};
