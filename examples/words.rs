@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write, stdout};
 use clap::Parser;
 use zeropoint::{Isa, Stream, fill_words};
 
-/// Writes random words, 32-bit little-endian, until the reader has enough.
+/// Writes random words, 32-bit little-endian, until the reader has enough or the stream ends.
 #[derive(Parser)]
 struct Arguments {
     /// The seed of the stream.
@@ -30,12 +30,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut words = vec![0_u32; 64 << 10];
     let mut out = stdout().lock();
     loop {
+        // The stream may end inside the buffer.
+        let left = (u64::MAX - stream.offset).saturating_add(1);
+        words.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         fill_words(isa, stream, &mut words)?;
-        stream = stream.skip(words.len() as u64)?;
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         match out.write_all(&bytes) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             written => written?,
+        }
+        match stream.skip(words.len() as u64) {
+            Ok(next) => stream = next,
+            Err(_) => return Ok(()),
         }
     }
 }

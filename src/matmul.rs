@@ -42,8 +42,7 @@ pub use stage::{
     Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize,
     RequantizeStochastic, Shift, Stage,
 };
-use words::FillRows;
-pub(crate) use words::RowWords;
+pub(crate) use words::{FillRows, RowWords};
 
 /// `out = stage(Σₖ (a − za) · (b − zb) + bias)` for an `[M, K]` matrix of activations and packed `[K, N]` weights.
 ///
@@ -60,7 +59,7 @@ pub(crate) use words::RowWords;
 ///
 /// # Errors
 /// [`Error::Length`] when the shapes do not go together, [`Error::ZeroPoint`], [`Error::Depth`] when a sum could leave
-/// i32. Then `out` is untouched.
+/// i32, [`Error::Stream`] when a stochastic stage has too few words. Then `out` is untouched.
 pub fn matmul<A: Code, B: Code, S: Stage>(
     a: Matrix<'_, A>,
     a_zero_points: ZeroPoints<'_>,
@@ -144,16 +143,25 @@ impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
             return;
         }
         let kernel = self.b.microkernel();
+        let end = self.b.columns().min(panels.end * kernel.columns());
+        let columns = self.first_column + panels.start * kernel.columns()..self.first_column + end;
+        let mut words = RowWords::new(self.stage.stream(), self.out_columns, columns);
+        for rows in words.blocks(rows, kernel.rows()) {
+            self.b.isa().run(FillRows(&mut words, rows.clone()));
+            self.run_with(&words, rows, panels.clone());
+        }
+    }
+
+    /// The same for rows whose words are made.
+    pub fn run_with(&self, words: &RowWords, rows: Range<usize>, panels: Range<usize>) {
+        let kernel = self.b.microkernel();
         let steps = self.b.depth().div_ceil(kernel.depth);
-        let mut words = RowWords::new(self.stage.stream(), self.out_columns);
-        let block_rows = words.block_rows((ROW_BLOCK_CODES / (steps * kernel.depth).max(1)).max(1));
-        let block_rows = block_rows.next_multiple_of(kernel.rows());
+        let block_rows = (ROW_BLOCK_CODES / (steps * kernel.depth).max(1)).max(1).next_multiple_of(kernel.rows());
         let mut block = RowBlock::default();
         let mut sums: Sums = [[0; MAX_COLUMNS]; MAX_ROWS];
         for start in rows.clone().step_by(block_rows) {
             let block_rows = block_rows.min(rows.end - start);
             let (a, a_stride) = block.fill(self.b, self.rows, start..start + block_rows);
-            self.b.isa().run(FillRows(&mut words, start..start + block_rows));
             for panel in panels.clone() {
                 let (b, vectors) = self.b.panel(panel);
                 let first_column = panel * kernel.columns();
@@ -171,7 +179,7 @@ impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
                         row: start + row,
                         rows: tile_rows,
                         row_sums: block.sums.get(row..).unwrap_or_default(),
-                        words: &words,
+                        words,
                         column: first_column,
                         columns: (vectors * kernel.lanes).min(self.b.columns() - first_column),
                     });

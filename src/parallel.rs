@@ -2,7 +2,8 @@
 //!
 //! Tensors are divided into pieces of [`PIECE`] elements, matrices into blocks of whole tiles. Work that is too small
 //! to gain runs on the calling thread. An engine with a pool of its own needs none of this: it may call the serial
-//! operations on rows of A, images of a batch, or slices of a tensor with one scale, and gets the same bytes as well.
+//! operations on rows of A, images of a batch, or slices of a tensor with one scale, and gets the same bytes as well, if
+//! it moves a [`Stream`] on to the first element of the slice, or to the first row times the columns of the result.
 
 use crate::codes::Code;
 use crate::error::Error;

@@ -48,6 +48,10 @@ pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &m
 /// Quantizes `x` into `codes`, rounding stochastically: element i of `x` takes the word `stream.offset + i`, whatever the
 /// granularity, NaN and infinities too.
 ///
+/// ```text
+/// v = clamp(x / S, qmin − Z, qmax − Z);  f = floor(v);  q = f + [(w >> 8) as f32 < (v − f) · 2²⁴] + Z
+/// ```
+///
 /// Over many streams the mean of the codes is x / S + Z, without bias: with parameters of a
 /// [stochastic scheme](crate::Scheme::stochastic) up to the ends of the range. A slice of a tensor whose elements share a
 /// scale gets the codes that it has in the whole tensor when the stream is where the slice begins.
@@ -231,8 +235,8 @@ pub(crate) trait Rounding: Copy + Send + Sync {
     /// What goes from run to run.
     type Walker;
 
-    /// At an element of the tensor.
-    fn walker<S: Simd>(self, simd: S, first: usize) -> Self::Walker;
+    /// At an element of the tensor, for so many.
+    fn walker<S: Simd>(self, simd: S, first: usize, elements: usize) -> Self::Walker;
 
     /// Calls `f(start, input, output, rounding)` for blocks that cover the next run.
     fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
@@ -249,7 +253,7 @@ impl Rounding for Nearest {
     type Walker = ();
 
     #[inline(always)]
-    fn walker<S: Simd>(self, _: S, _: usize) {}
+    fn walker<S: Simd>(self, _: S, _: usize, _: usize) {}
 
     #[inline(always)]
     fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
@@ -273,9 +277,9 @@ impl Rounding for Stream {
     type Walker = Cursor;
 
     #[inline(always)]
-    fn walker<S: Simd>(self, simd: S, first: usize) -> Cursor {
+    fn walker<S: Simd>(self, simd: S, first: usize, elements: usize) -> Cursor {
         // The check of the whole tensor keeps this sum in range.
-        Cursor::at(simd, Stream { seed: self.seed, offset: self.offset.wrapping_add(first as u64) })
+        Cursor::at(simd, Stream { seed: self.seed, offset: self.offset.wrapping_add(first as u64) }, elements)
     }
 
     #[inline(always)]
@@ -459,7 +463,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
         let Groups { params, x, out, op, rounding, first } = self;
         let (codes, scales, zero_points) = (params.codes(), params.scales(), params.zero_points());
         let granularity = params.granularity();
-        let mut walker = rounding.walker(simd, first);
+        let mut walker = rounding.walker(simd, first, x.len());
         let mut start = 0;
         while start < x.len() {
             let end = x.len().min(start + granularity.run_length(first + start, first + x.len()));

@@ -1,10 +1,4 @@
-//! Random words: xoshiro128++ in sixteen lanes, the same stream on every ISA.
-//!
-//! ```text
-//! word(seed, i)    chunk c = i / 16384      lane l = i mod 16      step t = (i mod 16384) / 16
-//!                  z = output 16c + l of SplitMix64 from `seed`
-//!                  output t of xoshiro128++ seeded with z, as `rand_xoshiro`'s `seed_from_u64(z)`      (both from 0)
-//! ```
+//! Random words: xoshiro128++ in sixteen lanes, the same stream on every ISA. [`Stream`] defines it.
 //!
 //! The word belongs to the index, not to the call: whoever asks for it, on whatever ISA, thread or machine, gets the same
 //! one. Sixteen generators stand beside each other because a block of vectors has sixteen lanes: one step of all of them
@@ -18,7 +12,7 @@ use rand_core::{SeedableRng, TryRng};
 
 use crate::error::Error;
 use crate::isa::Isa;
-use crate::simd::{Kernel, LANES, Simd, block};
+use crate::simd::{Kernel, LANES, Simd, map_blocks};
 
 /// The words of a chunk.
 pub(crate) const CHUNK: usize = 16 << 10;
@@ -31,8 +25,21 @@ const STEPS: usize = CHUNK / LANES;
 
 /// A place in a stream of random words: which stream, and the index of the first word.
 ///
-/// An operation on n elements takes the words `offset … offset + n − 1`, one for each element, in order. Two calls that
-/// must not share their randomness need different seeds, or offsets at least n apart ([`skip`](Stream::skip)).
+/// An operation on n elements takes the words `offset … offset + n − 1`, one for each element, in order. The words are
+/// those of xoshiro128++ in sixteen lanes; the definition is part of the interface:
+///
+/// ```text
+/// word(seed, i)    chunk c = i / 16384      lane l = i mod 16      step t = (i mod 16384) / 16
+///                  z = output 16c + l of SplitMix64 from `seed`
+///                  output t of xoshiro128++ seeded with z, as `rand_xoshiro`'s `seed_from_u64(z)`      (both from 0)
+/// ```
+///
+/// Two calls that must not share their randomness need offsets at least n apart ([`skip`](Stream::skip)) or different
+/// seeds: small numbers, or hashes. (Seeds that differ by a multiple of SplitMix64's increment, 0x9e3779b97f4a7c15, give
+/// the same lanes shifted.)
+///
+/// To begin at i, (i mod 16384) / 16 steps are made in vain, at most a microsecond or two: work is best cut at multiples of
+/// 16384, or in pieces that are large beside that.
 ///
 /// ```
 /// use zeropoint::{Isa, Stream, fill_words};
@@ -110,7 +117,7 @@ fn seeded(z: &[u64; LANES]) -> [[i32; LANES]; 4] {
 }
 
 /// The sixteen generators of a chunk, on the way through it and on to the next one.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Generators {
     seed: u64,
     chunk: u64,
@@ -190,30 +197,40 @@ impl Generators {
     }
 }
 
+/// Runs of at least this many elements take their words from the registers where they are made; shorter ones, and what
+/// does not fill a block of the generators, from a window of words in memory.
+const LONG_RUN: usize = 32 * LANES;
+
+/// The words of a window: a few short runs.
+const WINDOW: usize = 2 * LONG_RUN;
+
 /// The words of consecutive elements that are visited in runs of any length.
-///
-/// Inside a run the blocks are those of the generators, so that words go from the registers where they were made into the
-/// operation. Where runs meet in the middle of a block, each takes its part of the words.
 pub(crate) struct Cursor {
     generators: Generators,
-    /// The words of the block that the last run ended in, and how many of them are used; 0 for all.
-    words: [i32; LANES],
-    used: usize,
+    /// Words that were made but not used yet: `window[next..end]`, up to where the generators stand. Behind [`WINDOW`]
+    /// there is room for the rest of a block, and sixteen more that a load may touch.
+    window: [i32; WINDOW + 2 * LANES],
+    next: usize,
+    end: usize,
+    /// Elements that are still to be visited.
+    rest: usize,
 }
 
 impl Cursor {
+    /// At a place, for so many elements.
     #[inline(always)]
-    pub fn at<S: Simd>(simd: S, stream: Stream) -> Self {
-        let used = (stream.offset % LANES as u64) as usize;
-        let mut cursor = Cursor { generators: Generators::at(simd, stream), words: [0; LANES], used };
-        if used > 0 {
-            cursor.generators.fill(simd, core::slice::from_mut(&mut cursor.words));
+    pub fn at<S: Simd>(simd: S, stream: Stream, elements: usize) -> Self {
+        let generators = Generators::at(simd, stream);
+        let mut cursor = Cursor { generators, window: [0; WINDOW + 2 * LANES], next: 0, end: 0, rest: elements };
+        let before = (stream.offset % LANES as u64) as usize;
+        if before > 0 {
+            cursor.generators.fill(simd, &mut cursor.window.as_chunks_mut().0[..1]);
+            (cursor.next, cursor.end) = (before, LANES);
         }
         cursor
     }
 
-    /// Calls `f(start, input, output, words)` for blocks that cover both slices, whose lengths are equal, with the next
-    /// words. Every element is visited once; blocks of fewer than sixteen are padded with zeros.
+    /// As [`map_blocks`], but `f(start, input, output, words)`, with the next words.
     #[inline(always)]
     pub fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
         &mut self,
@@ -222,15 +239,17 @@ impl Cursor {
         out: &mut [U],
         mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], S::I32),
     ) {
-        debug_assert_eq!(x.len(), out.len());
-        let head = x.len().min((LANES - self.used) % LANES);
+        let long = x.len() >= LONG_RUN;
+        let head = if long { x.len().min(self.end - self.next) } else { x.len() };
         let (head_x, x) = x.split_at(head);
         let (head_out, out) = out.split_at_mut(head);
-        if head > 0 {
-            self.map_part(simd, 0, head_x, head_out, &mut f);
+        self.map_window(simd, 0, head_x, head_out, &mut f);
+        if !long {
+            return;
         }
         let (mut blocks, tail) = x.as_chunks();
         let (mut out_blocks, tail_out) = out.as_chunks_mut();
+        self.rest -= blocks.len() * LANES;
         let mut start = head;
         self.generators.run(
             simd,
@@ -245,15 +264,12 @@ impl Cursor {
                 }
             },
         );
-        if !tail.is_empty() {
-            self.generators.fill(simd, core::slice::from_mut(&mut self.words));
-            self.map_part(simd, start, tail, tail_out, &mut f);
-        }
+        self.map_window(simd, start, tail, tail_out, &mut f);
     }
 
-    /// The same for fewer elements than are left of the block's words.
+    /// The same for fewer than [`LONG_RUN`] elements, or as many as the window has words.
     #[inline(always)]
-    fn map_part<S: Simd, T: Copy + Default, U: Copy + Default>(
+    fn map_window<S: Simd, T: Copy + Default, U: Copy + Default>(
         &mut self,
         simd: S,
         start: usize,
@@ -261,11 +277,22 @@ impl Cursor {
         out: &mut [U],
         f: &mut impl FnMut(usize, &[T; LANES], &mut [U; LANES], S::I32),
     ) {
-        let mut padded_out = [U::default(); LANES];
-        let words = block(&self.words, self.used);
-        f(start, &block(x, 0), &mut padded_out, simd.load_i32(&words));
-        out.copy_from_slice(&padded_out[..x.len()]);
-        self.used = (self.used + x.len()) % LANES;
+        let left = self.end - self.next;
+        if left < x.len() {
+            self.window.copy_within(self.next..self.end, 0);
+            let more = (self.rest.min(WINDOW) - left).div_ceil(LANES);
+            self.generators.fill(simd, &mut self.window[left..].as_chunks_mut().0[..more]);
+            (self.next, self.end) = (0, left + more * LANES);
+        }
+        let words = &self.window[self.next..];
+        map_blocks(
+            x,
+            out,
+            #[inline(always)]
+            |i, x, out| f(start + i, x, out, simd.load_i32(words[i..].first_chunk().expect("sixteen more"))),
+        );
+        self.next += x.len();
+        self.rest -= x.len();
     }
 }
 
@@ -400,7 +427,7 @@ fn fill<W: Word>(isa: Isa, stream: Stream, out: &mut [W]) -> Result<(), Error> {
 
 /// A stream as a generator of the `rand` crates: it stands wherever one of theirs does.
 ///
-/// Words come in the order of the stream, so `next_u32` gives word(seed, 0), word(seed, 1), …; `next_u64` takes two, the
+/// Words come in the order of the [`Stream`], so `next_u32` gives word(seed, 0), word(seed, 1), …; `next_u64` takes two, the
 /// lower half first; bytes are the words' own, little-endian. Behind word 2⁶⁴ − 1 follows word 0. Not for cryptography.
 ///
 /// ```
@@ -414,7 +441,7 @@ fn fill<W: Word>(isa: Isa, stream: Stream, out: &mut [W]) -> Result<(), Error> {
 /// assert_eq!(other.next_u64(), rng.next_u64());
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamRng {
     isa: Isa,
     generators: Generators,

@@ -60,6 +60,26 @@ fn ends_of_streams() {
             let packed = PackedMatrix::<u8, i8>::pack(isa, Matrix::new(&[1, 2], 1, 2).unwrap(), 0.into()).unwrap();
             let (a, c) = (Matrix::new(&[1, 2], 2, 1).unwrap(), MatrixMut::new(&mut codes, 2, 2).unwrap());
             refused(matmul(a, 0.into(), &packed, &stage.stochastic(at(offset)), c), &error);
+            for groups in [1, 4] {
+                let weights = vec![1_i8; 16 / groups];
+                let shape = [4, 4 / groups, 1, 1];
+                let conv = Conv2d::<u8, i8>::new(isa, &weights, shape, 0.into(), Window::new([1, 1]), groups).unwrap();
+                let stage = stage.stochastic(at(offset));
+                refused(conv.forward(&[1; 4], [1, 1, 1, 4], 0, &stage, &mut codes), &error);
+            }
+            #[cfg(feature = "rayon")]
+            {
+                use zeropoint::parallel;
+                refused(parallel::quantize_stochastic(isa, &[1.0; 4], &per_tensor(), at(offset), &mut codes), &error);
+                refused(
+                    parallel::fake_quantize_stochastic(isa, &[1.0; 4], &per_tensor(), at(offset), &mut out),
+                    &error,
+                );
+                refused(parallel::fill_words(isa, at(offset), &mut words), &error);
+                refused(parallel::fill_uniform(isa, at(offset), &mut out), &error);
+                let c = MatrixMut::new(&mut codes, 2, 2).unwrap();
+                refused(parallel::matmul(a, 0.into(), &packed, &stage.stochastic(at(offset)), c), &error);
+            }
         }
         assert_eq!((codes, out, words), ([7; 4], [7.0; 4], [7; 4]), "untouched");
         // The lengths come first, and nothing needs no words.

@@ -42,6 +42,31 @@ proptest! {
     }
 }
 
+/// Runs of elements with one scale, or one row of channels, around the lengths at which words come another way, in turns.
+#[test]
+fn long_and_short_runs() {
+    let granularities = [
+        Granularity::block(&[2, 5001], 700),
+        Granularity::block(&[3, 1400], 511),
+        Granularity::block(&[3, 1400], 512),
+        Granularity::block(&[2, 2000], 1999),
+        Granularity::channel(&[2, 3, 513], 1),
+        Granularity::channel(&[3, 1100], 1),
+        Granularity::channel(&[40, 33], 1),
+    ];
+    for (granularity, length) in granularities.into_iter().zip([10_002, 4200, 4200, 4000, 3078, 3300, 1320]) {
+        let granularity = granularity.unwrap();
+        let groups = granularity.groups(length).unwrap();
+        let scales = (0..groups).map(|group| 0.02 + group as f32 * 1e-3).collect();
+        let zero_points = (0..groups).map(|group| group as i32 % 100 - 50).collect();
+        let params = QuantParams::new(CodeRange::signed(8).unwrap(), granularity, scales, zero_points).unwrap();
+        let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 4e6 - 2.0).collect();
+        for offset in [0, 7, 512, 16_384 - 1300] {
+            equals_reference(&x, &params, Stream { seed: 4, offset });
+        }
+    }
+}
+
 /// Numbers whose fractions are equal to the comparison's other side, or one step from it, for their own words.
 #[test]
 fn fractions_at_their_words() {
@@ -204,32 +229,38 @@ fn every_stochastic_type_is_unbiased() {
     check::<i8>();
 }
 
-/// A product whose accumulators, row by row, come from the bias and a few codes.
+/// With zero points for every row and column, a bias, and rows of the result apart.
 fn product_equals_reference<C: Ranges>([m, n, k]: [usize; 3], bounds: (C, C), zero_point: i32, stream: Stream) {
     let a: Vec<u8> = (0..m * k).map(|i| (i * 31 % 251) as u8).collect();
     let b: Vec<i8> = (0..k * n).map(|i| (i * 17 % 253) as u8 as i8).collect();
+    let (za, zb): (Vec<i32>, Vec<i32>) =
+        ((0..m as i32).map(|i| i % 200).collect(), (0..n as i32).map(|j| j % 9).collect());
+    let bias: Vec<i32> = (0..n as i32).map(|j| j * 100 - 500).collect();
     let multipliers: Vec<f64> = (0..n).map(|j| 0.7 / (k * 40 + j + 1) as f64).collect();
     let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, k, n).unwrap());
-    let sums = reference::matmul(a, 100.into(), b, 3.into(), None);
+    let sums = reference::matmul(a, za.as_slice().into(), b, zb.as_slice().into(), Some(&bias));
     let words = reference::words(stream, m * n);
-    let want: Vec<C> = (0..m * n)
-        .map(|i| reference::requantize_stochastic(sums[i] as i32, multipliers[i % n], zero_point, bounds, words[i]))
-        .collect();
-    let stage = Requantize::new(FloatMultiplier::new(&multipliers).unwrap(), zero_point, bounds.0..=bounds.1).unwrap();
+    let code =
+        |i: usize| reference::requantize_stochastic(sums[i] as i32, multipliers[i % n], zero_point, bounds, words[i]);
+    let want: Vec<C> = (0..m * n).map(code).collect();
+    let multipliers = if n > 0 { &multipliers[..] } else { &[1.0] };
+    let stage = Requantize::new(FloatMultiplier::new(multipliers).unwrap(), zero_point, bounds.0..=bounds.1).unwrap();
     every_isa(|isa| {
-        let packed = PackedMatrix::pack(isa, b, 3.into()).unwrap();
+        let packed = PackedMatrix::pack(isa, b, zb.as_slice().into()).unwrap().with_bias(&bias).unwrap();
         let run = |multiply: &dyn Fn(MatrixMut<'_, C>)| {
-            let mut out = vec![C::MIN; m * n];
-            multiply(MatrixMut::new(&mut out, m, n).unwrap());
-            assert!(out == want, "{isa} {m}×{n}×{k} {stream:?}");
+            let stride = n + 3;
+            let mut out = vec![C::MIN; m * stride];
+            multiply(MatrixMut::with_stride(&mut out, m, n, stride).unwrap());
+            let rows = out.chunks_exact(stride).flat_map(|row| &row[..n]);
+            assert!(rows.eq(&want), "{isa} {m}×{n}×{k} {stream:?}");
         };
-        run(&|c| matmul(a, 100.into(), &packed, &stage.stochastic(stream), c).unwrap());
+        let stage = stage.stochastic(stream);
+        run(&|c| matmul(a, za.as_slice().into(), &packed, &stage, c).unwrap());
         #[cfg(feature = "rayon")]
         for threads in [1, 2, 3, 7] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             run(&|c| {
-                pool.install(|| zeropoint::parallel::matmul(a, 100.into(), &packed, &stage.stochastic(stream), c))
-                    .unwrap();
+                pool.install(|| zeropoint::parallel::matmul(a, za.as_slice().into(), &packed, &stage, c)).unwrap()
             });
         }
     });
@@ -238,8 +269,9 @@ fn product_equals_reference<C: Ranges>([m, n, k]: [usize; 3], bounds: (C, C), ze
 #[test]
 fn products() {
     // Small and odd; many rows of few columns; few rows of many; more words than are made at a time.
-    for shape in [[1, 1, 1], [3, 17, 5], [9, 50, 33], [3000, 23, 4], [2, 5000, 300], [40, 2100, 16], [131, 129, 127]] {
-        for offset in [0, 16_383, u64::MAX - (shape[0] * shape[1]) as u64 + 1] {
+    let shapes = [[3, 17, 5], [9, 50, 33], [3000, 23, 4], [2, 5000, 300], [40, 2100, 16], [131, 129, 127]];
+    for shape in shapes.into_iter().chain([[0, 5, 3], [4, 0, 3], [4, 5, 0]]) {
+        for offset in [0, 16_383, u64::MAX - (shape[0] * shape[1]) as u64] {
             product_equals_reference::<u8>(shape, (0, 255), 120, Stream { seed: 21, offset });
             product_equals_reference::<i8>(shape, (-100, 90), -7, Stream { seed: 22, offset });
         }

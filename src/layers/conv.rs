@@ -9,7 +9,7 @@ use super::window::{Window, Windows};
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
-use crate::matmul::{Job, PackedMatrix, Rows, Stage};
+use crate::matmul::{FillRows, Job, PackedMatrix, RowWords, Rows, Stage};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 
 /// A 2-D convolution with weights `[outputs, channels / groups, height, width]` on images
@@ -152,10 +152,15 @@ impl<A: Code, B: Code> Conv2d<A, B> {
                     let first = patches.group * weights.columns();
                     Job::new(patches, zero_point.into(), weights, stage, first, &mut out)?;
                 }
-                for (patches, weights) in patches.iter().zip(groups) {
-                    let first = patches.group * weights.columns();
-                    let job = Job::new(patches, zero_point.into(), weights, stage, first, &mut out)?;
-                    job.run(0..patches.rows(), 0..job.panels());
+                // The words of a row are those of all groups.
+                let mut words = RowWords::new(stage.stream(), self.outputs, 0..self.outputs);
+                for rows in words.blocks(0..windows.count(), 1) {
+                    groups[0].isa().run(FillRows(&mut words, rows.clone()));
+                    for (patches, weights) in patches.iter().zip(groups) {
+                        let first = patches.group * weights.columns();
+                        let job = Job::new(patches, zero_point.into(), weights, stage, first, &mut out)?;
+                        job.run_with(&words, rows.clone(), 0..job.panels());
+                    }
                 }
                 Ok(())
             }

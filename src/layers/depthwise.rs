@@ -76,27 +76,26 @@ impl<A: Code, S: Stage> Kernel for Depthwise<'_, A, S> {
     fn run<V: Simd>(self, simd: V) {
         let Depthwise { weights, windows, zero_point, stage, out } = self;
         let zero_point = simd.splat_i32(zero_point);
-        let mut words = RowWords::new(stage.stream(), weights.channels);
-        let word_rows = words.block_rows(windows.count().max(1));
-        for row in 0..windows.count() {
-            if row % word_rows == 0 {
-                words.fill(simd, row..windows.count().min(row + word_rows));
-            }
-            let placed = windows.at(row);
-            for channel in (0..weights.channels).step_by(LANES) {
-                let mut acc = simd.load_i32(weights.bias.at(channel));
-                for (tap_y, weights) in weights.taps.chunks_exact(windows.window.size[1]).enumerate() {
-                    let Some(line) = placed.line(tap_y) else { continue };
-                    for (tap_x, weights) in weights.iter().enumerate() {
-                        let Some(element) = placed.channels(line, tap_x) else { continue };
-                        let x = simd.sub_i32(A::load(simd, &block(element, channel)), zero_point);
-                        acc = simd.add_i32(acc, simd.mul_i32(x, simd.load_i32(weights.at(channel))));
+        let mut words = RowWords::new(stage.stream(), weights.channels, 0..weights.channels);
+        for rows in words.blocks(0..windows.count(), 1) {
+            words.fill(simd, rows.clone());
+            for row in rows {
+                let placed = windows.at(row);
+                for channel in (0..weights.channels).step_by(LANES) {
+                    let mut acc = simd.load_i32(weights.bias.at(channel));
+                    for (tap_y, weights) in weights.taps.chunks_exact(windows.window.size[1]).enumerate() {
+                        let Some(line) = placed.line(tap_y) else { continue };
+                        for (tap_x, weights) in weights.iter().enumerate() {
+                            let Some(element) = placed.channels(line, tap_x) else { continue };
+                            let x = simd.sub_i32(A::load(simd, &block(element, channel)), zero_point);
+                            acc = simd.add_i32(acc, simd.mul_i32(x, simd.load_i32(weights.at(channel))));
+                        }
                     }
+                    let count = LANES.min(weights.channels - channel);
+                    // SAFETY: one piece is alive at a time.
+                    let out = unsafe { out.piece(row, channel, count) };
+                    stage.emit_some(simd, row, channel, acc, &words, out);
                 }
-                let count = LANES.min(weights.channels - channel);
-                // SAFETY: one piece is alive at a time.
-                let out = unsafe { out.piece(row, channel, count) };
-                stage.emit_some(simd, row, channel, acc, &words, out);
             }
         }
     }

@@ -255,8 +255,12 @@ impl<C: Code, M> Requantize<C, M> {
 
 impl<C: Code> Requantize<C, FloatMultiplier> {
     /// With stochastic rounding: element (row, column) of a result of N columns takes the word
-    /// `offset + row · N + column` of the stream, whatever is computed when and where. The mean over many streams is
-    /// `acc · M`, so results that are stored and accumulated again and again in 8 bits do not drift.
+    /// `offset + row · N + column` of the stream, whatever is computed when and where. (For rows from r on, of a larger
+    /// result, [`skip`](Stream::skip) `r · N` words.) Inside the bounds, the mean over many streams is `acc · M + Z`, so
+    /// results that are stored and accumulated again and again in 8 bits do not drift.
+    ///
+    /// When the stream has fewer words than the result has elements, the operation that uses the stage returns
+    /// [`Error::Stream`].
     ///
     /// ```
     /// use zeropoint::*;
@@ -275,7 +279,7 @@ impl<C: Code> Requantize<C, FloatMultiplier> {
     }
 }
 
-/// Codes again, rounded stochastically: `f + [(w >> 8) as f32 < (v − f) · 2²⁴]` for `v = clamp(acc as f32 · M)` and
+/// Codes again, rounded stochastically: `f + [(w >> 8) as f32 < (v − f) · 2²⁴] + Z` for `v = clamp(acc as f32 · M)` and
 /// f = floor(v). Made by [`Requantize::stochastic`].
 #[derive(Clone, Copy, Debug)]
 pub struct RequantizeStochastic<'a, C> {

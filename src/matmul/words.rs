@@ -8,46 +8,55 @@ use core::ops::Range;
 use crate::random::{Fill, Stream};
 use crate::simd::{Kernel, LANES, Simd};
 
-/// The words of some rows, made at a time: they stay in a level-2 cache.
+/// About so many words are made at a time, those of a tile's rows at least: a level-2 cache holds them.
 const WORDS: usize = 64 << 10;
 
 /// The words of a block of rows; of a stage without a stream, nothing.
-#[derive(Default)]
 pub struct RowWords {
     stream: Option<Stream>,
-    columns: usize,
+    /// The columns of the result, and those of them that are needed.
+    all_columns: usize,
+    columns: Range<usize>,
     first_row: usize,
     /// Those of every element, and sixteen more that a row's last block may read.
     words: Vec<i32>,
 }
 
 impl RowWords {
-    /// Of a result of so many columns.
-    pub fn new(stream: Option<Stream>, columns: usize) -> Self {
-        RowWords { stream, columns, ..RowWords::default() }
+    /// Of some columns of a result that has so many.
+    pub fn new(stream: Option<Stream>, all_columns: usize, columns: Range<usize>) -> Self {
+        RowWords { stream, all_columns, columns, first_row: 0, words: Vec::new() }
     }
 
-    /// How many rows are best made at a time; at most so many when there is a stream.
-    pub fn block_rows(&self, rows: usize) -> usize {
-        if self.stream.is_some() { rows.min((WORDS / self.columns.max(1)).max(1)) } else { rows }
+    /// The blocks, of a multiple of `unit` rows, that are best made at a time; without a stream all rows.
+    pub fn blocks(&self, rows: Range<usize>, unit: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let step = match self.stream {
+            Some(_) => (WORDS / self.columns.len().max(1)).max(1).next_multiple_of(unit),
+            None => rows.len().max(1),
+        };
+        rows.clone().step_by(step).map(move |start| start..rows.end.min(start + step))
     }
 
     /// Makes the words of these rows.
     #[inline(always)]
     pub fn fill<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
         let Some(stream) = self.stream else { return };
-        let elements = rows.len() * self.columns;
-        self.words.resize(elements + LANES, 0);
+        let width = self.columns.len();
+        self.words.resize(rows.len() * width + LANES, 0);
         self.first_row = rows.start;
-        // The stage checked that the words of the whole result exist.
-        let offset = stream.offset + (rows.start * self.columns) as u64;
-        Fill { stream: Stream { offset, ..stream }, out: &mut self.words[..elements] }.run(simd);
+        // Whole rows lie together.
+        let (pieces, length) = if width == self.all_columns { (1, rows.len() * width) } else { (rows.len(), width) };
+        for (row, words) in (rows.start..).zip(self.words.chunks_mut(length.max(1)).take(pieces)) {
+            // The stage checked that the words of the whole result exist.
+            let offset = stream.offset + (row * self.all_columns + self.columns.start) as u64;
+            Fill { stream: Stream { offset, ..stream }, out: &mut words[..length] }.run(simd);
+        }
     }
 
     /// The words of sixteen columns of a row.
     #[inline(always)]
     pub fn at<S: Simd>(&self, simd: S, row: usize, column: usize) -> S::I32 {
-        let start = (row - self.first_row) * self.columns + column;
+        let start = (row - self.first_row) * self.columns.len() + column - self.columns.start;
         simd.load_i32(self.words[start..].first_chunk().expect("sixteen more than elements"))
     }
 }
