@@ -26,13 +26,24 @@ fn words(c: &mut Criterion) {
     let mut rng = Xoshiro128PlusPlus::seed_from_u64(1);
     one_by_one("rand_xoshiro", &mut |out| out.iter_mut().for_each(|word| *word = rng.next_u32()));
     let mut rng = StreamRng::seed_from_u64(1);
-    one_by_one("StreamRng", &mut |out| out.iter_mut().for_each(|word| *word = rng.next_u32()));
+    one_by_one("StreamRng::next_u32", &mut |out| out.iter_mut().for_each(|word| *word = rng.next_u32()));
     for isa in Isa::supported() {
         group.bench_function(BenchmarkId::from_parameter(isa), |bencher| {
             bencher.iter(|| fill_words(isa, Stream::new(1), &mut out).unwrap());
         });
+        // Seeded once, as the peers are.
+        group.bench_function(BenchmarkId::new("StreamRng::fill_bytes", isa), |bencher| {
+            let (mut rng, mut bytes) = (StreamRng::new(isa, Stream::new(1)), vec![0; 4 * WORDS]);
+            bencher.iter(|| rng.fill_bytes(&mut bytes));
+        });
     }
 
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        let state = hand::generators();
+        // SAFETY: the feature was detected.
+        group.bench_function("hand loop avx512", |bencher| bencher.iter(|| unsafe { hand::words(&state, &mut out) }));
+    }
     #[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
     {
         use core::arch::x86_64::{__m256i, _mm256_setzero_si256};
@@ -88,43 +99,82 @@ fn stochastic_quantize(c: &mut Criterion) {
         }
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the feature was detected.
-            group.bench_function("hand loop avx512", |bencher| bencher.iter(|| unsafe { hand_loop(&x, &mut codes) }));
+            let state = hand::generators();
+            group.bench_function("hand loop avx512", |bencher| {
+                // SAFETY: the feature was detected.
+                bencher.iter(|| unsafe { hand::quantize(&state, &x, SCALE, &mut codes) });
+            });
         }
     }
 }
 
-/// The least that a loop of its kind can do: sixteen lanes of xoshiro128++, multiply, floor, compare, narrow, store.
-/// Without division, clamping, a rule for NaN, a zero point, chunks or tails.
+/// The least that loops of their kinds can do on 512-bit vectors: without chunks, offsets and tails.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn hand_loop(x: &[f32], codes: &mut [i8]) {
+mod hand {
     use core::arch::x86_64::*;
+
+    use zeropoint::{Isa, Stream, fill_words};
+
     const DOWN: i32 = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
-    let mut words = [0; 64];
-    fill_words(Isa::supported()[0], Stream::new(1), &mut words).unwrap();
-    let [mut a, mut b, mut c, mut d] =
+
+    /// The states of sixteen generators.
+    pub type State = [[u32; 16]; 4];
+
+    /// Some states.
+    pub fn generators() -> State {
+        let mut state = [[0; 16]; 4];
+        fill_words(Isa::supported()[0], Stream::new(1), state.as_flattened_mut()).unwrap();
+        state
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(state: &State) -> [__m512i; 4] {
         // SAFETY: sixteen words may be read.
-        [0, 16, 32, 48].map(|at| unsafe { _mm512_loadu_si512(words[at..at + 16].as_ptr().cast()) });
-    let reciprocal = _mm512_set1_ps(1.0 / SCALE);
-    for (x, codes) in x.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<16>().0) {
-        let word = _mm512_add_epi32(_mm512_rol_epi32::<7>(_mm512_add_epi32(a, d)), a);
-        let shifted = _mm512_slli_epi32::<9>(b);
-        c = _mm512_xor_si512(c, a);
-        d = _mm512_xor_si512(d, b);
-        b = _mm512_xor_si512(b, c);
-        a = _mm512_xor_si512(a, d);
-        c = _mm512_xor_si512(c, shifted);
-        d = _mm512_rol_epi32::<11>(d);
-        // SAFETY: sixteen numbers may be read.
-        let v = _mm512_mul_ps(unsafe { _mm512_loadu_ps(x.as_ptr()) }, reciprocal);
-        let floor = _mm512_roundscale_ps::<DOWN>(v);
-        let fraction = _mm512_mul_ps(_mm512_sub_ps(v, floor), _mm512_set1_ps((1 << 24) as f32));
-        let up = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_cvtepi32_ps(_mm512_srli_epi32::<8>(word)), fraction);
-        let floor = _mm512_cvtps_epi32(floor);
-        let q = _mm512_mask_add_epi32(floor, up, floor, _mm512_set1_epi32(1));
-        // SAFETY: sixteen codes may be written.
-        unsafe { _mm_storeu_si128(codes.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(q)) };
+        [0, 1, 2, 3].map(|i| unsafe { _mm512_loadu_si512(state[i].as_ptr().cast()) })
+    }
+
+    /// A step of xoshiro128++ in sixteen lanes.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn step(state: &mut [__m512i; 4]) -> __m512i {
+        let [a, b, c, d] = *state;
+        *state = [
+            _mm512_ternarylogic_epi32::<0b1001_0110>(a, b, d),
+            _mm512_ternarylogic_epi32::<0b1001_0110>(a, b, c),
+            _mm512_ternarylogic_epi32::<0b1001_0110>(a, c, _mm512_slli_epi32::<9>(b)),
+            _mm512_rol_epi32::<11>(_mm512_xor_si512(b, d)),
+        ];
+        _mm512_add_epi32(_mm512_rol_epi32::<7>(_mm512_add_epi32(a, d)), a)
+    }
+
+    /// Steps and stores.
+    #[target_feature(enable = "avx512f")]
+    pub fn words(state: &State, out: &mut [u32]) {
+        let mut state = load(state);
+        for out in out.as_chunks_mut::<16>().0 {
+            // SAFETY: sixteen words may be written.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), step(&mut state)) };
+        }
+    }
+
+    /// Steps, multiplies, floors, compares, narrows and stores: no division, no clamping, no rule for NaN, no zero point.
+    #[target_feature(enable = "avx512f")]
+    pub fn quantize(state: &State, x: &[f32], scale: f32, codes: &mut [i8]) {
+        let mut state = load(state);
+        let reciprocal = _mm512_set1_ps(1.0 / scale);
+        for (x, codes) in x.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<16>().0) {
+            let words = step(&mut state);
+            // SAFETY: sixteen numbers may be read.
+            let v = _mm512_mul_ps(unsafe { _mm512_loadu_ps(x.as_ptr()) }, reciprocal);
+            let floor = _mm512_roundscale_ps::<DOWN>(v);
+            let fraction = _mm512_mul_ps(_mm512_sub_ps(v, floor), _mm512_set1_ps((1 << 24) as f32));
+            let up = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_cvtepi32_ps(_mm512_srli_epi32::<8>(words)), fraction);
+            let floor = _mm512_cvtps_epi32(floor);
+            let q = _mm512_mask_add_epi32(floor, up, floor, _mm512_set1_epi32(1));
+            // SAFETY: sixteen codes may be written.
+            unsafe { _mm_storeu_si128(codes.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(q)) };
+        }
     }
 }
 

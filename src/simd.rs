@@ -56,6 +56,8 @@ pub trait Simd: Copy {
     }
     /// `a[i].round_ties_even() as i32`, for `|a[i]| < 2²²`
     fn round_to_i32(self, a: Self::F32) -> Self::I32;
+    /// `a[i].floor()`, for `|a[i]| < 2²²`; 0 of any sign
+    fn floor_f32(self, a: Self::F32) -> Self::F32;
     /// `a[i].floor() as i32`, for `|a[i]| < 2²²`
     fn floor_to_i32(self, a: Self::F32) -> Self::I32;
     /// `a[i] as f32`, ties to even
@@ -102,9 +104,8 @@ pub trait Simd: Copy {
     /// `f as i32 + (((words[i] as u32 >> 8) as f32) < (a[i] - f) * 2²⁴) as i32`
     #[inline(always)]
     fn round_stochastically(self, a: Self::F32, words: Self::I32) -> Self::I32 {
-        let floor = self.floor_to_i32(a);
-        let fraction = self.mul_f32(self.sub_f32(a, self.to_f32(floor)), self.splat_f32((1 << 24) as f32));
-        self.add_if_less(floor, self.upper_bits(words), fraction)
+        let fraction = self.mul_f32(self.sub_f32(a, self.floor_f32(a)), self.splat_f32((1 << 24) as f32));
+        self.add_if_less(self.floor_to_i32(a), self.upper_bits(words), fraction)
     }
     /// `(a[i] as u32 >> 8) as f32`: as many bits as an f32 can hold
     #[inline(always)]
@@ -360,6 +361,9 @@ mod tests {
         let small: Vec<f32> = F32S.into_iter().filter(|x| x.abs() < 4_194_304.0).collect();
         operation!(pairs(&small, &[0.0]), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.round_to_i32(a),
                    a.round_ties_even() as i32);
+        let plus_zero = 0.0;
+        operation!(pairs(&small, &[plus_zero]), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32,
+                   s.add_f32(s.floor_f32(a), b), a.floor() + b);
         operation!(pairs(&small, &[0.0]), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.floor_to_i32(a),
                    a.floor() as i32);
         // Fractions of every size beside words at, and one step around, what they are compared with.

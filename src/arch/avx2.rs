@@ -58,17 +58,6 @@ fn clamp_f32(a: __m256, min: __m256, max: __m256) -> __m256 {
     _mm256_min_ps(_mm256_max_ps(a, min), max)
 }
 
-/// Eight stochastic roundings, with one conversion of the floor.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn round_stochastically(a: __m256, words: __m256i) -> __m256i {
-    let floor = _mm256_floor_ps(a);
-    let fraction = _mm256_mul_ps(_mm256_sub_ps(a, floor), _mm256_set1_ps((1 << 24) as f32));
-    let less = _mm256_cmp_ps::<_CMP_LT_OQ>(_mm256_cvtepi32_ps(_mm256_srli_epi32::<8>(words)), fraction);
-    // A mask is −1.
-    _mm256_sub_epi32(_mm256_cvttps_epi32(floor), _mm256_castps_si256(less))
-}
-
 /// Sixteen values that fit 16 bits, in order.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -130,6 +119,7 @@ impl Simd for Avx2 {
             [clamp_f32(a[0], min[0], max[0]), clamp_f32(a[1], min[1], max[1])]
         }
         fn round_to_i32(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_cvtps_epi32(a[0]), _mm256_cvtps_epi32(a[1])] }
+        fn floor_f32(a: [__m256; 2]) -> [__m256; 2] { [_mm256_floor_ps(a[0]), _mm256_floor_ps(a[1])] }
         fn floor_to_i32(a: [__m256; 2]) -> [__m256i; 2] {
             [_mm256_cvttps_epi32(_mm256_floor_ps(a[0])), _mm256_cvttps_epi32(_mm256_floor_ps(a[1]))]
         }
@@ -194,9 +184,6 @@ impl Simd for Avx2 {
                 _mm256_sub_epi32(a[0], _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(x[0], y[0]))),
                 _mm256_sub_epi32(a[1], _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(x[1], y[1]))),
             ]
-        }
-        fn round_stochastically(a: [__m256; 2], words: [__m256i; 2]) -> [__m256i; 2] {
-            [round_stochastically(a[0], words[0]), round_stochastically(a[1], words[1])]
         }
         fn shift_left[N](a: [__m256i; 2]) -> [__m256i; 2] { [_mm256_slli_epi32::<N>(a[0]), _mm256_slli_epi32::<N>(a[1])] }
         fn rotate_left[N](a: [__m256i; 2]) -> [__m256i; 2] { [rotate_left::<N>(a[0]), rotate_left::<N>(a[1])] }

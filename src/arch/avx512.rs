@@ -53,6 +53,9 @@ impl Simd for Avx512 {
             _mm512_min_ps(_mm512_maskz_max_ps(ordered, a, min), max)
         }
         fn round_to_i32(a: __m512) -> __m512i { _mm512_cvtps_epi32(a) }
+        fn floor_f32(a: __m512) -> __m512 {
+            _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a)
+        }
         fn floor_to_i32(a: __m512) -> __m512i {
             _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a)
         }

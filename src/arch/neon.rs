@@ -87,6 +87,7 @@ impl Simd for Neon {
         fn min_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vcltq_f32(a, b), a, b)) }
         fn replace_nan(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vceqq_f32(a, a), a, b)) }
         fn round_to_i32(a: F32) -> I32 { map(a, |a| vcvtnq_s32_f32(a)) }
+        fn floor_f32(a: F32) -> F32 { map(a, |a| vrndmq_f32(a)) }
         fn floor_to_i32(a: F32) -> I32 { map(a, |a| vcvtmq_s32_f32(a)) }
         fn to_f32(a: I32) -> F32 { map(a, |a| vcvtq_f32_s32(a)) }
         fn to_bits(a: F32) -> I32 { map(a, |a| vreinterpretq_s32_f32(a)) }

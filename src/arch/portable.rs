@@ -79,6 +79,10 @@ impl Simd for Portable {
         a.fast_round_int()
     }
     #[inline(always)]
+    fn floor_f32(self, a: f32x16) -> f32x16 {
+        self.to_f32(self.floor_to_i32(a))
+    }
+    #[inline(always)]
     fn floor_to_i32(self, a: f32x16) -> i32x16 {
         let nearest = self.round_to_i32(a);
         // A mask is −1.

@@ -104,6 +104,10 @@ impl Simd for Scalar {
         map(a, |a| (a + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32)
     }
     #[inline(always)]
+    fn floor_f32(self, a: Array<f32>) -> Array<f32> {
+        self.to_f32(self.floor_to_i32(a))
+    }
+    #[inline(always)]
     fn floor_to_i32(self, a: Array<f32>) -> Array<i32> {
         let nearest = self.round_to_i32(a);
         zip(nearest, a, |nearest, a| nearest - i32::from(nearest as f32 > a))
