@@ -20,12 +20,16 @@
 //! Clamping first makes the conversion to integers safe on every ISA (they disagree about numbers that do not fit), and
 //! the division is a division: a product with 1 / S differs from it on ties.
 
+mod rounding;
+
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::params::{Granularity, QuantParams};
-use crate::random::{Cursor, Stream};
-use crate::simd::{Kernel, LANES, Simd, block, map_blocks};
+use crate::random::Stream;
+use crate::simd::{Kernel, LANES, Simd, block};
+pub(crate) use rounding::Nearest;
+use rounding::{Round, Rounding};
 
 /// Quantizes `x` into `codes`.
 ///
@@ -197,106 +201,6 @@ impl<S: Simd> Lanes<S> {
     #[inline(always)]
     fn real(&self, simd: S, q: S::I32) -> S::F32 {
         simd.mul_f32(simd.to_f32(q), self.scale)
-    }
-}
-
-/// How a block of clamped numbers is rounded to integers.
-pub(crate) trait Round<S: Simd>: Copy {
-    fn round(self, simd: S, v: S::F32) -> S::I32;
-}
-
-/// To nearest, ties to even.
-#[derive(Clone, Copy)]
-pub(crate) struct Nearest;
-
-impl<S: Simd> Round<S> for Nearest {
-    #[inline(always)]
-    fn round(self, simd: S, v: S::F32) -> S::I32 {
-        simd.round_to_i32(v)
-    }
-}
-
-/// Stochastically, with the words of the block.
-#[derive(Clone, Copy)]
-pub(crate) struct Words<S: Simd>(S::I32);
-
-impl<S: Simd> Round<S> for Words<S> {
-    #[inline(always)]
-    fn round(self, simd: S, v: S::F32) -> S::I32 {
-        simd.round_stochastically(v, self.0)
-    }
-}
-
-/// How the elements of a tensor are rounded: [`Nearest`], or stochastically with a [`Stream`], of which element i takes the
-/// word i behind the offset.
-pub(crate) trait Rounding: Copy + Send + Sync {
-    /// How one block is.
-    type Block<S: Simd>: Round<S>;
-    /// What goes from run to run.
-    type Walker;
-
-    /// At an element of the tensor, for so many.
-    fn walker<S: Simd>(self, simd: S, first: usize, elements: usize) -> Self::Walker;
-
-    /// Calls `f(start, input, output, rounding)` for blocks that cover the next run.
-    fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
-        walker: &mut Self::Walker,
-        simd: S,
-        x: &[T],
-        out: &mut [U],
-        f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Self::Block<S>),
-    );
-}
-
-impl Rounding for Nearest {
-    type Block<S: Simd> = Nearest;
-    type Walker = ();
-
-    #[inline(always)]
-    fn walker<S: Simd>(self, _: S, _: usize, _: usize) {}
-
-    #[inline(always)]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
-        (): &mut (),
-        _: S,
-        x: &[T],
-        out: &mut [U],
-        mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Nearest),
-    ) {
-        map_blocks(
-            x,
-            out,
-            #[inline(always)]
-            |start, x, out| f(start, x, out, Nearest),
-        );
-    }
-}
-
-impl Rounding for Stream {
-    type Block<S: Simd> = Words<S>;
-    type Walker = Cursor;
-
-    #[inline(always)]
-    fn walker<S: Simd>(self, simd: S, first: usize, elements: usize) -> Cursor {
-        // The check of the whole tensor keeps this sum in range.
-        Cursor::at(simd, Stream { seed: self.seed, offset: self.offset.wrapping_add(first as u64) }, elements)
-    }
-
-    #[inline(always)]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
-        cursor: &mut Cursor,
-        simd: S,
-        x: &[T],
-        out: &mut [U],
-        mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Words<S>),
-    ) {
-        cursor.map_blocks(
-            simd,
-            x,
-            out,
-            #[inline(always)]
-            |start, x, out, words| f(start, x, out, Words(words)),
-        );
     }
 }
 
