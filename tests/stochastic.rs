@@ -185,7 +185,7 @@ fn exact<C: Code>(x: &[f32], params: &QuantParams<C>) -> Vec<f64> {
 /// `fraction · (1 − fraction)`, within five standard deviations.
 fn is_unbiased<C: Ranges>(codes: CodeRange<C>, scheme: Scheme, range: Range) {
     const ELEMENTS: usize = 101;
-    const REPETITIONS: usize = 4096;
+    const REPETITIONS: usize = 1024;
     let params = QuantParams::from_ranges(codes, scheme, Granularity::Tensor, &[range]).unwrap();
     let x: Vec<f32> = (0..ELEMENTS)
         .map(|i| {
@@ -214,7 +214,8 @@ fn is_unbiased<C: Ranges>(codes: CodeRange<C>, scheme: Scheme, range: Range) {
 #[test]
 fn every_stochastic_type_is_unbiased() {
     fn check<C: Ranges>() {
-        for codes in C::all() {
+        // The fewest bits, where an end is near every number, and the most.
+        for codes in C::all().into_iter().filter(|codes| [1, 3, 127, 255].contains(&codes.max().into())) {
             for scheme in Scheme::ALL.into_iter().filter(|scheme| *scheme == scheme.stochastic()) {
                 for (min, max) in [(-1.7, 2.3), (-0.013, 0.0), (0.0, 900.0), (-1.0, 1.0), (3.0, 5.0)] {
                     let no_negatives = scheme.offset == OffsetKind::Zero && codes.min().into() == 0;
@@ -268,13 +269,12 @@ fn product_equals_reference<C: Ranges>([m, n, k]: [usize; 3], bounds: (C, C), ze
 
 #[test]
 fn products() {
-    // Small and odd; many rows of few columns; few rows of many; more words than are made at a time.
+    // Small and odd; many rows of few columns; few rows of many; more words than are made at a time; nothing.
     let shapes = [[3, 17, 5], [9, 50, 33], [3000, 23, 4], [2, 5000, 300], [40, 2100, 16], [131, 129, 127]];
-    for shape in shapes.into_iter().chain([[0, 5, 3], [4, 0, 3], [4, 5, 0]]) {
-        for offset in [0, 16_383, u64::MAX - (shape[0] * shape[1]) as u64] {
-            product_equals_reference::<u8>(shape, (0, 255), 120, Stream { seed: 21, offset });
-            product_equals_reference::<i8>(shape, (-100, 90), -7, Stream { seed: 22, offset });
-        }
+    for (i, shape) in shapes.into_iter().chain([[0, 5, 3], [4, 0, 3], [4, 5, 0]]).enumerate() {
+        let offsets = [0, 16_383, u64::MAX - (shape[0] * shape[1]) as u64];
+        product_equals_reference::<u8>(shape, (0, 255), 120, Stream { seed: 21, offset: offsets[i % 3] });
+        product_equals_reference::<i8>(shape, (-100, 90), -7, Stream { seed: 22, offset: offsets[(i + 1) % 3] });
     }
 }
 
