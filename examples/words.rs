@@ -5,6 +5,7 @@
 //! ```
 
 use std::io::{ErrorKind, Write, stdout};
+use std::process::ExitCode;
 
 use clap::Parser;
 use zeropoint::{Isa, Stream, fill_words};
@@ -23,9 +24,8 @@ struct Arguments {
     isa: Option<String>,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments = Arguments::parse();
-    let isa = arguments.isa.map_or_else(Isa::best, |name| Isa::named(&name))?;
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let isa = arguments.isa.as_deref().map_or_else(Isa::best, Isa::named)?;
     let mut stream = Stream { seed: arguments.seed, offset: arguments.offset };
     let mut words = vec![0_u32; 64 << 10];
     let mut out = stdout().lock();
@@ -42,6 +42,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match stream.skip(words.len() as u64) {
             Ok(next) => stream = next,
             Err(_) => return Ok(()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
 }
