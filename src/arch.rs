@@ -80,8 +80,10 @@ macro_rules! ops {
     )* };
 }
 
+mod cache;
 mod portable;
 mod scalar;
+pub use cache::level2;
 pub use portable::Portable;
 pub use scalar::Scalar;
 

@@ -5,6 +5,7 @@ use core::fmt::Debug;
 use crate::error::Error;
 use crate::matmul::tile::Sign;
 use crate::simd::{LANES, Simd};
+use crate::workspace::Element;
 
 mod sealed {
     pub trait Sealed {}
@@ -14,7 +15,7 @@ mod sealed {
 
 /// A type that stores codes: `u8` or `i8`.
 pub trait Code:
-    sealed::Sealed + Copy + Default + Ord + Debug + Into<i32> + TryFrom<i32> + Send + Sync + 'static
+    sealed::Sealed + Element + Copy + Default + Ord + Debug + Into<i32> + TryFrom<i32> + Send + Sync + 'static
 {
     /// The smallest value of the type.
     const MIN: Self;
@@ -25,6 +26,8 @@ pub trait Code:
     const SIGN: Sign;
     #[doc(hidden)]
     fn to_byte(self) -> u8;
+    #[doc(hidden)]
+    fn from_byte(byte: u8) -> Self;
     #[doc(hidden)]
     fn load<S: Simd>(simd: S, x: &[Self; LANES]) -> S::I32;
     #[doc(hidden)]
@@ -40,6 +43,10 @@ macro_rules! code {
             #[inline(always)]
             fn to_byte(self) -> u8 {
                 self as u8
+            }
+            #[inline(always)]
+            fn from_byte(byte: u8) -> Self {
+                byte as $Code
             }
             #[inline(always)]
             fn load<S: Simd>(simd: S, x: &[Self; LANES]) -> S::I32 {

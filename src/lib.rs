@@ -14,6 +14,7 @@ mod random;
 mod reduce;
 pub mod reference;
 mod simd;
+mod workspace;
 
 pub use codes::{Code, CodeRange};
 pub use error::Error;

@@ -2,42 +2,50 @@
 //!
 //! ```text
 //! C[i,j] = Σₖ (A[i,k] − za[i]) · (B[k,j] − zb[j]) + bias[j]
-//!        = Σₖ A[i,k]·B[k,j]  −  zb[j] · Σₖ A[i,k]  −  za[i] · Σₖ (B[k,j] − zb[j])  +  bias[j]
 //! ```
 //!
-//! The first term is all that a micro-kernel computes; the sums of the others come from packing, and [`Epilogue`], the
-//! one place of this algebra, puts them together. The terms wrap in i32; the result is exact because the depth is
-//! checked against the largest products that the zero points allow. Then an output [`Stage`] makes i32, f32 or codes of
-//! it.
+//! A micro-kernel computes the sums of products of codes; [`epilogue`], the one place of the algebra of zero points,
+//! says what these sums begin with and what is taken away behind them. Then an output [`Stage`] makes i32, f32 or codes
+//! of the result.
 //!
 //! ```text
 //! matmul                      checks shapes, zero points and depth once
 //!   for blocks of rows        RowBlock: A where it lies, or copied and widened; its row sums
 //!     for panels of B
-//!       for tiles of rows     Microkernel: raw sums, all in registers
-//!                             Epilogue: offsets, bias, stage, store
+//!       for tiles of rows     Microkernel: sums, all in registers
+//!                             Epilogue: offsets, stage, store; nothing when the sums are the elements
 //! ```
+//!
+//! A block of rows and a panel of B stay in the level-2 cache while they meet. The depth is not divided: a panel of any
+//! depth that occurs fits there too, and sums stay in registers from the first product to the output stage.
 
 mod columns;
+mod epilogue;
 mod multiplier;
 mod pack;
+mod rows;
 mod stage;
 pub(crate) mod tile;
 mod words;
 
+use core::marker::PhantomData;
 use core::ops::Range;
 
+use crate::arch::level2;
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::matrix::{Matrix, MatrixMut, Pieces, ZeroPoints};
-use crate::simd::{Kernel, LANES, Simd};
-use pack::RowBlock;
-use tile::{MAX_COLUMNS, MAX_ROWS, Operands, Sums};
+use crate::simd::{Kernel, Simd};
+use epilogue::{Epilogue, Offsets};
+use pack::{Panel, Panels};
+use rows::{Placed, RowBlock, in_place};
+use tile::{MAX_COLUMNS, MAX_ROWS, Operands, Sums, TileRow};
 
 pub(crate) use columns::Columns;
 pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
 pub use pack::PackedMatrix;
-pub(crate) use pack::{Rows, check_accumulator};
+pub(crate) use pack::check_accumulator;
+pub(crate) use rows::Rows;
 pub use stage::{
     Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize,
     RequantizeStochastic, Shift, Stage,
@@ -73,27 +81,22 @@ pub fn matmul<A: Code, B: Code, S: Stage>(
 }
 
 /// A checked matrix multiplication, whose pieces may run in any order, on any thread.
-pub(crate) struct Job<'a, A, B, R, S: Stage> {
+pub(crate) struct Job<'a, A, R, S: Stage> {
     rows: &'a R,
-    b: &'a PackedMatrix<A, B>,
+    codes: PhantomData<fn(A)>,
+    b: &'a Panels,
     stage: &'a S,
     /// Where the columns of B begin in those of the stage and of `out`.
     first_column: usize,
     /// The columns of `out`.
     out_columns: usize,
     out: Pieces<'a, S::Element>,
-    /// What is added to every row of a column: `bias − za·Σ(b − zb)`, or the bias when za differs by row.
-    column_terms: Columns<i32>,
-    /// Zero points that differ by row.
-    row_zero_points: Option<&'a [i32]>,
+    offsets: Offsets<'a>,
 }
 
-/// The codes of a block of rows of A, which is read again for every panel of B: well inside a level-2 cache, widened too.
-const ROW_BLOCK_CODES: usize = 128 << 10;
-
-impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
+impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
     /// A multiplication that makes all columns of `out`.
-    pub fn whole(
+    pub fn whole<B: Code>(
         rows: &'a R,
         a_zero_points: ZeroPoints<'a>,
         b: &'a PackedMatrix<A, B>,
@@ -105,7 +108,7 @@ impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
     }
 
     /// A multiplication that makes the columns of `out` and of the stage from `first_column` on.
-    pub fn new(
+    pub fn new<B: Code>(
         rows: &'a R,
         a_zero_points: ZeroPoints<'a>,
         b: &'a PackedMatrix<A, B>,
@@ -117,24 +120,24 @@ impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
         check_length("the result's rows", rows.rows(), out.rows())?;
         stage.check(rows.rows(), out.columns())?;
         b.check_depth(a_zero_points.check::<A>(rows.rows())?)?;
-        let (uniform, row_zero_points) = match a_zero_points {
-            ZeroPoints::Uniform(zero_point) => (zero_point, None),
-            ZeroPoints::Each(zero_points) => (0, Some(zero_points)),
+        let offsets = match a_zero_points {
+            ZeroPoints::Uniform(uniform) => Offsets { uniform, each: None },
+            ZeroPoints::Each(each) => Offsets { uniform: 0, each: Some(each) },
         };
-        let column_terms = b.column_terms(uniform);
         let out_columns = out.columns();
-        Ok(Job { rows, b, stage, first_column, out_columns, out: out.pieces(), column_terms, row_zero_points })
+        let b = b.panels();
+        Ok(Job { rows, codes: PhantomData, b, stage, first_column, out_columns, out: out.pieces(), offsets })
     }
 
     /// Panels of B: the unit in which columns are divided.
     pub fn panels(&self) -> usize {
-        self.b.columns().div_ceil(self.b.microkernel().columns())
+        self.b.count()
     }
 
     /// Rows of a tile: the unit in which rows are best divided.
     #[cfg(feature = "rayon")]
     pub fn tile_rows(&self) -> usize {
-        self.b.microkernel().rows()
+        self.b.kernel.rows()
     }
 
     /// Computes some rows of some panels. Pieces that do not overlap may run at the same time.
@@ -142,104 +145,97 @@ impl<'a, A: Code, B: Code, R: Rows<A>, S: Stage> Job<'a, A, B, R, S> {
         if rows.is_empty() || panels.is_empty() {
             return;
         }
-        let kernel = self.b.microkernel();
-        let end = self.b.columns().min(panels.end * kernel.columns());
-        let columns = self.first_column + panels.start * kernel.columns()..self.first_column + end;
+        let kernel = self.b.kernel;
+        let columns = |panel: usize| kernel.panel(self.b.columns, panel).0;
+        let columns = self.first_column + columns(panels.start).start..self.first_column + columns(panels.end - 1).end;
         let mut words = RowWords::new(self.stage.stream(), self.out_columns, columns);
         for rows in words.blocks(rows, kernel.rows()) {
-            self.b.isa().run(FillRows(&mut words, rows.clone()));
+            self.b.isa.run(FillRows(&mut words, rows.clone()));
             self.run_with(&words, rows, panels.clone());
         }
     }
 
     /// The same for rows whose words are made.
     pub fn run_with(&self, words: &RowWords, rows: Range<usize>, panels: Range<usize>) {
-        let kernel = self.b.microkernel();
-        let steps = self.b.depth().div_ceil(kernel.depth);
-        let block_rows = (ROW_BLOCK_CODES / (steps * kernel.depth).max(1)).max(1).next_multiple_of(kernel.rows());
-        let mut block = RowBlock::default();
-        let mut sums: Sums = [[0; MAX_COLUMNS]; MAX_ROWS];
-        for start in rows.clone().step_by(block_rows) {
-            let block_rows = block_rows.min(rows.end - start);
-            let (a, a_stride) = block.fill(self.b, self.rows, start..start + block_rows);
-            for panel in panels.clone() {
-                let (b, vectors) = self.b.panel(panel);
-                let first_column = panel * kernel.columns();
-                for row in (0..block_rows).step_by(kernel.rows()) {
-                    let tile_rows = kernel.rows().min(block_rows - row);
-                    let a = a.wrapping_add(row * a_stride);
-                    let operands = Operands { steps, a, a_stride, b, sums: sums.as_flattened_mut().as_mut_ptr() };
-                    // SAFETY: `b` was packed for this kernel on an ISA that the CPU has, its panel has `steps` steps of
-                    // `vectors` vectors; the block holds (or lies in a matrix that holds) `block_rows` rows of `steps`
-                    // steps; `sums` takes every tile.
-                    unsafe { kernel.tiles[vectors - 1][tile_rows - 1](operands) };
-                    self.b.isa().run(Epilogue {
-                        job: self,
-                        sums: &sums,
-                        row: start + row,
-                        rows: tile_rows,
-                        row_sums: block.sums.get(row..).unwrap_or_default(),
-                        words,
-                        column: first_column,
-                        columns: (vectors * kernel.lanes).min(self.b.columns() - first_column),
-                    });
-                }
+        let mut block = RowBlock::take();
+        let in_place = rows.start + in_place(self.rows, self.b, rows.clone());
+        for (rows, in_place) in [(rows.start..in_place, true), (in_place..rows.end, false)] {
+            for rows in self.blocks(rows) {
+                let a = block.read(self.rows, self.b, rows.clone(), in_place);
+                let epilogue = Epilogue {
+                    stage: self.stage,
+                    out: &self.out,
+                    words,
+                    offsets: self.offsets,
+                    first_column: self.first_column,
+                };
+                self.b.isa.run(Multiply { a, rows, b: self.b, panels: panels.clone(), epilogue });
             }
         }
     }
-}
 
-impl<A: Code, B: Code> PackedMatrix<A, B> {
-    /// `bias[j] − za · Σₖ (b[k][j] − zb[j])`
-    fn column_terms(&self, a_zero_point: i32) -> Columns<i32> {
-        if a_zero_point == 0 {
-            return self.bias.clone();
-        }
-        self.bias.zip(&self.sums, |bias, sum| bias.wrapping_sub(a_zero_point.wrapping_mul(sum)))
+    /// Rows in blocks, which are read again for every panel of B: of a size that leaves room for two panels in a level-2
+    /// cache.
+    fn blocks(&self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<A, R, S> {
+        let tile = self.b.kernel.rows();
+        let bytes = RowBlock::copied_stride(self.b.kernel, self.b.depth);
+        let most = (level2() / 2 / bytes).max(tile) / tile * tile;
+        let blocks = rows.len().div_ceil(most);
+        let row = move |block: usize| rows.start + (rows.len() * block / blocks.max(1)).next_multiple_of(tile).min(rows.len());
+        (0..blocks).map(move |block| row(block)..row(block + 1))
     }
 }
 
-/// From the raw sums of a tile to elements of the result.
-struct Epilogue<'a, 'j, A, B, R, S: Stage> {
-    job: &'a Job<'j, A, B, R, S>,
-    sums: &'a Sums,
-    /// The tile's first row, and how many it has.
-    row: usize,
-    rows: usize,
-    /// Sums of the tile's rows of A; empty when B has no zero points.
-    row_sums: &'a [i32],
-    words: &'a RowWords,
-    /// The tile's first column, and how many it has.
-    column: usize,
-    columns: usize,
+/// Some rows of A by some panels of B.
+struct Multiply<'a, S: Stage> {
+    a: Placed<'a>,
+    rows: Range<usize>,
+    b: &'a Panels,
+    panels: Range<usize>,
+    epilogue: Epilogue<'a, S>,
 }
 
-impl<A: Code, B: Code, R: Rows<A>, S: Stage> Kernel for Epilogue<'_, '_, A, B, R, S> {
+impl<S: Stage> Kernel for Multiply<'_, S> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
-        let Epilogue { job, sums, row: first_row, rows, row_sums, words, column: first_column, columns } = self;
-        for (r, sums) in sums[..rows].iter().enumerate() {
-            let row = first_row + r;
-            for first in (0..columns).step_by(LANES) {
-                let column = first_column + first;
-                let sums: &[i32; LANES] =
-                    sums[first..].first_chunk().expect("a row of sums is a multiple of sixteen wide");
-                let mut acc = simd.add_i32(simd.load_i32(sums), simd.load_i32(job.column_terms.at(column)));
-                if let Some(zero_points) = &job.b.zero_points {
-                    let term = simd.mul_i32(simd.splat_i32(row_sums[r]), simd.load_i32(zero_points.at(column)));
-                    acc = simd.sub_i32(acc, term);
+        let Multiply { a, rows, b, panels, epilogue } = self;
+        let kernel = b.kernel;
+        let steps = b.depth.div_ceil(kernel.depth);
+        let mut sums: Sums = [TileRow([0; MAX_COLUMNS]); MAX_ROWS];
+        for panel in panels {
+            let Panel { codes, vectors, columns, terms } = b.at(panel);
+            let initial = epilogue.offsets.column_terms(simd, &terms, columns.len());
+            let full = columns.len() == vectors * kernel.lanes;
+            let direct = full && epilogue.is_nothing(&terms);
+            for tile in kernel.row_tiles(rows.clone()) {
+                let (out, stride) = if direct {
+                    let column = epilogue.first_column + columns.start;
+                    let (out, stride) = epilogue.out.block(tile.start, column, tile.len(), columns.len());
+                    (out.cast(), stride)
+                } else {
+                    (sums.as_mut_ptr().cast(), MAX_COLUMNS)
+                };
+                let first = tile.start - rows.start;
+                let operands = Operands {
+                    steps,
+                    a: a.a.wrapping_add(first * a.stride),
+                    a_stride: a.stride,
+                    b: codes,
+                    initial: initial.0.as_ptr(),
+                    initial_stride: 0,
+                    sums: out,
+                    sums_stride: stride,
+                };
+                // SAFETY: `b` was packed for this kernel on an ISA that the CPU has, its panel has `steps` steps of
+                // `vectors` vectors; `a` has the rows of the tile, of `steps` steps each; `initial` and `sums` are for
+                // every tile, and a tile whose sums are its elements, i32, is as wide as the panel.
+                unsafe { kernel.tiles[vectors - 1][tile.len() - 1](operands) };
+                if !direct {
+                    let row_sums = a.sums.get(first..).unwrap_or_default();
+                    epilogue.emit(simd, &sums, (tile, row_sums), (columns.clone(), &terms));
                 }
-                if let Some(zero_points) = job.row_zero_points {
-                    let term = simd.mul_i32(simd.splat_i32(zero_points[row]), simd.load_i32(job.b.sums.at(column)));
-                    acc = simd.sub_i32(acc, term);
-                }
-                let count = LANES.min(columns - first);
-                let column = job.first_column + column;
-                // SAFETY: tiles do not overlap, and pieces of a job that run at the same time share no tile.
-                let out = unsafe { job.out.piece(row, column, count) };
-                job.stage.emit_some(simd, row, column, acc, words, out);
             }
         }
     }

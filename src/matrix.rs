@@ -216,4 +216,13 @@ impl<T> Pieces<'_, T> {
         // caller vouches that nobody else has it.
         unsafe { core::slice::from_raw_parts_mut(self.data.add(row * stride + first), count) }
     }
+
+    /// Where `height` rows of `width` columns begin, and the elements from one of these rows to the next. Whoever
+    /// writes there vouches for what [`piece`](Pieces::piece) asks.
+    #[inline(always)]
+    pub fn block(&self, row: usize, first: usize, height: usize, width: usize) -> (*mut T, usize) {
+        let Layout { rows, columns, stride } = self.layout;
+        assert!(row + height <= rows && first + width <= columns);
+        (self.data.wrapping_add(row * stride + first), stride)
+    }
 }

@@ -212,7 +212,10 @@ impl Dot for Pairs {
     type Columns = [i32; 8];
 
     ops! { "avx2"
-        fn zero() -> __m256i { _mm256_setzero_si256() }
+        fn begin(sums: &[i32; 8]) -> __m256i {
+            // SAFETY: eight i32 may be read.
+            unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }
+        }
         fn broadcast(a: &[u8; 4]) -> __m256i { _mm256_set1_epi32(i32::from_ne_bytes(*a)) }
         fn load(b: &[u8; 16]) -> __m256i {
             // SAFETY: sixteen bytes may be read.

@@ -42,7 +42,10 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
     type Columns = [i32; 16];
 
     ops! { "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
-        fn zero() -> __m512i { _mm512_setzero_si512() }
+        fn begin(sums: &[i32; 16]) -> __m512i {
+            // SAFETY: sixteen i32 may be read.
+            unsafe { _mm512_loadu_si512(sums.as_ptr().cast()) }
+        }
         fn broadcast(a: &[u8; 4]) -> __m512i { _mm512_set1_epi32(i32::from_ne_bytes(*a)) }
         fn load(b: &[u8; 64]) -> __m512i {
             // SAFETY: 64 bytes may be read.

@@ -41,7 +41,10 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
     type Columns = [i32; 8];
 
     ops! { "avx2,avxvnni"
-        fn zero() -> __m256i { _mm256_setzero_si256() }
+        fn begin(sums: &[i32; 8]) -> __m256i {
+            // SAFETY: eight i32 may be read.
+            unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }
+        }
         fn broadcast(a: &[u8; 4]) -> __m256i { _mm256_set1_epi32(i32::from_ne_bytes(*a)) }
         fn load(b: &[u8; 32]) -> __m256i {
             // SAFETY: 32 bytes may be read.

@@ -189,7 +189,10 @@ impl<const A_SIGNED: bool> Dot for Pairs<A_SIGNED> {
     type Columns = [i32; 8];
 
     ops! { "neon"
-        fn zero() -> [int32x4_t; 2] { [vdupq_n_s32(0); 2] }
+        fn begin(sums: &[i32; 8]) -> [int32x4_t; 2] {
+            // SAFETY: eight i32 may be read.
+            unsafe { [vld1q_s32(sums.as_ptr()), vld1q_s32(sums.as_ptr().add(4))] }
+        }
         fn broadcast(a: &[u8; 2]) -> uint8x8_t { vreinterpret_u8_u16(vdup_n_u16(u16::from_ne_bytes(*a))) }
         fn load(b: &[u8; 16]) -> [uint8x8_t; 2] {
             // SAFETY: sixteen bytes may be read.

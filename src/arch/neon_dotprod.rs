@@ -67,7 +67,10 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
     type Columns = [i32; 4];
 
     ops! { "neon,dotprod"
-        fn zero() -> int32x4_t { vdupq_n_s32(0) }
+        fn begin(sums: &[i32; 4]) -> int32x4_t {
+            // SAFETY: four i32 may be read.
+            unsafe { vld1q_s32(sums.as_ptr()) }
+        }
         fn broadcast(a: &[u8; 4]) -> f32 { f32::from_le_bytes(*a) }
         fn load(b: &[u8; 16]) -> uint8x16_t {
             // SAFETY: sixteen bytes may be read.

@@ -4,7 +4,7 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::neon::Neon;
-use crate::matmul::tile::{MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Sign, tile_table};
+use crate::matmul::tile::{MAX_ROWS, Microkernel, Operands, Sign, tile_table};
 
 token! {
     /// The CPU has NEON and the matrix multiplication extension for codes.
@@ -75,10 +75,21 @@ const LANES: usize = 4;
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "neon,i8mm")]
 unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands) {
-    let Operands { steps, mut a, a_stride, mut b, sums: out } = operands;
+    let Operands { steps, mut a, a_stride, mut b, initial, initial_stride, sums: out, sums_stride } = operands;
     let blocks = Blocks::<A_SIGNED>(NeonI8mm::witness());
     let pairs = const { ROWS.div_ceil(2) };
     let mut sums = [[[vdupq_n_s32(0); 2]; VECTORS]; MAX_ROWS / 2];
+    for (pair, sums) in sums[..pairs].iter_mut().enumerate() {
+        for (v, sums) in sums.iter_mut().enumerate() {
+            let mut rows = [vdupq_n_s64(0); 2];
+            for (row, sums) in (2 * pair..ROWS).zip(&mut rows) {
+                // SAFETY: `initial` has ROWS rows of VECTORS vectors of LANES columns.
+                *sums = vreinterpretq_s64_s32(unsafe { vld1q_s32(initial.add(row * initial_stride + v * LANES)) });
+            }
+            let [first, second] = rows;
+            *sums = [vtrn1q_s64(first, second), vtrn2q_s64(first, second)].map(|sums| vreinterpretq_s32_s64(sums));
+        }
+    }
     for _ in 0..steps {
         let mut codes = [vdupq_n_u8(0); MAX_ROWS / 2];
         for (pair, codes) in codes[..pairs].iter_mut().enumerate() {
@@ -113,8 +124,8 @@ unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(op
             let (left, right) = (vreinterpretq_s64_s32(sums[0]), vreinterpretq_s64_s32(sums[1]));
             let rows = [vtrn1q_s64(left, right), vtrn2q_s64(left, right)];
             for (row, &sums) in (2 * pair..ROWS).zip(&rows) {
-                // SAFETY: `out` takes ROWS rows of MAX_COLUMNS sums; VECTORS vectors are at most MAX_COLUMNS columns.
-                unsafe { vst1q_s32(out.add(row * MAX_COLUMNS + v * LANES), vreinterpretq_s32_s64(sums)) };
+                // SAFETY: `out` takes ROWS rows of VECTORS vectors of LANES columns.
+                unsafe { vst1q_s32(out.add(row * sums_stride + v * LANES), vreinterpretq_s32_s64(sums)) };
             }
         }
     }

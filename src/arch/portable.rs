@@ -201,8 +201,8 @@ impl Dot for Pairs {
     type Columns = [i32; 8];
 
     #[inline(always)]
-    fn zero(self) -> i32x8 {
-        i32x8::ZERO
+    fn begin(self, sums: &[i32; 8]) -> i32x8 {
+        i32x8::new(*sums)
     }
     #[inline(always)]
     fn broadcast(self, a: &[u8; 4]) -> i16x16 {

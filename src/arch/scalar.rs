@@ -218,8 +218,8 @@ impl<const A_SIGNED: bool> Dot for Product<A_SIGNED> {
     type Columns = Array<i32>;
 
     #[inline(always)]
-    fn zero(self) -> Array<i32> {
-        [0; LANES]
+    fn begin(self, sums: &Array<i32>) -> Array<i32> {
+        *sums
     }
     #[inline(always)]
     fn broadcast(self, &[a]: &[u8; 1]) -> i32 {

@@ -90,7 +90,11 @@ impl<A: Code, B: Code> Conv2d<A, B> {
                     ZeroPoints::Each(each) => ZeroPoints::Each(&each[first..first + group_outputs]),
                     uniform @ ZeroPoints::Uniform(_) => uniform,
                 };
-                PackedMatrix::pack_with(isa, taps * group_channels, group_outputs, zero_points, |k, j| at(first + j, k))
+                PackedMatrix::pack_with(isa, taps * group_channels, group_outputs, zero_points, |k, outputs, out| {
+                    for (j, out) in outputs.zip(out) {
+                        *out = at(first + j, k);
+                    }
+                })
             };
             Weights::Groups((0..groups).map(pack).collect::<Result<_, _>>()?)
         };

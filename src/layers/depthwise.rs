@@ -94,7 +94,9 @@ impl<A: Code, S: Stage> Kernel for Depthwise<'_, A, S> {
                     let count = LANES.min(weights.channels - channel);
                     // SAFETY: one piece is alive at a time.
                     let out = unsafe { out.piece(row, channel, count) };
-                    stage.emit_some(simd, row, channel, acc, &words, out);
+                    let parameters = stage.parameters(simd, channel);
+                    let words = if S::STOCHASTIC { words.at(simd, row, channel) } else { simd.splat_i32(0) };
+                    stage.emit_some(simd, &parameters, row, acc, words, out);
                 }
             }
         }

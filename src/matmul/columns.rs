@@ -30,10 +30,9 @@ impl<T: Copy + Default> Columns<T> {
         }
     }
 
-    /// `f` of every pair, for columns of the same count.
-    pub fn zip(&self, other: &Self, f: impl Fn(T, T) -> T) -> Self {
-        let values = self.values.iter().zip(&other.values).map(|(&a, &b)| f(a, b)).collect();
-        Columns { values, count: self.count }
+    /// The values from a column on, with those that are repeated behind the last.
+    pub fn from(&self, column: usize) -> &[T] {
+        &self.values[column..]
     }
 
     pub fn check(&self, what: &'static str, columns: usize) -> Result<(), Error> {

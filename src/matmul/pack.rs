@@ -1,15 +1,17 @@
-//! Packing: B into the panels of a micro-kernel once, rows of A into a block when they cannot be read where they lie.
+//! Packing: B into the panels of a micro-kernel, once for many multiplications.
 
 use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::columns::Columns;
-use super::tile::Microkernel;
+use super::epilogue::ColumnTerms;
+use super::tile::{MAX_COLUMNS, Microkernel, Operands, TileRow};
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::simd::{Kernel, Simd};
+use crate::workspace::{Lines, Workspace};
 
 /// The right operand of a [`matmul`](crate::matmul()), prepared for one ISA: weights of type `B`, to be multiplied by
 /// activations of type `A`; with their zero points, and with a bias if [`with_bias`](PackedMatrix::with_bias) adds one.
@@ -17,27 +19,37 @@ use crate::simd::{Kernel, Simd};
 /// It remembers the ISA it was packed for, so a panel can never meet another ISA's micro-kernel.
 #[derive(Debug)]
 pub struct PackedMatrix<A, B> {
-    isa: Isa,
-    depth: usize,
-    columns: usize,
-    /// Panels of the micro-kernel's layout, of 64-byte lines so that loads are aligned.
-    panels: Vec<Line>,
+    panels: Panels,
     /// The largest `|b − zb|`.
     largest: i64,
     /// The largest `|bias|`.
     largest_bias: i64,
-    /// Zero points of the codes as stored, unless all are 0.
-    pub(super) zero_points: Option<Columns<i32>>,
-    /// `Σₖ (b[k][j] − zb[j])`
-    pub(super) sums: Columns<i32>,
-    pub(super) bias: Columns<i32>,
     operands: PhantomData<fn(A) -> B>,
 }
 
-#[repr(align(64))]
-#[derive(Clone, Copy, Debug)]
-struct Line([u8; LINE]);
-const LINE: usize = 64;
+/// B as its micro-kernel reads it, with what the offsets need of it: the types of the codes do not matter any more.
+#[derive(Debug)]
+pub(super) struct Panels {
+    pub isa: Isa,
+    pub kernel: &'static Microkernel,
+    pub depth: usize,
+    pub columns: usize,
+    codes: Lines,
+    /// Zero points of the codes as stored, unless all are 0.
+    zero_points: Option<Columns<i32>>,
+    /// `Σₖ (b[k][j] − zb[j])`
+    sums: Columns<i32>,
+    bias: Columns<i32>,
+}
+
+/// Some columns of B, at most as many as a tile has.
+pub(super) struct Panel<'a> {
+    /// `[steps][vectors · lanes][depth]`, in the layout of [`tile`](super::tile).
+    pub codes: *const u8,
+    pub vectors: usize,
+    pub columns: Range<usize>,
+    pub terms: ColumnTerms<'a>,
+}
 
 impl<A: Code, B: Code> PackedMatrix<A, B> {
     /// Packs B given as `[K, N]`: a row for every k.
@@ -53,7 +65,9 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     /// # Errors
     /// [`Error::ZeroPoint`], [`Error::Length`] of the zero points (one for every column).
     pub fn pack(isa: Isa, b: Matrix<'_, B>, zero_points: ZeroPoints<'_>) -> Result<Self, Error> {
-        Self::pack_with(isa, b.rows(), b.columns(), zero_points, |k, j| b.row(k)[j])
+        Self::pack_with(isa, b.rows(), b.columns(), zero_points, |k, columns, out| {
+            out.copy_from_slice(&b.row(k)[columns]);
+        })
     }
 
     /// Packs B given as `[N, K]`: a row for every column of the result, as linear layers keep their weights.
@@ -61,60 +75,63 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     /// # Errors
     /// As [`pack`](PackedMatrix::pack).
     pub fn pack_transposed(isa: Isa, b: Matrix<'_, B>, zero_points: ZeroPoints<'_>) -> Result<Self, Error> {
-        Self::pack_with(isa, b.columns(), b.rows(), zero_points, |k, j| b.row(j)[k])
+        Self::pack_with(isa, b.columns(), b.rows(), zero_points, |k, columns, out| {
+            for (j, out) in columns.zip(out) {
+                *out = b.row(j)[k];
+            }
+        })
     }
 
+    /// `copy` writes some columns of a row of B.
     pub(crate) fn pack_with(
         isa: Isa,
         depth: usize,
         columns: usize,
         zero_points: ZeroPoints<'_>,
-        at: impl Fn(usize, usize) -> B,
+        copy: impl Fn(usize, Range<usize>, &mut [B]),
     ) -> Result<Self, Error> {
         if elements_of(&[columns, depth.max(1)]) > MOST_ELEMENTS {
             return Err(Error::Shape { why: "no memory holds the panels of so many columns", found: columns });
         }
         let largest = zero_points.check::<B>(columns)?;
         let kernel = isa.microkernel(A::SIGN);
-        // The instruction's sign: x ^ 0x80 read as the other type is x ∓ 128, and the zero point moves along.
-        let (flip, moved) = match (B::SIGN == kernel.b_sign, B::MIN.into()) {
-            (true, _) => (0, 0),
-            (false, 0) => (0x80, -128),
-            (false, _) => (0x80, 128),
-        };
+        let (flip, moved) = stored::<B>(kernel);
         let padded_depth = depth.next_multiple_of(kernel.depth);
-        let bytes = padded_depth * columns.next_multiple_of(kernel.lanes);
-        let mut panels = vec![Line([0; LINE]); bytes.div_ceil(LINE)];
-        let mut sums = Vec::with_capacity(columns);
-        for panel in 0..columns.div_ceil(kernel.columns()) {
-            let first = panel * kernel.columns();
-            let width = panel_width(kernel, columns, panel);
-            for j in first..columns.min(first + width) {
-                let zero_point = zero_points.at(j);
-                let mut sum = 0_i32;
-                for k in 0..depth {
-                    let code = at(k, j);
-                    let step = k / kernel.depth;
-                    let byte = (first * padded_depth + (step * width + j - first) * kernel.depth) + k % kernel.depth;
-                    panels[byte / LINE].0[byte % LINE] = code.to_byte() ^ flip;
-                    sum = sum.wrapping_add(code.into() - zero_point);
-                }
-                sums.push(sum);
+        let mut codes = Lines::default();
+        let mut sums = vec![0; columns];
+        let mut rest = codes.elements(padded_depth * columns.next_multiple_of(kernel.lanes));
+        for panel in 0..kernel.panels(columns) {
+            let (columns, width) = kernel.panel(columns, panel);
+            let (out, behind) = rest.split_at_mut(padded_depth * width);
+            rest = behind;
+            isa.run(PackPanel {
+                depth: kernel.depth,
+                rows: 0..depth,
+                columns: columns.clone(),
+                flip,
+                copy: &copy,
+                codes: PhantomData,
+                width,
+                out: &mut *out,
+            });
+            let mut codes = TileRow([0; MAX_COLUMNS]);
+            sum_columns(kernel, out, width, &mut codes);
+            for (j, codes) in columns.zip(codes.0) {
+                sums[j] = codes.wrapping_sub((zero_points.at(j) + moved).wrapping_mul(depth as i32));
             }
         }
         let stored: Vec<i32> = (0..columns).map(|j| zero_points.at(j) + moved).collect();
-        Ok(PackedMatrix {
+        let panels = Panels {
             isa,
+            kernel,
             depth,
             columns,
-            panels,
-            largest,
-            largest_bias: 0,
+            codes,
             zero_points: stored.iter().any(|&zero_point| zero_point != 0).then(|| Columns::each(stored)),
             sums: Columns::each(sums),
             bias: Columns::each(vec![0; columns]),
-            operands: PhantomData,
-        })
+        };
+        Ok(PackedMatrix { panels, largest, largest_bias: 0, operands: PhantomData })
     }
 
     /// Adds `bias[j]`, at scale `S_a · S_b[j]`, to every accumulator of column j.
@@ -122,52 +139,162 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     /// # Errors
     /// [`Error::Length`]: one for every column.
     pub fn with_bias(mut self, bias: &[i32]) -> Result<Self, Error> {
-        check_length("the bias", self.columns, bias.len())?;
+        check_length("the bias", self.panels.columns, bias.len())?;
         self.largest_bias = bias.iter().map(|&bias| i64::from(bias).abs()).max().unwrap_or(0);
-        self.bias = Columns::each(bias.iter().copied());
+        self.panels.bias = Columns::each(bias.iter().copied());
         Ok(self)
     }
 
     /// The ISA it is packed for.
     #[must_use]
     pub fn isa(&self) -> Isa {
-        self.isa
+        self.panels.isa
     }
 
     /// The name of the micro-kernel that multiplies it, as in [`Isa::kernel`].
     #[must_use]
     pub fn kernel(&self) -> &'static str {
-        self.microkernel().name
+        self.panels.kernel.name
     }
 
     /// K, the rows of B.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.depth
+        self.panels.depth
     }
 
     /// N, the columns of B.
     #[must_use]
     pub fn columns(&self) -> usize {
-        self.columns
+        self.panels.columns
     }
 
     /// `Ok` when no accumulator can leave i32, whatever the codes, for this largest `|a − za|`.
     pub(super) fn check_depth(&self, largest_a: i64) -> Result<(), Error> {
-        check_accumulator(self.depth, largest_a * self.largest, self.largest_bias)
+        check_accumulator(self.panels.depth, largest_a * self.largest, self.largest_bias)
     }
 
-    pub(super) fn microkernel(&self) -> &'static Microkernel {
-        self.isa.microkernel(A::SIGN)
+    pub(super) fn panels(&self) -> &Panels {
+        &self.panels
+    }
+}
+
+impl Panels {
+    /// Whether sums of A's rows are needed.
+    pub fn has_zero_points(&self) -> bool {
+        self.zero_points.is_some()
     }
 
-    /// The bytes of a panel, and its vectors.
-    pub(super) fn panel(&self, panel: usize) -> (*const u8, usize) {
-        let kernel = self.microkernel();
-        let start = panel * kernel.columns() * self.depth.next_multiple_of(kernel.depth);
-        let width = panel_width(kernel, self.columns, panel);
-        (self.panels.as_ptr().cast::<u8>().wrapping_add(start), width / kernel.lanes)
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.kernel.panels(self.columns)
     }
+
+    pub fn at(&self, panel: usize) -> Panel<'_> {
+        let (columns, width) = self.kernel.panel(self.columns, panel);
+        let padded_depth = self.depth.next_multiple_of(self.kernel.depth);
+        let end = padded_depth * (columns.start + width);
+        let codes = &self.codes.as_slice::<u8>(end)[padded_depth * columns.start..];
+        let terms = ColumnTerms {
+            bias: self.bias.from(columns.start),
+            sums: self.sums.from(columns.start),
+            zero_points: self.zero_points.as_ref().map(|zero_points| zero_points.from(columns.start)),
+        };
+        Panel { codes: codes.as_ptr(), vectors: width / self.kernel.lanes, columns, terms }
+    }
+}
+
+/// How codes of B are stored for a kernel: what to XOR them with, and what that adds to their values. (The instruction
+/// wants a sign: `x ^ 0x80` read as the other type is `x ∓ 128`, and the zero point moves along.)
+fn stored<B: Code>(kernel: &Microkernel) -> (u8, i32) {
+    match (B::SIGN == kernel.b_sign, B::MIN.into()) {
+        (true, _) => (0, 0),
+        (false, 0) => (0x80, -128),
+        (false, _) => (0x80, 128),
+    }
+}
+
+/// Some rows of some columns of B, as the steps of a panel.
+pub(super) struct PackPanel<'a, B, F> {
+    pub depth: usize,
+    pub rows: Range<usize>,
+    pub columns: Range<usize>,
+    /// What makes a stored code of one.
+    pub flip: u8,
+    /// Writes some columns of a row.
+    pub copy: &'a F,
+    pub codes: PhantomData<fn() -> B>,
+    /// Steps of a width that is a multiple of the lanes.
+    pub width: usize,
+    pub out: &'a mut [u8],
+}
+
+impl<B: Code, F: Fn(usize, Range<usize>, &mut [B])> Kernel for PackPanel<'_, B, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        match self.depth {
+            1 => self.interleave::<1>(),
+            2 => self.interleave::<2>(),
+            4 => self.interleave::<4>(),
+            8 => self.interleave::<8>(),
+            depth => unreachable!("no micro-kernel takes {depth} codes a step"),
+        }
+    }
+}
+
+impl<B: Code, F: Fn(usize, Range<usize>, &mut [B])> PackPanel<'_, B, F> {
+    #[inline(always)]
+    fn interleave<const DEPTH: usize>(self) {
+        let PackPanel { rows, columns, flip, copy, width, out, .. } = self;
+        let zero = B::from_byte(flip);
+        let mut codes = [[zero; MAX_COLUMNS]; DEPTH];
+        let steps = rows.clone().step_by(DEPTH).zip(out.as_chunks_mut::<DEPTH>().0.chunks_exact_mut(width));
+        for (row, out) in steps {
+            for (i, codes) in codes.iter_mut().enumerate() {
+                if row + i < rows.end {
+                    copy(row + i, columns.clone(), &mut codes[..columns.len()]);
+                } else {
+                    *codes = [zero; MAX_COLUMNS];
+                }
+            }
+            for (j, out) in out.iter_mut().enumerate() {
+                *out = codes.map(
+                    #[inline(always)]
+                    |codes| codes[j].to_byte() ^ flip,
+                );
+            }
+        }
+    }
+}
+
+/// The sums of the stored codes of a panel's columns: its product with a row of ones.
+pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums: &mut TileRow) {
+    let mut ones = Workspace::take();
+    let depth = codes.len() / width;
+    let ones = if kernel.widen_a {
+        let ones = ones.elements::<i16>(depth);
+        ones.fill(1);
+        ones.as_ptr().cast()
+    } else {
+        let ones = ones.elements::<u8>(depth);
+        ones.fill(1);
+        ones.as_ptr()
+    };
+    let operands = Operands {
+        steps: depth / kernel.depth,
+        a: ones,
+        a_stride: 0,
+        b: codes.as_ptr(),
+        initial: sums.0.as_ptr(),
+        initial_stride: 0,
+        sums: sums.0.as_mut_ptr(),
+        sums_stride: 0,
+    };
+    // SAFETY: whoever has the kernel has its ISA; `codes` are steps of `width` columns, `ones` has as many steps, `sums`
+    // takes every tile.
+    unsafe { kernel.tiles[width / kernel.lanes - 1][0](operands) };
 }
 
 /// `Ok` when `depth · largest product + largest bias ≤ 2³¹ − 1`.
@@ -180,122 +307,3 @@ pub(crate) fn check_accumulator(depth: usize, largest_product: i64, largest_bias
 /// What can be packed: its padding and sums, counted in bytes, stay far below `isize::MAX`.
 const MOST_ELEMENTS: usize = isize::MAX as usize >> 10;
 
-/// Columns of a panel: all of the tile's, or in the last one as many vectors as it needs.
-fn panel_width(kernel: &Microkernel, columns: usize, panel: usize) -> usize {
-    (columns - panel * kernel.columns()).next_multiple_of(kernel.lanes).min(kernel.columns())
-}
-
-/// Where the rows of A come from: a matrix, or the patches of a convolution.
-pub(crate) trait Rows<A>: Sync {
-    /// M.
-    fn rows(&self) -> usize;
-    /// K.
-    fn depth(&self) -> usize;
-    /// Writes row `row`, `depth` codes.
-    fn copy_row(&self, row: usize, out: &mut [A]);
-    /// The same rows where they lie in memory, if they do.
-    fn matrix(&self) -> Option<Matrix<'_, A>>;
-}
-
-impl<A: Code> Rows<A> for Matrix<'_, A> {
-    fn rows(&self) -> usize {
-        Matrix::rows(self)
-    }
-    fn depth(&self) -> usize {
-        self.columns()
-    }
-    #[inline(always)]
-    fn copy_row(&self, row: usize, out: &mut [A]) {
-        out.copy_from_slice(self.row(row));
-    }
-    fn matrix(&self) -> Option<Matrix<'_, A>> {
-        Some(*self)
-    }
-}
-
-/// A block of rows of A as the micro-kernel reads them, and their sums if B has zero points.
-#[derive(Default)]
-pub(super) struct RowBlock<A> {
-    codes: Vec<A>,
-    wide: Vec<i16>,
-    pub sums: Vec<i32>,
-}
-
-impl<A: Code> RowBlock<A> {
-    /// Reads `rows` of the source: the first row's address, and the bytes from one row to the next.
-    pub fn fill<'s, R: Rows<A>>(
-        &'s mut self,
-        packed: &PackedMatrix<A, impl Code>,
-        source: &'s R,
-        rows: Range<usize>,
-    ) -> (*const u8, usize) {
-        let kernel = packed.microkernel();
-        let depth = source.depth();
-        let padded = depth.next_multiple_of(kernel.depth);
-        let direct = source.matrix().filter(|_| !kernel.widen_a && depth == padded);
-        packed.isa.run(FillRows {
-            block: &mut *self,
-            source,
-            rows: rows.clone(),
-            padded,
-            copy: direct.is_none(),
-            widen: kernel.widen_a,
-            sum: packed.zero_points.is_some(),
-        });
-        match direct {
-            Some(matrix) => (matrix.tail_from(rows.start).as_ptr().cast(), matrix.stride()),
-            None if kernel.widen_a => (self.wide.as_ptr().cast(), padded * 2),
-            None => (self.codes.as_ptr().cast(), padded),
-        }
-    }
-}
-
-/// The copying and summing of [`RowBlock::fill`]: plain loops, vectorized by the compiler for the ISA they run on. What
-/// stands behind the depth of a row does not matter: B is padded with zeros there.
-struct FillRows<'a, A, R> {
-    block: &'a mut RowBlock<A>,
-    source: &'a R,
-    rows: Range<usize>,
-    padded: usize,
-    copy: bool,
-    widen: bool,
-    sum: bool,
-}
-
-impl<A: Code, R: Rows<A>> Kernel for FillRows<'_, A, R> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let FillRows { block, source, rows, padded, copy, widen, sum } = self;
-        let depth = source.depth();
-        let RowBlock { codes, wide, sums } = block;
-        if copy {
-            codes.resize(if widen { padded } else { rows.len() * padded }, A::default());
-            wide.resize(if widen { rows.len() * padded } else { 0 }, 0);
-        }
-        sums.clear();
-        for (i, row) in rows.enumerate() {
-            let codes = if copy {
-                let start = if widen { 0 } else { i * padded };
-                let codes = &mut codes[start..start + depth];
-                source.copy_row(row, codes);
-                if widen {
-                    for (wide, &code) in wide[i * padded..][..depth].iter_mut().zip(&*codes) {
-                        let code: i32 = code.into();
-                        *wide = code as i16;
-                    }
-                }
-                &*codes
-            } else {
-                source.matrix().expect("read where it lies").row(row)
-            };
-            if sum {
-                sums.push(codes.iter().fold(0_i32, |sum, &code| {
-                    let code: i32 = code.into();
-                    sum.wrapping_add(code)
-                }));
-            }
-        }
-    }
-}

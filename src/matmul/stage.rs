@@ -17,7 +17,6 @@ use core::ops::RangeInclusive;
 
 use super::columns::Columns;
 use super::multiplier::{accept, check_scales, quantize_multipliers};
-use super::words::RowWords;
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::random::Stream;
@@ -30,6 +29,16 @@ pub trait Stage: Sync + sealed::Sealed {
     /// What the result consists of.
     type Element: Copy + Default + Send + Sync;
 
+    /// Whether the accumulators, i32, are the elements.
+    #[doc(hidden)]
+    const RAW: bool = false;
+    /// Whether elements use random words.
+    #[doc(hidden)]
+    const STOCHASTIC: bool = false;
+    /// What sixteen columns need.
+    #[doc(hidden)]
+    type Parameters<V: Simd>: Copy;
+
     #[doc(hidden)]
     fn check(&self, rows: usize, columns: usize) -> Result<(), Error>;
     /// Where the random words come from, for stages that use them.
@@ -38,33 +47,35 @@ pub trait Stage: Sync + sealed::Sealed {
         None
     }
     #[doc(hidden)]
-    fn emit<S: Simd>(
+    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V>;
+    #[doc(hidden)]
+    fn emit<V: Simd>(
         &self,
-        simd: S,
+        simd: V,
+        parameters: &Self::Parameters<V>,
         row: usize,
-        column: usize,
-        acc: S::I32,
-        words: &RowWords,
+        acc: V::I32,
+        words: V::I32,
         out: &mut [Self::Element; LANES],
     );
 
     /// Emits at most sixteen elements: as many as `out` has.
     #[doc(hidden)]
     #[inline(always)]
-    fn emit_some<S: Simd>(
+    fn emit_some<V: Simd>(
         &self,
-        simd: S,
+        simd: V,
+        parameters: &Self::Parameters<V>,
         row: usize,
-        column: usize,
-        acc: S::I32,
-        words: &RowWords,
+        acc: V::I32,
+        words: V::I32,
         out: &mut [Self::Element],
     ) {
         if let Some(out) = out.first_chunk_mut() {
-            self.emit(simd, row, column, acc, words, out);
+            self.emit(simd, parameters, row, acc, words, out);
         } else {
             let mut padded = [Self::Element::default(); LANES];
-            self.emit(simd, row, column, acc, words, &mut padded);
+            self.emit(simd, parameters, row, acc, words, &mut padded);
             out.copy_from_slice(&padded[..out.len()]);
         }
     }
@@ -74,10 +85,14 @@ pub trait Stage: Sync + sealed::Sealed {
 pub trait Multiplier: Sync + sealed::Sealed {
     #[doc(hidden)]
     fn check(&self, columns: usize) -> Result<(), Error>;
-    /// The product for sixteen columns; `min` and `max` are the bounds less the zero point, which the caller applies
-    /// too: a product outside them may be any number on the same side.
+    /// What sixteen columns need.
     #[doc(hidden)]
-    fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, min: S::I32, max: S::I32) -> S::I32;
+    type Parameters<V: Simd>: Copy;
+    #[doc(hidden)]
+    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V>;
+    /// The product for sixteen columns, rounded and clamped to `min` and `max`.
+    #[doc(hidden)]
+    fn apply<V: Simd>(&self, simd: V, parameters: &Self::Parameters<V>, acc: V::I32, min: V::I32, max: V::I32) -> V::I32;
 }
 
 mod sealed {
@@ -98,13 +113,18 @@ pub struct Accumulators;
 
 impl Stage for Accumulators {
     type Element = i32;
+    const RAW: bool = true;
+    type Parameters<V: Simd> = ();
 
     fn check(&self, _: usize, _: usize) -> Result<(), Error> {
         Ok(())
     }
 
     #[inline(always)]
-    fn emit<S: Simd>(&self, simd: S, _: usize, _: usize, acc: S::I32, _: &RowWords, out: &mut [i32; LANES]) {
+    fn parameters<V: Simd>(&self, _: V, _: usize) {}
+
+    #[inline(always)]
+    fn emit<V: Simd>(&self, simd: V, (): &(), _: usize, acc: V::I32, _: V::I32, out: &mut [i32; LANES]) {
         simd.store_i32(acc, out);
     }
 }
@@ -157,6 +177,8 @@ pub struct DequantizeRows<'a> {
 
 impl Stage for DequantizeRows<'_> {
     type Element = f32;
+    /// Scales, and the bias if there is one.
+    type Parameters<V: Simd> = (V::F32, Option<V::F32>);
 
     fn check(&self, rows: usize, columns: usize) -> Result<(), Error> {
         if self.scales.len() != 1 {
@@ -167,12 +189,28 @@ impl Stage for DequantizeRows<'_> {
     }
 
     #[inline(always)]
-    fn emit<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, _: &RowWords, out: &mut [f32; LANES]) {
+    fn parameters<V: Simd>(&self, simd: V, column: usize) -> (V::F32, Option<V::F32>) {
+        let bias = self.columns.bias.as_ref().map(
+            #[inline(always)]
+            |bias| simd.load_f32(bias.at(column)),
+        );
+        (simd.load_f32(self.columns.scales.at(column)), bias)
+    }
+
+    #[inline(always)]
+    fn emit<V: Simd>(
+        &self,
+        simd: V,
+        &(scales, bias): &(V::F32, Option<V::F32>),
+        row: usize,
+        acc: V::I32,
+        _: V::I32,
+        out: &mut [f32; LANES],
+    ) {
         let row_scale = simd.splat_f32(if let [one] = self.scales { *one } else { self.scales[row] });
-        let scale = simd.mul_f32(row_scale, simd.load_f32(self.columns.scales.at(column)));
-        let product = simd.mul_f32(simd.to_f32(acc), scale);
-        let value = match &self.columns.bias {
-            Some(bias) => simd.add_f32(product, simd.load_f32(bias.at(column))),
+        let product = simd.mul_f32(simd.to_f32(acc), simd.mul_f32(row_scale, scales));
+        let value = match bias {
+            Some(bias) => simd.add_f32(product, bias),
             None => product,
         };
         simd.store_f32(value, out);
@@ -228,28 +266,48 @@ impl<C: Code, M: Multiplier> Requantize<C, M> {
     }
 }
 
+/// What a stage that makes codes needs for sixteen columns.
+#[derive(Clone, Copy)]
+#[doc(hidden)]
+pub struct RequantizeParameters<V: Simd, P: Copy> {
+    multiplier: P,
+    /// The bounds less the zero point.
+    min: V::I32,
+    max: V::I32,
+    zero_point: V::I32,
+}
+
 impl<C: Code, M: Multiplier> Stage for Requantize<C, M> {
     type Element = C;
+    type Parameters<V: Simd> = RequantizeParameters<V, M::Parameters<V>>;
 
     fn check(&self, _: usize, columns: usize) -> Result<(), Error> {
         self.multiplier.check(columns)
     }
 
     #[inline(always)]
-    fn emit<S: Simd>(&self, simd: S, _: usize, column: usize, acc: S::I32, _: &RowWords, out: &mut [C; LANES]) {
-        let (min, max) = self.bounds(simd);
-        let product = self.multiplier.apply(simd, column, acc, min, max);
-        let bounded = simd.min_i32(simd.max_i32(product, min), max);
-        C::store(simd, simd.add_i32(bounded, simd.splat_i32(self.zero_point)), out);
+    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V> {
+        RequantizeParameters {
+            multiplier: self.multiplier.parameters(simd, column),
+            min: simd.splat_i32(self.bounds.0.into() - self.zero_point),
+            max: simd.splat_i32(self.bounds.1.into() - self.zero_point),
+            zero_point: simd.splat_i32(self.zero_point),
+        }
     }
-}
 
-impl<C: Code, M> Requantize<C, M> {
-    /// The bounds less the zero point.
     #[inline(always)]
-    fn bounds<S: Simd>(&self, simd: S) -> (S::I32, S::I32) {
-        let relative = |bound: C| simd.splat_i32(bound.into() - self.zero_point);
-        (relative(self.bounds.0), relative(self.bounds.1))
+    fn emit<V: Simd>(
+        &self,
+        simd: V,
+        parameters: &Self::Parameters<V>,
+        _: usize,
+        acc: V::I32,
+        _: V::I32,
+        out: &mut [C; LANES],
+    ) {
+        let RequantizeParameters { multiplier, min, max, zero_point } = *parameters;
+        let product = self.multiplier.apply(simd, &multiplier, acc, min, max);
+        C::store(simd, simd.add_i32(product, zero_point), out);
     }
 }
 
@@ -289,6 +347,8 @@ pub struct RequantizeStochastic<'a, C> {
 
 impl<C: Code> Stage for RequantizeStochastic<'_, C> {
     type Element = C;
+    const STOCHASTIC: bool = true;
+    type Parameters<V: Simd> = RequantizeParameters<V, V::F32>;
 
     fn check(&self, rows: usize, columns: usize) -> Result<(), Error> {
         self.stream.check(elements_of(&[rows, columns]))?;
@@ -300,11 +360,23 @@ impl<C: Code> Stage for RequantizeStochastic<'_, C> {
     }
 
     #[inline(always)]
-    fn emit<S: Simd>(&self, simd: S, row: usize, column: usize, acc: S::I32, words: &RowWords, out: &mut [C; LANES]) {
-        let (min, max) = self.stage.bounds(simd);
-        let product = self.stage.multiplier.clamped(simd, column, acc, min, max);
-        let rounded = simd.round_stochastically(product, words.at(simd, row, column));
-        C::store(simd, simd.add_i32(rounded, simd.splat_i32(self.stage.zero_point)), out);
+    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V> {
+        self.stage.parameters(simd, column)
+    }
+
+    #[inline(always)]
+    fn emit<V: Simd>(
+        &self,
+        simd: V,
+        parameters: &Self::Parameters<V>,
+        _: usize,
+        acc: V::I32,
+        words: V::I32,
+        out: &mut [C; LANES],
+    ) {
+        let RequantizeParameters { multiplier, min, max, zero_point } = *parameters;
+        let product = clamped_product(simd, multiplier, acc, min, max);
+        C::store(simd, simd.add_i32(simd.round_stochastically(product, words), zero_point), out);
     }
 }
 
@@ -323,13 +395,19 @@ impl FloatMultiplier {
         accept(multipliers, "not a finite f32 of at least 0", |m| m >= 0.0 && (m as f32).is_finite())?;
         Ok(FloatMultiplier { multiplier: Columns::broadcast(multipliers.iter().map(|&m| m as f32)) })
     }
+}
 
-    /// `clamp(acc as f32 · M)`
-    #[inline(always)]
-    fn clamped<S: Simd>(&self, simd: S, column: usize, acc: S::I32, min: S::I32, max: S::I32) -> S::F32 {
-        let product = simd.mul_f32(simd.to_f32(acc), simd.load_f32(self.multiplier.at(column)));
-        simd.min_f32(simd.max_f32(product, simd.to_f32(min)), simd.to_f32(max))
-    }
+/// `clamp(acc as f32 · M)`
+#[inline(always)]
+fn clamped_product<V: Simd>(simd: V, multiplier: V::F32, acc: V::I32, min: V::I32, max: V::I32) -> V::F32 {
+    let product = simd.mul_f32(simd.to_f32(acc), multiplier);
+    simd.min_f32(simd.max_f32(product, simd.to_f32(min)), simd.to_f32(max))
+}
+
+/// `min.max(a).min(max)`
+#[inline(always)]
+fn clamp<V: Simd>(simd: V, a: V::I32, min: V::I32, max: V::I32) -> V::I32 {
+    simd.min_i32(simd.max_i32(a, min), max)
 }
 
 impl Multiplier for FloatMultiplier {
@@ -337,17 +415,23 @@ impl Multiplier for FloatMultiplier {
         self.multiplier.check("multipliers", columns)
     }
 
+    type Parameters<V: Simd> = V::F32;
+
     #[inline(always)]
-    fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, min: S::I32, max: S::I32) -> S::I32 {
-        simd.round_to_i32(self.clamped(simd, column, acc, min, max))
+    fn parameters<V: Simd>(&self, simd: V, column: usize) -> V::F32 {
+        simd.load_f32(self.multiplier.at(column))
+    }
+
+    #[inline(always)]
+    fn apply<V: Simd>(&self, simd: V, &multiplier: &V::F32, acc: V::I32, min: V::I32, max: V::I32) -> V::I32 {
+        simd.round_to_i32(clamped_product(simd, multiplier, acc, min, max))
     }
 }
 
 /// `acc` clamped to `−limit … limit`. (No accumulator is −2³¹: the depth is checked.)
 #[inline(always)]
-fn clamp_to_limit<S: Simd>(simd: S, acc: S::I32, limit: &[i32; LANES]) -> S::I32 {
-    let limit = simd.load_i32(limit);
-    simd.min_i32(simd.max_i32(acc, simd.sub_i32(simd.splat_i32(0), limit)), limit)
+fn clamp_to_limit<V: Simd>(simd: V, acc: V::I32, limit: V::I32) -> V::I32 {
+    clamp(simd, acc, simd.sub_i32(simd.splat_i32(0), limit), limit)
 }
 
 /// Requantizes with one rounding of a 64-bit product: `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`, halves toward +∞.
@@ -383,11 +467,27 @@ impl Multiplier for FixedPoint {
         self.multiplier.check("multipliers", columns)
     }
 
+    /// Limit, multiplier, shift.
+    type Parameters<V: Simd> = [V::I32; 3];
+
     #[inline(always)]
-    fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, _: S::I32, _: S::I32) -> S::I32 {
-        let acc = clamp_to_limit(simd, acc, self.limit.at(column));
-        let (multiplier, shift) = (simd.load_i32(self.multiplier.at(column)), simd.load_i32(self.shift.at(column)));
-        simd.mul_shift_round(acc, multiplier, shift)
+    fn parameters<V: Simd>(&self, simd: V, column: usize) -> [V::I32; 3] {
+        [&self.limit, &self.multiplier, &self.shift].map(
+            #[inline(always)]
+            |columns| simd.load_i32(columns.at(column)),
+        )
+    }
+
+    #[inline(always)]
+    fn apply<V: Simd>(
+        &self,
+        simd: V,
+        &[limit, multiplier, shift]: &[V::I32; 3],
+        acc: V::I32,
+        min: V::I32,
+        max: V::I32,
+    ) -> V::I32 {
+        clamp(simd, simd.mul_shift_round(clamp_to_limit(simd, acc, limit), multiplier, shift), min, max)
     }
 }
 
@@ -417,16 +517,28 @@ impl RoundingShift {
         }
     }
 
-    /// `tie(x, x >> shift)` selects, with the mask of this column, what is added to the offset.
+    /// Shift, mask, offset and tie of sixteen columns.
     #[inline(always)]
-    fn apply<S: Simd>(&self, simd: S, column: usize, x: S::I32, tie: impl FnOnce(S::I32) -> S::I32) -> S::I32 {
-        let shift = simd.load_i32(self.shift.at(column));
-        let quotient = simd.shift_right(x, shift);
-        let remainder = simd.and_i32(x, simd.load_i32(self.mask.at(column)));
-        let tie = simd.and_i32(tie(quotient), simd.load_i32(self.tie.at(column)));
-        let sum = simd.add_i32(remainder, simd.add_i32(simd.load_i32(self.offset.at(column)), tie));
-        simd.add_i32(quotient, simd.shift_right_logical(sum, shift))
+    fn load<V: Simd>(&self, simd: V, column: usize) -> [V::I32; 4] {
+        [&self.shift, &self.mask, &self.offset, &self.tie].map(
+            #[inline(always)]
+            |columns| simd.load_i32(columns.at(column)),
+        )
     }
+}
+
+/// A [`RoundingShift`] of x; `tie(x >> shift)` selects, with the tie of this column, what is added to the offset.
+#[inline(always)]
+fn shift_rounded<V: Simd>(
+    simd: V,
+    [shift, mask, offset, tie]: [V::I32; 4],
+    x: V::I32,
+    select: impl FnOnce(V::I32) -> V::I32,
+) -> V::I32 {
+    let quotient = simd.shift_right(x, shift);
+    let remainder = simd.and_i32(x, mask);
+    let sum = simd.add_i32(remainder, simd.add_i32(offset, simd.and_i32(select(quotient), tie)));
+    simd.add_i32(quotient, simd.shift_right_logical(sum, shift))
 }
 
 /// Requantizes as gemmlowp does, with two roundings: a saturating rounding doubling high product with M₀, then a
@@ -462,20 +574,39 @@ impl Multiplier for Gemmlowp {
         self.multiplier.check("multipliers", columns)
     }
 
+    /// Limit, left factor and multiplier; the right shift.
+    type Parameters<V: Simd> = ([V::I32; 3], [V::I32; 4]);
+
     #[inline(always)]
-    fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, _: S::I32, _: S::I32) -> S::I32 {
-        let acc = clamp_to_limit(simd, acc, self.limit.at(column));
-        let acc = simd.mul_i32(acc, simd.load_i32(self.left.at(column)));
-        let high = simd.mul_shift_round(acc, simd.load_i32(self.multiplier.at(column)), simd.splat_i32(31));
+    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V> {
+        let columns = [&self.limit, &self.left, &self.multiplier].map(
+            #[inline(always)]
+            |columns| simd.load_i32(columns.at(column)),
+        );
+        (columns, self.right.load(simd, column))
+    }
+
+    #[inline(always)]
+    fn apply<V: Simd>(
+        &self,
+        simd: V,
+        &([limit, left, multiplier], right): &Self::Parameters<V>,
+        acc: V::I32,
+        min: V::I32,
+        max: V::I32,
+    ) -> V::I32 {
+        let acc = simd.mul_i32(clamp_to_limit(simd, acc, limit), left);
+        let high = simd.mul_shift_round(acc, multiplier, simd.splat_i32(31));
         // A tie goes up, or down where the number is negative.
         let negative = simd.shift_right(high, simd.splat_i32(31));
-        self.right.apply(
+        let product = shift_rounded(
             simd,
-            column,
+            right,
             high,
             #[inline(always)]
             |_| negative,
-        )
+        );
+        clamp(simd, product, min, max)
     }
 }
 
@@ -504,15 +635,23 @@ impl Multiplier for Shift {
         self.shift.shift.check("multipliers", columns)
     }
 
+    type Parameters<V: Simd> = [V::I32; 4];
+
     #[inline(always)]
-    fn apply<S: Simd>(&self, simd: S, column: usize, acc: S::I32, _: S::I32, _: S::I32) -> S::I32 {
+    fn parameters<V: Simd>(&self, simd: V, column: usize) -> [V::I32; 4] {
+        self.shift.load(simd, column)
+    }
+
+    #[inline(always)]
+    fn apply<V: Simd>(&self, simd: V, &shift: &[V::I32; 4], acc: V::I32, min: V::I32, max: V::I32) -> V::I32 {
         // A tie goes up where the quotient is odd.
-        self.shift.apply(
+        let product = shift_rounded(
             simd,
-            column,
+            shift,
             acc,
             #[inline(always)]
             |quotient| quotient,
-        )
+        );
+        clamp(simd, product, min, max)
     }
 }

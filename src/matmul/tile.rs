@@ -1,14 +1,19 @@
-//! The micro-kernel contract: the raw sums `Σₖ a[i][k]·b[k][j]` of one tile, and the loop that most ISAs share.
+//! The micro-kernel contract: the sums `initial[i][j] + Σₖ a[i][k]·b[k][j]` of one tile, and the loop that most ISAs
+//! share.
 //!
 //! A micro-kernel is data: its shape, the layout it reads, and a function for every tile up to its full size, so that
-//! edges in M run at their own size instead of on padding. It knows nothing of zero points, bias or output stages.
+//! edges in M run at their own size instead of on padding. It knows nothing of zero points, bias or output stages: what
+//! a sum begins with is the caller's, be it what all rows of a column have in common or the sum of the k before.
 //!
-//! - **A** is read where it lies, row by row, `depth` codes a step; from a copy when K is no multiple of `depth`, or when
-//!   the kernel wants i16 ([`Microkernel::widen_a`]).
+//! - **A** is read where it lies, row by row, `depth` codes a step; or from a copy ([`RowBlock`](super::rows::RowBlock)).
 //! - **B** comes in panels: `[K / depth][columns of the panel][depth]` bytes, zero-padded in K and in columns. A panel
 //!   is a whole number of vectors wide; the last one of a matrix may be narrower than the full tile.
 //! - `b_sign` is the sign that the instruction wants B to have beside A. Packing relabels the codes (`x ^ 0x80`, the
 //!   zero point moves by 128 too), so that all four sign pairs run at full range on the same instructions.
+
+use core::array::from_fn;
+use core::fmt;
+use core::ops::Range;
 
 /// Whether 8-bit codes are u8 or i8.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,20 +46,47 @@ impl Microkernel {
         self.tiles[0].len()
     }
 
-    /// Columns of the full tile, at most [`MAX_COLUMNS`].
-    pub fn columns(&self) -> usize {
-        self.tiles.len() * self.lanes
+    /// In how many panels so many columns of B are stored.
+    pub fn panels(&self, columns: usize) -> usize {
+        columns.div_ceil(self.lanes).div_ceil(self.tiles.len())
+    }
+
+    /// The columns of a panel, and its width with those that pad them. Widths differ by one vector at most: a tile that
+    /// is much narrower than it could be has too few sums to keep the multipliers busy.
+    pub fn panel(&self, columns: usize, panel: usize) -> (Range<usize>, usize) {
+        let (vectors, panels) = (columns.div_ceil(self.lanes), self.panels(columns));
+        let column = |panel: usize| vectors * panel / panels * self.lanes;
+        let (start, end) = (column(panel), column(panel + 1));
+        (start..end.min(columns), end - start)
+    }
+
+    /// Rows in tiles: as many tiles as the rows need, their heights differing by one at most.
+    pub fn row_tiles(&self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> + Clone + use<> {
+        let tiles = rows.len().div_ceil(self.rows());
+        let row = move |tile: usize| rows.start + rows.len() * tile / tiles;
+        (0..tiles).map(move |tile| row(tile)..row(tile + 1))
+    }
+}
+
+impl fmt::Debug for Microkernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
     }
 }
 
 /// No tile has more rows than this.
 pub const MAX_ROWS: usize = 8;
 
-/// No tile is wider than this; a row of raw sums takes this many i32, whatever the kernel.
+/// No tile is wider than this.
 pub const MAX_COLUMNS: usize = 48;
 
-/// The raw sums of a tile, row-major.
-pub type Sums = [[i32; MAX_COLUMNS]; MAX_ROWS];
+/// An i32 for every column of a tile of any kernel.
+#[repr(align(64))]
+#[derive(Clone, Copy)]
+pub struct TileRow(pub [i32; MAX_COLUMNS]);
+
+/// The sums of a tile of any kernel.
+pub type Sums = [TileRow; MAX_ROWS];
 
 /// What a tile function reads and writes.
 #[derive(Clone, Copy)]
@@ -67,15 +99,22 @@ pub struct Operands {
     pub a_stride: usize,
     /// The panel of B.
     pub b: *const u8,
-    /// Where the sums go, rows [`MAX_COLUMNS`] apart.
+    /// What the sums begin with.
+    pub initial: *const i32,
+    /// From a row of `initial` to the next, in elements; 0 when all rows begin with the same.
+    pub initial_stride: usize,
+    /// Where the sums go; it may be where they began.
     pub sums: *mut i32,
+    /// From a row of `sums` to the next, in elements.
+    pub sums_stride: usize,
 }
 
 /// Computes the sums of one tile.
 ///
 /// # Safety
 /// The CPU has the kernel's ISA. For its `r` rows, `v` vectors and `n = steps · depth`: every row of A has n codes that
-/// may be read (2n bytes when widened), the panel has `n · v · lanes` bytes, and `sums` takes r rows.
+/// may be read (2n bytes when widened), the panel has `n · v · lanes` bytes, `initial` has r rows of `v · lanes` sums, and
+/// `sums` takes as many.
 pub type Tile = unsafe fn(Operands);
 
 /// One dot-product instruction: what the shared loop needs of an ISA. The bytes of a step are arrays, so only the
@@ -94,8 +133,8 @@ pub trait Dot: Copy {
     /// The same sums in memory.
     type Columns;
 
-    /// All zero.
-    fn zero(self) -> Self::Sums;
+    /// Reads the sums of a vector of columns.
+    fn begin(self, sums: &Self::Columns) -> Self::Sums;
     /// Repeats a row's codes for every column.
     fn broadcast(self, a: &Self::StepA) -> Self::A;
     /// Reads a vector of B.
@@ -113,9 +152,20 @@ pub trait Dot: Copy {
 /// As [`Tile`], with `ROWS` rows and `VECTORS` vectors.
 #[inline(always)]
 pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, operands: Operands) {
-    let Operands { steps, mut a, a_stride, b, sums: out } = operands;
+    let Operands { steps, mut a, a_stride, b, initial, initial_stride, sums: out, sums_stride } = operands;
     let mut b = b.cast::<D::StepB>();
-    let mut sums = [[dot.zero(); VECTORS]; ROWS];
+    let mut sums: [[D::Sums; VECTORS]; ROWS] = from_fn(
+        #[inline(always)]
+        |r| {
+            from_fn(
+                #[inline(always)]
+                |v| {
+                    // SAFETY: `initial` has ROWS rows of VECTORS vectors of columns; Columns is an array of i32.
+                    dot.begin(unsafe { &*initial.add(r * initial_stride).cast::<D::Columns>().add(v) })
+                },
+            )
+        },
+    );
     for _ in 0..steps {
         // SAFETY: the caller vouches for `steps` steps of the panel, VECTORS vectors each; StepB is an array of bytes.
         let mut vectors = [dot.load(unsafe { &*b }); VECTORS];
@@ -137,11 +187,9 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
         }
     }
     for (r, row) in sums.iter().enumerate() {
-        // SAFETY: `out` takes ROWS rows of MAX_COLUMNS sums.
-        let out = unsafe { out.add(r * MAX_COLUMNS) }.cast::<D::Columns>();
         for (v, &sum) in row.iter().enumerate() {
-            // SAFETY: as above; VECTORS vectors are at most MAX_COLUMNS columns.
-            dot.store(sum, unsafe { &mut *out.add(v) });
+            // SAFETY: `out` takes ROWS rows of VECTORS vectors of columns.
+            dot.store(sum, unsafe { &mut *out.add(r * sums_stride).cast::<D::Columns>().add(v) });
         }
     }
 }

@@ -7,6 +7,7 @@ use core::ops::Range;
 
 use crate::random::{Fill, Stream};
 use crate::simd::{Kernel, LANES, Simd};
+use crate::workspace::Workspace;
 
 /// About so many words are made at a time, those of a tile's rows at least: a level-2 cache holds them.
 const WORDS: usize = 64 << 10;
@@ -18,14 +19,15 @@ pub struct RowWords {
     all_columns: usize,
     columns: Range<usize>,
     first_row: usize,
+    words: Workspace,
     /// Those of every element, and sixteen more that a row's last block may read.
-    words: Vec<i32>,
+    length: usize,
 }
 
 impl RowWords {
     /// Of some columns of a result that has so many.
     pub fn new(stream: Option<Stream>, all_columns: usize, columns: Range<usize>) -> Self {
-        RowWords { stream, all_columns, columns, first_row: 0, words: Vec::new() }
+        RowWords { stream, all_columns, columns, first_row: 0, words: Workspace::take(), length: 0 }
     }
 
     /// The blocks, of a multiple of `unit` rows, that are best made at a time; without a stream all rows.
@@ -42,11 +44,11 @@ impl RowWords {
     pub fn fill<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
         let Some(stream) = self.stream else { return };
         let width = self.columns.len();
-        self.words.resize(rows.len() * width + LANES, 0);
+        self.length = rows.len() * width + LANES;
         self.first_row = rows.start;
         // Whole rows lie together.
         let (pieces, length) = if width == self.all_columns { (1, rows.len() * width) } else { (rows.len(), width) };
-        for (row, words) in (rows.start..).zip(self.words.chunks_mut(length.max(1)).take(pieces)) {
+        for (row, words) in (rows.start..).zip(self.words.elements::<i32>(self.length).chunks_mut(length.max(1)).take(pieces)) {
             // The stage checked that the words of the whole result exist.
             let offset = stream.offset + (row * self.all_columns + self.columns.start) as u64;
             Fill { stream: Stream { offset, ..stream }, out: &mut words[..length] }.run(simd);
@@ -57,7 +59,7 @@ impl RowWords {
     #[inline(always)]
     pub fn at<S: Simd>(&self, simd: S, row: usize, column: usize) -> S::I32 {
         let start = (row - self.first_row) * self.columns.len() + column - self.columns.start;
-        simd.load_i32(self.words[start..].first_chunk().expect("sixteen more than elements"))
+        simd.load_i32(self.words.as_slice(self.length)[start..].first_chunk().expect("sixteen more than elements"))
     }
 }
 

@@ -1,0 +1,182 @@
+//! Rows of A as a micro-kernel reads them: where they lie, or copied.
+//!
+//! They are copied when the kernel wants i16; when they come from the patches of a convolution; when so many bytes lie
+//! between them that they would fight for the same sets of a cache; and the last few when reading whole steps of them
+//! would leave the matrix. What a step reads behind a row's end does not matter: B is padded with zeros there.
+
+use core::marker::PhantomData;
+use core::ops::Range;
+
+use super::pack::Panels;
+use super::tile::Microkernel;
+use crate::codes::Code;
+use crate::matrix::Matrix;
+use crate::simd::{Kernel, Simd};
+use crate::workspace::{LINE, Workspace};
+
+/// Where the rows of A come from: a matrix, or the patches of a convolution.
+pub(crate) trait Rows<A>: Sync {
+    /// M.
+    fn rows(&self) -> usize;
+    /// K.
+    fn depth(&self) -> usize;
+    /// Writes row `row`, `depth` codes.
+    fn copy_row(&self, row: usize, out: &mut [A]);
+    /// The same rows where they lie in memory, if they do.
+    fn matrix(&self) -> Option<Matrix<'_, A>>;
+}
+
+impl<A: Code> Rows<A> for Matrix<'_, A> {
+    fn rows(&self) -> usize {
+        Matrix::rows(self)
+    }
+    fn depth(&self) -> usize {
+        self.columns()
+    }
+    #[inline(always)]
+    fn copy_row(&self, row: usize, out: &mut [A]) {
+        out.copy_from_slice(self.row(row));
+    }
+    fn matrix(&self) -> Option<Matrix<'_, A>> {
+        Some(*self)
+    }
+}
+
+/// Rows that begin at a multiple of this many bytes are copied if B is wide enough to pay for it: of a cache's sets they
+/// would use but few.
+const SETS: usize = 1024;
+
+/// How many columns of B pay for copying rows of A that need not be copied.
+const WIDE: usize = 256;
+
+/// The rows that can be read where they lie: the first so many of `rows`.
+pub(super) fn in_place<A: Code>(source: &impl Rows<A>, b: &Panels, rows: Range<usize>) -> usize {
+    let kernel = b.kernel;
+    let Some(matrix) = source.matrix().filter(|_| !kernel.widen_a) else { return 0 };
+    let stride = matrix.stride();
+    if stride.is_multiple_of(SETS) && rows.len() > 1 && b.columns >= WIDE {
+        return 0;
+    }
+    let read = matrix.columns().next_multiple_of(kernel.depth);
+    let inside = |row: usize| matrix.tail_from(row).len() >= read;
+    match rows.clone().last() {
+        Some(last) if !inside(last) => {
+            // Only the last row can be near enough to the end, unless they are shorter than a step.
+            let tile = kernel.row_tiles(rows.clone()).last().expect("there are rows");
+            if tile.start > rows.start && !inside(tile.start - 1) { 0 } else { tile.start - rows.start }
+        }
+        _ => rows.len(),
+    }
+}
+
+/// Rows of A, copied or not, and their sums if B has zero points.
+pub(super) struct RowBlock {
+    /// One row, when it is widened; all otherwise.
+    codes: Workspace,
+    wide: Workspace,
+    sums: Workspace,
+}
+
+/// Where the rows of a block lie.
+pub(super) struct Placed<'a> {
+    /// The first row.
+    pub a: *const u8,
+    /// From a row to the next, in bytes.
+    pub stride: usize,
+    /// The sums of the rows; none when B has no zero points.
+    pub sums: &'a [i32],
+}
+
+impl RowBlock {
+    pub fn take() -> Self {
+        RowBlock { codes: Workspace::take(), wide: Workspace::take(), sums: Workspace::take() }
+    }
+
+    /// The bytes of a row that is copied, with what keeps the next one off its sets: an odd number of lines.
+    pub fn copied_stride(kernel: &Microkernel, depth: usize) -> usize {
+        let bytes = depth.next_multiple_of(kernel.depth) * if kernel.widen_a { 2 } else { 1 };
+        (bytes.div_ceil(LINE) | 1) * LINE
+    }
+
+    /// Reads rows of the source, copies them if they are not `in_place`, and sums them if B has zero points.
+    pub fn read<'s, A: Code, R: Rows<A>>(
+        &'s mut self,
+        source: &'s R,
+        b: &Panels,
+        rows: Range<usize>,
+        in_place: bool,
+    ) -> Placed<'s> {
+        let stride = Self::copied_stride(b.kernel, source.depth());
+        let sum = b.has_zero_points();
+        if !in_place || sum {
+            let rows = rows.clone();
+            b.isa.run(ReadRows {
+                block: &mut *self,
+                source,
+                rows,
+                stride,
+                in_place,
+                widen: b.kernel.widen_a,
+                sum,
+                codes: PhantomData,
+            });
+        }
+        let sums = self.sums.as_slice(if sum { rows.len() } else { 0 });
+        match source.matrix().filter(|_| in_place) {
+            Some(matrix) => Placed { a: matrix.tail_from(rows.start).as_ptr().cast(), stride: matrix.stride(), sums },
+            None => {
+                let copied = if b.kernel.widen_a { &self.wide } else { &self.codes };
+                Placed { a: copied.as_slice::<u8>(rows.len() * stride).as_ptr(), stride, sums }
+            }
+        }
+    }
+}
+
+/// The copying and summing of [`RowBlock::read`]: plain loops, vectorized by the compiler for the ISA they run on.
+struct ReadRows<'a, A, R> {
+    block: &'a mut RowBlock,
+    source: &'a R,
+    rows: Range<usize>,
+    stride: usize,
+    in_place: bool,
+    widen: bool,
+    sum: bool,
+    codes: PhantomData<A>,
+}
+
+impl<A: Code, R: Rows<A>> Kernel for ReadRows<'_, A, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let ReadRows { block, source, rows, stride, in_place, widen, sum, .. } = self;
+        let depth = source.depth();
+        let count = rows.len();
+        let sums = block.sums.elements::<i32>(if sum { count } else { 0 });
+        let copied = if in_place { 0 } else { count };
+        let codes = block.codes.elements::<A>(if widen { depth } else { copied * stride });
+        let wide = block.wide.elements::<i16>(if widen { copied * stride / 2 } else { 0 });
+        for (i, row) in rows.enumerate() {
+            let codes = match source.matrix() {
+                Some(matrix) if in_place || widen => matrix.row(row),
+                _ => {
+                    let codes = &mut codes[if widen { 0 } else { i * stride }..][..depth];
+                    source.copy_row(row, codes);
+                    &*codes
+                }
+            };
+            if widen {
+                for (wide, &code) in wide[i * (stride / 2)..][..depth].iter_mut().zip(codes) {
+                    let code: i32 = code.into();
+                    *wide = code as i16;
+                }
+            }
+            if sum {
+                sums[i] = codes.iter().fold(0_i32, |sum, &code| {
+                    let code: i32 = code.into();
+                    sum.wrapping_add(code)
+                });
+            }
+        }
+    }
+}
