@@ -39,7 +39,7 @@ use crate::simd::{Kernel, Simd};
 use epilogue::{Epilogue, Offsets};
 use pack::{Panel, Panels};
 use rows::{Placed, RowBlock, in_place};
-use tile::{MAX_COLUMNS, MAX_ROWS, Operands, Sums, TileRow};
+use tile::{MAX_COLUMNS, MAX_ROWS, Operands, Split, Sums, TileRow};
 
 pub(crate) use columns::Columns;
 pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
@@ -146,8 +146,8 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
             return;
         }
         let kernel = self.b.kernel;
-        let columns = |panel: usize| kernel.panel(self.b.columns, panel).0;
-        let columns = self.first_column + columns(panels.start).start..self.first_column + columns(panels.end - 1).end;
+        let columns = self.b.columns_of(panels.clone());
+        let columns = self.first_column + columns.start..self.first_column + columns.end;
         let mut words = RowWords::new(self.stage.stream(), self.out_columns, columns);
         for rows in words.blocks(rows, kernel.rows()) {
             self.b.isa.run(FillRows(&mut words, rows.clone()));
@@ -157,7 +157,7 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
 
     /// The same for rows whose words are made.
     pub fn run_with(&self, words: &RowWords, rows: Range<usize>, panels: Range<usize>) {
-        let mut block = RowBlock::take();
+        let mut block = RowBlock::default();
         let in_place = rows.start + in_place(self.rows, self.b, rows.clone());
         for (rows, in_place) in [(rows.start..in_place, true), (in_place..rows.end, false)] {
             for rows in self.blocks(rows) {
@@ -174,15 +174,22 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
         }
     }
 
-    /// Rows in blocks, which are read again for every panel of B: of a size that leaves room for two panels in a level-2
-    /// cache.
+    /// Rows in blocks, which are read again for every panel of B: of a size that leaves half of a level-2 cache to the
+    /// panels and the result.
     fn blocks(&self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<A, R, S> {
-        let tile = self.b.kernel.rows();
-        let bytes = RowBlock::copied_stride(self.b.kernel, self.b.depth);
-        let most = (level2() / 2 / bytes).max(tile) / tile * tile;
-        let blocks = rows.len().div_ceil(most);
-        let row = move |block: usize| rows.start + (rows.len() * block / blocks.max(1)).next_multiple_of(tile).min(rows.len());
-        (0..blocks).map(move |block| row(block)..row(block + 1))
+        let (tile, row) = (self.b.kernel.rows(), RowBlock::copied_stride(self.b));
+        let room = level2() / 2;
+        // In tiles.
+        let blocks = if rows.len() * row <= room {
+            Split::new(rows.len().min(1), 1)
+        } else {
+            Split::new(rows.len().div_ceil(tile), (room / row / tile).max(1))
+        };
+        let whole = blocks.parts() == 1;
+        blocks.iter().map(move |tiles| {
+            let row = |tiles: usize| (rows.start + tiles * tile).min(rows.end);
+            if whole { rows.clone() } else { row(tiles.start)..row(tiles.end) }
+        })
     }
 }
 
@@ -202,14 +209,16 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
     fn run<V: Simd>(self, simd: V) {
         let Multiply { a, rows, b, panels, epilogue } = self;
         let kernel = b.kernel;
-        let steps = b.depth.div_ceil(kernel.depth);
+        let tiles = kernel.row_tiles(rows.len());
         let mut sums: Sums = [TileRow([0; MAX_COLUMNS]); MAX_ROWS];
         for panel in panels {
             let Panel { codes, vectors, columns, terms } = b.at(panel);
             let initial = epilogue.offsets.column_terms(simd, &terms, columns.len());
             let full = columns.len() == vectors * kernel.lanes;
             let direct = full && epilogue.is_nothing(&terms);
-            for tile in kernel.row_tiles(rows.clone()) {
+            for tile in tiles.iter() {
+                let first = tile.start;
+                let tile = rows.start + tile.start..rows.start + tile.end;
                 let (out, stride) = if direct {
                     let column = epilogue.first_column + columns.start;
                     let (out, stride) = epilogue.out.block(tile.start, column, tile.len(), columns.len());
@@ -217,9 +226,8 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
                 } else {
                     (sums.as_mut_ptr().cast(), MAX_COLUMNS)
                 };
-                let first = tile.start - rows.start;
                 let operands = Operands {
-                    steps,
+                    steps: b.steps,
                     a: a.a.wrapping_add(first * a.stride),
                     a_stride: a.stride,
                     b: codes,

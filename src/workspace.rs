@@ -52,41 +52,39 @@ thread_local! {
     static UNUSED: Cell<Vec<Lines>> = const { Cell::new(Vec::new()) };
 }
 
-/// Lines that go back to the thread when dropped, for its next call.
-#[derive(Debug)]
-pub(crate) struct Workspace(Lines);
+/// Memory that goes back to the thread when dropped, for its next call. Nothing is taken before it is needed.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace(Option<Lines>);
 
 impl Workspace {
-    /// Those that the thread gave back last.
-    pub fn take() -> Self {
-        let mut unused = UNUSED.take();
-        let lines = unused.pop().unwrap_or_default();
-        UNUSED.set(unused);
-        Workspace(lines)
+    /// Room for `length` elements: zeros, or whatever the last user wrote.
+    pub fn elements<T: Element>(&mut self, length: usize) -> &mut [T] {
+        if length == 0 {
+            return &mut [];
+        }
+        let lines = self.0.get_or_insert_with(|| {
+            let mut unused = UNUSED.take();
+            let lines = unused.pop().unwrap_or_default();
+            UNUSED.set(unused);
+            lines
+        });
+        lines.elements(length)
+    }
+
+    /// `length` elements that there is room for.
+    pub fn as_slice<T: Element>(&self, length: usize) -> &[T] {
+        self.0.as_ref().map_or(&[], |lines| lines.as_slice(length))
     }
 }
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        let lines = core::mem::take(&mut self.0);
+        let Some(lines) = self.0.take() else { return };
         // A thread that ends gives nothing back.
         let _ = UNUSED.try_with(|unused| {
             let mut all = unused.take();
             all.push(lines);
             unused.set(all);
         });
-    }
-}
-
-impl core::ops::Deref for Workspace {
-    type Target = Lines;
-    fn deref(&self) -> &Lines {
-        &self.0
-    }
-}
-
-impl core::ops::DerefMut for Workspace {
-    fn deref_mut(&mut self) -> &mut Lines {
-        &mut self.0
     }
 }

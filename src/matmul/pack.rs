@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::columns::Columns;
 use super::epilogue::ColumnTerms;
-use super::tile::{MAX_COLUMNS, Microkernel, Operands, TileRow};
+use super::tile::{MAX_COLUMNS, Microkernel, Operands, Split, TileRow};
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
@@ -33,7 +33,11 @@ pub(super) struct Panels {
     pub isa: Isa,
     pub kernel: &'static Microkernel,
     pub depth: usize,
+    /// The depth in steps of the kernel.
+    pub steps: usize,
     pub columns: usize,
+    /// The columns in panels, by vectors.
+    split: Split,
     codes: Lines,
     /// Zero points of the codes as stored, unless all are 0.
     zero_points: Option<Columns<i32>>,
@@ -96,13 +100,15 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
         let largest = zero_points.check::<B>(columns)?;
         let kernel = isa.microkernel(A::SIGN);
         let (flip, moved) = stored::<B>(kernel);
-        let padded_depth = depth.next_multiple_of(kernel.depth);
+        let steps = depth.div_ceil(kernel.depth);
+        let split = kernel.panels(columns);
         let mut codes = Lines::default();
         let mut sums = vec![0; columns];
-        let mut rest = codes.elements(padded_depth * columns.next_multiple_of(kernel.lanes));
-        for panel in 0..kernel.panels(columns) {
-            let (columns, width) = kernel.panel(columns, panel);
-            let (out, behind) = rest.split_at_mut(padded_depth * width);
+        let mut rest = codes.elements(steps * kernel.depth * columns.next_multiple_of(kernel.lanes));
+        for vectors in split.iter() {
+            let width = vectors.len() * kernel.lanes;
+            let columns = vectors.start * kernel.lanes..columns.min(vectors.end * kernel.lanes);
+            let (out, behind) = rest.split_at_mut(steps * kernel.depth * width);
             rest = behind;
             isa.run(PackPanel {
                 depth: kernel.depth,
@@ -125,7 +131,9 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
             isa,
             kernel,
             depth,
+            steps,
             columns,
+            split,
             codes,
             zero_points: stored.iter().any(|&zero_point| zero_point != 0).then(|| Columns::each(stored)),
             sums: Columns::each(sums),
@@ -187,20 +195,26 @@ impl Panels {
 
     /// How many.
     pub fn count(&self) -> usize {
-        self.kernel.panels(self.columns)
+        self.split.parts()
+    }
+
+    /// The columns of some panels.
+    pub fn columns_of(&self, panels: Range<usize>) -> Range<usize> {
+        let column = |panel: usize| (self.split.part(panel).start * self.kernel.lanes).min(self.columns);
+        column(panels.start)..column(panels.end)
     }
 
     pub fn at(&self, panel: usize) -> Panel<'_> {
-        let (columns, width) = self.kernel.panel(self.columns, panel);
-        let padded_depth = self.depth.next_multiple_of(self.kernel.depth);
-        let end = padded_depth * (columns.start + width);
-        let codes = &self.codes.as_slice::<u8>(end)[padded_depth * columns.start..];
+        let vectors = self.split.part(panel);
+        let vector = self.steps * self.kernel.depth * self.kernel.lanes;
+        let codes = &self.codes.as_slice::<u8>(vectors.end * vector)[vectors.start * vector..];
+        let columns = self.columns_of(panel..panel + 1);
         let terms = ColumnTerms {
             bias: self.bias.from(columns.start),
             sums: self.sums.from(columns.start),
             zero_points: self.zero_points.as_ref().map(|zero_points| zero_points.from(columns.start)),
         };
-        Panel { codes: codes.as_ptr(), vectors: width / self.kernel.lanes, columns, terms }
+        Panel { codes: codes.as_ptr(), vectors: vectors.len(), columns, terms }
     }
 }
 
@@ -271,7 +285,7 @@ impl<B: Code, F: Fn(usize, Range<usize>, &mut [B])> PackPanel<'_, B, F> {
 
 /// The sums of the stored codes of a panel's columns: its product with a row of ones.
 pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums: &mut TileRow) {
-    let mut ones = Workspace::take();
+    let mut ones = Workspace::default();
     let depth = codes.len() / width;
     let ones = if kernel.widen_a {
         let ones = ones.elements::<i16>(depth);
@@ -306,4 +320,3 @@ pub(crate) fn check_accumulator(depth: usize, largest_product: i64, largest_bias
 
 /// What can be packed: its padding and sums, counted in bytes, stay far below `isize::MAX`.
 const MOST_ELEMENTS: usize = isize::MAX as usize >> 10;
-

@@ -8,7 +8,6 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::pack::Panels;
-use super::tile::Microkernel;
 use crate::codes::Code;
 use crate::matrix::Matrix;
 use crate::simd::{Kernel, Simd};
@@ -57,19 +56,21 @@ pub(super) fn in_place<A: Code>(source: &impl Rows<A>, b: &Panels, rows: Range<u
     if stride.is_multiple_of(SETS) && rows.len() > 1 && b.columns >= WIDE {
         return 0;
     }
-    let read = matrix.columns().next_multiple_of(kernel.depth);
+    let read = b.steps * kernel.depth;
     let inside = |row: usize| matrix.tail_from(row).len() >= read;
     match rows.clone().last() {
         Some(last) if !inside(last) => {
-            // Only the last row can be near enough to the end, unless they are shorter than a step.
-            let tile = kernel.row_tiles(rows.clone()).last().expect("there are rows");
-            if tile.start > rows.start && !inside(tile.start - 1) { 0 } else { tile.start - rows.start }
+            // Usually it is the last row alone, which leaves all tiles but one.
+            let tiles = kernel.row_tiles(rows.len());
+            let count = tiles.part(tiles.parts() - 1).start;
+            if count > 0 && inside(rows.start + count - 1) { count } else { 0 }
         }
         _ => rows.len(),
     }
 }
 
 /// Rows of A, copied or not, and their sums if B has zero points.
+#[derive(Default)]
 pub(super) struct RowBlock {
     /// One row, when it is widened; all otherwise.
     codes: Workspace,
@@ -88,13 +89,9 @@ pub(super) struct Placed<'a> {
 }
 
 impl RowBlock {
-    pub fn take() -> Self {
-        RowBlock { codes: Workspace::take(), wide: Workspace::take(), sums: Workspace::take() }
-    }
-
     /// The bytes of a row that is copied, with what keeps the next one off its sets: an odd number of lines.
-    pub fn copied_stride(kernel: &Microkernel, depth: usize) -> usize {
-        let bytes = depth.next_multiple_of(kernel.depth) * if kernel.widen_a { 2 } else { 1 };
+    pub fn copied_stride(b: &Panels) -> usize {
+        let bytes = b.steps * b.kernel.depth * if b.kernel.widen_a { 2 } else { 1 };
         (bytes.div_ceil(LINE) | 1) * LINE
     }
 
@@ -106,7 +103,7 @@ impl RowBlock {
         rows: Range<usize>,
         in_place: bool,
     ) -> Placed<'s> {
-        let stride = Self::copied_stride(b.kernel, source.depth());
+        let stride = Self::copied_stride(b);
         let sum = b.has_zero_points();
         if !in_place || sum {
             let rows = rows.clone();

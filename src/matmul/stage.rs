@@ -92,7 +92,14 @@ pub trait Multiplier: Sync + sealed::Sealed {
     fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V>;
     /// The product for sixteen columns, rounded and clamped to `min` and `max`.
     #[doc(hidden)]
-    fn apply<V: Simd>(&self, simd: V, parameters: &Self::Parameters<V>, acc: V::I32, min: V::I32, max: V::I32) -> V::I32;
+    fn apply<V: Simd>(
+        &self,
+        simd: V,
+        parameters: &Self::Parameters<V>,
+        acc: V::I32,
+        min: V::I32,
+        max: V::I32,
+    ) -> V::I32;
 }
 
 mod sealed {

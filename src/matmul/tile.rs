@@ -46,25 +46,49 @@ impl Microkernel {
         self.tiles[0].len()
     }
 
-    /// In how many panels so many columns of B are stored.
-    pub fn panels(&self, columns: usize) -> usize {
-        columns.div_ceil(self.lanes).div_ceil(self.tiles.len())
+    /// Columns in panels, measured in vectors. A panel that is much narrower than a tile could be would have too few sums
+    /// to keep the multipliers busy.
+    pub fn panels(&self, columns: usize) -> Split {
+        Split::new(columns.div_ceil(self.lanes), self.tiles.len())
     }
 
-    /// The columns of a panel, and its width with those that pad them. Widths differ by one vector at most: a tile that
-    /// is much narrower than it could be has too few sums to keep the multipliers busy.
-    pub fn panel(&self, columns: usize, panel: usize) -> (Range<usize>, usize) {
-        let (vectors, panels) = (columns.div_ceil(self.lanes), self.panels(columns));
-        let column = |panel: usize| vectors * panel / panels * self.lanes;
-        let (start, end) = (column(panel), column(panel + 1));
-        (start..end.min(columns), end - start)
+    /// Rows in tiles.
+    pub fn row_tiles(&self, rows: usize) -> Split {
+        Split::new(rows, self.rows())
+    }
+}
+
+/// So many units in as few parts as may be, whose sizes differ by one at most: the larger ones first.
+#[derive(Clone, Copy, Debug)]
+pub struct Split {
+    parts: usize,
+    size: usize,
+    /// How many parts are larger by one.
+    larger: usize,
+}
+
+impl Split {
+    /// No part is larger than `most`.
+    pub fn new(units: usize, most: usize) -> Self {
+        let parts = units.div_ceil(most);
+        let size = units.checked_div(parts).unwrap_or(0);
+        Split { parts, size, larger: units - size * parts }
     }
 
-    /// Rows in tiles: as many tiles as the rows need, their heights differing by one at most.
-    pub fn row_tiles(&self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> + Clone + use<> {
-        let tiles = rows.len().div_ceil(self.rows());
-        let row = move |tile: usize| rows.start + rows.len() * tile / tiles;
-        (0..tiles).map(move |tile| row(tile)..row(tile + 1))
+    /// The number of parts.
+    pub fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// The units of a part.
+    pub fn part(&self, part: usize) -> Range<usize> {
+        let start = |part: usize| part * self.size + part.min(self.larger);
+        start(part)..start(part + 1)
+    }
+
+    /// The units of all parts.
+    pub fn iter(self) -> impl Iterator<Item = Range<usize>> {
+        (0..self.parts).map(move |part| self.part(part))
     }
 }
 

@@ -27,7 +27,7 @@ pub struct RowWords {
 impl RowWords {
     /// Of some columns of a result that has so many.
     pub fn new(stream: Option<Stream>, all_columns: usize, columns: Range<usize>) -> Self {
-        RowWords { stream, all_columns, columns, first_row: 0, words: Workspace::take(), length: 0 }
+        RowWords { stream, all_columns, columns, first_row: 0, words: Workspace::default(), length: 0 }
     }
 
     /// The blocks, of a multiple of `unit` rows, that are best made at a time; without a stream all rows.
@@ -48,7 +48,9 @@ impl RowWords {
         self.first_row = rows.start;
         // Whole rows lie together.
         let (pieces, length) = if width == self.all_columns { (1, rows.len() * width) } else { (rows.len(), width) };
-        for (row, words) in (rows.start..).zip(self.words.elements::<i32>(self.length).chunks_mut(length.max(1)).take(pieces)) {
+        for (row, words) in
+            (rows.start..).zip(self.words.elements::<i32>(self.length).chunks_mut(length.max(1)).take(pieces))
+        {
             // The stage checked that the words of the whole result exist.
             let offset = stream.offset + (row * self.all_columns + self.columns.start) as u64;
             Fill { stream: Stream { offset, ..stream }, out: &mut words[..length] }.run(simd);
