@@ -214,17 +214,16 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
         for panel in panels {
             let Panel { codes, vectors, columns, terms } = b.at(panel);
             let initial = epilogue.offsets.column_terms(simd, &terms, columns.len());
-            let full = columns.len() == vectors * kernel.lanes;
-            let direct = full && epilogue.is_nothing(&terms);
+            let direct = epilogue.is_nothing(&terms);
             for tile in tiles.iter() {
                 let first = tile.start;
                 let tile = rows.start + tile.start..rows.start + tile.end;
-                let (out, stride) = if direct {
+                let (out, stride, width) = if direct {
                     let column = epilogue.first_column + columns.start;
                     let (out, stride) = epilogue.out.block(tile.start, column, tile.len(), columns.len());
-                    (out.cast(), stride)
+                    (out.cast(), stride, columns.len())
                 } else {
-                    (sums.as_mut_ptr().cast(), MAX_COLUMNS)
+                    (sums.as_mut_ptr().cast(), MAX_COLUMNS, vectors * kernel.lanes)
                 };
                 let operands = Operands {
                     steps: b.steps,
@@ -235,10 +234,11 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
                     initial_stride: 0,
                     sums: out,
                     sums_stride: stride,
+                    columns: width,
                 };
                 // SAFETY: `b` was packed for this kernel on an ISA that the CPU has, its panel has `steps` steps of
                 // `vectors` vectors; `a` has the rows of the tile, of `steps` steps each; `initial` and `sums` are for
-                // every tile, and a tile whose sums are its elements, i32, is as wide as the panel.
+                // every tile, or `sums` is the tile of the result, whose elements are i32.
                 unsafe { kernel.tiles[vectors - 1][tile.len() - 1](operands) };
                 if !direct {
                     let row_sums = a.sums.get(first..).unwrap_or_default();

@@ -142,6 +142,11 @@ impl Dot for Pairs {
             _mm512_cvtepi8_epi16(unsafe { _mm256_loadu_si256(b.as_ptr().cast()) })
         }
         fn dot(sums: __m512i, a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(sums, _mm512_madd_epi16(a, b)) }
+        fn store_some(sums: __m512i, out: &mut [i32]) {
+            let mask = ((1_u32 << out.len()) - 1) as __mmask16;
+            // SAFETY: the mask leaves as many i32 as may be written.
+            unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, sums) }
+        }
         fn store(sums: __m512i, out: &mut [i32; 16]) {
             // SAFETY: sixteen i32 may be written.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) }

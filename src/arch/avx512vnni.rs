@@ -51,6 +51,11 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
             // SAFETY: 64 bytes may be read.
             unsafe { _mm512_loadu_si512(b.as_ptr().cast()) }
         }
+        fn store_some(sums: __m512i, out: &mut [i32]) {
+            let mask = ((1_u32 << out.len()) - 1) as __mmask16;
+            // SAFETY: the mask leaves as many i32 as may be written.
+            unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, sums) }
+        }
         fn store(sums: __m512i, out: &mut [i32; 16]) {
             // SAFETY: sixteen i32 may be written.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) }

@@ -75,7 +75,7 @@ const LANES: usize = 4;
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "neon,i8mm")]
 unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands) {
-    let Operands { steps, mut a, a_stride, mut b, initial, initial_stride, sums: out, sums_stride } = operands;
+    let Operands { steps, mut a, a_stride, mut b, initial, initial_stride, sums: out, sums_stride, columns } = operands;
     let blocks = Blocks::<A_SIGNED>(NeonI8mm::witness());
     let pairs = const { ROWS.div_ceil(2) };
     let mut sums = [[[vdupq_n_s32(0); 2]; VECTORS]; MAX_ROWS / 2];
@@ -124,8 +124,17 @@ unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(op
             let (left, right) = (vreinterpretq_s64_s32(sums[0]), vreinterpretq_s64_s32(sums[1]));
             let rows = [vtrn1q_s64(left, right), vtrn2q_s64(left, right)];
             for (row, &sums) in (2 * pair..ROWS).zip(&rows) {
-                // SAFETY: `out` takes ROWS rows of VECTORS vectors of LANES columns.
-                unsafe { vst1q_s32(out.add(row * sums_stride + v * LANES), vreinterpretq_s32_s64(sums)) };
+                let (out, sums) = (out.wrapping_add(row * sums_stride + v * LANES), vreinterpretq_s32_s64(sums));
+                if (v + 1) * LANES <= columns {
+                    // SAFETY: `out` takes ROWS rows of all columns of this vector.
+                    unsafe { vst1q_s32(out, sums) };
+                } else {
+                    let mut all = [0; LANES];
+                    // SAFETY: an array of LANES.
+                    unsafe { vst1q_s32(all.as_mut_ptr(), sums) };
+                    // SAFETY: `out` takes ROWS rows of so many columns of the last vector, fewer than LANES.
+                    unsafe { out.copy_from_nonoverlapping(all.as_ptr(), columns - v * LANES) };
+                }
             }
         }
     }

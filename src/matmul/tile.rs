@@ -131,6 +131,8 @@ pub struct Operands {
     pub sums: *mut i32,
     /// From a row of `sums` to the next, in elements.
     pub sums_stride: usize,
+    /// The columns that `sums` takes: all, or fewer of the last vector.
+    pub columns: usize,
 }
 
 /// Computes the sums of one tile.
@@ -138,7 +140,7 @@ pub struct Operands {
 /// # Safety
 /// The CPU has the kernel's ISA. For its `r` rows, `v` vectors and `n = steps · depth`: every row of A has n codes that
 /// may be read (2n bytes when widened), the panel has `n · v · lanes` bytes, `initial` has r rows of `v · lanes` sums, and
-/// `sums` takes as many.
+/// `sums` takes r rows of `columns` of them, more than `(v − 1) · lanes`.
 pub type Tile = unsafe fn(Operands);
 
 /// One dot-product instruction: what the shared loop needs of an ISA. The bytes of a step are arrays, so only the
@@ -155,7 +157,7 @@ pub trait Dot: Copy {
     /// An i32 for every column.
     type Sums: Copy;
     /// The same sums in memory.
-    type Columns;
+    type Columns: Default + AsRef<[i32]>;
 
     /// Reads the sums of a vector of columns.
     fn begin(self, sums: &Self::Columns) -> Self::Sums;
@@ -167,6 +169,13 @@ pub trait Dot: Copy {
     fn dot(self, sums: Self::Sums, a: Self::A, b: Self::B) -> Self::Sums;
     /// Writes the sums of a vector of columns.
     fn store(self, sums: Self::Sums, out: &mut Self::Columns);
+    /// Writes the sums of the first columns of a vector: as many as `out` has.
+    #[inline(always)]
+    fn store_some(self, sums: Self::Sums, out: &mut [i32]) {
+        let mut all = Self::Columns::default();
+        self.store(sums, &mut all);
+        out.copy_from_slice(&all.as_ref()[..out.len()]);
+    }
 }
 
 /// The tile of every ISA whose instruction multiplies one row of A with a vector of B: all sums stay in registers,
@@ -176,7 +185,7 @@ pub trait Dot: Copy {
 /// As [`Tile`], with `ROWS` rows and `VECTORS` vectors.
 #[inline(always)]
 pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, operands: Operands) {
-    let Operands { steps, mut a, a_stride, b, initial, initial_stride, sums: out, sums_stride } = operands;
+    let Operands { steps, mut a, a_stride, b, initial, initial_stride, sums: out, sums_stride, columns } = operands;
     let mut b = b.cast::<D::StepB>();
     let mut sums: [[D::Sums; VECTORS]; ROWS] = from_fn(
         #[inline(always)]
@@ -210,10 +219,18 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
             b = b.add(VECTORS);
         }
     }
+    let lanes = const { size_of::<D::Columns>() / size_of::<i32>() };
+    let full = columns == VECTORS * lanes;
     for (r, row) in sums.iter().enumerate() {
         for (v, &sum) in row.iter().enumerate() {
-            // SAFETY: `out` takes ROWS rows of VECTORS vectors of columns.
-            dot.store(sum, unsafe { &mut *out.add(r * sums_stride).cast::<D::Columns>().add(v) });
+            let out = out.wrapping_add(r * sums_stride + v * lanes);
+            if full || v + 1 < VECTORS {
+                // SAFETY: `out` takes ROWS rows of all columns of this vector.
+                dot.store(sum, unsafe { &mut *out.cast::<D::Columns>() });
+            } else {
+                // SAFETY: `out` takes ROWS rows of so many columns of the last vector.
+                dot.store_some(sum, unsafe { core::slice::from_raw_parts_mut(out, columns - v * lanes) });
+            }
         }
     }
 }
