@@ -150,17 +150,27 @@ mod x86 {
         _mm256_add_epi64
     );
 
+    #[target_feature(enable = "avx512f")]
+    fn ones_512() -> __m512i {
+        _mm512_set1_epi32(1)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn ones_256() -> __m256i {
+        _mm256_set1_epi32(1)
+    }
+
     pub fn bandwidth(bytes: usize) -> Option<Limit> {
         if is_x86_feature_detected!("avx512f") {
             let blocks = bytes / 512;
-            // SAFETY: any bytes are a vector.
-            let buffer: Vec<[__m512i; 8]> = vec![unsafe { core::mem::transmute::<[u8; 512], _>([1; 512]) }; blocks];
+            // SAFETY: the feature was detected.
+            let buffer = vec![[unsafe { ones_512() }; 8]; blocks];
             // SAFETY: the feature was detected.
             Some(Limit { run: Box::new(move || unsafe { read_512(&buffer) }), work: (blocks * 512) as f64 })
         } else if is_x86_feature_detected!("avx2") {
             let blocks = bytes / 256;
-            // SAFETY: any bytes are a vector.
-            let buffer: Vec<[__m256i; 8]> = vec![unsafe { core::mem::transmute::<[u8; 256], _>([1; 256]) }; blocks];
+            // SAFETY: the feature was detected.
+            let buffer = vec![[unsafe { ones_256() }; 8]; blocks];
             // SAFETY: the feature was detected.
             Some(Limit { run: Box::new(move || unsafe { read_256(&buffer) }), work: (blocks * 256) as f64 })
         } else {

@@ -103,7 +103,9 @@ impl Table {
                 Verdict::Rounds { differ, .. } => *differ as u64,
                 Verdict::Saturates { largest } | Verdict::Disagrees { largest } => u64::from(u32::MAX) + largest,
             });
-            if let Some((shape, verdict)) = worst {
+            if let Some((_, Verdict::Unchecked)) = worst {
+                let _ = writeln!(text, "{name}: not checked.");
+            } else if let Some((shape, verdict)) = worst {
                 let shapes = others.len() + exact.len();
                 let _ = writeln!(text, "{name}: {verdict} at {shape}; exact at {} of {shapes} shapes.", exact.len());
             } else {

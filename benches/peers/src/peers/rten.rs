@@ -22,8 +22,10 @@ impl Peer for Rten {
         format!("0.27, kernel {}", self.executor.kernel_name())
     }
 
+    /// It says yes, but 0.27 packs the first panel's zero points into every whole panel of B, so that they are right only
+    /// where all are the same.
     fn column_zero_points(&self) -> bool {
-        true
+        false
     }
 
     /// Zero points of B are of no effect once it is prepacked, so it is not where there are any. One row has a routine
@@ -39,10 +41,11 @@ impl Peer for Rten {
         };
         let with_zero_points = workload.has_zero_points();
         let a_zero_points = vec![problem.a_zero_point; m];
+        let b_zero_points = vec![problem.b_zero_point; n];
         into(m * n, move |out| {
             let options = GemmOptions {
                 a_quant: with_zero_points.then_some(QuantParams { zero_point: &a_zero_points }),
-                b_quant: with_zero_points.then_some(QuantParams { zero_point: &problem.b_zero_points }),
+                b_quant: with_zero_points.then_some(QuantParams { zero_point: &b_zero_points }),
                 ..GemmOptions::default()
             };
             let b = packed.as_ref().map_or(GemmInputB::Unpacked(b), GemmInputB::Packed);
