@@ -1,0 +1,192 @@
+//! zeropoint's integer matmul beside that of other libraries, on one core. See README.md.
+
+mod check;
+mod limits;
+mod machine;
+mod measure;
+mod peers;
+mod problem;
+mod report;
+mod shapes;
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use zeropoint::Isa;
+
+use check::{Expected, Verdict};
+use limits::Limit;
+use measure::Times;
+use peers::{Multiply, Output, Peer};
+use problem::{Codes, Problem, Workload};
+use report::{Entry, Report, Row, Table};
+use shapes::Shape;
+
+/// Compares zeropoint's integer matmul with that of other libraries, on one core.
+#[derive(Parser)]
+struct Arguments {
+    /// What to compute (may be repeated; all by default).
+    #[arg(long)]
+    workload: Vec<Workload>,
+    /// M × N × K (may be repeated; all of the list by default).
+    #[arg(long, value_name = "MxNxK")]
+    shape: Vec<Shape>,
+    /// What zeropoint runs on (may be repeated; the first is the one that is compared; the best by default).
+    #[arg(long)]
+    isa: Vec<String>,
+    /// Turns of every contender.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// A few shapes, five rounds.
+    #[arg(long)]
+    quick: bool,
+    /// libmkl_rt, or its directory.
+    #[arg(long, value_name = "PATH")]
+    mkl: Option<PathBuf>,
+    /// libdnnl.so.3, or its directory.
+    #[arg(long, value_name = "PATH")]
+    onednn: Option<PathBuf>,
+    /// Writes every time there.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Writes the tables there.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // SAFETY: no other thread runs yet. The libraries read it when they are loaded.
+    unsafe { std::env::set_var("OMP_NUM_THREADS", "1") };
+    // This thread is the only one of the pool that rten-gemm runs in.
+    rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global()?;
+
+    let arguments = Arguments::parse();
+    let isas: Vec<Isa> = match arguments.isa.is_empty() {
+        true => vec![Isa::best()?],
+        false => arguments.isa.iter().map(|name| Isa::named(name)).collect::<Result<_, _>>()?,
+    };
+    let rounds = if arguments.quick { arguments.rounds.min(5) } else { arguments.rounds };
+    let shapes = match (arguments.shape.as_slice(), arguments.quick) {
+        ([], true) => &shapes::QUICK[..],
+        ([], false) => &shapes::ALL[..],
+        (shapes, _) => shapes,
+    };
+    let workloads = match arguments.workload.as_slice() {
+        [] => Workload::value_variants(),
+        workloads => workloads,
+    };
+
+    let ours = peers::ours(&isas);
+    let (others, absent) = peers::others(arguments.mkl.as_deref(), arguments.onednn.as_deref());
+    let everyone: Vec<&dyn Peer> =
+        ours.iter().map(|ours| ours as &dyn Peer).chain(others.iter().map(|peer| &**peer)).collect();
+    let mut report = Report::new(&everyone, absent, rounds);
+    println!("{}", report.header());
+
+    let bar = ProgressBar::new((workloads.len() * shapes.len()) as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?);
+    for &workload in workloads {
+        let mut rows = Vec::new();
+        for &shape in shapes {
+            bar.set_message(format!("{}, {shape}", workload.title()));
+            rows.push(measure(workload, shape, &isas, &everyone, rounds)?);
+            bar.inc(1);
+        }
+        let table = Table::new(workload.title(), rows);
+        bar.suspend(|| println!("{}", table.text()));
+        report.tables.push(table);
+    }
+    bar.finish_and_clear();
+
+    if let Some(file) = arguments.json {
+        fs::write(file, serde_json::to_vec_pretty(&report)?)?;
+    }
+    if let Some(file) = arguments.markdown {
+        fs::write(file, report.markdown())?;
+    }
+    Ok(())
+}
+
+/// Checks and measures everyone who has the workload.
+fn measure(
+    workload: Workload,
+    shape: Shape,
+    isas: &[Isa],
+    everyone: &[&dyn Peer],
+    rounds: u32,
+) -> Result<Row, zeropoint::Error> {
+    let problem = Problem::new(shape, Codes::Full)?;
+    let mut contenders = Vec::new();
+    for (i, peer) in everyone.iter().enumerate() {
+        if let Some(multiply) = peer.prepare(workload, &problem) {
+            let is_float = matches!(multiply.result(), Output::Floats(_));
+            let (is_ours, verdict, times) = (i < isas.len(), Verdict::Unchecked, Times::default());
+            contenders.push(Contender { peer: *peer, multiply, is_ours, is_float, verdict, times });
+        }
+    }
+    check(workload, &problem, &mut contenders)?;
+
+    let mut peaks: Vec<Option<(Limit, Times)>> =
+        isas.iter().map(|&isa| limits::peak(isa).map(|limit| (limit, Times::default()))).collect();
+    let mut bandwidth = None;
+    if shape.is_thin() {
+        bandwidth = limits::bandwidth(shape.weights()).map(|limit| (limit, Times::default()));
+    }
+    for round in 0..rounds as usize {
+        for (limit, times) in peaks.iter_mut().chain([&mut bandwidth]).flatten() {
+            times.turn(&mut || limit.run());
+        }
+        // Another order in every round, so that no one always follows the same.
+        let count = contenders.len();
+        for i in 0..count {
+            let Contender { multiply, times, .. } = &mut contenders[(round + i) % count];
+            times.turn(&mut || multiply.multiply());
+        }
+    }
+
+    let rate = |limit: &Option<(Limit, Times)>| limit.as_ref().map(|(limit, times)| limit.work / times.median() / 1e9);
+    let peaks: Vec<Option<f64>> = peaks.iter().map(rate).collect();
+    let entries = contenders.into_iter().map(|contender| Entry {
+        name: contender.peer.name(),
+        is_ours: contender.is_ours,
+        is_float: contender.is_float,
+        verdict: contender.verdict,
+        gmacs: shape.macs() / contender.times.median() / 1e9,
+        best_gmacs: shape.macs() / contender.times.best() / 1e9,
+        seconds: contender.times,
+    });
+    Ok(Row::new(shape, &peaks, rate(&bandwidth), entries.collect()))
+}
+
+/// A peer with its operands.
+struct Contender<'p> {
+    peer: &'p dyn Peer,
+    multiply: Box<dyn Multiply + 'p>,
+    is_ours: bool,
+    is_float: bool,
+    verdict: Verdict,
+    times: Times,
+}
+
+/// Says of every contender whether its result is right.
+fn check(workload: Workload, problem: &Problem, contenders: &mut [Contender<'_>]) -> Result<(), zeropoint::Error> {
+    let expected = [false, true].map(|per_column| Expected::new(problem, workload, per_column));
+    for contender in contenders {
+        contender.multiply.multiply();
+        let per_column = contender.peer.column_zero_points();
+        contender.verdict = expected[usize::from(per_column)].compare(contender.multiply.result());
+        if let Verdict::Disagrees { largest } = contender.verdict {
+            // The same with operands that saturate nothing.
+            let narrow = Problem::new(problem.shape, Codes::Narrow)?;
+            let Some(mut multiply) = contender.peer.prepare(workload, &narrow) else { continue };
+            multiply.multiply();
+            if Expected::new(&narrow, workload, per_column).compare(multiply.result()).is_right() {
+                contender.verdict = Verdict::Saturates { largest };
+            }
+        }
+    }
+    Ok(())
+}

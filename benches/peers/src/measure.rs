@@ -1,0 +1,47 @@
+//! The clock: turns of about the same length, in rounds.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// How long a turn is to take.
+const TURN: Duration = Duration::from_millis(3);
+
+/// The times of one contender, in seconds per call.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Times(Vec<f64>);
+
+impl Times {
+    /// One turn: calls until its time is over, at least one, warm. Returns nothing when the clock stood still.
+    pub fn turn(&mut self, call: &mut dyn FnMut()) {
+        // What others left in the caches, and the frequency they left, is not ours. A call that is longer than a turn
+        // warms itself.
+        let warmup = Instant::now();
+        if self.0.last().is_none_or(|&seconds| seconds < TURN.as_secs_f64()) {
+            call();
+        }
+        let expected = self.0.last().copied().unwrap_or_else(|| warmup.elapsed().as_secs_f64());
+        let calls = (TURN.as_secs_f64() / expected.max(1e-9)).ceil().clamp(1.0, 1e6) as u32;
+        let start = Instant::now();
+        for _ in 0..calls {
+            call();
+        }
+        self.0.push(start.elapsed().as_secs_f64() / f64::from(calls));
+    }
+
+    /// The median of all turns.
+    pub fn median(&self) -> f64 {
+        let mut times = self.0.clone();
+        times.sort_by(f64::total_cmp);
+        match times.len() {
+            0 => f64::NAN,
+            length if length % 2 == 1 => times[length / 2],
+            length => (times[length / 2 - 1] + times[length / 2]) / 2.0,
+        }
+    }
+
+    /// The shortest of all turns.
+    pub fn best(&self) -> f64 {
+        self.0.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+}

@@ -1,0 +1,81 @@
+//! This library.
+
+use zeropoint::{Accumulators, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, Requantize, ZeroPoints, matmul};
+
+use super::{Multiply, Peer, into};
+use crate::problem::{Problem, Workload};
+use crate::shapes::Shape;
+
+/// This library on an ISA.
+pub struct Zeropoint {
+    /// The ISA.
+    pub isa: Isa,
+}
+
+/// B as it lies: packed, then multiplied, in one call.
+fn multiply_unpacked(isa: Isa, a: Matrix<'_, u8>, b: Matrix<'_, i8>, out: MatrixMut<'_, i32>) {
+    let packed = PackedMatrix::pack(isa, b, 0.into()).expect("B is of a usual depth");
+    matmul(a, 0.into(), &packed, &Accumulators, out).expect(CHECKED);
+}
+
+const CHECKED: &str = "shapes and zero points go together";
+
+impl Peer for Zeropoint {
+    fn name(&self) -> String {
+        format!("zeropoint {}", self.isa)
+    }
+
+    fn version(&self) -> String {
+        format!("of this repository, kernel {}", self.isa.kernel())
+    }
+
+    fn column_zero_points(&self) -> bool {
+        true
+    }
+
+    fn prepare<'p>(&'p self, workload: Workload, problem: &'p Problem) -> Option<Box<dyn Multiply + 'p>> {
+        let Shape { m, n, k } = problem.shape;
+        let isa = self.isa;
+        let b = Matrix::new(&problem.b, k, n).ok()?;
+        let a = Matrix::new(&problem.a, m, k).ok()?;
+        let a_zero_point = i32::from(problem.a_zero_point);
+        let zero_points: Vec<i32> = problem.b_zero_points.iter().map(|&zero_point| zero_point.into()).collect();
+        match workload {
+            Workload::U8i8 => {
+                let packed = PackedMatrix::pack(isa, b, 0.into()).ok()?;
+                into(m * n, move |c: &mut [i32]| {
+                    matmul(a, 0.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
+                })
+            }
+            Workload::I8i8 => {
+                let a = Matrix::new(&problem.signed_a, m, k).ok()?;
+                let packed = PackedMatrix::pack(isa, b, 0.into()).ok()?;
+                into(m * n, move |c: &mut [i32]| {
+                    matmul(a, 0.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
+                })
+            }
+            Workload::ZeroPoints => {
+                let packed = PackedMatrix::pack(isa, b, ZeroPoints::Each(&zero_points)).ok()?;
+                into(m * n, move |c: &mut [i32]| {
+                    matmul(a, a_zero_point.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
+                })
+            }
+            Workload::Requantize => {
+                let packed = PackedMatrix::pack(isa, b, ZeroPoints::Each(&zero_points)).ok()?;
+                let packed = packed.with_bias(&problem.bias).ok()?;
+                let multipliers: Vec<f64> = problem.multipliers.iter().map(|&m| m.into()).collect();
+                let multiplier = FloatMultiplier::new(&multipliers).ok()?;
+                let stage = Requantize::new(multiplier, problem.out_zero_point.into(), 0..=u8::MAX).ok()?;
+                into(m * n, move |c: &mut [u8]| {
+                    matmul(a, a_zero_point.into(), &packed, &stage, out(c, m, n)).expect(CHECKED);
+                })
+            }
+            Workload::Unpacked => into(m * n, move |c: &mut [i32]| multiply_unpacked(isa, a, b, out(c, m, n))),
+        }
+    }
+}
+
+/// The result.
+fn out<T>(elements: &mut [T], m: usize, n: usize) -> MatrixMut<'_, T> {
+    MatrixMut::new(elements, m, n).expect("the result is M × N")
+}
