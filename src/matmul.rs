@@ -4,16 +4,15 @@
 //! C[i,j] = Σₖ (A[i,k] − za[i]) · (B[k,j] − zb[j]) + bias[j]
 //! ```
 //!
-//! A micro-kernel computes the sums of products of codes; [`epilogue`], the one place of the algebra of zero points,
-//! says what these sums begin with and what is taken away behind them. Then an output [`Stage`] makes i32, f32 or codes
-//! of the result.
+//! A micro-kernel computes the sums of products of codes; [`offsets`], the one place of the algebra of zero points, says
+//! what these sums begin with. Then an output [`Stage`] makes i32, f32 or codes of them.
 //!
 //! ```text
 //! matmul                      checks shapes, zero points and depth once
 //!   for blocks of rows        RowBlock: A where it lies, or copied and widened; its row sums
 //!     for panels of B
-//!       for tiles of rows     Microkernel: sums, all in registers
-//!                             Epilogue: offsets, stage, store; nothing when the sums are the elements
+//!       for tiles of rows     Microkernel: sums, all in registers, from the first to the last product
+//!                             Epilogue: stage, store; nothing when the sums are the elements
 //! ```
 //!
 //! A block of rows and a panel of B stay in the level-2 cache while they meet. The depth is not divided: a panel of any
@@ -22,6 +21,7 @@
 mod columns;
 mod epilogue;
 mod multiplier;
+mod offsets;
 mod pack;
 mod rows;
 mod stage;
@@ -36,7 +36,8 @@ use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::matrix::{Matrix, MatrixMut, Pieces, ZeroPoints};
 use crate::simd::{Kernel, Simd};
-use epilogue::{Epilogue, Offsets};
+use epilogue::Epilogue;
+use offsets::Offsets;
 use pack::{Panel, Panels};
 use rows::{Placed, RowBlock, in_place};
 use tile::{MAX_COLUMNS, MAX_ROWS, Operands, Split, Sums, TileRow};
@@ -162,14 +163,15 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
         for (rows, in_place) in [(rows.start..in_place, true), (in_place..rows.end, false)] {
             for rows in self.blocks(rows) {
                 let a = block.read(self.rows, self.b, rows.clone(), in_place);
-                let epilogue = Epilogue {
-                    stage: self.stage,
-                    out: &self.out,
-                    words,
+                let epilogue = Epilogue { stage: self.stage, out: &self.out, words, first_column: self.first_column };
+                self.b.isa.run(Multiply {
+                    a,
+                    rows,
+                    b: self.b,
+                    panels: panels.clone(),
                     offsets: self.offsets,
-                    first_column: self.first_column,
-                };
-                self.b.isa.run(Multiply { a, rows, b: self.b, panels: panels.clone(), epilogue });
+                    epilogue,
+                });
             }
         }
     }
@@ -199,6 +201,7 @@ struct Multiply<'a, S: Stage> {
     rows: Range<usize>,
     b: &'a Panels,
     panels: Range<usize>,
+    offsets: Offsets<'a>,
     epilogue: Epilogue<'a, S>,
 }
 
@@ -207,24 +210,24 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
 
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
-        let Multiply { a, rows, b, panels, epilogue } = self;
+        let Multiply { a, rows, b, panels, offsets, epilogue } = self;
         let kernel = b.kernel;
         let tiles = kernel.row_tiles(rows.len());
         let mut sums: Sums = [TileRow([0; MAX_COLUMNS]); MAX_ROWS];
         for panel in panels {
             let Panel { codes, vectors, columns, terms } = b.at(panel);
-            let initial = epilogue.offsets.column_terms(simd, &terms, columns.len());
-            let direct = epilogue.is_nothing(&terms);
+            let initial = offsets.initial(simd, &terms, columns.len());
             for tile in tiles.iter() {
                 let first = tile.start;
                 let tile = rows.start + tile.start..rows.start + tile.end;
-                let (out, stride, width) = if direct {
+                let (out, stride, width) = if S::RAW {
                     let column = epilogue.first_column + columns.start;
                     let (out, stride) = epilogue.out.block(tile.start, column, tile.len(), columns.len());
                     (out.cast(), stride, columns.len())
                 } else {
                     (sums.as_mut_ptr().cast(), MAX_COLUMNS, vectors * kernel.lanes)
                 };
+                let row_terms = offsets.row_terms(&terms, tile.start, a.sums.get(first..).unwrap_or_default());
                 let operands = Operands {
                     steps: b.steps,
                     a: a.a.wrapping_add(first * a.stride),
@@ -232,6 +235,8 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
                     b: codes,
                     initial: initial.0.as_ptr(),
                     initial_stride: 0,
+                    row_terms: row_terms.added,
+                    outer: row_terms.outer(),
                     sums: out,
                     sums_stride: stride,
                     columns: width,
@@ -240,9 +245,8 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
                 // `vectors` vectors; `a` has the rows of the tile, of `steps` steps each; `initial` and `sums` are for
                 // every tile, or `sums` is the tile of the result, whose elements are i32.
                 unsafe { kernel.tiles[vectors - 1][tile.len() - 1](operands) };
-                if !direct {
-                    let row_sums = a.sums.get(first..).unwrap_or_default();
-                    epilogue.emit(simd, &sums, (tile, row_sums), (columns.clone(), &terms));
+                if !S::RAW {
+                    epilogue.emit(simd, &sums, tile, columns.clone());
                 }
             }
         }

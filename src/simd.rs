@@ -10,6 +10,8 @@
 //! function here and in the kernels is `#[inline(always)]`; one that is not would turn each of these
 //! operations into a call.
 
+use core::array::from_fn;
+
 /// The elements of a block, on every ISA.
 pub const LANES: usize = 16;
 
@@ -79,6 +81,31 @@ pub trait Simd: Copy {
     fn store_u8(self, a: Self::I32, out: &mut [u8; LANES]);
     /// `out[i] = a[i] as i8`, for `a[i]` in −128…127
     fn store_i8(self, a: Self::I32, out: &mut [i8; LANES]);
+    /// `a[i] + Σ x[4i … 4i + 3] as i32`
+    #[inline(always)]
+    fn add_quads_u8(self, a: Self::I32, x: &[u8; 4 * LANES]) -> Self::I32 {
+        let quads: [i32; LANES] = from_fn(
+            #[inline(always)]
+            |i| x[4 * i..4 * i + 4].iter().map(|&x| i32::from(x)).sum(),
+        );
+        self.add_i32(a, self.load_i32(&quads))
+    }
+    /// `a[i] + Σ x[4i … 4i + 3] as i32`
+    #[inline(always)]
+    fn add_quads_i8(self, a: Self::I32, x: &[i8; 4 * LANES]) -> Self::I32 {
+        let quads: [i32; LANES] = from_fn(
+            #[inline(always)]
+            |i| x[4 * i..4 * i + 4].iter().map(|&x| i32::from(x)).sum(),
+        );
+        self.add_i32(a, self.load_i32(&quads))
+    }
+    /// `Σ a[i]`
+    #[inline(always)]
+    fn sum_i32(self, a: Self::I32) -> i32 {
+        let mut lanes = [0; LANES];
+        self.store_i32(a, &mut lanes);
+        lanes.into_iter().fold(0, i32::wrapping_add)
+    }
     /// `a[i] + b[i]`
     fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a[i] - b[i]`

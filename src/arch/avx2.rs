@@ -74,6 +74,13 @@ fn load_bytes(x: &[u8; LANES]) -> [__m128i; 2] {
     [bytes, _mm_unpackhi_epi64(bytes, bytes)]
 }
 
+/// Sums of pairs of 16-bit numbers, added.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_pairs(a: __m256i, x: __m256i) -> __m256i {
+    _mm256_add_epi32(a, _mm256_madd_epi16(x, _mm256_set1_epi16(1)))
+}
+
 impl Simd for Avx2 {
     type F32 = [__m256; 2];
     type I32 = [__m256i; 2];
@@ -157,6 +164,23 @@ impl Simd for Avx2 {
             // SAFETY: sixteen bytes may be written.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) }
         }
+        fn add_quads_u8(a: [__m256i; 2], x: &[u8; 4 * LANES]) -> [__m256i; 2] {
+            let one = _mm256_set1_epi8(1);
+            // Pairs are 510 at most.
+            // SAFETY: 64 bytes may be read.
+            let [low, high] = unsafe {
+                [_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x.as_ptr().add(32).cast())]
+            };
+            [add_pairs(a[0], _mm256_maddubs_epi16(low, one)), add_pairs(a[1], _mm256_maddubs_epi16(high, one))]
+        }
+        fn add_quads_i8(a: [__m256i; 2], x: &[i8; 4 * LANES]) -> [__m256i; 2] {
+            let one = _mm256_set1_epi8(1);
+            // SAFETY: 64 bytes may be read.
+            let [low, high] = unsafe {
+                [_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x.as_ptr().add(32).cast())]
+            };
+            [add_pairs(a[0], _mm256_maddubs_epi16(one, low)), add_pairs(a[1], _mm256_maddubs_epi16(one, high))]
+        }
         fn add_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
             [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])]
         }
@@ -216,6 +240,10 @@ impl Dot for Pairs {
             // SAFETY: eight i32 may be read.
             unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }
         }
+        fn add(sums: __m256i, term: i32) -> __m256i { _mm256_add_epi32(sums, _mm256_set1_epi32(term)) }
+        fn add_product(sums: __m256i, factor: i32, columns: __m256i) -> __m256i {
+            _mm256_add_epi32(sums, _mm256_mullo_epi32(_mm256_set1_epi32(factor), columns))
+        }
         fn broadcast(a: &[u8; 4]) -> __m256i { _mm256_set1_epi32(i32::from_ne_bytes(*a)) }
         fn load(b: &[u8; 16]) -> __m256i {
             // SAFETY: sixteen bytes may be read.
@@ -232,7 +260,7 @@ impl Dot for Pairs {
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs(Avx2::witness()), operands) }
 }

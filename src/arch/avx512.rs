@@ -27,6 +27,13 @@ fn mul_shift_round(a: __m512i, b: __m512i, shift: __m512i) -> __m512i {
     _mm512_srav_epi64(_mm512_add_epi64(_mm512_mul_epi32(a, b), half), shift)
 }
 
+/// Sums of pairs of 16-bit numbers, added.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn add_pairs(a: __m512i, x: __m512i) -> __m512i {
+    _mm512_add_epi32(a, _mm512_madd_epi16(x, _mm512_set1_epi16(1)))
+}
+
 impl Simd for Avx512 {
     type F32 = __m512;
     type I32 = __m512i;
@@ -86,6 +93,18 @@ impl Simd for Avx512 {
             // SAFETY: sixteen bytes may be written.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
         }
+        fn add_quads_u8(a: __m512i, x: &[u8; 4 * LANES]) -> __m512i {
+            // SAFETY: 64 bytes may be read.
+            let x = unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
+            // Pairs are 510 at most.
+            add_pairs(a, _mm512_maddubs_epi16(x, _mm512_set1_epi8(1)))
+        }
+        fn add_quads_i8(a: __m512i, x: &[i8; 4 * LANES]) -> __m512i {
+            // SAFETY: 64 bytes may be read.
+            let x = unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
+            add_pairs(a, _mm512_maddubs_epi16(_mm512_set1_epi8(1), x))
+        }
+        fn sum_i32(a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }
         fn add_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
         fn sub_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi32(a, b) }
         fn mul_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_mullo_epi32(a, b) }
@@ -136,6 +155,10 @@ impl Dot for Pairs {
             // SAFETY: sixteen i32 may be read.
             unsafe { _mm512_loadu_si512(sums.as_ptr().cast()) }
         }
+        fn add(sums: __m512i, term: i32) -> __m512i { _mm512_add_epi32(sums, _mm512_set1_epi32(term)) }
+        fn add_product(sums: __m512i, factor: i32, columns: __m512i) -> __m512i {
+            _mm512_add_epi32(sums, _mm512_mullo_epi32(_mm512_set1_epi32(factor), columns))
+        }
         fn broadcast(a: &[u8; 4]) -> __m512i { _mm512_set1_epi32(i32::from_ne_bytes(*a)) }
         fn load(b: &[u8; 32]) -> __m512i {
             // SAFETY: 32 bytes may be read.
@@ -157,7 +180,7 @@ impl Dot for Pairs {
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs(Avx512::witness()), operands) }
 }

@@ -46,6 +46,10 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
             // SAFETY: sixteen i32 may be read.
             unsafe { _mm512_loadu_si512(sums.as_ptr().cast()) }
         }
+        fn add(sums: __m512i, term: i32) -> __m512i { _mm512_add_epi32(sums, _mm512_set1_epi32(term)) }
+        fn add_product(sums: __m512i, factor: i32, columns: __m512i) -> __m512i {
+            _mm512_add_epi32(sums, _mm512_mullo_epi32(_mm512_set1_epi32(factor), columns))
+        }
         fn broadcast(a: &[u8; 4]) -> __m512i { _mm512_set1_epi32(i32::from_ne_bytes(*a)) }
         fn load(b: &[u8; 64]) -> __m512i {
             // SAFETY: 64 bytes may be read.
@@ -71,7 +75,7 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(Avx512Vnni::witness()), operands) }
 }

@@ -45,6 +45,10 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
             // SAFETY: eight i32 may be read.
             unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }
         }
+        fn add(sums: __m256i, term: i32) -> __m256i { _mm256_add_epi32(sums, _mm256_set1_epi32(term)) }
+        fn add_product(sums: __m256i, factor: i32, columns: __m256i) -> __m256i {
+            _mm256_add_epi32(sums, _mm256_mullo_epi32(_mm256_set1_epi32(factor), columns))
+        }
         fn broadcast(a: &[u8; 4]) -> __m256i { _mm256_set1_epi32(i32::from_ne_bytes(*a)) }
         fn load(b: &[u8; 32]) -> __m256i {
             // SAFETY: 32 bytes may be read.
@@ -65,7 +69,7 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "avx2,avxvnni")]
-unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(AvxVnni::witness()), operands) }
 }

@@ -193,6 +193,13 @@ impl<const A_SIGNED: bool> Dot for Pairs<A_SIGNED> {
             // SAFETY: eight i32 may be read.
             unsafe { [vld1q_s32(sums.as_ptr()), vld1q_s32(sums.as_ptr().add(4))] }
         }
+        fn add(sums: [int32x4_t; 2], term: i32) -> [int32x4_t; 2] {
+            let term = vdupq_n_s32(term);
+            [vaddq_s32(sums[0], term), vaddq_s32(sums[1], term)]
+        }
+        fn add_product(sums: [int32x4_t; 2], factor: i32, columns: [int32x4_t; 2]) -> [int32x4_t; 2] {
+            [vmlaq_n_s32(sums[0], columns[0], factor), vmlaq_n_s32(sums[1], columns[1], factor)]
+        }
         fn broadcast(a: &[u8; 2]) -> uint8x8_t { vreinterpret_u8_u16(vdup_n_u16(u16::from_ne_bytes(*a))) }
         fn load(b: &[u8; 16]) -> [uint8x8_t; 2] {
             // SAFETY: sixteen bytes may be read.
@@ -220,7 +227,7 @@ impl<const A_SIGNED: bool> Dot for Pairs<A_SIGNED> {
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "neon")]
-unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs::<A_SIGNED>(Neon::witness()), operands) }
 }

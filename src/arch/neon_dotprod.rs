@@ -71,6 +71,10 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
             // SAFETY: four i32 may be read.
             unsafe { vld1q_s32(sums.as_ptr()) }
         }
+        fn add(sums: int32x4_t, term: i32) -> int32x4_t { vaddq_s32(sums, vdupq_n_s32(term)) }
+        fn add_product(sums: int32x4_t, factor: i32, columns: int32x4_t) -> int32x4_t {
+            vmlaq_n_s32(sums, columns, factor)
+        }
         fn broadcast(a: &[u8; 4]) -> f32 { f32::from_le_bytes(*a) }
         fn load(b: &[u8; 16]) -> uint8x16_t {
             // SAFETY: sixteen bytes may be read.
@@ -91,7 +95,7 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(NeonDotprod::witness()), operands) }
 }

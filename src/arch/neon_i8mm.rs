@@ -74,8 +74,20 @@ const LANES: usize = 4;
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands) {
-    let Operands { steps, mut a, a_stride, mut b, initial, initial_stride, sums: out, sums_stride, columns } = operands;
+unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
+    let Operands {
+        steps,
+        mut a,
+        a_stride,
+        mut b,
+        initial,
+        initial_stride,
+        row_terms,
+        outer,
+        sums: out,
+        sums_stride,
+        columns,
+    } = operands;
     let blocks = Blocks::<A_SIGNED>(NeonI8mm::witness());
     let pairs = const { ROWS.div_ceil(2) };
     let mut sums = [[[vdupq_n_s32(0); 2]; VECTORS]; MAX_ROWS / 2];
@@ -84,7 +96,17 @@ unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(op
             let mut rows = [vdupq_n_s64(0); 2];
             for (row, sums) in (2 * pair..ROWS).zip(&mut rows) {
                 // SAFETY: `initial` has ROWS rows of VECTORS vectors of LANES columns.
-                *sums = vreinterpretq_s64_s32(unsafe { vld1q_s32(initial.add(row * initial_stride + v * LANES)) });
+                let mut columns = unsafe { vld1q_s32(initial.add(row * initial_stride + v * LANES)) };
+                if !row_terms.is_null() {
+                    // SAFETY: `row_terms` has ROWS terms.
+                    columns = vaddq_s32(columns, vdupq_n_s32(unsafe { *row_terms.add(row) }));
+                }
+                for outer in outer {
+                    // SAFETY: an outer product has ROWS rows and VECTORS vectors of LANES columns.
+                    columns =
+                        unsafe { vmlaq_n_s32(columns, vld1q_s32(outer.columns.add(v * LANES)), *outer.rows.add(row)) };
+                }
+                *sums = vreinterpretq_s64_s32(columns);
             }
             let [first, second] = rows;
             *sums = [vtrn1q_s64(first, second), vtrn2q_s64(first, second)].map(|sums| vreinterpretq_s32_s64(sums));

@@ -205,6 +205,14 @@ impl Dot for Pairs {
         i32x8::new(*sums)
     }
     #[inline(always)]
+    fn add(self, sums: i32x8, term: i32) -> i32x8 {
+        sums + i32x8::splat(term)
+    }
+    #[inline(always)]
+    fn add_product(self, sums: i32x8, factor: i32, columns: i32x8) -> i32x8 {
+        sums + i32x8::splat(factor) * columns
+    }
+    #[inline(always)]
     fn broadcast(self, a: &[u8; 4]) -> i16x16 {
         cast(i32x8::splat(i32::from_ne_bytes(*a)))
     }
@@ -224,7 +232,7 @@ impl Dot for Pairs {
 
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs, operands) }
 }

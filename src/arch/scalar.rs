@@ -222,6 +222,14 @@ impl<const A_SIGNED: bool> Dot for Product<A_SIGNED> {
         *sums
     }
     #[inline(always)]
+    fn add(self, sums: Array<i32>, term: i32) -> Array<i32> {
+        map(sums, |sum| sum.wrapping_add(term))
+    }
+    #[inline(always)]
+    fn add_product(self, sums: Array<i32>, factor: i32, columns: Array<i32>) -> Array<i32> {
+        zip(sums, columns, |sum, column| sum.wrapping_add(factor.wrapping_mul(column)))
+    }
+    #[inline(always)]
     fn broadcast(self, &[a]: &[u8; 1]) -> i32 {
         if A_SIGNED { i32::from(a as i8) } else { i32::from(a) }
     }
@@ -241,7 +249,7 @@ impl<const A_SIGNED: bool> Dot for Product<A_SIGNED> {
 
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
-unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands) {
+unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Product::<A_SIGNED>, operands) }
 }

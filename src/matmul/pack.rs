@@ -2,9 +2,10 @@
 
 use core::marker::PhantomData;
 use core::ops::Range;
+use core::ptr::null;
 
 use super::columns::Columns;
-use super::epilogue::ColumnTerms;
+use super::offsets::ColumnTerms;
 use super::tile::{MAX_COLUMNS, Microkernel, Operands, Split, TileRow};
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
@@ -39,11 +40,17 @@ pub(super) struct Panels {
     /// The columns in panels, by vectors.
     split: Split,
     codes: Lines,
-    /// Zero points of the codes as stored, unless all are 0.
-    zero_points: Option<Columns<i32>>,
-    /// `Σₖ (b[k][j] − zb[j])`
-    sums: Columns<i32>,
+    zero_points: StoredZeroPoints,
+    /// `Σₖ (zb[j] − b[k][j])`
+    negative_sums: Columns<i32>,
     bias: Columns<i32>,
+}
+
+/// Zero points of B's codes as stored.
+#[derive(Debug)]
+enum StoredZeroPoints {
+    Uniform(i32),
+    Each(Columns<i32>),
 }
 
 /// Some columns of B, at most as many as a tile has.
@@ -103,7 +110,7 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
         let steps = depth.div_ceil(kernel.depth);
         let split = kernel.panels(columns);
         let mut codes = Lines::default();
-        let mut sums = vec![0; columns];
+        let mut negative_sums = vec![0; columns];
         let mut rest = codes.elements(steps * kernel.depth * columns.next_multiple_of(kernel.lanes));
         for vectors in split.iter() {
             let width = vectors.len() * kernel.lanes;
@@ -123,7 +130,7 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
             let mut codes = TileRow([0; MAX_COLUMNS]);
             sum_columns(kernel, out, width, &mut codes);
             for (j, codes) in columns.zip(codes.0) {
-                sums[j] = codes.wrapping_sub((zero_points.at(j) + moved).wrapping_mul(depth as i32));
+                negative_sums[j] = (zero_points.at(j) + moved).wrapping_mul(depth as i32).wrapping_sub(codes);
             }
         }
         let stored: Vec<i32> = (0..columns).map(|j| zero_points.at(j) + moved).collect();
@@ -135,8 +142,13 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
             columns,
             split,
             codes,
-            zero_points: stored.iter().any(|&zero_point| zero_point != 0).then(|| Columns::each(stored)),
-            sums: Columns::each(sums),
+            zero_points: match stored[..] {
+                [first, ref rest @ ..] if rest.iter().any(|&zero_point| zero_point != first) => {
+                    StoredZeroPoints::Each(Columns::each(stored))
+                }
+                _ => StoredZeroPoints::Uniform(stored.first().copied().unwrap_or(0)),
+            },
+            negative_sums: Columns::each(negative_sums),
             bias: Columns::each(vec![0; columns]),
         };
         Ok(PackedMatrix { panels, largest, largest_bias: 0, operands: PhantomData })
@@ -188,9 +200,12 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
 }
 
 impl Panels {
-    /// Whether sums of A's rows are needed.
-    pub fn has_zero_points(&self) -> bool {
-        self.zero_points.is_some()
+    /// What the sums of A's rows are multiplied by when they are made: 0 when they are not needed.
+    pub fn row_sum_factor(&self) -> i32 {
+        match self.zero_points {
+            StoredZeroPoints::Uniform(zero_point) => -zero_point,
+            StoredZeroPoints::Each(_) => -1,
+        }
     }
 
     /// How many.
@@ -211,8 +226,11 @@ impl Panels {
         let columns = self.columns_of(panel..panel + 1);
         let terms = ColumnTerms {
             bias: self.bias.from(columns.start),
-            sums: self.sums.from(columns.start),
-            zero_points: self.zero_points.as_ref().map(|zero_points| zero_points.from(columns.start)),
+            negative_sums: self.negative_sums.from(columns.start),
+            zero_points: match &self.zero_points {
+                StoredZeroPoints::Uniform(_) => None,
+                StoredZeroPoints::Each(each) => Some(each.from(columns.start)),
+            },
         };
         Panel { codes: codes.as_ptr(), vectors: vectors.len(), columns, terms }
     }
@@ -303,6 +321,8 @@ pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums
         b: codes.as_ptr(),
         initial: sums.0.as_ptr(),
         initial_stride: 0,
+        row_terms: null(),
+        outer: &[],
         sums: sums.0.as_mut_ptr(),
         sums_stride: 0,
         columns: width,

@@ -10,7 +10,7 @@ use core::ops::Range;
 use super::pack::Panels;
 use crate::codes::Code;
 use crate::matrix::Matrix;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, LANES, Simd};
 use crate::workspace::{LINE, Workspace};
 
 /// Where the rows of A come from: a matrix, or the patches of a convolution.
@@ -94,7 +94,7 @@ pub(super) struct Placed<'a> {
     pub a: *const u8,
     /// From a row to the next, in bytes.
     pub stride: usize,
-    /// The sums of the rows; none when B has no zero points.
+    /// The sums of the rows times [`Panels::row_sum_factor`]; none when that is 0.
     pub sums: &'a [i32],
 }
 
@@ -114,7 +114,8 @@ impl RowBlock {
         in_place: bool,
     ) -> Placed<'s> {
         let stride = Self::copied_stride(b);
-        let sum = b.has_zero_points();
+        let factor = b.row_sum_factor();
+        let sum = factor != 0;
         if let (Some(matrix), false, false, false) = (source.matrix(), in_place, sum, b.kernel.widen_a)
             && let Some(piece) = small(&matrix, &rows)
         {
@@ -132,7 +133,7 @@ impl RowBlock {
                 stride,
                 in_place,
                 widen: b.kernel.widen_a,
-                sum,
+                factor,
                 codes: PhantomData,
             });
         }
@@ -155,7 +156,8 @@ struct ReadRows<'a, A, R> {
     stride: usize,
     in_place: bool,
     widen: bool,
-    sum: bool,
+    /// What sums are multiplied by; 0 when they are not needed.
+    factor: i32,
     codes: PhantomData<A>,
 }
 
@@ -163,11 +165,11 @@ impl<A: Code, R: Rows<A>> Kernel for ReadRows<'_, A, R> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let ReadRows { block, source, rows, stride, in_place, widen, sum, .. } = self;
+    fn run<S: Simd>(self, simd: S) {
+        let ReadRows { block, source, rows, stride, in_place, widen, factor, .. } = self;
         let depth = source.depth();
         let count = rows.len();
-        let sums = block.sums.elements::<i32>(if sum { count } else { 0 });
+        let sums = block.sums.elements::<i32>(if factor == 0 { 0 } else { count });
         let copied = if in_place { 0 } else { count };
         let codes = block.codes.elements::<A>(if widen { depth } else { copied * stride });
         let wide = block.wide.elements::<i16>(if widen { copied * stride / 2 } else { 0 });
@@ -186,11 +188,18 @@ impl<A: Code, R: Rows<A>> Kernel for ReadRows<'_, A, R> {
                     *wide = code as i16;
                 }
             }
-            if sum {
-                sums[i] = codes.iter().fold(0_i32, |sum, &code| {
-                    let code: i32 = code.into();
-                    sum.wrapping_add(code)
-                });
+            if factor != 0 {
+                let (blocks, rest) = codes.as_chunks();
+                let mut sum = simd.splat_i32(0);
+                for block in blocks {
+                    sum = A::add_quads(simd, sum, block);
+                }
+                if !rest.is_empty() {
+                    let mut block = [A::default(); 4 * LANES];
+                    block[..rest.len()].copy_from_slice(rest);
+                    sum = A::add_quads(simd, sum, &block);
+                }
+                sums[i] = simd.sum_i32(sum).wrapping_mul(factor);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The micro-kernel contract: the sums `initial[i][j] + Σₖ a[i][k]·b[k][j]` of one tile, and the loop that most ISAs
-//! share.
+//! The micro-kernel contract: the sums `initial[i][j] + Σₖ a[i][k]·b[k][j]` of one tile, plus some outer products, and
+//! the loop that most ISAs share.
 //!
 //! A micro-kernel is data: its shape, the layout it reads, and a function for every tile up to its full size, so that
 //! edges in M run at their own size instead of on padding. It knows nothing of zero points, bias or output stages: what
@@ -112,9 +112,18 @@ pub struct TileRow(pub [i32; MAX_COLUMNS]);
 /// The sums of a tile of any kernel.
 pub type Sums = [TileRow; MAX_ROWS];
 
+/// An outer product: `rows[i] · columns[j]`.
+#[derive(Clone, Copy)]
+pub struct Outer {
+    /// A number for every row.
+    pub rows: *const i32,
+    /// A number for every column.
+    pub columns: *const i32,
+}
+
 /// What a tile function reads and writes.
 #[derive(Clone, Copy)]
-pub struct Operands {
+pub struct Operands<'a> {
     /// Steps of `depth` codes.
     pub steps: usize,
     /// The first row of A.
@@ -127,6 +136,10 @@ pub struct Operands {
     pub initial: *const i32,
     /// From a row of `initial` to the next, in elements; 0 when all rows begin with the same.
     pub initial_stride: usize,
+    /// What is added to the sums of a row, for every row; null when it is nothing.
+    pub row_terms: *const i32,
+    /// What else is added: the products of a number of every row with one of every column.
+    pub outer: &'a [Outer],
     /// Where the sums go; it may be where they began.
     pub sums: *mut i32,
     /// From a row of `sums` to the next, in elements.
@@ -139,9 +152,9 @@ pub struct Operands {
 ///
 /// # Safety
 /// The CPU has the kernel's ISA. For its `r` rows, `v` vectors and `n = steps · depth`: every row of A has n codes that
-/// may be read (2n bytes when widened), the panel has `n · v · lanes` bytes, `initial` has r rows of `v · lanes` sums, and
-/// `sums` takes r rows of `columns` of them, more than `(v − 1) · lanes`.
-pub type Tile = unsafe fn(Operands);
+/// may be read (2n bytes when widened), the panel has `n · v · lanes` bytes, `initial` has r rows of `v · lanes` sums,
+/// `row_terms` r terms unless it is null, every outer product as many rows and columns, and `sums` takes r rows of `columns` of them, more than `(v − 1) · lanes`.
+pub type Tile = unsafe fn(Operands<'_>);
 
 /// One dot-product instruction: what the shared loop needs of an ISA. The bytes of a step are arrays, so only the
 /// loop handles pointers.
@@ -165,6 +178,10 @@ pub trait Dot: Copy {
     fn broadcast(self, a: &Self::StepA) -> Self::A;
     /// Reads a vector of B.
     fn load(self, b: &Self::StepB) -> Self::B;
+    /// `sums[j] + term`, which wraps
+    fn add(self, sums: Self::Sums, term: i32) -> Self::Sums;
+    /// `sums[j] + factor · columns[j]`, which wraps
+    fn add_product(self, sums: Self::Sums, factor: i32, columns: Self::Sums) -> Self::Sums;
     /// `sums[j] + Σ a[k]·b[k][j]`
     fn dot(self, sums: Self::Sums, a: Self::A, b: Self::B) -> Self::Sums;
     /// Writes the sums of a vector of columns.
@@ -184,8 +201,20 @@ pub trait Dot: Copy {
 /// # Safety
 /// As [`Tile`], with `ROWS` rows and `VECTORS` vectors.
 #[inline(always)]
-pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, operands: Operands) {
-    let Operands { steps, mut a, a_stride, b, initial, initial_stride, sums: out, sums_stride, columns } = operands;
+pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, operands: Operands<'_>) {
+    let Operands {
+        steps,
+        mut a,
+        a_stride,
+        b,
+        initial,
+        initial_stride,
+        row_terms,
+        outer,
+        sums: out,
+        sums_stride,
+        columns,
+    } = operands;
     let mut b = b.cast::<D::StepB>();
     let mut sums: [[D::Sums; VECTORS]; ROWS] = from_fn(
         #[inline(always)]
@@ -199,6 +228,31 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
             )
         },
     );
+    if !row_terms.is_null() {
+        for (r, row) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for a term of every row.
+            let term = unsafe { *row_terms.add(r) };
+            for sum in row {
+                *sum = dot.add(*sum, term);
+            }
+        }
+    }
+    for outer in outer {
+        let columns = outer.columns.cast::<D::Columns>();
+        // SAFETY: an outer product has VECTORS vectors of columns.
+        let mut vectors = [dot.begin(unsafe { &*columns }); VECTORS];
+        for (v, vector) in vectors.iter_mut().enumerate().skip(1) {
+            // SAFETY: as above.
+            *vector = dot.begin(unsafe { &*columns.add(v) });
+        }
+        for (r, row) in sums.iter_mut().enumerate() {
+            // SAFETY: an outer product has ROWS rows.
+            let factor = unsafe { *outer.rows.add(r) };
+            for (sum, &vector) in row.iter_mut().zip(&vectors) {
+                *sum = dot.add_product(*sum, factor, vector);
+            }
+        }
+    }
     for _ in 0..steps {
         // SAFETY: the caller vouches for `steps` steps of the panel, VECTORS vectors each; StepB is an array of bytes.
         let mut vectors = [dot.load(unsafe { &*b }); VECTORS];

@@ -1,0 +1,83 @@
+//! The algebra of zero points and bias: what a tile's sums of products of codes begin with.
+//!
+//! ```text
+//! Σₖ (a − za[i])·(b − zb[j]) + bias[j]  =  Σₖ a·b  +  bias[j]  +  za[i]·Σₖ (zb[j] − b)  −  zb[j]·Σₖ a
+//! ```
+//!
+//! The sums of B's columns come from packing, those of A's rows from reading them. What is the same for all rows is one
+//! row of numbers; what is not is an outer product. All of it wraps in i32: the result is exact because the depth was
+//! checked.
+
+use core::ptr::null;
+
+use super::tile::{MAX_COLUMNS, Outer, TileRow};
+use crate::simd::{LANES, Simd};
+
+/// What the columns of a panel bring along: slices from its first column on, sixteen longer than the panel.
+#[derive(Clone, Copy)]
+pub(super) struct ColumnTerms<'a> {
+    pub bias: &'a [i32],
+    /// `Σₖ (zb[j] − b[k][j])`
+    pub negative_sums: &'a [i32],
+    /// Zero points of B's codes as stored, when they differ.
+    pub zero_points: Option<&'a [i32]>,
+}
+
+/// The zero points of A.
+#[derive(Clone, Copy)]
+pub(super) struct Offsets<'a> {
+    /// That of all rows, or 0.
+    pub uniform: i32,
+    /// Those of the rows, when they differ.
+    pub each: Option<&'a [i32]>,
+}
+
+impl Offsets<'_> {
+    /// `bias[j] + za·Σₖ (zb[j] − b)` for the columns of a panel; the bias alone when za differs by row.
+    #[inline(always)]
+    pub fn initial<V: Simd>(&self, simd: V, terms: &ColumnTerms<'_>, columns: usize) -> TileRow {
+        let mut initial = TileRow([0; MAX_COLUMNS]);
+        for (first, initial) in (0..columns).step_by(LANES).zip(initial.0.as_chunks_mut().0) {
+            let sums = simd.load_i32(sixteen(terms.negative_sums, first));
+            let term = simd.mul_i32(simd.splat_i32(self.uniform), sums);
+            simd.store_i32(simd.add_i32(simd.load_i32(sixteen(terms.bias, first)), term), initial);
+        }
+        initial
+    }
+
+    /// What the sums of the rows from `row` on begin with besides. `row_sums` are those of their codes, negative; times
+    /// the zero point of B when that is the same for all columns.
+    #[inline(always)]
+    pub fn row_terms(&self, terms: &ColumnTerms<'_>, row: usize, row_sums: &[i32]) -> RowTerms {
+        let zero_points =
+            terms.zero_points.map(|zero_points| Outer { rows: row_sums.as_ptr(), columns: zero_points.as_ptr() });
+        let each = self.each.map(|each| Outer { rows: each[row..].as_ptr(), columns: terms.negative_sums.as_ptr() });
+        let added = if row_sums.is_empty() || zero_points.is_some() { null() } else { row_sums.as_ptr() };
+        let nothing = Outer { rows: null(), columns: null() };
+        let (outer, count) = match (zero_points, each) {
+            (None, None) => ([nothing; 2], 0),
+            (Some(one), None) | (None, Some(one)) => ([one, nothing], 1),
+            (Some(one), Some(other)) => ([one, other], 2),
+        };
+        RowTerms { added, outer, count }
+    }
+}
+
+/// What is added to the sums of some rows, as [`Operands`](super::tile::Operands) have it.
+pub(super) struct RowTerms {
+    pub added: *const i32,
+    outer: [Outer; 2],
+    count: usize,
+}
+
+impl RowTerms {
+    pub fn outer(&self) -> &[Outer] {
+        &self.outer[..self.count]
+    }
+}
+
+/// Sixteen values from `first` on.
+#[inline(always)]
+fn sixteen(values: &[i32], first: usize) -> &[i32; LANES] {
+    values[first..].first_chunk().expect("padded by sixteen")
+}
