@@ -45,7 +45,7 @@ use tile::{MAX_COLUMNS, MAX_ROWS, Operands, Split, Sums, TileRow};
 pub(crate) use columns::Columns;
 pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
 pub use pack::PackedMatrix;
-pub(crate) use pack::check_accumulator;
+pub(crate) use pack::{Elements, check_accumulator};
 pub(crate) use rows::Rows;
 pub use stage::{
     Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize,
@@ -132,13 +132,13 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
 
     /// Panels of B: the unit in which columns are divided.
     pub fn panels(&self) -> usize {
-        self.b.count()
+        self.b.shape.panels()
     }
 
     /// Rows of a tile: the unit in which rows are best divided.
     #[cfg(feature = "rayon")]
     pub fn tile_rows(&self) -> usize {
-        self.b.kernel.rows()
+        self.b.shape.kernel.rows()
     }
 
     /// Computes some rows of some panels. Pieces that do not overlap may run at the same time.
@@ -146,12 +146,12 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
         if rows.is_empty() || panels.is_empty() {
             return;
         }
-        let kernel = self.b.kernel;
-        let columns = self.b.columns_of(panels.clone());
+        let kernel = self.b.shape.kernel;
+        let columns = self.b.shape.columns_of(panels.clone());
         let columns = self.first_column + columns.start..self.first_column + columns.end;
         let mut words = RowWords::new(self.stage.stream(), self.out_columns, columns);
         for rows in words.blocks(rows, kernel.rows()) {
-            self.b.isa.run(FillRows(&mut words, rows.clone()));
+            self.b.shape.isa.run(FillRows(&mut words, rows.clone()));
             self.run_with(&words, rows, panels.clone());
         }
     }
@@ -159,12 +159,12 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
     /// The same for rows whose words are made.
     pub fn run_with(&self, words: &RowWords, rows: Range<usize>, panels: Range<usize>) {
         let mut block = RowBlock::default();
-        let in_place = rows.start + in_place(self.rows, self.b, rows.clone());
+        let in_place = rows.start + in_place(self.rows, &self.b.shape, rows.clone());
         for (rows, in_place) in [(rows.start..in_place, true), (in_place..rows.end, false)] {
             for rows in self.blocks(rows) {
-                let a = block.read(self.rows, self.b, rows.clone(), in_place);
+                let a = block.read(self.rows, &self.b.shape, self.b.row_sum_factor(), rows.clone(), in_place);
                 let epilogue = Epilogue { stage: self.stage, out: &self.out, words, first_column: self.first_column };
-                self.b.isa.run(Multiply {
+                self.b.shape.isa.run(Multiply {
                     a,
                     rows,
                     b: self.b,
@@ -179,7 +179,7 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
     /// Rows in blocks, which are read again for every panel of B: of a size that leaves half of a level-2 cache to the
     /// panels and the result.
     fn blocks(&self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<A, R, S> {
-        let (tile, row) = (self.b.kernel.rows(), RowBlock::copied_stride(self.b));
+        let (tile, row) = (self.b.shape.kernel.rows(), RowBlock::copied_stride(&self.b.shape));
         let room = level2() / 2;
         // In tiles.
         let blocks = if rows.len() * row <= room {
@@ -211,7 +211,7 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
         let Multiply { a, rows, b, panels, offsets, epilogue } = self;
-        let kernel = b.kernel;
+        let kernel = b.shape.kernel;
         let tiles = kernel.row_tiles(rows.len());
         let mut sums: Sums = [TileRow([0; MAX_COLUMNS]); MAX_ROWS];
         for panel in panels {
@@ -229,7 +229,7 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
                 };
                 let row_terms = offsets.row_terms(&terms, tile.start, a.sums.get(first..).unwrap_or_default());
                 let operands = Operands {
-                    steps: b.steps,
+                    steps: b.shape.steps,
                     a: a.a.wrapping_add(first * a.stride),
                     a_stride: a.stride,
                     b: codes,

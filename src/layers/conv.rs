@@ -9,7 +9,7 @@ use super::window::{Window, Windows};
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
-use crate::matmul::{FillRows, Job, PackedMatrix, RowWords, Rows, Stage};
+use crate::matmul::{Elements, FillRows, Job, PackedMatrix, RowWords, Rows, Stage};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 
 /// A 2-D convolution with weights `[outputs, channels / groups, height, width]` on images
@@ -90,11 +90,8 @@ impl<A: Code, B: Code> Conv2d<A, B> {
                     ZeroPoints::Each(each) => ZeroPoints::Each(&each[first..first + group_outputs]),
                     uniform @ ZeroPoints::Uniform(_) => uniform,
                 };
-                PackedMatrix::pack_with(isa, taps * group_channels, group_outputs, zero_points, |k, outputs, out| {
-                    for (j, out) in outputs.zip(out) {
-                        *out = at(first + j, k);
-                    }
-                })
+                let source = Elements { at: |k: usize, j: usize| at(first + j, k), columns: group_outputs };
+                PackedMatrix::pack_source(isa, &source, [taps * group_channels, group_outputs], zero_points)
             };
             Weights::Groups((0..groups).map(pack).collect::<Result<_, _>>()?)
         };

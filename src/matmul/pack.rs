@@ -11,7 +11,7 @@ use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, ZeroPoints};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, LANES, Simd};
 use crate::workspace::{Lines, Workspace};
 
 /// The right operand of a [`matmul`](crate::matmul()), prepared for one ISA: weights of type `B`, to be multiplied by
@@ -31,14 +31,7 @@ pub struct PackedMatrix<A, B> {
 /// B as its micro-kernel reads it, with what the offsets need of it: the types of the codes do not matter any more.
 #[derive(Debug)]
 pub(super) struct Panels {
-    pub isa: Isa,
-    pub kernel: &'static Microkernel,
-    pub depth: usize,
-    /// The depth in steps of the kernel.
-    pub steps: usize,
-    pub columns: usize,
-    /// The columns in panels, by vectors.
-    split: Split,
+    pub shape: Shape,
     codes: Lines,
     zero_points: StoredZeroPoints,
     /// `Σₖ (zb[j] − b[k][j])`
@@ -76,9 +69,7 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     /// # Errors
     /// [`Error::ZeroPoint`], [`Error::Length`] of the zero points (one for every column).
     pub fn pack(isa: Isa, b: Matrix<'_, B>, zero_points: ZeroPoints<'_>) -> Result<Self, Error> {
-        Self::pack_with(isa, b.rows(), b.columns(), zero_points, |k, columns, out| {
-            out.copy_from_slice(&b.row(k)[columns]);
-        })
+        Self::pack_source(isa, &RowMajor(b), [b.rows(), b.columns()], zero_points)
     }
 
     /// Packs B given as `[N, K]`: a row for every column of the result, as linear layers keep their weights.
@@ -86,68 +77,49 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     /// # Errors
     /// As [`pack`](PackedMatrix::pack).
     pub fn pack_transposed(isa: Isa, b: Matrix<'_, B>, zero_points: ZeroPoints<'_>) -> Result<Self, Error> {
-        Self::pack_with(isa, b.columns(), b.rows(), zero_points, |k, columns, out| {
-            for (j, out) in columns.zip(out) {
-                *out = b.row(j)[k];
-            }
-        })
+        let at = |k: usize, j: usize| b.row(j)[k];
+        Self::pack_source(isa, &Elements { at, columns: b.rows() }, [b.columns(), b.rows()], zero_points)
     }
 
-    /// `copy` writes some columns of a row of B.
-    pub(crate) fn pack_with(
+    pub(crate) fn pack_source(
         isa: Isa,
-        depth: usize,
-        columns: usize,
+        source: &impl Source<Code = B>,
+        [depth, columns]: [usize; 2],
         zero_points: ZeroPoints<'_>,
-        copy: impl Fn(usize, Range<usize>, &mut [B]),
     ) -> Result<Self, Error> {
         if elements_of(&[columns, depth.max(1)]) > MOST_ELEMENTS {
             return Err(Error::Shape { why: "no memory holds the panels of so many columns", found: columns });
         }
         let largest = zero_points.check::<B>(columns)?;
-        let kernel = isa.microkernel(A::SIGN);
-        let (flip, moved) = stored::<B>(kernel);
-        let steps = depth.div_ceil(kernel.depth);
-        let split = kernel.panels(columns);
+        let shape = Shape::new(isa, isa.microkernel(A::SIGN), depth, columns);
+        let stored = Stored::new::<B>(shape.kernel);
         let mut codes = Lines::default();
         let mut negative_sums = vec![0; columns];
-        let mut rest = codes.elements(steps * kernel.depth * columns.next_multiple_of(kernel.lanes));
-        for vectors in split.iter() {
-            let width = vectors.len() * kernel.lanes;
-            let columns = vectors.start * kernel.lanes..columns.min(vectors.end * kernel.lanes);
-            let (out, behind) = rest.split_at_mut(steps * kernel.depth * width);
+        let mut rest = codes.elements(shape.panel_bytes(0..shape.panels()));
+        for panel in 0..shape.panels() {
+            let (out, behind) = rest.split_at_mut(shape.panel_bytes(panel..panel + 1));
             rest = behind;
+            let columns = shape.columns_of(panel..panel + 1);
+            let width = shape.vectors(panel) * shape.kernel.lanes;
             isa.run(PackPanel {
-                depth: kernel.depth,
+                source,
                 rows: 0..depth,
-                columns: columns.clone(),
-                flip,
-                copy: &copy,
-                codes: PhantomData,
+                first: columns.start,
                 width,
+                shape: &shape,
+                stored,
                 out: &mut *out,
             });
             let mut codes = TileRow([0; MAX_COLUMNS]);
-            sum_columns(kernel, out, width, &mut codes);
+            sum_columns(shape.kernel, out, width, &mut codes);
             for (j, codes) in columns.zip(codes.0) {
-                negative_sums[j] = (zero_points.at(j) + moved).wrapping_mul(depth as i32).wrapping_sub(codes);
+                negative_sums[j] = stored.zero_point(zero_points.at(j)).wrapping_mul(depth as i32).wrapping_sub(codes);
             }
         }
-        let stored: Vec<i32> = (0..columns).map(|j| zero_points.at(j) + moved).collect();
         let panels = Panels {
-            isa,
-            kernel,
-            depth,
-            steps,
-            columns,
-            split,
+            shape,
             codes,
-            zero_points: match stored[..] {
-                [first, ref rest @ ..] if rest.iter().any(|&zero_point| zero_point != first) => {
-                    StoredZeroPoints::Each(Columns::each(stored))
-                }
-                _ => StoredZeroPoints::Uniform(stored.first().copied().unwrap_or(0)),
-            },
+            zero_points: StoredZeroPoints::new(stored, zero_points),
             negative_sums: Columns::each(negative_sums),
             bias: Columns::each(vec![0; columns]),
         };
@@ -159,7 +131,7 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     /// # Errors
     /// [`Error::Length`]: one for every column.
     pub fn with_bias(mut self, bias: &[i32]) -> Result<Self, Error> {
-        check_length("the bias", self.panels.columns, bias.len())?;
+        check_length("the bias", self.panels.shape.columns, bias.len())?;
         self.largest_bias = bias.iter().map(|&bias| i64::from(bias).abs()).max().unwrap_or(0);
         self.panels.bias = Columns::each(bias.iter().copied());
         Ok(self)
@@ -168,30 +140,30 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     /// The ISA it is packed for.
     #[must_use]
     pub fn isa(&self) -> Isa {
-        self.panels.isa
+        self.panels.shape.isa
     }
 
     /// The name of the micro-kernel that multiplies it, as in [`Isa::kernel`].
     #[must_use]
     pub fn kernel(&self) -> &'static str {
-        self.panels.kernel.name
+        self.panels.shape.kernel.name
     }
 
     /// K, the rows of B.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.panels.depth
+        self.panels.shape.depth
     }
 
     /// N, the columns of B.
     #[must_use]
     pub fn columns(&self) -> usize {
-        self.panels.columns
+        self.panels.shape.columns
     }
 
     /// `Ok` when no accumulator can leave i32, whatever the codes, for this largest `|a − za|`.
     pub(super) fn check_depth(&self, largest_a: i64) -> Result<(), Error> {
-        check_accumulator(self.panels.depth, largest_a * self.largest, self.largest_bias)
+        check_accumulator(self.panels.shape.depth, largest_a * self.largest, self.largest_bias)
     }
 
     pub(super) fn panels(&self) -> &Panels {
@@ -208,8 +180,42 @@ impl Panels {
         }
     }
 
-    /// How many.
-    pub fn count(&self) -> usize {
+    pub fn at(&self, panel: usize) -> Panel<'_> {
+        let (before, bytes) = (self.shape.panel_bytes(0..panel), self.shape.panel_bytes(0..panel + 1));
+        let columns = self.shape.columns_of(panel..panel + 1);
+        let terms = ColumnTerms {
+            bias: self.bias.from(columns.start),
+            negative_sums: self.negative_sums.from(columns.start),
+            zero_points: match &self.zero_points {
+                StoredZeroPoints::Uniform(_) => None,
+                StoredZeroPoints::Each(each) => Some(each.from(columns.start)),
+            },
+        };
+        let codes = self.codes.as_slice::<u8>(bytes)[before..].as_ptr();
+        Panel { codes, vectors: self.shape.vectors(panel), columns, terms }
+    }
+}
+
+/// The shape of B, and how it is divided.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub isa: Isa,
+    pub kernel: &'static Microkernel,
+    pub depth: usize,
+    /// The depth in steps of the kernel.
+    pub steps: usize,
+    pub columns: usize,
+    /// The columns in panels, by vectors.
+    split: Split,
+}
+
+impl Shape {
+    pub fn new(isa: Isa, kernel: &'static Microkernel, depth: usize, columns: usize) -> Self {
+        Shape { isa, kernel, depth, steps: depth.div_ceil(kernel.depth), columns, split: kernel.panels(columns) }
+    }
+
+    /// How many panels there are.
+    pub fn panels(&self) -> usize {
         self.split.parts()
     }
 
@@ -219,86 +225,174 @@ impl Panels {
         column(panels.start)..column(panels.end)
     }
 
-    pub fn at(&self, panel: usize) -> Panel<'_> {
-        let vectors = self.split.part(panel);
-        let vector = self.steps * self.kernel.depth * self.kernel.lanes;
-        let codes = &self.codes.as_slice::<u8>(vectors.end * vector)[vectors.start * vector..];
-        let columns = self.columns_of(panel..panel + 1);
-        let terms = ColumnTerms {
-            bias: self.bias.from(columns.start),
-            negative_sums: self.negative_sums.from(columns.start),
-            zero_points: match &self.zero_points {
-                StoredZeroPoints::Uniform(_) => None,
-                StoredZeroPoints::Each(each) => Some(each.from(columns.start)),
-            },
-        };
-        Panel { codes: codes.as_ptr(), vectors: vectors.len(), columns, terms }
+    /// The width of a panel.
+    pub fn vectors(&self, panel: usize) -> usize {
+        self.split.part(panel).len()
+    }
+
+    /// The bytes of some panels, of all steps.
+    pub fn panel_bytes(&self, panels: Range<usize>) -> usize {
+        let vectors = self.split.part(panels.end).start - self.split.part(panels.start).start;
+        vectors * self.kernel.lanes * self.steps * self.kernel.depth
     }
 }
 
 /// How codes of B are stored for a kernel: what to XOR them with, and what that adds to their values. (The instruction
 /// wants a sign: `x ^ 0x80` read as the other type is `x ∓ 128`, and the zero point moves along.)
-fn stored<B: Code>(kernel: &Microkernel) -> (u8, i32) {
-    match (B::SIGN == kernel.b_sign, B::MIN.into()) {
-        (true, _) => (0, 0),
-        (false, 0) => (0x80, -128),
-        (false, _) => (0x80, 128),
+#[derive(Clone, Copy)]
+pub(super) struct Stored {
+    flip: u8,
+    moved: i32,
+}
+
+impl Stored {
+    pub fn new<B: Code>(kernel: &Microkernel) -> Self {
+        match (B::SIGN == kernel.b_sign, B::MIN.into()) {
+            (true, _) => Stored { flip: 0, moved: 0 },
+            (false, 0) => Stored { flip: 0x80, moved: -128 },
+            (false, _) => Stored { flip: 0x80, moved: 128 },
+        }
+    }
+
+    pub fn zero_point(self, zero_point: i32) -> i32 {
+        zero_point + self.moved
     }
 }
 
-/// Some rows of some columns of B, as the steps of a panel.
-pub(super) struct PackPanel<'a, B, F> {
-    pub depth: usize,
+impl StoredZeroPoints {
+    fn new(stored: Stored, zero_points: ZeroPoints<'_>) -> Self {
+        match zero_points {
+            ZeroPoints::Each([first, rest @ ..]) if rest.iter().any(|each| each != first) => {
+                StoredZeroPoints::Each(Columns::each((0..=rest.len()).map(|j| stored.zero_point(zero_points.at(j)))))
+            }
+            ZeroPoints::Each([]) => StoredZeroPoints::Uniform(0),
+            _ => StoredZeroPoints::Uniform(stored.zero_point(zero_points.at(0))),
+        }
+    }
+}
+
+/// Where codes of B come from.
+pub(crate) trait Source: Sync {
+    type Code: Code;
+    /// Row k from column `first` on. What lies behind the last column is of no importance.
+    fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row<Self::Code>) -> &'a Row<Self::Code>;
+}
+
+/// As many codes of a row of B as a panel can have.
+pub(crate) type Row<C> = [C; MAX_COLUMNS];
+
+/// Rows of B as they lie.
+pub(super) struct RowMajor<'b, B>(pub Matrix<'b, B>);
+
+impl<B: Code> Source for RowMajor<'_, B> {
+    type Code = B;
+    #[inline(always)]
+    fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row<B>) -> &'a Row<B> {
+        let row = &self.0.row(k)[first..];
+        row.first_chunk().unwrap_or_else(|| {
+            buffer[..row.len()].copy_from_slice(row);
+            buffer
+        })
+    }
+}
+
+/// Codes by row and column.
+pub(crate) struct Elements<F> {
+    pub at: F,
+    pub columns: usize,
+}
+
+impl<B: Code, F: Fn(usize, usize) -> B + Sync> Source for Elements<F> {
+    type Code = B;
+    #[inline(always)]
+    fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row<B>) -> &'a Row<B> {
+        for (j, code) in (first..self.columns).zip(&mut *buffer) {
+            *code = (self.at)(k, j);
+        }
+        buffer
+    }
+}
+
+/// Packs some rows of a panel.
+pub(super) struct PackPanel<'a, S> {
+    pub source: &'a S,
+    /// They begin with a step.
     pub rows: Range<usize>,
-    pub columns: Range<usize>,
-    /// What makes a stored code of one.
-    pub flip: u8,
-    /// Writes some columns of a row.
-    pub copy: &'a F,
-    pub codes: PhantomData<fn() -> B>,
-    /// Steps of a width that is a multiple of the lanes.
+    /// The first column.
+    pub first: usize,
+    /// The columns of the panel, and those that pad it.
     pub width: usize,
+    pub shape: &'a Shape,
+    pub stored: Stored,
+    /// Steps of so many rows.
     pub out: &'a mut [u8],
 }
 
-impl<B: Code, F: Fn(usize, Range<usize>, &mut [B])> Kernel for PackPanel<'_, B, F> {
+impl<S: Source> Kernel for PackPanel<'_, S> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        match self.depth {
-            1 => self.interleave::<1>(),
-            2 => self.interleave::<2>(),
-            4 => self.interleave::<4>(),
-            8 => self.interleave::<8>(),
+    fn run<V: Simd>(self, simd: V) {
+        match self.shape.kernel.depth {
+            1 => self.interleave::<V, 1>(simd),
+            2 => self.interleave::<V, 2>(simd),
+            4 => self.interleave::<V, 4>(simd),
+            8 => self.interleave::<V, 8>(simd),
             depth => unreachable!("no micro-kernel takes {depth} codes a step"),
         }
     }
 }
 
-impl<B: Code, F: Fn(usize, Range<usize>, &mut [B])> PackPanel<'_, B, F> {
+impl<S: Source> PackPanel<'_, S> {
     #[inline(always)]
-    fn interleave<const DEPTH: usize>(self) {
-        let PackPanel { rows, columns, flip, copy, width, out, .. } = self;
-        let zero = B::from_byte(flip);
-        let mut codes = [[zero; MAX_COLUMNS]; DEPTH];
+    fn interleave<V: Simd, const DEPTH: usize>(self, simd: V) {
+        let PackPanel { source, rows, first, width, stored: Stored { flip, .. }, out, .. } = self;
+        let zeros = [S::Code::from_byte(flip); MAX_COLUMNS];
+        let flip = simd.splat_i32(i32::from_ne_bytes([flip; 4]));
+        let mut buffers = [zeros; DEPTH];
         let steps = rows.clone().step_by(DEPTH).zip(out.as_chunks_mut::<DEPTH>().0.chunks_exact_mut(width));
         for (row, out) in steps {
-            for (i, codes) in codes.iter_mut().enumerate() {
-                if row + i < rows.end {
-                    copy(row + i, columns.clone(), &mut codes[..columns.len()]);
-                } else {
-                    *codes = [zero; MAX_COLUMNS];
-                }
+            let mut codes = [&zeros; DEPTH];
+            for ((row, codes), buffer) in (row..rows.end).zip(&mut codes).zip(&mut buffers) {
+                *codes = source.row(row, first, buffer);
             }
-            for (j, out) in out.iter_mut().enumerate() {
-                *out = codes.map(
-                    #[inline(always)]
-                    |codes| codes[j].to_byte() ^ flip,
-                );
+            for (out, column) in out.chunks_mut(LANES).zip((0..).step_by(LANES)) {
+                // Up to four rows at a time are the bytes of an i32.
+                let mut words = [[0; LANES]; 2];
+                for (words, codes) in words.iter_mut().zip(codes.chunks(4)) {
+                    let mut word = flip;
+                    for (i, codes) in codes.iter().enumerate() {
+                        let codes: &[_; LANES] = codes[column..].first_chunk().expect("MAX_COLUMNS are whole blocks");
+                        let codes = simd.load_u8(&to_bytes(codes));
+                        let codes = match i {
+                            0 => codes,
+                            1 => simd.shift_left::<8>(codes),
+                            2 => simd.shift_left::<16>(codes),
+                            _ => simd.shift_left::<24>(codes),
+                        };
+                        word = simd.xor_i32(word, codes);
+                    }
+                    simd.store_i32(word, words);
+                }
+                for (j, out) in out.iter_mut().enumerate() {
+                    let (bytes, behind) = (words[0][j].to_le_bytes(), words[1][j].to_le_bytes());
+                    let (low, high) = out.split_at_mut(DEPTH.min(4));
+                    low.copy_from_slice(&bytes[..low.len()]);
+                    high.copy_from_slice(&behind[..high.len()]);
+                }
             }
         }
     }
+}
+
+/// The bytes of sixteen codes.
+#[inline(always)]
+fn to_bytes<C: Code>(codes: &[C; LANES]) -> [u8; LANES] {
+    let mut bytes = [0; LANES];
+    for (byte, code) in bytes.iter_mut().zip(codes) {
+        *byte = code.to_byte();
+    }
+    bytes
 }
 
 /// The sums of the stored codes of a panel's columns: its product with a row of ones.

@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::pack::Panels;
+use super::pack::Shape;
 use crate::codes::Code;
 use crate::matrix::Matrix;
 use crate::simd::{Kernel, LANES, Simd};
@@ -49,7 +49,7 @@ const SETS: usize = 1024;
 const WIDE: usize = 256;
 
 /// The rows that can be read where they lie: the first so many of `rows`.
-pub(super) fn in_place<A: Code>(source: &impl Rows<A>, b: &Panels, rows: Range<usize>) -> usize {
+pub(super) fn in_place<A: Code>(source: &impl Rows<A>, b: &Shape, rows: Range<usize>) -> usize {
     let kernel = b.kernel;
     let Some(matrix) = source.matrix().filter(|_| !kernel.widen_a) else { return 0 };
     let stride = matrix.stride();
@@ -94,27 +94,28 @@ pub(super) struct Placed<'a> {
     pub a: *const u8,
     /// From a row to the next, in bytes.
     pub stride: usize,
-    /// The sums of the rows times [`Panels::row_sum_factor`]; none when that is 0.
+    /// The sums of the rows times `factor`; none when that is 0.
     pub sums: &'a [i32],
 }
 
 impl RowBlock {
     /// The bytes of a row that is copied, with what keeps the next one off its sets: an odd number of lines.
-    pub fn copied_stride(b: &Panels) -> usize {
+    pub fn copied_stride(b: &Shape) -> usize {
         let bytes = b.steps * b.kernel.depth * if b.kernel.widen_a { 2 } else { 1 };
         (bytes.div_ceil(LINE) | 1) * LINE
     }
 
-    /// Reads rows of the source, copies them if they are not `in_place`, and sums them if B has zero points.
+    /// Reads rows of the source, copies them if they are not `in_place`, and sums them if `factor`, which multiplies the
+    /// sums, is not 0.
     pub fn read<'s, A: Code, R: Rows<A>>(
         &'s mut self,
         source: &'s R,
-        b: &Panels,
+        b: &Shape,
+        factor: i32,
         rows: Range<usize>,
         in_place: bool,
     ) -> Placed<'s> {
         let stride = Self::copied_stride(b);
-        let factor = b.row_sum_factor();
         let sum = factor != 0;
         if let (Some(matrix), false, false, false) = (source.matrix(), in_place, sum, b.kernel.widen_a)
             && let Some(piece) = small(&matrix, &rows)
