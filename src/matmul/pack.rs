@@ -374,13 +374,29 @@ impl<S: Source> PackPanel<'_, S> {
                     }
                     simd.store_i32(word, words);
                 }
-                for (j, out) in out.iter_mut().enumerate() {
-                    let (bytes, behind) = (words[0][j].to_le_bytes(), words[1][j].to_le_bytes());
-                    let (low, high) = out.split_at_mut(DEPTH.min(4));
-                    low.copy_from_slice(&bytes[..low.len()]);
-                    high.copy_from_slice(&behind[..high.len()]);
+                if let Some(out) = out.first_chunk_mut() {
+                    write_steps(&words, out);
+                } else {
+                    let mut padded = [[0; DEPTH]; LANES];
+                    write_steps(&words, &mut padded);
+                    out.copy_from_slice(&padded[..out.len()]);
                 }
             }
+        }
+    }
+}
+
+/// The steps of sixteen columns, from the words of up to four bytes that they consist of.
+#[inline(always)]
+fn write_steps<const DEPTH: usize>(words: &[[i32; LANES]; 2], out: &mut [[u8; DEPTH]; LANES]) {
+    let [words, behind] = words;
+    if DEPTH <= 4 {
+        for (out, word) in out.iter_mut().zip(words) {
+            out.copy_from_slice(&word.to_le_bytes()[..DEPTH]);
+        }
+    } else {
+        for (out, (word, behind)) in out.iter_mut().zip(words.iter().zip(behind)) {
+            out.copy_from_slice([word.to_le_bytes(), behind.to_le_bytes()].as_flattened());
         }
     }
 }
