@@ -22,7 +22,8 @@ pub use isa::{ISA_VARIABLE, Isa};
 pub use layers::{Conv2d, Linear, MaxPool2d, Window};
 pub use matmul::{
     Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, PackedMatrix,
-    Requantize, RequantizeStochastic, Shift, Stage, matmul, multipliers, quantize_bias, quantize_multiplier,
+    Requantize, RequantizeStochastic, RightOperand, Shift, Stage, UnpackedMatrix, matmul, multipliers, quantize_bias,
+    quantize_multiplier,
 };
 pub use matrix::{Matrix, MatrixMut, ZeroPoints};
 pub use params::{Granularity, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme};

@@ -23,9 +23,11 @@ mod epilogue;
 mod multiplier;
 mod offsets;
 mod pack;
+mod right;
 mod rows;
 mod stage;
 pub(crate) mod tile;
+mod unpacked;
 mod words;
 
 use core::marker::PhantomData;
@@ -38,19 +40,23 @@ use crate::matrix::{Matrix, MatrixMut, Pieces, ZeroPoints};
 use crate::simd::{Kernel, Simd};
 use epilogue::Epilogue;
 use offsets::Offsets;
-use pack::{Panel, Panels};
+use pack::{Panel, Panels, Shape};
+use right::Right;
 use rows::{Placed, RowBlock, in_place};
-use tile::{MAX_COLUMNS, MAX_ROWS, Operands, Split, Sums, TileRow};
+use tile::{MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Split, Sums, TileRow};
+use unpacked::{OnePanel, Stripes};
 
 pub(crate) use columns::Columns;
 pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
 pub use pack::PackedMatrix;
 pub(crate) use pack::{Elements, check_accumulator};
+pub use right::RightOperand;
 pub(crate) use rows::Rows;
 pub use stage::{
     Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize,
     RequantizeStochastic, Shift, Stage,
 };
+pub use unpacked::UnpackedMatrix;
 pub(crate) use words::{FillRows, RowWords};
 
 /// `out = stage(Σₖ (a − za) · (b − zb) + bias)` for an `[M, K]` matrix of activations and packed `[K, N]` weights.
@@ -69,10 +75,10 @@ pub(crate) use words::{FillRows, RowWords};
 /// # Errors
 /// [`Error::Length`] when the shapes do not go together, [`Error::ZeroPoint`], [`Error::Depth`] when a sum could leave
 /// i32, [`Error::Stream`] when a stochastic stage has too few words. Then `out` is untouched.
-pub fn matmul<A: Code, B: Code, S: Stage>(
+pub fn matmul<A: Code, S: Stage>(
     a: Matrix<'_, A>,
     a_zero_points: ZeroPoints<'_>,
-    b: &PackedMatrix<A, B>,
+    b: &impl RightOperand<A>,
     stage: &S,
     mut out: MatrixMut<'_, S::Element>,
 ) -> Result<(), Error> {
@@ -85,7 +91,9 @@ pub fn matmul<A: Code, B: Code, S: Stage>(
 pub(crate) struct Job<'a, A, R, S: Stage> {
     rows: &'a R,
     codes: PhantomData<fn(A)>,
-    b: &'a Panels,
+    b: Right<'a>,
+    shape: Shape,
+    row_sum_factor: i32,
     stage: &'a S,
     /// Where the columns of B begin in those of the stage and of `out`.
     first_column: usize,
@@ -97,27 +105,27 @@ pub(crate) struct Job<'a, A, R, S: Stage> {
 
 impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
     /// A multiplication that makes all columns of `out`.
-    pub fn whole<B: Code>(
+    pub fn whole(
         rows: &'a R,
         a_zero_points: ZeroPoints<'a>,
-        b: &'a PackedMatrix<A, B>,
+        b: &'a impl RightOperand<A>,
         stage: &'a S,
         out: &'a mut MatrixMut<'_, S::Element>,
     ) -> Result<Self, Error> {
-        check_length("the result's columns", b.columns(), out.columns())?;
+        check_length("the result's columns", b.shape().columns, out.columns())?;
         Job::new(rows, a_zero_points, b, stage, 0, out)
     }
 
     /// A multiplication that makes the columns of `out` and of the stage from `first_column` on.
-    pub fn new<B: Code>(
+    pub fn new(
         rows: &'a R,
         a_zero_points: ZeroPoints<'a>,
-        b: &'a PackedMatrix<A, B>,
+        b: &'a impl RightOperand<A>,
         stage: &'a S,
         first_column: usize,
         out: &'a mut MatrixMut<'_, S::Element>,
     ) -> Result<Self, Error> {
-        check_length("a row of A", b.depth(), rows.depth())?;
+        check_length("a row of A", b.shape().depth, rows.depth())?;
         check_length("the result's rows", rows.rows(), out.rows())?;
         stage.check(rows.rows(), out.columns())?;
         b.check_depth(a_zero_points.check::<A>(rows.rows())?)?;
@@ -125,20 +133,29 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
             ZeroPoints::Uniform(uniform) => Offsets { uniform, each: None },
             ZeroPoints::Each(each) => Offsets { uniform: 0, each: Some(each) },
         };
-        let out_columns = out.columns();
-        let b = b.panels();
-        Ok(Job { rows, codes: PhantomData, b, stage, first_column, out_columns, out: out.pieces(), offsets })
+        Ok(Job {
+            rows,
+            codes: PhantomData,
+            b: b.right(),
+            shape: *b.shape(),
+            row_sum_factor: b.row_sum_factor(),
+            stage,
+            first_column,
+            out_columns: out.columns(),
+            out: out.pieces(),
+            offsets,
+        })
     }
 
     /// Panels of B: the unit in which columns are divided.
     pub fn panels(&self) -> usize {
-        self.b.shape.panels()
+        self.shape.panels()
     }
 
     /// Rows of a tile: the unit in which rows are best divided.
     #[cfg(feature = "rayon")]
     pub fn tile_rows(&self) -> usize {
-        self.b.shape.kernel.rows()
+        self.shape.kernel.rows()
     }
 
     /// Computes some rows of some panels. Pieces that do not overlap may run at the same time.
@@ -146,12 +163,12 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
         if rows.is_empty() || panels.is_empty() {
             return;
         }
-        let kernel = self.b.shape.kernel;
-        let columns = self.b.shape.columns_of(panels.clone());
+        let kernel = self.shape.kernel;
+        let columns = self.shape.columns_of(panels.clone());
         let columns = self.first_column + columns.start..self.first_column + columns.end;
         let mut words = RowWords::new(self.stage.stream(), self.out_columns, columns);
         for rows in words.blocks(rows, kernel.rows()) {
-            self.b.shape.isa.run(FillRows(&mut words, rows.clone()));
+            self.shape.isa.run(FillRows(&mut words, rows.clone()));
             self.run_with(&words, rows, panels.clone());
         }
     }
@@ -159,27 +176,45 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
     /// The same for rows whose words are made.
     pub fn run_with(&self, words: &RowWords, rows: Range<usize>, panels: Range<usize>) {
         let mut block = RowBlock::default();
-        let in_place = rows.start + in_place(self.rows, &self.b.shape, rows.clone());
+        let in_place = rows.start
+            + match (in_place(self.rows, &self.shape, rows.clone()), self.b) {
+                // Once more through a B that is not packed would cost more than copying some rows.
+                (count, Right::Unpacked(_)) if count < rows.len() => 0,
+                (count, _) => count,
+            };
         for (rows, in_place) in [(rows.start..in_place, true), (in_place..rows.end, false)] {
             for rows in self.blocks(rows) {
-                let a = block.read(self.rows, &self.b.shape, self.b.row_sum_factor(), rows.clone(), in_place);
-                let epilogue = Epilogue { stage: self.stage, out: &self.out, words, first_column: self.first_column };
-                self.b.shape.isa.run(Multiply {
-                    a,
-                    rows,
-                    b: self.b,
-                    panels: panels.clone(),
-                    offsets: self.offsets,
-                    epilogue,
-                });
+                let a = block.read(self.rows, &self.shape, self.row_sum_factor, rows.clone(), in_place);
+                match self.b {
+                    Right::Packed(b) => self.multiply(words, &a, rows, Source::Packed(b, panels.clone())),
+                    Right::Unpacked(b) if rows.len() <= self.shape.kernel.rows() => {
+                        let mut stripes = Stripes::new(b, panels.clone(), &a, rows.len(), self.offsets.any());
+                        for panel in panels.clone() {
+                            self.multiply(words, &a, rows.clone(), Source::One(stripes.panel(panel)));
+                        }
+                    }
+                    Right::Unpacked(b) => {
+                        let mut one = OnePanel::new(b, self.offsets.any());
+                        for panel in panels.clone() {
+                            self.multiply(words, &a, rows.clone(), Source::One(one.pack(panel)));
+                        }
+                    }
+                }
             }
         }
+    }
+
+    /// Some rows of A by some panels of B.
+    fn multiply(&self, words: &RowWords, a: &Placed<'_>, rows: Range<usize>, panels: Source<'_>) {
+        let Shape { isa, kernel, .. } = self.shape;
+        let epilogue = Epilogue { stage: self.stage, out: &self.out, words, first_column: self.first_column };
+        isa.run(Multiply { a, rows, kernel, panels, offsets: self.offsets, epilogue });
     }
 
     /// Rows in blocks, which are read again for every panel of B: of a size that leaves half of a level-2 cache to the
     /// panels and the result.
     fn blocks(&self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<A, R, S> {
-        let (tile, row) = (self.b.shape.kernel.rows(), RowBlock::copied_stride(&self.b.shape));
+        let (tile, row) = (self.shape.kernel.rows(), RowBlock::copied_stride(&self.shape));
         let room = level2() / 2;
         // In tiles.
         let blocks = if rows.len() * row <= room {
@@ -195,12 +230,35 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
     }
 }
 
+/// Panels of B.
+enum Source<'a> {
+    Packed(&'a Panels, Range<usize>),
+    One(Panel<'a>),
+}
+
+impl<'a> Source<'a> {
+    fn count(&self) -> usize {
+        match self {
+            Source::Packed(_, panels) => panels.len(),
+            Source::One(_) => 1,
+        }
+    }
+
+    #[inline(always)]
+    fn at(&self, panel: usize) -> Panel<'a> {
+        match self {
+            Source::Packed(b, panels) => b.at(panels.start + panel),
+            Source::One(panel) => panel.clone(),
+        }
+    }
+}
+
 /// Some rows of A by some panels of B.
 struct Multiply<'a, S: Stage> {
-    a: Placed<'a>,
+    a: &'a Placed<'a>,
     rows: Range<usize>,
-    b: &'a Panels,
-    panels: Range<usize>,
+    kernel: &'a Microkernel,
+    panels: Source<'a>,
     offsets: Offsets<'a>,
     epilogue: Epilogue<'a, S>,
 }
@@ -210,13 +268,16 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
 
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
-        let Multiply { a, rows, b, panels, offsets, epilogue } = self;
-        let kernel = b.shape.kernel;
+        let Multiply { a, rows, kernel, panels, offsets, epilogue } = self;
         let tiles = kernel.row_tiles(rows.len());
         let mut sums: Sums = [TileRow([0; MAX_COLUMNS]); MAX_ROWS];
-        for panel in panels {
-            let Panel { codes, vectors, columns, terms } = b.at(panel);
-            let initial = offsets.initial(simd, &terms, columns.len());
+        for panel in 0..panels.count() {
+            let Panel { codes, steps, sums: before, vectors, columns, terms } = panels.at(panel);
+            let column_terms = offsets.column_terms(simd, &terms, columns.len());
+            let (initial, initial_stride) = match before {
+                None => (column_terms.0.as_ptr(), 0),
+                Some(sums) => (sums.as_ptr().cast(), MAX_COLUMNS),
+            };
             for tile in tiles.iter() {
                 let first = tile.start;
                 let tile = rows.start + tile.start..rows.start + tile.end;
@@ -227,14 +288,19 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
                 } else {
                     (sums.as_mut_ptr().cast(), MAX_COLUMNS, vectors * kernel.lanes)
                 };
-                let row_terms = offsets.row_terms(&terms, tile.start, a.sums.get(first..).unwrap_or_default());
+                let row_terms = offsets.row_terms(
+                    &terms,
+                    tile.start,
+                    a.sums.get(first..).unwrap_or_default(),
+                    before.map(|_| &column_terms),
+                );
                 let operands = Operands {
-                    steps: b.shape.steps,
+                    steps,
                     a: a.a.wrapping_add(first * a.stride),
                     a_stride: a.stride,
                     b: codes,
-                    initial: initial.0.as_ptr(),
-                    initial_stride: 0,
+                    initial,
+                    initial_stride,
                     row_terms: row_terms.added,
                     outer: row_terms.outer(),
                     sums: out,

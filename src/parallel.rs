@@ -8,7 +8,7 @@
 use crate::codes::Code;
 use crate::error::Error;
 use crate::isa::Isa;
-use crate::matmul::{Job, PackedMatrix, Stage};
+use crate::matmul::{Job, RightOperand, Stage};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 use crate::params::{QuantParams, Range};
 use crate::quantize::{Dequantize, Elementwise, FakeQuantize, Groups, Nearest, Quantize};
@@ -158,15 +158,15 @@ pub fn min_max(isa: Isa, x: &[f32]) -> Result<Range, Error> {
 ///
 /// # Errors
 /// The same.
-pub fn matmul<A: Code, B: Code, S: Stage>(
+pub fn matmul<A: Code, S: Stage>(
     a: Matrix<'_, A>,
     a_zero_points: ZeroPoints<'_>,
-    b: &PackedMatrix<A, B>,
+    b: &impl RightOperand<A>,
     stage: &S,
     mut out: MatrixMut<'_, S::Element>,
 ) -> Result<(), Error> {
     let job = Job::whole(&a, a_zero_points, b, stage, &mut out)?;
-    let products = a.rows().saturating_mul(b.columns()).saturating_mul(b.depth());
+    let products = a.rows().saturating_mul(b.shape().columns).saturating_mul(b.shape().depth);
     let threads = if products < FEW_PRODUCTS { 1 } else { rayon::current_num_threads() };
     if threads == 1 {
         job.run(0..a.rows(), 0..job.panels());

@@ -33,7 +33,7 @@ impl Lines {
     }
 }
 
-/// Numbers that every pattern of bits is one of, aligned to less than a line.
+/// What every pattern of bits is one of, aligned to a line at most.
 ///
 /// # Safety
 /// Just that.

@@ -10,12 +10,12 @@
 
 use core::ptr::null;
 
-use super::tile::{MAX_COLUMNS, Outer, TileRow};
+use super::tile::{MAX_COLUMNS, MAX_ROWS, Outer, TileRow};
 use crate::simd::{LANES, Simd};
 
 /// What the columns of a panel bring along: slices from its first column on, sixteen longer than the panel.
 #[derive(Clone, Copy)]
-pub(super) struct ColumnTerms<'a> {
+pub struct ColumnTerms<'a> {
     pub bias: &'a [i32],
     /// `Σₖ (zb[j] − b[k][j])`
     pub negative_sums: &'a [i32],
@@ -35,42 +35,61 @@ pub(super) struct Offsets<'a> {
 impl Offsets<'_> {
     /// `bias[j] + za·Σₖ (zb[j] − b)` for the columns of a panel; the bias alone when za differs by row.
     #[inline(always)]
-    pub fn initial<V: Simd>(&self, simd: V, terms: &ColumnTerms<'_>, columns: usize) -> TileRow {
-        let mut initial = TileRow([0; MAX_COLUMNS]);
-        for (first, initial) in (0..columns).step_by(LANES).zip(initial.0.as_chunks_mut().0) {
+    pub fn column_terms<V: Simd>(&self, simd: V, terms: &ColumnTerms<'_>, columns: usize) -> TileRow {
+        let mut row = TileRow([0; MAX_COLUMNS]);
+        for (first, row) in (0..columns).step_by(LANES).zip(row.0.as_chunks_mut().0) {
             let sums = simd.load_i32(sixteen(terms.negative_sums, first));
             let term = simd.mul_i32(simd.splat_i32(self.uniform), sums);
-            simd.store_i32(simd.add_i32(simd.load_i32(sixteen(terms.bias, first)), term), initial);
+            simd.store_i32(simd.add_i32(simd.load_i32(sixteen(terms.bias, first)), term), row);
         }
-        initial
+        row
     }
 
-    /// What the sums of the rows from `row` on begin with besides. `row_sums` are those of their codes, negative; times
-    /// the zero point of B when that is the same for all columns.
+    /// What the sums of the rows from `row` on begin with besides, and the column terms if they do not begin with them.
+    /// `row_sums` are those of their codes, negative; times the zero point of B when that is the same for all columns.
     #[inline(always)]
-    pub fn row_terms(&self, terms: &ColumnTerms<'_>, row: usize, row_sums: &[i32]) -> RowTerms {
-        let zero_points =
-            terms.zero_points.map(|zero_points| Outer { rows: row_sums.as_ptr(), columns: zero_points.as_ptr() });
-        let each = self.each.map(|each| Outer { rows: each[row..].as_ptr(), columns: terms.negative_sums.as_ptr() });
-        let added = if row_sums.is_empty() || zero_points.is_some() { null() } else { row_sums.as_ptr() };
-        let nothing = Outer { rows: null(), columns: null() };
-        let (outer, count) = match (zero_points, each) {
-            (None, None) => ([nothing; 2], 0),
-            (Some(one), None) | (None, Some(one)) => ([one, nothing], 1),
-            (Some(one), Some(other)) => ([one, other], 2),
-        };
-        RowTerms { added, outer, count }
+    pub fn row_terms(
+        &self,
+        terms: &ColumnTerms<'_>,
+        row: usize,
+        row_sums: &[i32],
+        column_terms: Option<&TileRow>,
+    ) -> RowTerms {
+        let mut row_terms = RowTerms { added: null(), outer: [Outer { rows: null(), columns: null() }; 3], count: 0 };
+        match terms.zero_points {
+            _ if row_sums.is_empty() => {}
+            Some(zero_points) => row_terms.push(row_sums.as_ptr(), zero_points.as_ptr()),
+            None => row_terms.added = row_sums.as_ptr(),
+        }
+        if let Some(each) = self.each {
+            row_terms.push(each[row..].as_ptr(), terms.negative_sums.as_ptr());
+        }
+        if let Some(column_terms) = column_terms {
+            const ONES: [i32; MAX_ROWS] = [1; MAX_ROWS];
+            row_terms.push(ONES.as_ptr(), column_terms.0.as_ptr());
+        }
+        row_terms
+    }
+
+    /// Whether the sums of B's columns are needed.
+    pub fn any(&self) -> bool {
+        self.uniform != 0 || self.each.is_some()
     }
 }
 
 /// What is added to the sums of some rows, as [`Operands`](super::tile::Operands) have it.
 pub(super) struct RowTerms {
     pub added: *const i32,
-    outer: [Outer; 2],
+    outer: [Outer; 3],
     count: usize,
 }
 
 impl RowTerms {
+    fn push(&mut self, rows: *const i32, columns: *const i32) {
+        self.outer[self.count] = Outer { rows, columns };
+        self.count += 1;
+    }
+
     pub fn outer(&self) -> &[Outer] {
         &self.outer[..self.count]
     }

@@ -6,7 +6,8 @@ use core::ptr::null;
 
 use super::columns::Columns;
 use super::offsets::ColumnTerms;
-use super::tile::{MAX_COLUMNS, Microkernel, Operands, Split, TileRow};
+use super::right::{Right, RightOperand};
+use super::tile::{MAX_COLUMNS, Microkernel, Operands, Split, Sums, TileRow};
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
@@ -30,7 +31,7 @@ pub struct PackedMatrix<A, B> {
 
 /// B as its micro-kernel reads it, with what the offsets need of it: the types of the codes do not matter any more.
 #[derive(Debug)]
-pub(super) struct Panels {
+pub struct Panels {
     pub shape: Shape,
     codes: Lines,
     zero_points: StoredZeroPoints,
@@ -47,9 +48,13 @@ enum StoredZeroPoints {
 }
 
 /// Some columns of B, at most as many as a tile has.
-pub(super) struct Panel<'a> {
+#[derive(Clone)]
+pub struct Panel<'a> {
     /// `[steps][vectors · lanes][depth]`, in the layout of [`tile`](super::tile).
     pub codes: *const u8,
+    pub steps: usize,
+    /// Sums of products that are not among the steps.
+    pub sums: Option<&'a Sums>,
     pub vectors: usize,
     pub columns: Range<usize>,
     pub terms: ColumnTerms<'a>,
@@ -87,9 +92,7 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
         [depth, columns]: [usize; 2],
         zero_points: ZeroPoints<'_>,
     ) -> Result<Self, Error> {
-        if elements_of(&[columns, depth.max(1)]) > MOST_ELEMENTS {
-            return Err(Error::Shape { why: "no memory holds the panels of so many columns", found: columns });
-        }
+        check_size(depth, columns)?;
         let largest = zero_points.check::<B>(columns)?;
         let shape = Shape::new(isa, isa.microkernel(A::SIGN), depth, columns);
         let stored = Stored::new::<B>(shape.kernel);
@@ -106,7 +109,7 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
                 rows: 0..depth,
                 first: columns.start,
                 width,
-                shape: &shape,
+                depth: shape.kernel.depth,
                 stored,
                 out: &mut *out,
             });
@@ -160,14 +163,20 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     pub fn columns(&self) -> usize {
         self.panels.shape.columns
     }
+}
 
-    /// `Ok` when no accumulator can leave i32, whatever the codes, for this largest `|a − za|`.
-    pub(super) fn check_depth(&self, largest_a: i64) -> Result<(), Error> {
+impl<A: Code, B: Code> RightOperand<A> for PackedMatrix<A, B> {
+    fn shape(&self) -> &Shape {
+        &self.panels.shape
+    }
+    fn check_depth(&self, largest_a: i64) -> Result<(), Error> {
         check_accumulator(self.panels.shape.depth, largest_a * self.largest, self.largest_bias)
     }
-
-    pub(super) fn panels(&self) -> &Panels {
-        &self.panels
+    fn row_sum_factor(&self) -> i32 {
+        self.panels.row_sum_factor()
+    }
+    fn right(&self) -> Right<'_> {
+        Right::Packed(&self.panels)
     }
 }
 
@@ -192,13 +201,13 @@ impl Panels {
             },
         };
         let codes = self.codes.as_slice::<u8>(bytes)[before..].as_ptr();
-        Panel { codes, vectors: self.shape.vectors(panel), columns, terms }
+        Panel { codes, steps: self.shape.steps, sums: None, vectors: self.shape.vectors(panel), columns, terms }
     }
 }
 
 /// The shape of B, and how it is divided.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
+pub struct Shape {
     pub isa: Isa,
     pub kernel: &'static Microkernel,
     pub depth: usize,
@@ -322,7 +331,8 @@ pub(super) struct PackPanel<'a, S> {
     pub first: usize,
     /// The columns of the panel, and those that pad it.
     pub width: usize,
-    pub shape: &'a Shape,
+    /// Codes of a step: the kernel's.
+    pub depth: usize,
     pub stored: Stored,
     /// Steps of so many rows.
     pub out: &'a mut [u8],
@@ -333,7 +343,7 @@ impl<S: Source> Kernel for PackPanel<'_, S> {
 
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
-        match self.shape.kernel.depth {
+        match self.depth {
             1 => self.interleave::<V, 1>(simd),
             2 => self.interleave::<V, 2>(simd),
             4 => self.interleave::<V, 4>(simd),
@@ -447,6 +457,14 @@ pub(crate) fn check_accumulator(depth: usize, largest_product: i64, largest_bias
     let room = i64::from(i32::MAX) - largest_bias;
     let limit = usize::try_from(room.max(0) / largest_product.max(1)).unwrap_or(usize::MAX);
     if depth > limit || room < 0 { Err(Error::Depth { depth, limit }) } else { Ok(()) }
+}
+
+/// `Ok` for a matrix whose panels can be addressed.
+pub(super) fn check_size(depth: usize, columns: usize) -> Result<(), Error> {
+    if elements_of(&[columns, depth.max(1)]) > MOST_ELEMENTS {
+        return Err(Error::Shape { why: "no memory holds the panels of so many columns", found: columns });
+    }
+    Ok(())
 }
 
 /// What can be packed: its padding and sums, counted in bytes, stay far below `isize::MAX`.

@@ -15,6 +15,8 @@ use core::array::from_fn;
 use core::fmt;
 use core::ops::Range;
 
+use crate::workspace::Element;
+
 /// Whether 8-bit codes are u8 or i8.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sign {
@@ -108,6 +110,9 @@ pub const MAX_COLUMNS: usize = 48;
 #[repr(align(64))]
 #[derive(Clone, Copy)]
 pub struct TileRow(pub [i32; MAX_COLUMNS]);
+
+// SAFETY: an array of integers, as long as three lines.
+unsafe impl Element for TileRow {}
 
 /// The sums of a tile of any kernel.
 pub type Sums = [TileRow; MAX_ROWS];

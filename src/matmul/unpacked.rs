@@ -1,0 +1,259 @@
+//! The right operand as it lies: for matrices that are multiplied but once, such as the keys and values of attention.
+//!
+//! A panel is packed into memory of the thread right before it is multiplied, and forgotten behind it. When all rows of
+//! A fit one tile, that would write and read a panel for nothing: then a stripe of some rows of B at a time goes through
+//! a buffer that the level-1 cache holds ([`STRIPE`]), so that B is read once, from its first row to its last, and the
+//! sums of all columns are kept.
+
+use core::marker::PhantomData;
+use core::ops::Range;
+use core::ptr::null;
+
+use super::offsets::ColumnTerms;
+use super::pack::{PackPanel, Panel, RowMajor, Shape, Stored, check_accumulator, check_size, sum_columns};
+use super::right::{Right, RightOperand};
+use super::rows::Placed;
+use super::tile::{MAX_COLUMNS, MAX_ROWS, Operands, TileRow};
+use crate::codes::Code;
+use crate::error::{Error, check_length};
+use crate::isa::Isa;
+use crate::matrix::{Matrix, ZeroPoints};
+use crate::simd::LANES;
+use crate::workspace::Workspace;
+
+/// The right operand of a [`matmul`](crate::matmul()) as it lies in memory, `[K, N]`: for a matrix that is multiplied but
+/// once. For weights, which are multiplied again and again, a [`PackedMatrix`](crate::PackedMatrix) is faster.
+///
+/// ```
+/// use zeropoint::{Accumulators, Isa, Matrix, MatrixMut, UnpackedMatrix, matmul};
+/// let (a, b) = ([1_u8, 2, 3, 4], [5_i8, 6, 7, 8]);
+/// let b = UnpackedMatrix::new(Isa::best()?, Matrix::new(&b, 2, 2)?, 0.into())?;
+/// let mut c = [0; 4];
+/// matmul(Matrix::new(&a, 2, 2)?, 0.into(), &b, &Accumulators, MatrixMut::new(&mut c, 2, 2)?)?;
+/// assert_eq!(c, [19, 22, 43, 50]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct UnpackedMatrix<'a, A, B> {
+    shape: Shape,
+    b: Matrix<'a, B>,
+    zero_points: ZeroPoints<'a>,
+    bias: Option<&'a [i32]>,
+    /// The largest `|b − zb|`.
+    largest: i64,
+    /// The largest `|bias|`.
+    largest_bias: i64,
+    operands: PhantomData<fn(A)>,
+}
+
+impl<'a, A: Code, B: Code> UnpackedMatrix<'a, A, B> {
+    /// A matrix `[K, N]`, and its zero points.
+    ///
+    /// # Errors
+    /// [`Error::ZeroPoint`], [`Error::Length`] of the zero points (one for every column).
+    pub fn new(isa: Isa, b: Matrix<'a, B>, zero_points: ZeroPoints<'a>) -> Result<Self, Error> {
+        check_size(b.rows(), b.columns())?;
+        let largest = zero_points.check::<B>(b.columns())?;
+        let shape = Shape::new(isa, isa.microkernel(A::SIGN), b.rows(), b.columns());
+        Ok(UnpackedMatrix { shape, b, zero_points, bias: None, largest, largest_bias: 0, operands: PhantomData })
+    }
+
+    /// Adds `bias[j]`, at scale `S_a · S_b[j]`, to every accumulator of column j.
+    ///
+    /// # Errors
+    /// [`Error::Length`]: one for every column.
+    pub fn with_bias(mut self, bias: &'a [i32]) -> Result<Self, Error> {
+        check_length("the bias", self.shape.columns, bias.len())?;
+        self.largest_bias = bias.iter().map(|&bias| i64::from(bias).abs()).max().unwrap_or(0);
+        self.bias = Some(bias);
+        Ok(self)
+    }
+}
+
+impl<A: Code, B: Code> RightOperand<A> for UnpackedMatrix<'_, A, B> {
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+    fn check_depth(&self, largest_a: i64) -> Result<(), Error> {
+        check_accumulator(self.shape.depth, largest_a * self.largest, self.largest_bias)
+    }
+    fn row_sum_factor(&self) -> i32 {
+        match self.zero_points {
+            ZeroPoints::Uniform(zero_point) => -Stored::new::<B>(self.shape.kernel).zero_point(zero_point),
+            ZeroPoints::Each(_) => -1,
+        }
+    }
+    fn right(&self) -> Right<'_> {
+        Right::Unpacked(self)
+    }
+}
+
+/// What packs panels of a matrix that is not packed, whatever its type.
+pub trait PackPart: Sync {
+    fn shape(&self) -> &Shape;
+    /// Packs some rows, which begin with a step, of a panel.
+    fn pack(&self, panel: usize, rows: Range<usize>, out: &mut [u8]);
+    /// The terms of the columns of a panel, the sums of whose stored codes are these.
+    fn terms(&self, columns: Range<usize>, sums: &TileRow, out: &mut TermRows);
+}
+
+/// Room for [`ColumnTerms`].
+pub struct TermRows {
+    bias: [i32; MAX_COLUMNS + LANES],
+    negative_sums: [i32; MAX_COLUMNS + LANES],
+    zero_points: [i32; MAX_COLUMNS + LANES],
+    uniform: bool,
+}
+
+impl TermRows {
+    fn new() -> Self {
+        let zeros = [0; MAX_COLUMNS + LANES];
+        TermRows { bias: zeros, negative_sums: zeros, zero_points: zeros, uniform: true }
+    }
+
+    fn terms(&self) -> ColumnTerms<'_> {
+        ColumnTerms {
+            bias: &self.bias,
+            negative_sums: &self.negative_sums,
+            zero_points: (!self.uniform).then_some(&self.zero_points[..]),
+        }
+    }
+}
+
+impl<A: Code, B: Code> PackPart for UnpackedMatrix<'_, A, B> {
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn pack(&self, panel: usize, rows: Range<usize>, out: &mut [u8]) {
+        let Shape { isa, kernel, .. } = self.shape;
+        isa.run(PackPanel {
+            source: &RowMajor(self.b),
+            rows,
+            first: self.shape.columns_of(panel..panel + 1).start,
+            width: self.shape.vectors(panel) * kernel.lanes,
+            depth: kernel.depth,
+            stored: Stored::new::<B>(kernel),
+            out,
+        });
+    }
+
+    fn terms(&self, columns: Range<usize>, sums: &TileRow, out: &mut TermRows) {
+        let stored = Stored::new::<B>(self.shape.kernel);
+        if let Some(bias) = self.bias {
+            out.bias[..columns.len()].copy_from_slice(&bias[columns.clone()]);
+        }
+        out.uniform = matches!(self.zero_points, ZeroPoints::Uniform(_));
+        for (i, j) in columns.enumerate() {
+            let zero_point = stored.zero_point(self.zero_points.at(j));
+            out.zero_points[i] = zero_point;
+            out.negative_sums[i] = zero_point.wrapping_mul(self.shape.depth as i32).wrapping_sub(sums.0[i]);
+        }
+    }
+}
+
+/// Makes panels, one at a time.
+pub(super) struct OnePanel<'a> {
+    b: &'a dyn PackPart,
+    codes: Workspace,
+    terms: TermRows,
+    /// Whether the sums of B's columns are needed.
+    sum: bool,
+}
+
+impl<'a> OnePanel<'a> {
+    pub fn new(b: &'a dyn PackPart, sum: bool) -> Self {
+        OnePanel { b, codes: Workspace::default(), terms: TermRows::new(), sum }
+    }
+
+    /// Packs a panel.
+    pub fn pack(&mut self, panel: usize) -> Panel<'_> {
+        let shape = self.b.shape();
+        let (columns, vectors) = (shape.columns_of(panel..panel + 1), shape.vectors(panel));
+        let codes = self.codes.elements(shape.panel_bytes(panel..panel + 1));
+        self.b.pack(panel, 0..shape.depth, codes);
+        let mut column_sums = TileRow([0; MAX_COLUMNS]);
+        if self.sum {
+            sum_columns(shape.kernel, codes, vectors * shape.kernel.lanes, &mut column_sums);
+        }
+        self.b.terms(columns.clone(), &column_sums, &mut self.terms);
+        Panel { codes: codes.as_ptr(), steps: shape.steps, sums: None, vectors, columns, terms: self.terms.terms() }
+    }
+}
+
+/// Rows of B that are packed at a time for a single tile of rows of A: a multiple of every kernel's depth.
+const STRIPE: usize = 64;
+
+/// The sums of a single tile of rows of A with the columns of some panels, made in stripes of B.
+pub(super) struct Stripes<'a> {
+    b: &'a dyn PackPart,
+    panels: Range<usize>,
+    /// [`MAX_ROWS`] for every panel.
+    sums: Workspace,
+    /// A row for every panel, if they are needed.
+    column_sums: Workspace,
+    terms: TermRows,
+}
+
+impl<'a> Stripes<'a> {
+    /// Adds up the products of `rows` rows of A.
+    pub fn new(b: &'a dyn PackPart, panels: Range<usize>, a: &Placed<'_>, rows: usize, sum: bool) -> Self {
+        let Shape { kernel, depth, .. } = *b.shape();
+        let count = panels.len();
+        let mut stripes = Stripes {
+            b,
+            panels,
+            sums: Workspace::default(),
+            column_sums: Workspace::default(),
+            terms: TermRows::new(),
+        };
+        let mut buffer = Workspace::default();
+        let zeros = TileRow([0; MAX_COLUMNS]);
+        let column_sums = stripes.column_sums.elements(count);
+        column_sums.fill(zeros);
+        let sums = stripes.sums.elements(count * MAX_ROWS);
+        sums.fill(zeros);
+        for first in (0..depth).step_by(STRIPE) {
+            let stripe = first..depth.min(first + STRIPE);
+            let steps = stripe.len().div_ceil(kernel.depth);
+            // In bytes of A.
+            let read = first * if kernel.widen_a { 2 } else { 1 };
+            for (i, panel) in stripes.panels.clone().enumerate() {
+                let vectors = b.shape().vectors(panel);
+                let width = vectors * kernel.lanes;
+                let codes = buffer.elements(steps * kernel.depth * width);
+                b.pack(panel, stripe.clone(), codes);
+                if sum {
+                    sum_columns(kernel, codes, width, &mut column_sums[i]);
+                }
+                let sums: *mut i32 = sums[i * MAX_ROWS..][..MAX_ROWS].as_mut_ptr().cast();
+                let operands = Operands {
+                    steps,
+                    a: a.a.wrapping_add(read),
+                    a_stride: a.stride,
+                    b: codes.as_ptr(),
+                    initial: sums,
+                    initial_stride: MAX_COLUMNS,
+                    row_terms: null(),
+                    outer: &[],
+                    sums,
+                    sums_stride: MAX_COLUMNS,
+                    columns: width,
+                };
+                // SAFETY: B's ISA is the CPU's; `a` has `rows` rows, no more than a tile, of all steps; the buffer has
+                // `steps` of them, `vectors` wide; the sums are of every tile.
+                unsafe { kernel.tiles[vectors - 1][rows - 1](operands) };
+            }
+        }
+        stripes
+    }
+
+    /// The sums of a panel, as a panel that has no steps left.
+    pub fn panel(&mut self, panel: usize) -> Panel<'_> {
+        let shape = self.b.shape();
+        let (columns, i, count) = (shape.columns_of(panel..panel + 1), panel - self.panels.start, self.panels.len());
+        self.b.terms(columns.clone(), &self.column_sums.as_slice(count)[i], &mut self.terms);
+        let sums = self.sums.as_slice(count * MAX_ROWS)[i * MAX_ROWS..].first_chunk();
+        Panel { codes: null(), steps: 0, sums, vectors: shape.vectors(panel), columns, terms: self.terms.terms() }
+    }
+}
