@@ -8,8 +8,8 @@ use common::every_isa;
 use region::{Allocation, Protection};
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, FixedPoint, FloatMultiplier, Granularity, Matrix, MatrixMut, MaxPool2d,
-    PackedMatrix, QuantParams, Requantize, Stream, Window, dequantize, fake_quantize, fake_quantize_stochastic,
-    fill_uniform, matmul, min_max, quantize, quantize_stochastic, ranges, straight_through,
+    PackedMatrix, QuantParams, Requantize, Stream, UnpackedMatrix, Window, dequantize, fake_quantize,
+    fake_quantize_stochastic, fill_uniform, matmul, min_max, quantize, quantize_stochastic, ranges, straight_through,
 };
 
 /// Which end of a slice touches the forbidden page.
@@ -102,7 +102,10 @@ fn products() {
                 every_isa(|isa| {
                     let packed = PackedMatrix::pack(isa, Matrix::new(b.get(), k, n).unwrap(), 1.into()).unwrap();
                     let packed = packed.with_bias(bias.get()).unwrap();
+                    let unpacked = UnpackedMatrix::new(isa, Matrix::new(b.get(), k, n).unwrap(), 1.into()).unwrap();
                     let a = Matrix::new(a.get(), m, k).unwrap();
+                    let out = MatrixMut::new(c.get_mut(), m, n).unwrap();
+                    matmul(a, 9.into(), &unpacked, &Accumulators, out).unwrap();
                     let out = MatrixMut::new(c.get_mut(), m, n).unwrap();
                     matmul(a, 9.into(), &packed, &Accumulators, out).unwrap();
                     let out = MatrixMut::new(codes.get_mut(), m, n).unwrap();

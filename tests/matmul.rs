@@ -6,7 +6,7 @@ use common::{codes, every_isa, requantized, zero_points};
 use proptest::prelude::*;
 use zeropoint::{
     Accumulators, Code, Dequantize, FixedPoint, FloatMultiplier, Gemmlowp, Isa, Matrix, MatrixMut, Multiplier,
-    PackedMatrix, Requantize, Shift, Stage, ZeroPoints, matmul, reference,
+    PackedMatrix, Requantize, RightOperand, Shift, Stage, UnpackedMatrix, ZeroPoints, matmul, reference,
 };
 
 /// Operands of a multiplication, rows of A and of the result further apart than they are long.
@@ -86,15 +86,21 @@ impl<A: Code, B: Code> Case<A, B> {
         .map(|packed| packed.with_bias(&self.bias).unwrap())
     }
 
+    /// B as it lies.
+    fn unpacked(&self, isa: Isa) -> UnpackedMatrix<'_, A, B> {
+        let b = Matrix::new(&self.b, self.k, self.n).unwrap();
+        UnpackedMatrix::new(isa, b, of(&self.b_zero_points, self.n)).unwrap().with_bias(&self.bias).unwrap()
+    }
+
     /// The result of a stage, row after row; what lies between the rows is not touched.
-    fn run<S: Stage>(&self, packed: &PackedMatrix<A, B>, stage: &S, canary: S::Element) -> Vec<S::Element>
+    fn run<S: Stage>(&self, b: &impl RightOperand<A>, stage: &S, canary: S::Element) -> Vec<S::Element>
     where
         S::Element: PartialEq + std::fmt::Debug,
     {
         let stride = self.n + 3;
         let mut out = vec![canary; self.m * stride];
         let c = MatrixMut::with_stride(&mut out, self.m, self.n, stride).unwrap();
-        matmul(self.a(), self.a_zero_points(), packed, stage, c).unwrap();
+        matmul(self.a(), self.a_zero_points(), b, stage, c).unwrap();
         let rows = out.chunks_exact(stride);
         rows.flat_map(|row| {
             assert!(row[self.n..].iter().all(|&x| x == canary), "wrote between the rows");
@@ -109,6 +115,7 @@ impl<A: Code, B: Code> Case<A, B> {
             for packed in self.packed(isa) {
                 assert_eq!(self.run(&packed, &Accumulators, i32::MIN), want, "{isa}");
             }
+            assert_eq!(self.run(&self.unpacked(isa), &Accumulators, i32::MIN), want, "unpacked {isa}");
         });
     }
 }
@@ -168,6 +175,8 @@ proptest! {
             let [packed, _] = case.packed(isa);
             assert_eq!(run_requantized(&case, &packed, FloatMultiplier::new(&multipliers).unwrap(), zero_point, bounds), float, "float {isa}");
             assert_eq!(run_requantized(&case, &packed, FixedPoint::new(&multipliers).unwrap(), zero_point, bounds), fixed, "fixed {isa}");
+            let unpacked = case.unpacked(isa);
+            assert_eq!(run_requantized(&case, &unpacked, FixedPoint::new(&multipliers).unwrap(), zero_point, bounds), fixed, "unpacked {isa}");
             assert_eq!(run_requantized(&case, &packed, Gemmlowp::new(&multipliers).unwrap(), zero_point, bounds), gemmlowp, "gemmlowp {isa}");
             assert_eq!(run_requantized(&case, &packed, Shift::new(&powers).unwrap(), zero_point, bounds), shift, "shift {isa}");
             let columns = Dequantize::new(&weight_scales, bias).unwrap();
@@ -181,7 +190,7 @@ proptest! {
 
 fn run_requantized<M: Multiplier>(
     case: &Case<u8, i8>,
-    packed: &PackedMatrix<u8, i8>,
+    packed: &impl RightOperand<u8>,
     multiplier: M,
     zero_point: i32,
     (min, max): (u8, u8),
@@ -219,6 +228,29 @@ fn every_tile_size_at_the_extremes() {
         for n in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 97] {
             sign_pairs!(check(m, n));
         }
+    }
+}
+
+/// Shapes that are divided: rows in blocks for the cache, in place and copied, because of their distance or their end;
+/// columns in panels; B in stripes.
+#[test]
+fn divided_shapes() {
+    let shapes = [
+        // Too many rows for a block, with a last one that ends the matrix within a step.
+        ([150, 20, 9001], 0),
+        // Rows whose distance is that of the sets of a cache.
+        ([19, 260, 1024], 0),
+        ([19, 260, 1000], 24),
+        // A single tile, of many stripes and panels.
+        ([5, 300, 1001], 3),
+    ];
+    for ([m, n, k], a_gap) in shapes {
+        let a = (0..m * (k + a_gap)).map(|i| (i * 2_654_435_761 >> 9) as u8).collect();
+        let b = (0..k * n).map(|i| (i * 2_246_822_519 >> 11) as i8).collect();
+        let a_zero_points = (0..m as i32).map(|i| i % 256).collect();
+        let b_zero_points = (0..n as i32).map(|j| j % 256 - 128).collect();
+        Case::<u8, i8> { m, n, k, a_gap, a, b, a_zero_points, b_zero_points, bias: vec![7; n] }
+            .accumulators_equal_reference();
     }
 }
 

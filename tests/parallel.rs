@@ -5,8 +5,9 @@ mod common;
 
 use common::every_isa;
 use zeropoint::{
-    Accumulators, CodeRange, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, Stream, dequantize,
-    fake_quantize, fake_quantize_stochastic, matmul, min_max, parallel, quantize, quantize_stochastic, reference,
+    Accumulators, CodeRange, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, Stream, UnpackedMatrix,
+    dequantize, fake_quantize, fake_quantize_stochastic, matmul, min_max, parallel, quantize, quantize_stochastic,
+    reference,
 };
 
 fn with_threads(mut check: impl FnMut() + Send) {
@@ -88,11 +89,16 @@ fn products() {
             let zero_points = || row_zero_points.as_slice().into();
             let mut want = vec![0; m * n];
             matmul(a, zero_points(), &packed, &Accumulators, MatrixMut::new(&mut want, m, n).unwrap()).unwrap();
+            let unpacked = UnpackedMatrix::new(isa, Matrix::new(&b, k, n).unwrap(), 3.into()).unwrap();
             with_threads(|| {
                 let mut out = vec![0; m * n];
                 let c = MatrixMut::new(&mut out, m, n).unwrap();
                 parallel::matmul(a, zero_points(), &packed, &Accumulators, c).unwrap();
                 assert!(out == want, "{isa} {m}x{n}x{k}");
+                out.fill(0);
+                let c = MatrixMut::new(&mut out, m, n).unwrap();
+                parallel::matmul(a, zero_points(), &unpacked, &Accumulators, c).unwrap();
+                assert!(out == want, "unpacked {isa} {m}x{n}x{k}");
             });
         });
     }
