@@ -245,8 +245,8 @@ fn divided_shapes() {
         ([5, 300, 1001], 3),
     ];
     for ([m, n, k], a_gap) in shapes {
-        let a = (0..m * (k + a_gap)).map(|i| (i * 2_654_435_761 >> 9) as u8).collect();
-        let b = (0..k * n).map(|i| (i * 2_246_822_519 >> 11) as i8).collect();
+        let a = (0..m * (k + a_gap)).map(|i| ((i * 2_654_435_761) >> 9) as u8).collect();
+        let b = (0..k * n).map(|i| ((i * 2_246_822_519) >> 11) as i8).collect();
         let a_zero_points = (0..m as i32).map(|i| i % 256).collect();
         let b_zero_points = (0..n as i32).map(|j| j % 256 - 128).collect();
         Case::<u8, i8> { m, n, k, a_gap, a, b, a_zero_points, b_zero_points, bias: vec![7; n] }

@@ -1,6 +1,8 @@
 //! This library.
 
-use zeropoint::{Accumulators, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, Requantize, ZeroPoints, matmul};
+use zeropoint::{
+    Accumulators, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, Requantize, UnpackedMatrix, ZeroPoints, matmul,
+};
 
 use super::{Multiply, Peer, into};
 use crate::problem::{Problem, Workload};
@@ -10,12 +12,6 @@ use crate::shapes::Shape;
 pub struct Zeropoint {
     /// The ISA.
     pub isa: Isa,
-}
-
-/// B as it lies: packed, then multiplied, in one call.
-fn multiply_unpacked(isa: Isa, a: Matrix<'_, u8>, b: Matrix<'_, i8>, out: MatrixMut<'_, i32>) {
-    let packed = PackedMatrix::pack(isa, b, 0.into()).expect("B is of a usual depth");
-    matmul(a, 0.into(), &packed, &Accumulators, out).expect(CHECKED);
 }
 
 const CHECKED: &str = "shapes and zero points go together";
@@ -70,7 +66,10 @@ impl Peer for Zeropoint {
                     matmul(a, a_zero_point.into(), &packed, &stage, out(c, m, n)).expect(CHECKED);
                 })
             }
-            Workload::Unpacked => into(m * n, move |c: &mut [i32]| multiply_unpacked(isa, a, b, out(c, m, n))),
+            Workload::Unpacked => {
+                let b = UnpackedMatrix::new(isa, b, 0.into()).ok()?;
+                into(m * n, move |c: &mut [i32]| matmul(a, 0.into(), &b, &Accumulators, out(c, m, n)).expect(CHECKED))
+            }
         }
     }
 }
