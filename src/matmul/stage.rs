@@ -479,10 +479,7 @@ impl Multiplier for FixedPoint {
 
     #[inline(always)]
     fn parameters<V: Simd>(&self, simd: V, column: usize) -> [V::I32; 3] {
-        [&self.limit, &self.multiplier, &self.shift].map(
-            #[inline(always)]
-            |columns| simd.load_i32(columns.at(column)),
-        )
+        load(simd, [&self.limit, &self.multiplier, &self.shift], column)
     }
 
     #[inline(always)]
@@ -496,6 +493,16 @@ impl Multiplier for FixedPoint {
     ) -> V::I32 {
         clamp(simd, simd.mul_shift_round(clamp_to_limit(simd, acc, limit), multiplier, shift), min, max)
     }
+}
+
+/// Sixteen columns of each. (`map` on an array would not always be inlined, and lose the features.)
+#[inline(always)]
+fn load<V: Simd, const N: usize>(simd: V, values: [&Columns<i32>; N], column: usize) -> [V::I32; N] {
+    let mut loaded = [simd.splat_i32(0); N];
+    for (loaded, values) in loaded.iter_mut().zip(values) {
+        *loaded = simd.load_i32(values.at(column));
+    }
+    loaded
 }
 
 /// The constants of a rounding right shift by 0…31: `(x >> shift) + ((x & mask) + offset + tie >> shift)`, where the
@@ -527,10 +534,7 @@ impl RoundingShift {
     /// Shift, mask, offset and tie of sixteen columns.
     #[inline(always)]
     fn load<V: Simd>(&self, simd: V, column: usize) -> [V::I32; 4] {
-        [&self.shift, &self.mask, &self.offset, &self.tie].map(
-            #[inline(always)]
-            |columns| simd.load_i32(columns.at(column)),
-        )
+        load(simd, [&self.shift, &self.mask, &self.offset, &self.tie], column)
     }
 }
 
@@ -586,11 +590,7 @@ impl Multiplier for Gemmlowp {
 
     #[inline(always)]
     fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V> {
-        let columns = [&self.limit, &self.left, &self.multiplier].map(
-            #[inline(always)]
-            |columns| simd.load_i32(columns.at(column)),
-        );
-        (columns, self.right.load(simd, column))
+        (load(simd, [&self.limit, &self.left, &self.multiplier], column), self.right.load(simd, column))
     }
 
     #[inline(always)]
