@@ -16,7 +16,8 @@
 //! ```
 //!
 //! A block of rows and a panel of B stay in the level-2 cache while they meet. The depth is not divided: a panel of any
-//! depth that occurs fits there too, and sums stay in registers from the first product to the output stage.
+//! depth that occurs fits there too, and sums stay in registers from the first product to the output stage. A B that is
+//! not packed ([`unpacked`]) is packed a panel, or for a single tile of rows a stripe, at a time.
 
 mod columns;
 mod epilogue;
@@ -59,7 +60,8 @@ pub use stage::{
 pub use unpacked::UnpackedMatrix;
 pub(crate) use words::{FillRows, RowWords};
 
-/// `out = stage(Σₖ (a − za) · (b − zb) + bias)` for an `[M, K]` matrix of activations and packed `[K, N]` weights.
+/// `out = stage(Σₖ (a − za) · (b − zb) + bias)` for an `[M, K]` matrix of activations and a right operand
+/// `[K, N]`: packed weights, or a matrix as it lies. Calls that repeat do not allocate.
 ///
 /// ```
 /// use zeropoint::{Accumulators, Isa, Matrix, MatrixMut, PackedMatrix, matmul};

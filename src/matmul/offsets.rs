@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The sums of B's columns come from packing, those of A's rows from reading them. What is the same for all rows is one
-//! row of numbers; what is not is an outer product. All of it wraps in i32: the result is exact because the depth was
+//! row of numbers; what differs by row is a number for every row when zb is the same for all columns, an outer product
+//! otherwise. All of it wraps in i32: the result is exact because the depth was
 //! checked.
 
 use core::ptr::null;

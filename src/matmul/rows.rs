@@ -2,7 +2,7 @@
 //!
 //! They are copied when the kernel wants i16; when they come from the patches of a convolution; when so many bytes lie
 //! between them that they would fight for the same sets of a cache; and the last few when reading whole steps of them
-//! would leave the matrix. What a step reads behind a row's end does not matter: B is padded with zeros there.
+//! would leave the matrix (all of them, in one piece, when they are small). What a step reads behind a row's end does not matter: B is padded with zeros there.
 
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -149,7 +149,7 @@ impl RowBlock {
     }
 }
 
-/// The copying and summing of [`RowBlock::read`]: plain loops, vectorized by the compiler for the ISA they run on.
+/// The copying and summing of [`RowBlock::read`]. Copying is a plain loop, vectorized by the compiler for the ISA it runs on.
 struct ReadRows<'a, A, R> {
     block: &'a mut RowBlock,
     source: &'a R,

@@ -158,7 +158,8 @@ pub struct Operands<'a> {
 /// # Safety
 /// The CPU has the kernel's ISA. For its `r` rows, `v` vectors and `n = steps · depth`: every row of A has n codes that
 /// may be read (2n bytes when widened), the panel has `n · v · lanes` bytes, `initial` has r rows of `v · lanes` sums,
-/// `row_terms` r terms unless it is null, every outer product as many rows and columns, and `sums` takes r rows of `columns` of them, more than `(v − 1) · lanes`.
+/// `row_terms` r terms unless it is null, every outer product as many rows and columns, and `sums` takes r rows of
+/// `columns` of them, more than `(v − 1) · lanes`.
 pub type Tile = unsafe fn(Operands<'_>);
 
 /// One dot-product instruction: what the shared loop needs of an ISA. The bytes of a step are arrays, so only the

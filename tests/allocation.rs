@@ -1,0 +1,62 @@
+//! A multiplication that is repeated does not allocate: its workspace belongs to the thread.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use common::every_isa;
+use zeropoint::{
+    Accumulators, FloatMultiplier, Matrix, MatrixMut, PackedMatrix, Requantize, Stream, UnpackedMatrix, matmul,
+};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: the system's allocator; counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn repeated_products() {
+    for [m, n, k] in [[1, 100, 130], [17, 33, 65], [40, 300, 1024]] {
+        let (a, b) = (vec![200_u8; m * k], vec![-3_i8; k * n]);
+        let zero_points: Vec<i32> = (0..n as i32).map(|j| j % 100).collect();
+        let stage = Requantize::new(FloatMultiplier::new(&vec![0.01; n]).unwrap(), 3, 0..=255_u8).unwrap();
+        let (mut sums, mut codes) = (vec![0; m * n], vec![0; m * n]);
+        every_isa(|isa| {
+            let a = Matrix::new(&a, m, k).unwrap();
+            let b = Matrix::new(&b, k, n).unwrap();
+            let packed = PackedMatrix::pack(isa, b, zero_points[..].into()).unwrap();
+            let unpacked = UnpackedMatrix::new(isa, b, zero_points[..].into()).unwrap();
+            let mut products = || {
+                let before = ALLOCATIONS.get();
+                let stochastic = stage.stochastic(Stream::new(1));
+                matmul(a, 9.into(), &packed, &Accumulators, MatrixMut::new(&mut sums, m, n).unwrap()).unwrap();
+                matmul(a, 9.into(), &packed, &stage, MatrixMut::new(&mut codes, m, n).unwrap()).unwrap();
+                matmul(a, 9.into(), &packed, &stochastic, MatrixMut::new(&mut codes, m, n).unwrap()).unwrap();
+                matmul(a, 9.into(), &unpacked, &Accumulators, MatrixMut::new(&mut sums, m, n).unwrap()).unwrap();
+                ALLOCATIONS.get() - before
+            };
+            // Memory goes from one use to another until all of it is large enough for any.
+            let counts = [products(), products(), products(), products()];
+            assert_eq!(counts[3], 0, "{isa} {m}x{n}x{k}: {counts:?}");
+        });
+    }
+    assert!(ALLOCATIONS.get() > 0, "nothing was counted");
+}
