@@ -308,6 +308,7 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
                     sums: out,
                     sums_stride: stride,
                     columns: width,
+                    prefetch: first == 0,
                 };
                 // SAFETY: `b` was packed for this kernel on an ISA that the CPU has, its panel has `steps` steps of
                 // `vectors` vectors; `a` has the rows of the tile, of `steps` steps each; `initial` and `sums` are for

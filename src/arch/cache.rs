@@ -1,4 +1,4 @@
-//! The size of the level-2 cache: how much of an operand is best kept at hand.
+//! Caches: how much of an operand is best kept at hand, and what is needed soon.
 
 use std::sync::LazyLock;
 
@@ -27,4 +27,26 @@ fn detected() -> Option<usize> {
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 fn detected() -> Option<usize> {
     None
+}
+
+/// Asks for the line of an address to be read into the level-1 cache. Any address will do: it reads nothing that a program
+/// could notice.
+#[inline(always)]
+pub fn prefetch_line(address: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        #[allow(unused_unsafe, reason = "an unsafe function in older releases that we support")]
+        // SAFETY: every x86-64 CPU has it, and no address traps.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(address.cast());
+        }
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: every aarch64 CPU has it, and no address traps.
+    unsafe {
+        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = address;
 }

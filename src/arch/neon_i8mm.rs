@@ -4,7 +4,7 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::neon::Neon;
-use crate::matmul::tile::{MAX_ROWS, Microkernel, Operands, Sign, tile_table};
+use crate::matmul::tile::{MAX_ROWS, Microkernel, Operands, Sign, fetch_ahead, tile_table};
 
 token! {
     /// The CPU has NEON and the matrix multiplication extension for codes.
@@ -87,6 +87,7 @@ unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(op
         sums: out,
         sums_stride,
         columns,
+        prefetch,
     } = operands;
     let blocks = Blocks::<A_SIGNED>(NeonI8mm::witness());
     let pairs = const { ROWS.div_ceil(2) };
@@ -113,6 +114,9 @@ unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(op
         }
     }
     for _ in 0..steps {
+        if prefetch {
+            fetch_ahead::<[u8; LANES * DEPTH], VECTORS>(b.cast());
+        }
         let mut codes = [vdupq_n_u8(0); MAX_ROWS / 2];
         for (pair, codes) in codes[..pairs].iter_mut().enumerate() {
             let row = 2 * pair;

@@ -446,6 +446,7 @@ pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums
         sums: sums.0.as_mut_ptr(),
         sums_stride: 0,
         columns: width,
+        prefetch: false,
     };
     // SAFETY: whoever has the kernel has its ISA; `codes` are steps of `width` columns, `ones` has as many steps, `sums`
     // takes every tile.

@@ -239,6 +239,7 @@ impl<'a> Stripes<'a> {
                     sums,
                     sums_stride: MAX_COLUMNS,
                     columns: width,
+                    prefetch: false,
                 };
                 // SAFETY: B's ISA is the CPU's; `a` has `rows` rows, no more than a tile, of all steps; the buffer has
                 // `steps` of them, `vectors` wide; the sums are of every tile.
