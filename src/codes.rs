@@ -33,11 +33,13 @@ pub trait Code:
     #[doc(hidden)]
     fn add_quads<S: Simd>(simd: S, a: S::I32, x: &[Self; 4 * LANES]) -> S::I32;
     #[doc(hidden)]
+    fn add_some_quads<S: Simd>(simd: S, a: S::I32, x: &[Self]) -> S::I32;
+    #[doc(hidden)]
     fn store<S: Simd>(simd: S, a: S::I32, out: &mut [Self; LANES]);
 }
 
 macro_rules! code {
-    ($Code:ty, $sign:expr, $load:ident, $add_quads:ident, $store:ident) => {
+    ($Code:ty, $sign:expr, $load:ident, $add_quads:ident, $add_some_quads:ident, $store:ident) => {
         impl Code for $Code {
             const MIN: Self = <$Code>::MIN;
             const MAX: Self = <$Code>::MAX;
@@ -59,14 +61,18 @@ macro_rules! code {
                 simd.$add_quads(a, x)
             }
             #[inline(always)]
+            fn add_some_quads<S: Simd>(simd: S, a: S::I32, x: &[Self]) -> S::I32 {
+                simd.$add_some_quads(a, x)
+            }
+            #[inline(always)]
             fn store<S: Simd>(simd: S, a: S::I32, out: &mut [Self; LANES]) {
                 simd.$store(a, out);
             }
         }
     };
 }
-code!(u8, Sign::Unsigned, load_u8, add_quads_u8, store_u8);
-code!(i8, Sign::Signed, load_i8, add_quads_i8, store_i8);
+code!(u8, Sign::Unsigned, load_u8, add_quads_u8, add_some_quads_u8, store_u8);
+code!(i8, Sign::Signed, load_i8, add_quads_i8, add_some_quads_i8, store_i8);
 
 /// The codes that a quantizer may produce, of 2 to 8 bits.
 ///

@@ -90,6 +90,13 @@ pub trait Simd: Copy {
         );
         self.add_i32(a, self.load_i32(&quads))
     }
+    /// The same for up to 64 codes, with zeros behind them
+    #[inline(always)]
+    fn add_some_quads_u8(self, a: Self::I32, x: &[u8]) -> Self::I32 {
+        let mut padded = [0; 4 * LANES];
+        padded[..x.len()].copy_from_slice(x);
+        self.add_quads_u8(a, &padded)
+    }
     /// `a[i] + Σ x[4i … 4i + 3] as i32`
     #[inline(always)]
     fn add_quads_i8(self, a: Self::I32, x: &[i8; 4 * LANES]) -> Self::I32 {
@@ -98,6 +105,13 @@ pub trait Simd: Copy {
             |i| x[4 * i..4 * i + 4].iter().map(|&x| i32::from(x)).sum(),
         );
         self.add_i32(a, self.load_i32(&quads))
+    }
+    /// The same for up to 64 codes, with zeros behind them
+    #[inline(always)]
+    fn add_some_quads_i8(self, a: Self::I32, x: &[i8]) -> Self::I32 {
+        let mut padded = [0; 4 * LANES];
+        padded[..x.len()].copy_from_slice(x);
+        self.add_quads_i8(a, &padded)
     }
     /// `Σ a[i]`
     #[inline(always)]

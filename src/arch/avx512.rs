@@ -4,6 +4,7 @@
 
 use core::arch::x86_64::*;
 
+use crate::codes::Code;
 use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
 use crate::simd::{LANES, Simd};
 
@@ -27,11 +28,30 @@ fn mul_shift_round(a: __m512i, b: __m512i, shift: __m512i) -> __m512i {
     _mm512_srav_epi64(_mm512_add_epi64(_mm512_mul_epi32(a, b), half), shift)
 }
 
-/// Sums of pairs of 16-bit numbers, added.
+/// Up to 64 bytes, with zeros behind them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn add_pairs(a: __m512i, x: __m512i) -> __m512i {
-    _mm512_add_epi32(a, _mm512_madd_epi16(x, _mm512_set1_epi16(1)))
+fn load_some<T: Code>(x: &[T]) -> __m512i {
+    assert!(x.len() <= 64);
+    let mask = if x.is_empty() { 0 } else { u64::MAX >> (64 - x.len()) };
+    // SAFETY: the mask leaves as many bytes as may be read.
+    unsafe { _mm512_maskz_loadu_epi8(mask, x.as_ptr().cast()) }
+}
+
+/// The sums of four u8 in every lane, added; those of two are 510 at most.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn add_quads_u8(a: __m512i, x: __m512i) -> __m512i {
+    let pairs = _mm512_maddubs_epi16(x, _mm512_set1_epi8(1));
+    _mm512_add_epi32(a, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+}
+
+/// The same of i8.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn add_quads_i8(a: __m512i, x: __m512i) -> __m512i {
+    let pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1), x);
+    _mm512_add_epi32(a, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
 }
 
 impl Simd for Avx512 {
@@ -93,17 +113,10 @@ impl Simd for Avx512 {
             // SAFETY: sixteen bytes may be written.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
         }
-        fn add_quads_u8(a: __m512i, x: &[u8; 4 * LANES]) -> __m512i {
-            // SAFETY: 64 bytes may be read.
-            let x = unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
-            // Pairs are 510 at most.
-            add_pairs(a, _mm512_maddubs_epi16(x, _mm512_set1_epi8(1)))
-        }
-        fn add_quads_i8(a: __m512i, x: &[i8; 4 * LANES]) -> __m512i {
-            // SAFETY: 64 bytes may be read.
-            let x = unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
-            add_pairs(a, _mm512_maddubs_epi16(_mm512_set1_epi8(1), x))
-        }
+        fn add_quads_u8(a: __m512i, x: &[u8; 4 * LANES]) -> __m512i { add_quads_u8(a, load_some(x)) }
+        fn add_quads_i8(a: __m512i, x: &[i8; 4 * LANES]) -> __m512i { add_quads_i8(a, load_some(x)) }
+        fn add_some_quads_u8(a: __m512i, x: &[u8]) -> __m512i { add_quads_u8(a, load_some(x)) }
+        fn add_some_quads_i8(a: __m512i, x: &[i8]) -> __m512i { add_quads_i8(a, load_some(x)) }
         fn sum_i32(a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }
         fn add_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
         fn sub_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi32(a, b) }

@@ -10,7 +10,7 @@ use core::ops::Range;
 use super::pack::Shape;
 use crate::codes::Code;
 use crate::matrix::Matrix;
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{Kernel, Simd};
 use crate::workspace::{LINE, Workspace};
 
 /// Where the rows of A come from: a matrix, or the patches of a convolution.
@@ -115,34 +115,35 @@ impl RowBlock {
         rows: Range<usize>,
         in_place: bool,
     ) -> Placed<'s> {
-        let stride = Self::copied_stride(b);
         let sum = factor != 0;
-        if let (Some(matrix), false, false, false) = (source.matrix(), in_place, sum, b.kernel.widen_a)
-            && let Some(piece) = small(&matrix, &rows)
-        {
-            // What the last row's last step reads behind it.
-            let padded = piece.len() + b.kernel.depth;
-            self.codes.elements::<A>(padded)[..piece.len()].copy_from_slice(piece);
-            return Placed { a: self.codes.as_slice::<A>(padded).as_ptr().cast(), stride: matrix.stride(), sums: &[] };
-        }
-        if !in_place || sum {
+        let widen = b.kernel.widen_a;
+        let matrix = source.matrix();
+        let piece = match matrix {
+            Some(matrix) if !in_place && !widen => small(&matrix, &rows).map(|piece| (piece, matrix.stride())),
+            _ => None,
+        };
+        let stride = Self::copied_stride(b);
+        let copy = !in_place && piece.is_none();
+        if copy || sum {
             let rows = rows.clone();
-            b.isa.run(ReadRows {
-                block: &mut *self,
-                source,
-                rows,
-                stride,
-                in_place,
-                widen: b.kernel.widen_a,
-                factor,
-                codes: PhantomData,
-            });
+            let block = &mut *self;
+            b.isa.run(ReadRows { block, source, rows, stride, copy, widen, factor, codes: PhantomData });
+        }
+        // What the last row's last step reads behind it counts too.
+        let padded = |piece: &[A]| piece.len() + b.kernel.depth;
+        if let Some((piece, _)) = piece {
+            self.codes.elements(padded(piece))[..piece.len()].copy_from_slice(piece);
         }
         let sums = self.sums.as_slice(if sum { rows.len() } else { 0 });
-        match source.matrix().filter(|_| in_place) {
-            Some(matrix) => Placed { a: matrix.tail_from(rows.start).as_ptr().cast(), stride: matrix.stride(), sums },
-            None => {
-                let copied = if b.kernel.widen_a { &self.wide } else { &self.codes };
+        match (matrix, piece) {
+            (Some(matrix), None) if in_place => {
+                Placed { a: matrix.tail_from(rows.start).as_ptr().cast(), stride: matrix.stride(), sums }
+            }
+            (_, Some((piece, stride))) => {
+                Placed { a: self.codes.as_slice::<A>(padded(piece)).as_ptr().cast(), stride, sums }
+            }
+            _ => {
+                let copied = if widen { &self.wide } else { &self.codes };
                 Placed { a: copied.as_slice::<u8>(rows.len() * stride).as_ptr(), stride, sums }
             }
         }
@@ -155,7 +156,7 @@ struct ReadRows<'a, A, R> {
     source: &'a R,
     rows: Range<usize>,
     stride: usize,
-    in_place: bool,
+    copy: bool,
     widen: bool,
     /// What sums are multiplied by; 0 when they are not needed.
     factor: i32,
@@ -167,16 +168,16 @@ impl<A: Code, R: Rows<A>> Kernel for ReadRows<'_, A, R> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let ReadRows { block, source, rows, stride, in_place, widen, factor, .. } = self;
+        let ReadRows { block, source, rows, stride, copy, widen, factor, .. } = self;
         let depth = source.depth();
         let count = rows.len();
         let sums = block.sums.elements::<i32>(if factor == 0 { 0 } else { count });
-        let copied = if in_place { 0 } else { count };
+        let copied = if copy { count } else { 0 };
         let codes = block.codes.elements::<A>(if widen { depth } else { copied * stride });
         let wide = block.wide.elements::<i16>(if widen { copied * stride / 2 } else { 0 });
         for (i, row) in rows.enumerate() {
             let codes = match source.matrix() {
-                Some(matrix) if in_place || widen => matrix.row(row),
+                Some(matrix) if !copy || widen => matrix.row(row),
                 _ => {
                     let codes = &mut codes[if widen { 0 } else { i * stride }..][..depth];
                     source.copy_row(row, codes);
@@ -196,9 +197,7 @@ impl<A: Code, R: Rows<A>> Kernel for ReadRows<'_, A, R> {
                     sum = A::add_quads(simd, sum, block);
                 }
                 if !rest.is_empty() {
-                    let mut block = [A::default(); 4 * LANES];
-                    block[..rest.len()].copy_from_slice(rest);
-                    sum = A::add_quads(simd, sum, &block);
+                    sum = A::add_some_quads(simd, sum, rest);
                 }
                 sums[i] = simd.sum_i32(sum).wrapping_mul(factor);
             }
