@@ -77,6 +77,16 @@ pub trait Simd: Copy {
     fn load_u8(self, x: &[u8; LANES]) -> Self::I32;
     /// `x[i] as i32`
     fn load_i8(self, x: &[i8; LANES]) -> Self::I32;
+    /// `i32::from_le_bytes([x[0][i], x[1][i], x[2][i], x[3][i]])`
+    #[inline(always)]
+    fn load_quads(self, x: [&[u8; LANES]; 4]) -> Self::I32 {
+        let [a, b, c, d] = x.map(
+            #[inline(always)]
+            |x| self.load_u8(x),
+        );
+        let (b, c, d) = (self.shift_left::<8>(b), self.shift_left::<16>(c), self.shift_left::<24>(d));
+        self.xor_i32(self.xor_i32(a, b), self.xor_i32(c, d))
+    }
     /// `out[i] = a[i] as u8`, for `a[i]` in 0…255
     fn store_u8(self, a: Self::I32, out: &mut [u8; LANES]);
     /// `out[i] = a[i] as i8`, for `a[i]` in −128…127
@@ -482,6 +492,29 @@ mod tests {
         operation!(pairs(&signed, &[0]), |s, a: i8 = load_i8, b: i32 = load_i32| -> i32 = store_i32, a, i32::from(a));
         operation!(pairs(&from_u8, &[0]), |s, a: i32 = load_i32, b: i32 = load_i32| -> u8 = store_u8, a, a as u8);
         operation!(pairs(&from_i8, &[0]), |s, a: i32 = load_i32, b: i32 = load_i32| -> i8 = store_i8, a, a as i8);
+    }
+
+    /// The bytes of sixteen i32, loaded from four rows, are these i32.
+    #[test]
+    fn quads() {
+        struct Quads;
+        impl Operation<i32, i32, i32> for Quads {
+            #[inline(always)]
+            fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], _: &[i32; LANES], out: &mut [i32; LANES]) {
+                let mut rows = [[0; LANES]; 4];
+                for (i, a) in a.iter().enumerate() {
+                    for (row, byte) in rows.iter_mut().zip(a.to_le_bytes()) {
+                        row[i] = byte;
+                    }
+                }
+                s.store_i32(s.load_quads([&rows[0], &rows[1], &rows[2], &rows[3]]), out);
+            }
+        }
+        let all: Vec<i32> = (0..4096_u32).map(|i| i.wrapping_mul(2_654_435_761) as i32).collect();
+        for isa in Isa::supported() {
+            let out = isa.run(Each { pairs: &pairs(&all, &[0]), f: Quads, out: core::marker::PhantomData });
+            assert_eq!(out, all, "{isa}");
+        }
     }
 
     /// The walkers visit every element, in order, whatever the length.

@@ -5,7 +5,9 @@
 
 use core::arch::x86_64::*;
 
-use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::matmul::tile::{
+    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+};
 use crate::simd::{LANES, Simd};
 
 token! {
@@ -152,6 +154,16 @@ impl Simd for Avx2 {
             let [low, high] = load_bytes(&x.map(|x| x as u8));
             [_mm256_cvtepi8_epi32(low), _mm256_cvtepi8_epi32(high)]
         }
+        fn load_quads(x: [&[u8; LANES]; 4]) -> [__m256i; 2] {
+            // SAFETY: sixteen bytes may be read of each.
+            let [a, b, c, d] = x.map(|x| unsafe { _mm_loadu_si128(x.as_ptr().cast()) });
+            let (ab, cd) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
+            let (more_ab, more_cd) = (_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d));
+            [
+                _mm256_set_m128i(_mm_unpackhi_epi16(ab, cd), _mm_unpacklo_epi16(ab, cd)),
+                _mm256_set_m128i(_mm_unpackhi_epi16(more_ab, more_cd), _mm_unpacklo_epi16(more_ab, more_cd)),
+            ]
+        }
         fn store_u8(a: [__m256i; 2], out: &mut [u8; LANES]) {
             let words = narrow(a);
             let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
@@ -227,6 +239,16 @@ impl Simd for Avx2 {
 #[derive(Clone, Copy)]
 struct Pairs(Avx2);
 
+impl Pairs {
+    ops! { "avx2"
+        fn pairs(rows: [&[u8; 8]; 2], flip: u8) -> __m256i {
+            // SAFETY: eight bytes may be read of each.
+            let [a, b] = rows.map(|row| unsafe { _mm_loadl_epi64(row.as_ptr().cast()) });
+            _mm256_cvtepi8_epi16(_mm_xor_si128(_mm_unpacklo_epi8(a, b), _mm_set1_epi8(flip as i8)))
+        }
+    }
+}
+
 impl Dot for Pairs {
     type StepA = [u8; 4];
     type StepB = [u8; 16];
@@ -257,12 +279,31 @@ impl Dot for Pairs {
     }
 }
 
+impl DotRows for Pairs {
+    const DEPTH: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> __m256i {
+        // SAFETY: eight bytes may be read of each row.
+        let rows = unsafe { [&*b.cast(), &*b.add(stride).cast()] };
+        self.pairs(rows, flip)
+    }
+}
+
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "avx2")]
 unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs(Avx2::witness()), operands) }
+}
+
+/// # Safety
+/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+#[target_feature(enable = "avx2")]
+unsafe fn tile_as_it_lies<const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Pairs(Avx2::witness()), operands) }
 }
 
 static KERNEL: Microkernel = Microkernel {
@@ -272,4 +313,5 @@ static KERNEL: Microkernel = Microkernel {
     b_sign: Sign::Signed,
     widen_a: true,
     tiles: tile_table!(tile [], vectors [1 2], rows [1 2 3 4 5 6]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [], vectors [1 2], rows [1 2 3 4 5 6]),
 };

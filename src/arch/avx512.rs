@@ -2,10 +2,13 @@
 //!
 //! The micro-kernel is AVX2's at twice the width: exact pairs of 16-bit products.
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 use crate::codes::Code;
-use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::matmul::tile::{
+    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+};
 use crate::simd::{LANES, Simd};
 
 token! {
@@ -26,6 +29,15 @@ impl Avx512 {
 fn mul_shift_round(a: __m512i, b: __m512i, shift: __m512i) -> __m512i {
     let half = _mm512_sllv_epi64(_mm512_set1_epi64(1), _mm512_sub_epi64(shift, _mm512_set1_epi64(1)));
     _mm512_srav_epi64(_mm512_add_epi64(_mm512_mul_epi32(a, b), half), shift)
+}
+
+/// The same vector, of which the compiler does not know what it was made of: else it makes several shuffles of two.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn opaque(mut a: __m512i) -> __m512i {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(zmm_reg) a, options(pure, nomem, nostack, preserves_flags)) };
+    a
 }
 
 /// Up to 64 bytes, with zeros behind them.
@@ -105,6 +117,17 @@ impl Simd for Avx512 {
             // SAFETY: sixteen bytes may be read.
             _mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(x.as_ptr().cast()) })
         }
+        fn load_quads(x: [&[u8; LANES]; 4]) -> __m512i {
+            // SAFETY: sixteen bytes may be read of each.
+            let [a, b, c, d] = x.map(|x| unsafe { _mm_loadu_si128(x.as_ptr().cast()) });
+            let rows = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(a), b);
+            let rows = opaque(_mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(rows, c), d));
+            // Four columns of every row to a quarter, then in there the rows of every column to a lane.
+            let columns = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let rows_of_column = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let quarters = opaque(_mm512_permutexvar_epi32(columns, rows));
+            _mm512_shuffle_epi8(quarters, _mm512_broadcast_i32x4(rows_of_column))
+        }
         fn store_u8(a: __m512i, out: &mut [u8; LANES]) {
             // SAFETY: sixteen bytes may be written.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
@@ -155,6 +178,17 @@ impl Simd for Avx512 {
 #[derive(Clone, Copy)]
 struct Pairs(Avx512);
 
+impl Pairs {
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn pairs(rows: [&[u8; 16]; 2], flip: u8) -> __m512i {
+            // SAFETY: sixteen bytes may be read of each.
+            let [a, b] = rows.map(|row| unsafe { _mm_loadu_si128(row.as_ptr().cast()) });
+            let pairs = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
+            _mm512_cvtepi8_epi16(_mm256_xor_si256(pairs, _mm256_set1_epi8(flip as i8)))
+        }
+    }
+}
+
 impl Dot for Pairs {
     type StepA = [u8; 4];
     type StepB = [u8; 32];
@@ -190,12 +224,31 @@ impl Dot for Pairs {
     }
 }
 
+impl DotRows for Pairs {
+    const DEPTH: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> __m512i {
+        // SAFETY: sixteen bytes may be read of each row.
+        let rows = unsafe { [&*b.cast(), &*b.add(stride).cast()] };
+        self.pairs(rows, flip)
+    }
+}
+
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs(Avx512::witness()), operands) }
+}
+
+/// # Safety
+/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+unsafe fn tile_as_it_lies<const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Pairs(Avx512::witness()), operands) }
 }
 
 static KERNEL: Microkernel = Microkernel {
@@ -205,4 +258,5 @@ static KERNEL: Microkernel = Microkernel {
     b_sign: Sign::Signed,
     widen_a: true,
     tiles: tile_table!(tile [], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
 };

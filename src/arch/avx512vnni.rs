@@ -3,7 +3,10 @@
 use core::arch::x86_64::*;
 
 use super::avx512::Avx512;
-use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::matmul::tile::{
+    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+};
+use crate::simd::Simd;
 
 token! {
     /// The CPU has AVX-512 (F, BW, VL, DQ) and AVX512-VNNI.
@@ -72,12 +75,33 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
     }
 }
 
+impl<const A_SIGNED: bool> DotRows for Quads<A_SIGNED> {
+    const DEPTH: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> __m512i {
+        // SAFETY: sixteen bytes may be read of each row.
+        let rows =
+            unsafe { [&*b.cast(), &*b.add(stride).cast(), &*b.add(2 * stride).cast(), &*b.add(3 * stride).cast()] };
+        let avx512 = self.0.0;
+        avx512.xor_i32(avx512.load_quads(rows), avx512.splat_i32(i32::from_ne_bytes([flip; 4])))
+    }
+}
+
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(Avx512Vnni::witness()), operands) }
+}
+
+/// # Safety
+/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+unsafe fn tile_as_it_lies<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(Avx512Vnni::witness()), operands) }
 }
 
 static KERNEL_U8: Microkernel = Microkernel {
@@ -87,11 +111,13 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Signed,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [false], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
 };
 
 static KERNEL_I8: Microkernel = Microkernel {
     name: "i8u8-8x48x4-avx512vnni",
     b_sign: Sign::Unsigned,
     tiles: tile_table!(tile [true], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [true], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
     ..KERNEL_U8
 };

@@ -3,7 +3,9 @@
 use core::arch::x86_64::*;
 
 use super::avx2::Avx2;
-use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::matmul::tile::{
+    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+};
 
 token! {
     /// The CPU has AVX2 and AVX-VNNI.
@@ -28,6 +30,13 @@ impl<const A_SIGNED: bool> Quads<A_SIGNED> {
     ops! { "avx2,avxvnni"
         fn unsigned_by_signed(sums: __m256i, u: __m256i, i: __m256i) -> __m256i {
             _mm256_dpbusd_avx_epi32(sums, u, i)
+        }
+        fn quads(rows: [&[u8; 8]; 4], flip: u8) -> __m256i {
+            // SAFETY: eight bytes may be read of each.
+            let [a, b, c, d] = rows.map(|row| unsafe { _mm_loadl_epi64(row.as_ptr().cast()) });
+            let (ab, cd) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
+            let quads = _mm256_set_m128i(_mm_unpackhi_epi16(ab, cd), _mm_unpacklo_epi16(ab, cd));
+            _mm256_xor_si256(quads, _mm256_set1_epi8(flip as i8))
         }
     }
 }
@@ -66,12 +75,32 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
     }
 }
 
+impl<const A_SIGNED: bool> DotRows for Quads<A_SIGNED> {
+    const DEPTH: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> __m256i {
+        // SAFETY: eight bytes may be read of each row.
+        let rows =
+            unsafe { [&*b.cast(), &*b.add(stride).cast(), &*b.add(2 * stride).cast(), &*b.add(3 * stride).cast()] };
+        self.quads(rows, flip)
+    }
+}
+
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "avx2,avxvnni")]
 unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(AvxVnni::witness()), operands) }
+}
+
+/// # Safety
+/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+#[target_feature(enable = "avx2,avxvnni")]
+unsafe fn tile_as_it_lies<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(AvxVnni::witness()), operands) }
 }
 
 static KERNEL_U8: Microkernel = Microkernel {
@@ -81,11 +110,13 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Signed,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1 2], rows [1 2 3 4 5 6]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [false], vectors [1 2], rows [1 2 3 4 5 6]),
 };
 
 static KERNEL_I8: Microkernel = Microkernel {
     name: "i8u8-6x16x4-avxvnni",
     b_sign: Sign::Unsigned,
     tiles: tile_table!(tile [true], vectors [1 2], rows [1 2 3 4 5 6]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [true], vectors [1 2], rows [1 2 3 4 5 6]),
     ..KERNEL_U8
 };

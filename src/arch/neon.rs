@@ -121,6 +121,14 @@ impl Simd for Neon {
             let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
             [vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)]
         }
+        fn load_quads(x: [&[u8; LANES]; 4]) -> I32 {
+            // SAFETY: sixteen bytes may be read of each.
+            let [a, b, c, d] = x.map(|x| unsafe { vld1q_u8(x.as_ptr()) });
+            let (ab, more_ab) = (vreinterpretq_u16_u8(vzip1q_u8(a, b)), vreinterpretq_u16_u8(vzip2q_u8(a, b)));
+            let (cd, more_cd) = (vreinterpretq_u16_u8(vzip1q_u8(c, d)), vreinterpretq_u16_u8(vzip2q_u8(c, d)));
+            [vzip1q_u16(ab, cd), vzip2q_u16(ab, cd), vzip1q_u16(more_ab, more_cd), vzip2q_u16(more_ab, more_cd)]
+                .map(|x| vreinterpretq_s32_u16(x))
+        }
         fn store_u8(a: I32, out: &mut [u8; LANES]) {
             // SAFETY: sixteen bytes may be written.
             unsafe { vst1q_u8(out.as_mut_ptr(), vreinterpretq_u8_s8(narrow(a))) }
@@ -239,6 +247,7 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Unsigned,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1 2], rows [1 2 3 4]),
+    tiles_as_it_lies: &[],
 };
 
 static KERNEL_I8: Microkernel = Microkernel {

@@ -107,6 +107,7 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Unsigned,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
+    tiles_as_it_lies: &[],
 };
 
 static KERNEL_I8: Microkernel = Microkernel {

@@ -5,7 +5,9 @@ use wide::bytemuck::{cast, cast_ref};
 use wide::{f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 
 use super::scalar::Scalar;
-use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::matmul::tile::{
+    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Every CPU has its target's baseline.
@@ -230,11 +232,33 @@ impl Dot for Pairs {
     }
 }
 
+impl DotRows for Pairs {
+    const DEPTH: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> i16x16 {
+        // SAFETY: eight bytes may be read of each row.
+        let (first, second) = unsafe { (*b.cast::<[u8; 8]>(), *b.add(stride).cast::<[u8; 8]>()) };
+        let mut pairs = [0; 16];
+        for ((pair, first), second) in pairs.as_chunks_mut().0.iter_mut().zip(first).zip(second) {
+            *pair = [first ^ flip, second ^ flip];
+        }
+        self.load(&pairs)
+    }
+}
+
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs, operands) }
+}
+
+/// # Safety
+/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+unsafe fn tile_as_it_lies<const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Pairs, operands) }
 }
 
 static KERNEL: Microkernel = Microkernel {
@@ -244,4 +268,5 @@ static KERNEL: Microkernel = Microkernel {
     b_sign: Sign::Signed,
     widen_a: true,
     tiles: tile_table!(tile [], vectors [1], rows [1 2 3 4]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [], vectors [1], rows [1 2 3 4]),
 };

@@ -3,7 +3,9 @@
 
 use core::array::from_fn;
 
-use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::matmul::tile::{
+    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Every CPU has it.
@@ -247,11 +249,29 @@ impl<const A_SIGNED: bool> Dot for Product<A_SIGNED> {
     }
 }
 
+impl<const A_SIGNED: bool> DotRows for Product<A_SIGNED> {
+    const DEPTH: usize = 1;
+
+    #[inline(always)]
+    unsafe fn load_rows(self, b: *const u8, _: usize, flip: u8) -> Array<i32> {
+        // SAFETY: sixteen bytes may be read.
+        let row = unsafe { *b.cast::<Array<u8>>() };
+        self.load(&map(row, |b| b ^ flip))
+    }
+}
+
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Product::<A_SIGNED>, operands) }
+}
+
+/// # Safety
+/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+unsafe fn tile_as_it_lies<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Product::<A_SIGNED>, operands) }
 }
 
 static KERNEL_U8: Microkernel = Microkernel {
@@ -261,10 +281,12 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Signed,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1], rows [1 2 3 4]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [false], vectors [1], rows [1 2 3 4]),
 };
 
 static KERNEL_I8: Microkernel = Microkernel {
     name: "i8i8-4x16x1-scalar",
     tiles: tile_table!(tile [true], vectors [1], rows [1 2 3 4]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [true], vectors [1], rows [1 2 3 4]),
     ..KERNEL_U8
 };

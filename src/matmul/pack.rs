@@ -8,6 +8,7 @@ use super::columns::Columns;
 use super::offsets::ColumnTerms;
 use super::right::{Right, RightOperand};
 use super::tile::{MAX_COLUMNS, Microkernel, Operands, Split, Sums, TileRow};
+use crate::arch::prefetch_line;
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
@@ -250,7 +251,7 @@ impl Shape {
 /// wants a sign: `x ^ 0x80` read as the other type is `x ∓ 128`, and the zero point moves along.)
 #[derive(Clone, Copy)]
 pub(super) struct Stored {
-    flip: u8,
+    pub flip: u8,
     moved: i32,
 }
 
@@ -285,10 +286,13 @@ pub(crate) trait Source: Sync {
     type Code: Code;
     /// Row k from column `first` on. What lies behind the last column is of no importance.
     fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row<Self::Code>) -> &'a Row<Self::Code>;
+    /// Fetches the same, where it lies in memory, ahead of its use. There may be no such row or column.
+    #[inline(always)]
+    fn fetch(&self, _k: usize, _first: usize) {}
 }
 
 /// As many codes of a row of B as a panel can have.
-pub(crate) type Row<C> = [C; MAX_COLUMNS];
+pub(crate) type Row<C> = [[C; LANES]; MAX_COLUMNS / LANES];
 
 /// Rows of B as they lie.
 pub(super) struct RowMajor<'b, B>(pub Matrix<'b, B>);
@@ -297,11 +301,18 @@ impl<B: Code> Source for RowMajor<'_, B> {
     type Code = B;
     #[inline(always)]
     fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row<B>) -> &'a Row<B> {
-        let row = &self.0.row(k)[first..];
-        row.first_chunk().unwrap_or_else(|| {
-            buffer[..row.len()].copy_from_slice(row);
+        // What lies behind the row's end, if anything does.
+        let row = &self.0.tail_from(k)[first..];
+        row.as_chunks().0.first_chunk().unwrap_or_else(|| {
+            buffer.as_flattened_mut()[..row.len()].copy_from_slice(row);
             buffer
         })
+    }
+    #[inline(always)]
+    fn fetch(&self, k: usize, first: usize) {
+        let row = self.0.tail_from(0).as_ptr().wrapping_add(k * self.0.stride() + first);
+        prefetch_line(row.cast());
+        prefetch_line(row.wrapping_add(MAX_COLUMNS - 1).cast());
     }
 }
 
@@ -315,12 +326,15 @@ impl<B: Code, F: Fn(usize, usize) -> B + Sync> Source for Elements<F> {
     type Code = B;
     #[inline(always)]
     fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row<B>) -> &'a Row<B> {
-        for (j, code) in (first..self.columns).zip(&mut *buffer) {
+        for (j, code) in (first..self.columns).zip(buffer.as_flattened_mut()) {
             *code = (self.at)(k, j);
         }
         buffer
     }
 }
+
+/// How many rows ahead of its use a part of a row is fetched.
+const ROWS_AHEAD: usize = 32;
 
 /// Packs some rows of a panel.
 pub(super) struct PackPanel<'a, S> {
@@ -357,56 +371,54 @@ impl<S: Source> PackPanel<'_, S> {
     #[inline(always)]
     fn interleave<V: Simd, const DEPTH: usize>(self, simd: V) {
         let PackPanel { source, rows, first, width, stored: Stored { flip, .. }, out, .. } = self;
-        let zeros = [S::Code::from_byte(flip); MAX_COLUMNS];
-        let flip = simd.splat_i32(i32::from_ne_bytes([flip; 4]));
+        let zeros = [[S::Code::from_byte(flip); LANES]; MAX_COLUMNS / LANES];
         let mut buffers = [zeros; DEPTH];
         let steps = rows.clone().step_by(DEPTH).zip(out.as_chunks_mut::<DEPTH>().0.chunks_exact_mut(width));
         for (row, out) in steps {
             let mut codes = [&zeros; DEPTH];
-            for ((row, codes), buffer) in (row..rows.end).zip(&mut codes).zip(&mut buffers) {
-                *codes = source.row(row, first, buffer);
+            for (i, (codes, buffer)) in codes.iter_mut().zip(&mut buffers).enumerate() {
+                if row + i < rows.end {
+                    *codes = source.row(row + i, first, buffer);
+                    source.fetch(row + i + ROWS_AHEAD, first);
+                }
             }
-            for (out, column) in out.chunks_mut(LANES).zip((0..).step_by(LANES)) {
-                // Up to four rows at a time are the bytes of an i32.
-                let mut words = [[0; LANES]; 2];
-                for (words, codes) in words.iter_mut().zip(codes.chunks(4)) {
-                    let mut word = flip;
-                    for (i, codes) in codes.iter().enumerate() {
-                        let codes: &[_; LANES] = codes[column..].first_chunk().expect("MAX_COLUMNS are whole blocks");
-                        let codes = simd.load_u8(&to_bytes(codes));
-                        let codes = match i {
-                            0 => codes,
-                            1 => simd.shift_left::<8>(codes),
-                            2 => simd.shift_left::<16>(codes),
-                            _ => simd.shift_left::<24>(codes),
-                        };
-                        word = simd.xor_i32(word, codes);
-                    }
-                    simd.store_i32(word, words);
-                }
-                if let Some(out) = out.first_chunk_mut() {
-                    write_steps(&words, out);
-                } else {
-                    let mut padded = [[0; DEPTH]; LANES];
-                    write_steps(&words, &mut padded);
-                    out.copy_from_slice(&padded[..out.len()]);
-                }
+            let (blocks, rest) = out.as_chunks_mut();
+            let count = blocks.len();
+            for (block, out) in blocks.iter_mut().enumerate() {
+                write_steps(simd, codes.map(|codes| &codes[block]), flip, out);
+            }
+            if !rest.is_empty() {
+                let mut padded = [[0; DEPTH]; LANES];
+                write_steps(simd, codes.map(|codes| &codes[count]), flip, &mut padded);
+                rest.copy_from_slice(&padded[..rest.len()]);
             }
         }
     }
 }
 
-/// The steps of sixteen columns, from the words of up to four bytes that they consist of.
+/// A step of sixteen columns: a row after the other in every column, all with `flip` in their bytes.
 #[inline(always)]
-fn write_steps<const DEPTH: usize>(words: &[[i32; LANES]; 2], out: &mut [[u8; DEPTH]; LANES]) {
-    let [words, behind] = words;
-    if DEPTH <= 4 {
-        for (out, word) in out.iter_mut().zip(words) {
-            out.copy_from_slice(&word.to_le_bytes()[..DEPTH]);
+fn write_steps<V: Simd, C: Code, const DEPTH: usize>(
+    simd: V,
+    rows: [&[C; LANES]; DEPTH],
+    flip: u8,
+    out: &mut [[u8; DEPTH]; LANES],
+) {
+    if DEPTH < 4 {
+        // Widened and shifted by the compiler.
+        for ((out, first), last) in out.iter_mut().zip(rows[0]).zip(rows[DEPTH - 1]) {
+            out[0] = first.to_byte() ^ flip;
+            out[DEPTH - 1] = last.to_byte() ^ flip;
         }
-    } else {
-        for (out, (word, behind)) in out.iter_mut().zip(words.iter().zip(behind)) {
-            out.copy_from_slice([word.to_le_bytes(), behind.to_le_bytes()].as_flattened());
+        return;
+    }
+    let flip = simd.splat_i32(i32::from_ne_bytes([flip; 4]));
+    for (quad, rows) in rows.as_chunks().0.iter().enumerate() {
+        let [a, b, c, d] = rows.map(to_bytes);
+        let mut words = [0; LANES];
+        simd.store_i32(simd.xor_i32(simd.load_quads([&a, &b, &c, &d]), flip), &mut words);
+        for (out, word) in out.iter_mut().zip(words) {
+            out[4 * quad..4 * quad + 4].copy_from_slice(&word.to_le_bytes());
         }
     }
 }

@@ -43,7 +43,7 @@ impl<A: Code> Rows<A> for Matrix<'_, A> {
 
 /// Rows that begin at a multiple of this many bytes are copied if B is wide enough to pay for it: of a cache's sets they
 /// would use but few.
-const SETS: usize = 1024;
+pub(super) const SETS: usize = 1024;
 
 /// How many columns of B pay for copying rows of A that need not be copied.
 const WIDE: usize = 256;

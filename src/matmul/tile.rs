@@ -41,6 +41,8 @@ pub struct Microkernel {
     pub widen_a: bool,
     /// `tiles[v - 1][r - 1]` computes r rows × v vectors of columns.
     pub tiles: &'static [&'static [Tile]],
+    /// The same for B as it lies, if there are any.
+    pub tiles_as_it_lies: &'static [&'static [TileAsItLies]],
 }
 
 impl Microkernel {
@@ -204,7 +206,19 @@ pub trait Dot: Copy {
     }
 }
 
-/// How far ahead of its use a panel is fetched, in bytes: half of the smallest level-1 cache. A line from beyond level 2
+/// A dot-product instruction whose vectors of B can be made of rows of B as they lie.
+pub trait DotRows: Dot {
+    /// The rows of a step.
+    const DEPTH: usize;
+
+    /// What [`load`](Dot::load) reads of a panel that these rows are packed into, with every byte XORed with `flip`.
+    ///
+    /// # Safety
+    /// At `b`, and `stride` bytes further for each of DEPTH rows, a vector of columns may be read.
+    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> Self::B;
+}
+
+/// How far ahead of its use B is fetched, in bytes: half of the smallest level-1 cache. A line from beyond level 2
 /// takes a hundred nanoseconds, in which eight rows on 512-bit vectors use up some fifty.
 const AHEAD: usize = 16 << 10;
 
@@ -216,29 +230,104 @@ pub fn fetch_ahead<StepB, const VECTORS: usize>(b: *const StepB) {
     }
 }
 
+/// The steps of B, from the first to the last.
+trait Steps<D: Dot> {
+    /// The next one.
+    ///
+    /// # Safety
+    /// There is one.
+    unsafe fn next<const VECTORS: usize>(&mut self, dot: D) -> [D::B; VECTORS];
+}
+
+/// Those of a panel, fetched ahead or not.
+struct Packed<StepB, const PREFETCH: bool>(*const StepB);
+
+impl<D: Dot, const PREFETCH: bool> Steps<D> for Packed<D::StepB, PREFETCH> {
+    #[inline(always)]
+    unsafe fn next<const VECTORS: usize>(&mut self, dot: D) -> [D::B; VECTORS] {
+        let Packed(b) = self;
+        if PREFETCH {
+            fetch_ahead::<D::StepB, VECTORS>(*b);
+        }
+        // SAFETY: the step has VECTORS vectors; StepB is an array of bytes.
+        let mut vectors = [dot.load(unsafe { &**b }); VECTORS];
+        for (v, vector) in vectors.iter_mut().enumerate().skip(1) {
+            // SAFETY: as above.
+            *vector = dot.load(unsafe { &*b.add(v) });
+        }
+        *b = b.wrapping_add(VECTORS);
+        vectors
+    }
+}
+
+/// Those of rows as they lie.
+struct AsTheyLie {
+    b: *const u8,
+    stride: usize,
+    flip: u8,
+    /// How many bytes ahead to fetch, of every row.
+    ahead: usize,
+}
+
+impl<D: DotRows> Steps<D> for AsTheyLie {
+    #[inline(always)]
+    unsafe fn next<const VECTORS: usize>(&mut self, dot: D) -> [D::B; VECTORS] {
+        let AsTheyLie { b, stride, flip, ahead } = *self;
+        for row in 0..D::DEPTH {
+            prefetch_line(b.wrapping_add(row * stride + ahead));
+        }
+        let lanes = const { size_of::<D::Columns>() / size_of::<i32>() };
+        // SAFETY: the step has VECTORS vectors.
+        let mut vectors = [unsafe { dot.load_rows(b, stride, flip) }; VECTORS];
+        for (v, vector) in vectors.iter_mut().enumerate().skip(1) {
+            // SAFETY: as above.
+            *vector = unsafe { dot.load_rows(b.wrapping_add(v * lanes), stride, flip) };
+        }
+        self.b = b.wrapping_add(D::DEPTH * stride);
+        vectors
+    }
+}
+
+/// Reads the sums of a tile.
+///
+/// # Safety
+/// `initial` has ROWS rows of VECTORS vectors of columns, `stride` apart.
+#[inline(always)]
+unsafe fn begin<D: Dot, const ROWS: usize, const VECTORS: usize>(
+    dot: D,
+    initial: *const i32,
+    stride: usize,
+) -> [[D::Sums; VECTORS]; ROWS] {
+    from_fn(
+        #[inline(always)]
+        |r| {
+            from_fn(
+                #[inline(always)]
+                |v| {
+                    // SAFETY: the caller's promise; Columns is an array of i32.
+                    dot.begin(unsafe { &*initial.add(r * stride).cast::<D::Columns>().add(v) })
+                },
+            )
+        },
+    )
+}
+
 /// The loop over the depth: `sums[r][v] + Σₖ a[r][k]·b[k][v]`.
 ///
 /// # Safety
-/// As [`Tile`], with `ROWS` rows and `VECTORS` vectors.
+/// There are `steps` steps of B, of VECTORS vectors, and of ROWS rows of A.
 #[inline(always)]
-unsafe fn add_products<D: Dot, const ROWS: usize, const VECTORS: usize, const PREFETCH: bool>(
+unsafe fn add_products<D: Dot, const ROWS: usize, const VECTORS: usize>(
     dot: D,
     sums: &mut [[D::Sums; VECTORS]; ROWS],
     steps: usize,
     mut a: *const u8,
     a_stride: usize,
-    mut b: *const D::StepB,
+    mut b: impl Steps<D>,
 ) {
     for _ in 0..steps {
-        if PREFETCH {
-            fetch_ahead::<D::StepB, VECTORS>(b);
-        }
-        // SAFETY: the caller vouches for `steps` steps of the panel, VECTORS vectors each; StepB is an array of bytes.
-        let mut vectors = [dot.load(unsafe { &*b }); VECTORS];
-        for (v, vector) in vectors.iter_mut().enumerate().skip(1) {
-            // SAFETY: as above.
-            *vector = dot.load(unsafe { &*b.add(v) });
-        }
+        // SAFETY: the caller vouches for so many.
+        let vectors = unsafe { b.next::<VECTORS>(dot) };
         for (r, row) in sums.iter_mut().enumerate() {
             // SAFETY: the caller vouches for `steps` steps of ROWS rows of A; StepA is an array of bytes.
             let codes = dot.broadcast(unsafe { &*a.add(r * a_stride).cast::<D::StepA>() });
@@ -246,10 +335,64 @@ unsafe fn add_products<D: Dot, const ROWS: usize, const VECTORS: usize, const PR
                 *sum = dot.dot(*sum, codes, vector);
             }
         }
-        // SAFETY: at most one past the last step.
-        unsafe {
-            a = a.add(size_of::<D::StepA>());
-            b = b.add(VECTORS);
+        a = a.wrapping_add(size_of::<D::StepA>());
+    }
+}
+
+/// What a tile function of B as it lies reads and writes.
+#[derive(Clone, Copy)]
+pub struct OperandsAsTheyLie {
+    /// Steps of `depth` codes.
+    pub steps: usize,
+    /// The first row of A.
+    pub a: *const u8,
+    /// From a row of A to the next, in bytes.
+    pub a_stride: usize,
+    /// The first row of B, from the first column on.
+    pub b: *const u8,
+    /// From a row of B to the next, in bytes.
+    pub b_stride: usize,
+    /// What every byte of B is XORed with.
+    pub flip: u8,
+    /// How many panels, of the same width, lie beside each other.
+    pub panels: usize,
+    /// Where the products of the first panel are added: rows of [`MAX_COLUMNS`].
+    pub sums: *mut i32,
+    /// From the sums of a panel to those of the next, in elements.
+    pub sums_stride: usize,
+}
+
+/// Adds the products of one tile to its sums.
+///
+/// # Safety
+/// The CPU has the kernel's ISA. For its `r` rows, `v` vectors and `n = steps · depth`: every row of A has n codes that
+/// may be read (2n bytes when widened), each of n rows of B `panels · v · lanes` bytes, and `sums` has r rows for every panel.
+pub type TileAsItLies = unsafe fn(OperandsAsTheyLie);
+
+/// As [`dot_tile`], of B as it lies.
+///
+/// # Safety
+/// As [`TileAsItLies`], with `ROWS` rows and `VECTORS` vectors.
+#[inline(always)]
+pub unsafe fn dot_tile_as_it_lies<D: DotRows, const ROWS: usize, const VECTORS: usize>(
+    dot: D,
+    operands: OperandsAsTheyLie,
+) {
+    let OperandsAsTheyLie { steps, a, a_stride, b, b_stride, flip, panels, sums: out, sums_stride } = operands;
+    let lanes = const { size_of::<D::Columns>() / size_of::<i32>() };
+    let ahead = AHEAD / (steps * D::DEPTH).max(1);
+    for panel in 0..panels {
+        let out = out.wrapping_add(panel * sums_stride);
+        // SAFETY: `sums` has ROWS rows of VECTORS vectors of columns.
+        let mut sums = unsafe { begin::<D, ROWS, VECTORS>(dot, out, MAX_COLUMNS) };
+        let b = AsTheyLie { b: b.wrapping_add(panel * VECTORS * lanes), stride: b_stride, flip, ahead };
+        // SAFETY: the caller's promise.
+        unsafe { add_products(dot, &mut sums, steps, a, a_stride, b) };
+        for (r, row) in sums.iter().enumerate() {
+            for (v, &sum) in row.iter().enumerate() {
+                // SAFETY: as above; Columns is an array of i32.
+                dot.store(sum, unsafe { &mut *out.add(r * MAX_COLUMNS).cast::<D::Columns>().add(v) });
+            }
         }
     }
 }
@@ -275,18 +418,8 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
         columns,
         prefetch,
     } = operands;
-    let mut sums: [[D::Sums; VECTORS]; ROWS] = from_fn(
-        #[inline(always)]
-        |r| {
-            from_fn(
-                #[inline(always)]
-                |v| {
-                    // SAFETY: `initial` has ROWS rows of VECTORS vectors of columns; Columns is an array of i32.
-                    dot.begin(unsafe { &*initial.add(r * initial_stride).cast::<D::Columns>().add(v) })
-                },
-            )
-        },
-    );
+    // SAFETY: `initial` has ROWS rows of VECTORS vectors of columns.
+    let mut sums = unsafe { begin::<D, ROWS, VECTORS>(dot, initial, initial_stride) };
     if !row_terms.is_null() {
         for (r, row) in sums.iter_mut().enumerate() {
             // SAFETY: the caller vouches for a term of every row.
@@ -315,9 +448,9 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
     // SAFETY: the caller's promise.
     unsafe {
         if prefetch {
-            add_products::<D, ROWS, VECTORS, true>(dot, &mut sums, steps, a, a_stride, b.cast());
+            add_products(dot, &mut sums, steps, a, a_stride, Packed::<D::StepB, true>(b.cast()));
         } else {
-            add_products::<D, ROWS, VECTORS, false>(dot, &mut sums, steps, a, a_stride, b.cast());
+            add_products(dot, &mut sums, steps, a, a_stride, Packed::<D::StepB, false>(b.cast()));
         }
     }
     let lanes = const { size_of::<D::Columns>() / size_of::<i32>() };
@@ -344,7 +477,7 @@ macro_rules! tile_table {
     (@rows $tile:ident $generics:tt $v:literal [$($r:literal)+]) => {
         &[$( tile_table!(@tile $tile $generics $v $r) ),+]
     };
-    (@tile $tile:ident [$generic:tt] $v:literal $r:literal) => { $tile::<$generic, $r, $v> as $crate::matmul::tile::Tile };
-    (@tile $tile:ident [] $v:literal $r:literal) => { $tile::<$r, $v> as $crate::matmul::tile::Tile };
+    (@tile $tile:ident [$generic:tt] $v:literal $r:literal) => { $tile::<$generic, $r, $v> };
+    (@tile $tile:ident [] $v:literal $r:literal) => { $tile::<$r, $v> };
 }
 pub(crate) use tile_table;

@@ -1,9 +1,10 @@
 //! The right operand as it lies: for matrices that are multiplied but once, such as the keys and values of attention.
 //!
 //! A panel is packed into memory of the thread right before it is multiplied, and forgotten behind it. When all rows of
-//! A fit one tile, that would write and read a panel for nothing: then a stripe of some rows of B at a time goes through
-//! a buffer that the level-1 cache holds ([`STRIPE`]), so that B is read once, from its first row to its last, and the
-//! sums of all columns are kept.
+//! A fit one tile, that would write and read a panel for nothing: then the micro-kernel makes its vectors of the rows of B
+//! where they lie, some rows at a time ([`STRIPE`]), so that B is read once, from its first row to its last, and the sums
+//! of all columns are kept. What it cannot read there, a step that has not all its rows or the end of the matrix, and on
+//! ISAs without [`DotRows`](super::tile::DotRows) everything, goes through a buffer that the level-1 cache holds.
 
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -12,8 +13,8 @@ use core::ptr::null;
 use super::offsets::ColumnTerms;
 use super::pack::{PackPanel, Panel, RowMajor, Shape, Stored, check_accumulator, check_size, sum_columns};
 use super::right::{Right, RightOperand};
-use super::rows::Placed;
-use super::tile::{MAX_COLUMNS, MAX_ROWS, Operands, TileRow};
+use super::rows::{Placed, SETS};
+use super::tile::{MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, OperandsAsTheyLie, TileRow};
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
@@ -93,6 +94,11 @@ pub trait PackPart: Sync {
     fn shape(&self) -> &Shape;
     /// Packs some rows, which begin with a step, of a panel.
     fn pack(&self, panel: usize, rows: Range<usize>, out: &mut [u8]);
+    /// Whether the rows fall into few of a cache's sets.
+    fn few_sets(&self) -> bool;
+    /// The rows of some panels where they lie and from a row to the next, if whole vectors of them may be read there; and
+    /// what their bytes are to be XORed with.
+    fn in_place(&self, panels: Range<usize>, rows: Range<usize>) -> Option<(*const u8, usize, u8)>;
     /// The terms of the columns of a panel, the sums of whose stored codes are these.
     fn terms(&self, columns: Range<usize>, sums: &TileRow, out: &mut TermRows);
 }
@@ -138,6 +144,19 @@ impl<A: Code, B: Code> PackPart for UnpackedMatrix<'_, A, B> {
         });
     }
 
+    fn few_sets(&self) -> bool {
+        self.b.stride().is_multiple_of(SETS)
+    }
+
+    fn in_place(&self, panels: Range<usize>, rows: Range<usize>) -> Option<(*const u8, usize, u8)> {
+        let Shape { kernel, .. } = self.shape;
+        let first = self.shape.columns_of(panels.clone()).start;
+        let width = panels.map(|panel| self.shape.vectors(panel)).sum::<usize>() * kernel.lanes;
+        let inside = self.b.tail_from(rows.end - 1)[first..].len() >= width;
+        let b = self.b.tail_from(rows.start)[first..].as_ptr().cast();
+        inside.then_some((b, self.b.stride(), Stored::new::<B>(kernel).flip))
+    }
+
     fn terms(&self, columns: Range<usize>, sums: &TileRow, out: &mut TermRows) {
         let stored = Stored::new::<B>(self.shape.kernel);
         if let Some(bias) = self.bias {
@@ -150,6 +169,13 @@ impl<A: Code, B: Code> PackPart for UnpackedMatrix<'_, A, B> {
             out.negative_sums[i] = zero_point.wrapping_mul(self.shape.depth as i32).wrapping_sub(sums.0[i]);
         }
     }
+}
+
+/// A row of A that is all ones, for a stripe.
+fn ones(kernel: &Microkernel) -> *const u8 {
+    static NARROW: [u8; STRIPE] = [1; STRIPE];
+    static WIDE: [i16; STRIPE] = [1; STRIPE];
+    if kernel.widen_a { WIDE.as_ptr().cast() } else { NARROW.as_ptr() }
 }
 
 /// Makes panels, one at a time.
@@ -181,13 +207,19 @@ impl<'a> OnePanel<'a> {
     }
 }
 
-/// Rows of B that are packed at a time for a single tile of rows of A: a multiple of every kernel's depth.
+/// Rows of B that are read at a time for a single tile of rows of A: a multiple of every kernel's depth.
 const STRIPE: usize = 64;
+
+/// The same for rows that fall into few of a cache's sets: as many as these keep a line of.
+const STRIPE_IN_FEW_SETS: usize = 16;
 
 /// The sums of a single tile of rows of A with the columns of some panels, made in stripes of B.
 pub(super) struct Stripes<'a> {
     b: &'a dyn PackPart,
     panels: Range<usize>,
+    // Given back in the reverse of the order they are taken in, so that each gets the same memory in the next call.
+    /// A stripe of a panel that is packed.
+    codes: Workspace,
     /// [`MAX_ROWS`] for every panel.
     sums: Workspace,
     /// A row for every panel, if they are needed.
@@ -198,55 +230,99 @@ pub(super) struct Stripes<'a> {
 impl<'a> Stripes<'a> {
     /// Adds up the products of `rows` rows of A.
     pub fn new(b: &'a dyn PackPart, panels: Range<usize>, a: &Placed<'_>, rows: usize, sum: bool) -> Self {
-        let Shape { kernel, depth, .. } = *b.shape();
-        let count = panels.len();
         let mut stripes = Stripes {
             b,
             panels,
             sums: Workspace::default(),
             column_sums: Workspace::default(),
+            codes: Workspace::default(),
             terms: TermRows::new(),
         };
-        let mut buffer = Workspace::default();
+        let count = stripes.panels.len();
         let zeros = TileRow([0; MAX_COLUMNS]);
-        let column_sums = stripes.column_sums.elements(count);
-        column_sums.fill(zeros);
-        let sums = stripes.sums.elements(count * MAX_ROWS);
-        sums.fill(zeros);
-        for first in (0..depth).step_by(STRIPE) {
-            let stripe = first..depth.min(first + STRIPE);
-            let steps = stripe.len().div_ceil(kernel.depth);
-            // In bytes of A.
-            let read = first * if kernel.widen_a { 2 } else { 1 };
-            for (i, panel) in stripes.panels.clone().enumerate() {
-                let vectors = b.shape().vectors(panel);
-                let width = vectors * kernel.lanes;
-                let codes = buffer.elements(steps * kernel.depth * width);
-                b.pack(panel, stripe.clone(), codes);
-                if sum {
-                    sum_columns(kernel, codes, width, &mut column_sums[i]);
-                }
-                let sums: *mut i32 = sums[i * MAX_ROWS..][..MAX_ROWS].as_mut_ptr().cast();
-                let operands = Operands {
-                    steps,
-                    a: a.a.wrapping_add(read),
-                    a_stride: a.stride,
-                    b: codes.as_ptr(),
-                    initial: sums,
-                    initial_stride: MAX_COLUMNS,
-                    row_terms: null(),
-                    outer: &[],
-                    sums,
-                    sums_stride: MAX_COLUMNS,
-                    columns: width,
-                    prefetch: false,
-                };
-                // SAFETY: B's ISA is the CPU's; `a` has `rows` rows, no more than a tile, of all steps; the buffer has
-                // `steps` of them, `vectors` wide; the sums are of every tile.
-                unsafe { kernel.tiles[vectors - 1][rows - 1](operands) };
+        stripes.column_sums.elements(count).fill(zeros);
+        for sums in stripes.sums.elements(count * MAX_ROWS).chunks_exact_mut(MAX_ROWS) {
+            sums[..rows].fill(zeros);
+        }
+        let depth = b.shape().depth;
+        let runs = stripes.runs();
+        let step = if b.few_sets() { STRIPE_IN_FEW_SETS } else { STRIPE };
+        for first in (0..depth).step_by(step) {
+            for run in runs.iter().filter(|run| !run.is_empty()) {
+                stripes.add(first..depth.min(first + step), run.clone(), a, rows, sum);
             }
         }
         stripes
+    }
+
+    /// Panels of one width, and the last one, behind whose columns nothing may be read.
+    fn runs(&self) -> [Range<usize>; 3] {
+        let Range { start, end } = self.panels;
+        let last = end - 1;
+        let shape = self.b.shape();
+        let narrower = (start..last).find(|&panel| shape.vectors(panel) < shape.vectors(start)).unwrap_or(last);
+        [start..narrower, narrower..last, last..end]
+    }
+
+    /// Adds the products of a stripe of rows of B, in a run of panels.
+    fn add(&mut self, stripe: Range<usize>, run: Range<usize>, a: &Placed<'_>, rows: usize, sum: bool) {
+        let Shape { kernel, .. } = *self.b.shape();
+        let count = self.panels.len();
+        let place = run.start - self.panels.start;
+        let sums: *mut i32 = self.sums.elements::<TileRow>(count * MAX_ROWS)[place * MAX_ROWS..].as_mut_ptr().cast();
+        let column_sums = &mut self.column_sums.elements::<TileRow>(count)[place..];
+        // In bytes of A.
+        let a_stride = a.stride;
+        let a = a.a.wrapping_add(stripe.start * if kernel.widen_a { 2 } else { 1 });
+        let vectors = self.b.shape().vectors(run.start);
+        let steps = stripe.len() / kernel.depth;
+        let in_place = match kernel.tiles_as_it_lies.get(vectors - 1) {
+            Some(tiles) if steps * kernel.depth == stripe.len() => {
+                self.b.in_place(run.clone(), stripe.clone()).map(|place| (tiles, place))
+            }
+            _ => None,
+        };
+        if let Some((tiles, (b, b_stride, flip))) = in_place {
+            let sums_stride = MAX_ROWS * MAX_COLUMNS;
+            let panels = run.len();
+            let operands = OperandsAsTheyLie { steps, a, a_stride, b, b_stride, flip, panels, sums, sums_stride };
+            // SAFETY: B's ISA is the CPU's; `a` has `rows` rows, no more than a tile, of all steps; whole vectors of the
+            // run's rows may be read; the sums are of every tile.
+            unsafe { tiles[rows - 1](operands) };
+            if sum {
+                let sums = column_sums.as_mut_ptr().cast();
+                // SAFETY: as above; there are as many ones as rows of a stripe.
+                unsafe { tiles[0](OperandsAsTheyLie { a: ones(kernel), sums, sums_stride: MAX_COLUMNS, ..operands }) };
+            }
+            return;
+        }
+        for (i, panel) in run.enumerate() {
+            let steps = stripe.len().div_ceil(kernel.depth);
+            let width = vectors * kernel.lanes;
+            let codes = self.codes.elements(steps * kernel.depth * width);
+            self.b.pack(panel, stripe.clone(), codes);
+            if sum {
+                sum_columns(kernel, codes, width, &mut column_sums[i]);
+            }
+            let sums = sums.wrapping_add(i * MAX_ROWS * MAX_COLUMNS);
+            let operands = Operands {
+                steps,
+                a,
+                a_stride,
+                b: codes.as_ptr(),
+                initial: sums,
+                initial_stride: MAX_COLUMNS,
+                row_terms: null(),
+                outer: &[],
+                sums,
+                sums_stride: MAX_COLUMNS,
+                columns: width,
+                prefetch: false,
+            };
+            // SAFETY: B's ISA is the CPU's; `a` has `rows` rows, no more than a tile, of all steps; the buffer has
+            // `steps` of them, `vectors` wide; the sums are of every tile.
+            unsafe { kernel.tiles[vectors - 1][rows - 1](operands) };
+        }
     }
 
     /// The sums of a panel, as a panel that has no steps left.
