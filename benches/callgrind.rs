@@ -1,0 +1,248 @@
+//! Instructions of warm calls, counted by valgrind: one group for every class of shapes, one function for every shape,
+//! one benchmark for every ISA that valgrind has. A call that takes a twentieth more than `callgrind.csv` says fails.
+//!
+//! ```sh
+//! .ci/run callgrind # installs what it takes, and writes the counts to target/callgrind.csv
+//! cargo bench --bench callgrind -- '*cube*'
+//! ```
+//!
+//! Neither load nor CPU matters: valgrind shows every program the same CPU, with AVX2 if the machine has it, never
+//! with AVX-512, down to the sizes of its caches, by which this crate divides rows and the C library chooses how to copy.
+//! (Where memory lies makes a difference of some dozens.)
+
+#![allow(missing_docs, reason = "gungraun's macros make items that have none")]
+
+use std::process::{Command, ExitCode, Stdio};
+
+use gungraun::{
+    Callgrind, EventKind, LibraryBenchmarkConfig, OutputFormat, library_benchmark, library_benchmark_group,
+};
+use zeropoint::{
+    Accumulators, CodeRange, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Requantize,
+    RightOperand, Stage, Stream, UnpackedMatrix, ZeroPoints, dequantize, fill_words, matmul, min_max, quantize,
+    quantize_stochastic,
+};
+
+/// What is counted: a second call, for which memory and the size of the cache are at hand.
+type Call = Box<dyn FnMut()>;
+
+fn warm(mut call: impl FnMut() + 'static) -> Call {
+    call();
+    Box::new(call)
+}
+
+/// Groups of functions, each with the call that it counts on every ISA.
+macro_rules! groups {
+    ($( $group:ident { $( $function:ident: $call:ident($($argument:expr),*) )+ } )+) => {
+        $(
+            $(
+                #[library_benchmark]
+                #[bench::scalar(
+                    args = (on("scalar", |isa| $call(isa $(, $argument)*))),
+                    config = limit(stringify!($function), "scalar"),
+                )]
+                #[bench::portable(
+                    args = (on("portable", |isa| $call(isa $(, $argument)*))),
+                    config = limit(stringify!($function), "portable"),
+                )]
+                #[bench::avx2(
+                    args = (on("avx2", |isa| $call(isa $(, $argument)*))),
+                    config = limit(stringify!($function), "avx2"),
+                )]
+                fn $function(mut call: Call) -> Call {
+                    call();
+                    call
+                }
+            )+
+            library_benchmark_group!(name = $group, benchmarks = [$($function),+]);
+        )+
+
+        /// Gungraun's `main`, which nobody else can call.
+        mod counts {
+            use super::*;
+            gungraun::main!(config = config(); library_benchmark_groups = $($group),+);
+            pub fn run() {
+                main();
+            }
+        }
+    };
+}
+
+groups! {
+    cubes {
+        cube_64: packed([64, 64, 64])
+        cube_128: packed([128, 128, 128])
+        cube_256: packed([256, 256, 256])
+    }
+    odd {
+        odd_17x33x65: packed([17, 33, 65])
+        odd_10x84x120: packed([10, 84, 120])
+    }
+    thin {
+        thin_1x512x512: packed([1, 512, 512])
+        thin_8x512x512: packed([8, 512, 512])
+    }
+    convolution {
+        convolution_196x64x288: packed([196, 64, 288])
+    }
+    zero_points {
+        zero_points_64x64x64: with_zero_points([64, 64, 64])
+    }
+    requantized {
+        requantized_64x64x64: requantized([64, 64, 64])
+    }
+    unpacked {
+        unpacked_64x64x64: unpacked([64, 64, 64])
+        unpacked_8x512x512: unpacked([8, 512, 512])
+    }
+    elements {
+        quantize_4096: quantized()
+        quantize_stochastic_4096: quantized_stochastically()
+        dequantize_4096: dequantized()
+        min_max_4096: reduced()
+        words_4096: words()
+    }
+}
+
+fn config() -> LibraryBenchmarkConfig {
+    LibraryBenchmarkConfig::default()
+        .output_format(OutputFormat::default().truncate_description(Some(0)).clone())
+        .tool(Callgrind::with_args(["--cache-sim=no"]))
+        .clone()
+}
+
+/// A twentieth more than what `callgrind.csv` says; none at all for what it does not have.
+fn limit(function: &str, isa: &str) -> LibraryBenchmarkConfig {
+    let start = format!("{function}.{isa},");
+    let recorded = include_str!("callgrind.csv").lines().find_map(|line| line.strip_prefix(&start));
+    let instructions: u64 = recorded.map_or(0, |count| count.parse().unwrap());
+    let limits = [(EventKind::Ir, instructions + instructions / 20)];
+    LibraryBenchmarkConfig::default().tool(Callgrind::default().hard_limits(limits).clone()).clone()
+}
+
+fn main() -> ExitCode {
+    // Valgrind runs this program again, for one benchmark.
+    let measured = std::env::args().nth(1).is_some_and(|argument| argument == "--gungraun-run");
+    let missing = if measured { Vec::new() } else { missing() };
+    if missing.is_empty() {
+        counts::run();
+    } else {
+        println!("callgrind: nothing is counted without {}", missing.join(", "));
+    }
+    ExitCode::SUCCESS
+}
+
+/// What this machine lacks, and how to install it.
+fn missing() -> Vec<String> {
+    let runs = |program: &str| {
+        let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    let mut missing = Vec::new();
+    if !runs("valgrind") {
+        missing.push("valgrind (apt-get install valgrind)".to_owned());
+    }
+    if !runs(option_env!("GUNGRAUN_RUNNER").unwrap_or("gungraun-runner")) {
+        let (_, locked) =
+            include_str!("../Cargo.lock").split_once("\nname = \"gungraun-runner\"\nversion = \"").unwrap();
+        let (version, _) = locked.split_once('"').unwrap();
+        missing.push(format!("gungraun-runner (cargo install --locked gungraun-runner --version {version})"));
+    }
+    if Isa::named("avx2").is_err() {
+        missing.push("a CPU with AVX2".to_owned());
+    }
+    missing
+}
+
+fn on(isa: &str, call: impl FnOnce(Isa) -> Call) -> Call {
+    call(Isa::named(isa).unwrap())
+}
+
+/// Bytes of every value, the same in every run.
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+}
+
+fn signed_bytes(count: usize) -> Vec<i8> {
+    bytes(count).into_iter().map(|byte| byte as i8).collect()
+}
+
+/// M × N × K by any right operand to any elements.
+fn product<S: Stage + 'static>(
+    [m, n, k]: [usize; 3],
+    zero_point: i32,
+    b: impl RightOperand<u8> + 'static,
+    stage: S,
+) -> Call {
+    let a = bytes(m * k);
+    let mut out = vec![S::Element::default(); m * n];
+    warm(move || {
+        let out = MatrixMut::new(&mut out, m, n).unwrap();
+        matmul(Matrix::new(&a, m, k).unwrap(), zero_point.into(), &b, &stage, out).unwrap();
+    })
+}
+
+fn pack(isa: Isa, [_, n, k]: [usize; 3], zero_points: ZeroPoints<'_>) -> PackedMatrix<u8, i8> {
+    PackedMatrix::pack(isa, Matrix::new(&signed_bytes(k * n), k, n).unwrap(), zero_points).unwrap()
+}
+
+fn packed(isa: Isa, shape: [usize; 3]) -> Call {
+    product(shape, 0, pack(isa, shape, 0.into()), Accumulators)
+}
+
+/// One of the left operand, one of every column of the right one.
+fn with_zero_points(isa: Isa, shape: [usize; 3]) -> Call {
+    let columns: Vec<i32> = (0..shape[1] as i32).map(|column| column % 7 - 3).collect();
+    product(shape, 117, pack(isa, shape, columns.as_slice().into()), Accumulators)
+}
+
+/// To u8.
+fn requantized(isa: Isa, shape: [usize; 3]) -> Call {
+    let stage = Requantize::new(FloatMultiplier::new(&[0.000_123]).unwrap(), 117, u8::MIN..=u8::MAX).unwrap();
+    product(shape, 0, pack(isa, shape, 0.into()), stage)
+}
+
+fn unpacked(isa: Isa, shape: [usize; 3]) -> Call {
+    let [_, n, k] = shape;
+    let b = Matrix::new(signed_bytes(k * n).leak(), k, n).unwrap();
+    product(shape, 0, UnpackedMatrix::new(isa, b, 0.into()).unwrap(), Accumulators)
+}
+
+const ELEMENTS: usize = 4 << 10;
+
+/// Numbers inside and outside the range, the same in every run.
+fn reals() -> Vec<f32> {
+    let reals = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 22) as f32 - 2.0;
+    (0..ELEMENTS as u32).map(reals).collect()
+}
+
+fn params() -> QuantParams<u8> {
+    QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.0129, 117).unwrap()
+}
+
+fn quantized(isa: Isa) -> Call {
+    let (x, params, mut codes) = (reals(), params(), vec![0; ELEMENTS]);
+    warm(move || quantize(isa, &x, &params, &mut codes).unwrap())
+}
+
+fn quantized_stochastically(isa: Isa) -> Call {
+    let (x, params, mut codes) = (reals(), params(), vec![0; ELEMENTS]);
+    warm(move || quantize_stochastic(isa, &x, &params, Stream::new(1), &mut codes).unwrap())
+}
+
+fn dequantized(isa: Isa) -> Call {
+    let (codes, params, mut out) = (bytes(ELEMENTS), params(), vec![0.0; ELEMENTS]);
+    warm(move || dequantize(isa, &codes, &params, &mut out).unwrap())
+}
+
+fn reduced(isa: Isa) -> Call {
+    let x = reals();
+    warm(move || {
+        std::hint::black_box(min_max(isa, &x).unwrap());
+    })
+}
+
+fn words(isa: Isa) -> Call {
+    let mut out = vec![0; ELEMENTS];
+    warm(move || fill_words(isa, Stream::new(1), &mut out).unwrap())
+}
