@@ -45,7 +45,7 @@ use pack::{Panel, Panels, Shape};
 use right::Right;
 use rows::{Placed, RowBlock, in_place};
 use tile::{MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Split, Sums, TileRow};
-use unpacked::{OnePanel, Stripes};
+use unpacked::{PanelGroup, Stripes};
 
 pub(crate) use columns::Columns;
 pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
@@ -196,9 +196,9 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
                         }
                     }
                     Right::Unpacked(b) => {
-                        let mut one = OnePanel::new(b, self.offsets.any());
+                        let mut group = PanelGroup::new(b, self.offsets.any());
                         for panel in panels.clone() {
-                            self.multiply(words, &a, rows.clone(), Source::One(one.pack(panel)));
+                            self.multiply(words, &a, rows.clone(), Source::One(group.panel(panel, panels.end)));
                         }
                     }
                 }

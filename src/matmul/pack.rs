@@ -7,7 +7,7 @@ use core::ptr::null;
 use super::columns::Columns;
 use super::offsets::ColumnTerms;
 use super::right::{Right, RightOperand};
-use super::tile::{MAX_COLUMNS, Microkernel, Operands, Split, Sums, TileRow};
+use super::tile::{MAX_COLUMNS, Microkernel, Operands, Split, TileRow};
 use crate::arch::prefetch_line;
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
@@ -55,7 +55,7 @@ pub struct Panel<'a> {
     pub codes: *const u8,
     pub steps: usize,
     /// Sums of products that are not among the steps.
-    pub sums: Option<&'a Sums>,
+    pub sums: Option<&'a [TileRow]>,
     pub vectors: usize,
     pub columns: Range<usize>,
     pub terms: ColumnTerms<'a>,
@@ -333,8 +333,8 @@ impl<B: Code, F: Fn(usize, usize) -> B + Sync> Source for Elements<F> {
     }
 }
 
-/// How many rows ahead of its use a part of a row is fetched.
-const ROWS_AHEAD: usize = 32;
+/// How many columns ahead of their use rows are fetched: panels beside each other are packed some rows at a time.
+const COLUMNS_AHEAD: usize = 256;
 
 /// Packs some rows of a panel.
 pub(super) struct PackPanel<'a, S> {
@@ -379,7 +379,7 @@ impl<S: Source> PackPanel<'_, S> {
             for (i, (codes, buffer)) in codes.iter_mut().zip(&mut buffers).enumerate() {
                 if row + i < rows.end {
                     *codes = source.row(row + i, first, buffer);
-                    source.fetch(row + i + ROWS_AHEAD, first);
+                    source.fetch(row + i, first + COLUMNS_AHEAD);
                 }
             }
             let (blocks, rest) = out.as_chunks_mut();

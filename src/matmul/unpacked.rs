@@ -14,7 +14,8 @@ use super::offsets::ColumnTerms;
 use super::pack::{PackPanel, Panel, RowMajor, Shape, Stored, check_accumulator, check_size, sum_columns};
 use super::right::{Right, RightOperand};
 use super::rows::{Placed, SETS};
-use super::tile::{MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, OperandsAsTheyLie, TileRow};
+use super::tile::{MAX_COLUMNS, Microkernel, Operands, OperandsAsTheyLie, TileRow};
+use crate::arch::level2;
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
@@ -96,7 +97,7 @@ pub trait PackPart: Sync {
     fn pack(&self, panel: usize, rows: Range<usize>, out: &mut [u8]);
     /// Whether the rows fall into few of a cache's sets.
     fn few_sets(&self) -> bool;
-    /// The rows of some panels where they lie and from a row to the next, if whole vectors of them may be read there; and
+    /// The rows of some panels of one width where they lie and from a row to the next, if whole vectors of them may be read there; and
     /// what their bytes are to be XORed with.
     fn in_place(&self, panels: Range<usize>, rows: Range<usize>) -> Option<(*const u8, usize, u8)>;
     /// The terms of the columns of a panel, the sums of whose stored codes are these.
@@ -151,7 +152,7 @@ impl<A: Code, B: Code> PackPart for UnpackedMatrix<'_, A, B> {
     fn in_place(&self, panels: Range<usize>, rows: Range<usize>) -> Option<(*const u8, usize, u8)> {
         let Shape { kernel, .. } = self.shape;
         let first = self.shape.columns_of(panels.clone()).start;
-        let width = panels.map(|panel| self.shape.vectors(panel)).sum::<usize>() * kernel.lanes;
+        let width = panels.len() * self.shape.vectors(panels.start) * kernel.lanes;
         let inside = self.b.tail_from(rows.end - 1)[first..].len() >= width;
         let b = self.b.tail_from(rows.start)[first..].as_ptr().cast();
         inside.then_some((b, self.b.stride(), Stored::new::<B>(kernel).flip))
@@ -178,32 +179,53 @@ fn ones(kernel: &Microkernel) -> *const u8 {
     if kernel.widen_a { WIDE.as_ptr().cast() } else { NARROW.as_ptr() }
 }
 
-/// Makes panels, one at a time.
-pub(super) struct OnePanel<'a> {
+/// Makes panels, a group at a time, whose rows are read together: a row of a large matrix lies in a page of its own, and
+/// finding that takes longer than reading a panel's part of it. Groups of twice the level-2 cache were the fastest.
+pub(super) struct PanelGroup<'a> {
     b: &'a dyn PackPart,
     codes: Workspace,
+    /// Those that are packed.
+    panels: Range<usize>,
     terms: TermRows,
     /// Whether the sums of B's columns are needed.
     sum: bool,
 }
 
-impl<'a> OnePanel<'a> {
+impl<'a> PanelGroup<'a> {
     pub fn new(b: &'a dyn PackPart, sum: bool) -> Self {
-        OnePanel { b, codes: Workspace::default(), terms: TermRows::new(), sum }
+        PanelGroup { b, codes: Workspace::default(), panels: 0..0, terms: TermRows::new(), sum }
     }
 
-    /// Packs a panel.
-    pub fn pack(&mut self, panel: usize) -> Panel<'_> {
-        let shape = self.b.shape();
+    /// A panel, which is packed if it is not yet, with others that come before `end`.
+    pub fn panel(&mut self, panel: usize, end: usize) -> Panel<'_> {
+        let shape = *self.b.shape();
+        if !self.panels.contains(&panel) {
+            let most = level2() * 2 / shape.panel_bytes(panel..panel + 1).max(1);
+            self.panels = panel..end.min(panel + most.max(1));
+            self.pack();
+        }
+        let bytes = shape.panel_bytes(self.panels.start..panel)..shape.panel_bytes(self.panels.start..panel + 1);
+        let codes = &self.codes.as_slice::<u8>(shape.panel_bytes(self.panels.clone()))[bytes];
         let (columns, vectors) = (shape.columns_of(panel..panel + 1), shape.vectors(panel));
-        let codes = self.codes.elements(shape.panel_bytes(panel..panel + 1));
-        self.b.pack(panel, 0..shape.depth, codes);
         let mut column_sums = TileRow([0; MAX_COLUMNS]);
         if self.sum {
             sum_columns(shape.kernel, codes, vectors * shape.kernel.lanes, &mut column_sums);
         }
         self.b.terms(columns.clone(), &column_sums, &mut self.terms);
         Panel { codes: codes.as_ptr(), steps: shape.steps, sums: None, vectors, columns, terms: self.terms.terms() }
+    }
+
+    fn pack(&mut self) {
+        let shape = *self.b.shape();
+        let codes = self.codes.elements::<u8>(shape.panel_bytes(self.panels.clone()));
+        for rows in (0..shape.depth).step_by(STRIPE).map(|first| first..shape.depth.min(first + STRIPE)) {
+            let steps = rows.start / shape.kernel.depth..rows.end.div_ceil(shape.kernel.depth);
+            for panel in self.panels.clone() {
+                let step = shape.vectors(panel) * shape.kernel.lanes * shape.kernel.depth;
+                let before = shape.panel_bytes(self.panels.start..panel);
+                self.b.pack(panel, rows.clone(), &mut codes[before + steps.start * step..before + steps.end * step]);
+            }
+        }
     }
 }
 
@@ -217,10 +239,12 @@ const STRIPE_IN_FEW_SETS: usize = 16;
 pub(super) struct Stripes<'a> {
     b: &'a dyn PackPart,
     panels: Range<usize>,
+    /// The rows of A.
+    rows: usize,
     // Given back in the reverse of the order they are taken in, so that each gets the same memory in the next call.
     /// A stripe of a panel that is packed.
     codes: Workspace,
-    /// [`MAX_ROWS`] for every panel.
+    /// `rows` for every panel.
     sums: Workspace,
     /// A row for every panel, if they are needed.
     column_sums: Workspace,
@@ -233,6 +257,7 @@ impl<'a> Stripes<'a> {
         let mut stripes = Stripes {
             b,
             panels,
+            rows,
             sums: Workspace::default(),
             column_sums: Workspace::default(),
             codes: Workspace::default(),
@@ -241,15 +266,13 @@ impl<'a> Stripes<'a> {
         let count = stripes.panels.len();
         let zeros = TileRow([0; MAX_COLUMNS]);
         stripes.column_sums.elements(count).fill(zeros);
-        for sums in stripes.sums.elements(count * MAX_ROWS).chunks_exact_mut(MAX_ROWS) {
-            sums[..rows].fill(zeros);
-        }
+        stripes.sums.elements(count * rows).fill(zeros);
         let depth = b.shape().depth;
         let runs = stripes.runs();
         let step = if b.few_sets() { STRIPE_IN_FEW_SETS } else { STRIPE };
         for first in (0..depth).step_by(step) {
             for run in runs.iter().filter(|run| !run.is_empty()) {
-                stripes.add(first..depth.min(first + step), run.clone(), a, rows, sum);
+                stripes.add(first..depth.min(first + step), run.clone(), a, sum);
             }
         }
         stripes
@@ -265,11 +288,12 @@ impl<'a> Stripes<'a> {
     }
 
     /// Adds the products of a stripe of rows of B, in a run of panels.
-    fn add(&mut self, stripe: Range<usize>, run: Range<usize>, a: &Placed<'_>, rows: usize, sum: bool) {
+    fn add(&mut self, stripe: Range<usize>, run: Range<usize>, a: &Placed<'_>, sum: bool) {
         let Shape { kernel, .. } = *self.b.shape();
+        let rows = self.rows;
         let count = self.panels.len();
         let place = run.start - self.panels.start;
-        let sums: *mut i32 = self.sums.elements::<TileRow>(count * MAX_ROWS)[place * MAX_ROWS..].as_mut_ptr().cast();
+        let sums: *mut i32 = self.sums.elements::<TileRow>(count * rows)[place * rows..].as_mut_ptr().cast();
         let column_sums = &mut self.column_sums.elements::<TileRow>(count)[place..];
         // In bytes of A.
         let a_stride = a.stride;
@@ -283,7 +307,7 @@ impl<'a> Stripes<'a> {
             _ => None,
         };
         if let Some((tiles, (b, b_stride, flip))) = in_place {
-            let sums_stride = MAX_ROWS * MAX_COLUMNS;
+            let sums_stride = rows * MAX_COLUMNS;
             let panels = run.len();
             let operands = OperandsAsTheyLie { steps, a, a_stride, b, b_stride, flip, panels, sums, sums_stride };
             // SAFETY: B's ISA is the CPU's; `a` has `rows` rows, no more than a tile, of all steps; whole vectors of the
@@ -304,7 +328,7 @@ impl<'a> Stripes<'a> {
             if sum {
                 sum_columns(kernel, codes, width, &mut column_sums[i]);
             }
-            let sums = sums.wrapping_add(i * MAX_ROWS * MAX_COLUMNS);
+            let sums = sums.wrapping_add(i * rows * MAX_COLUMNS);
             let operands = Operands {
                 steps,
                 a,
@@ -330,7 +354,7 @@ impl<'a> Stripes<'a> {
         let shape = self.b.shape();
         let (columns, i, count) = (shape.columns_of(panel..panel + 1), panel - self.panels.start, self.panels.len());
         self.b.terms(columns.clone(), &self.column_sums.as_slice(count)[i], &mut self.terms);
-        let sums = self.sums.as_slice(count * MAX_ROWS)[i * MAX_ROWS..].first_chunk();
+        let sums = Some(&self.sums.as_slice(count * self.rows)[i * self.rows..]);
         Panel { codes: null(), steps: 0, sums, vectors: shape.vectors(panel), columns, terms: self.terms.terms() }
     }
 }
