@@ -22,47 +22,54 @@ impl<S: Stage> Epilogue<'_, S> {
     #[inline(always)]
     pub fn emit<V: Simd>(&self, simd: V, sums: &Sums, rows: Range<usize>, columns: Range<usize>) {
         let width = columns.len();
-        let mut first = 0;
-        while first < width {
-            // The last block overlaps the one before, if there is one, rather than being short.
-            first = first.min(width.saturating_sub(LANES));
-            let column = columns.start + first;
-            if width >= LANES {
-                self.emit_block::<V, true>(simd, sums, first, rows.clone(), column..column + LANES);
-            } else {
-                self.emit_block::<V, false>(simd, sums, first, rows.clone(), column..columns.end);
-            }
-            first += LANES;
+        let column = self.first_column + columns.start;
+        let tile = Tile { rows: rows.clone(), column, place: self.out.block(rows.start, column, rows.len(), width) };
+        if width < LANES {
+            self.emit_block::<V, false>(simd, sums, &tile, 0, width);
+            return;
+        }
+        for first in (0..width).step_by(LANES) {
+            // The last block overlaps the one before rather than being short.
+            self.emit_block::<V, true>(simd, sums, &tile, first.min(width - LANES), LANES);
         }
     }
 
-    /// Makes elements of sixteen columns, the `first` of the tile's and those behind it; of fewer when they are not
+    /// Makes elements of sixteen columns, the `first` of the tile's and those behind it; of `width` when they are not
     /// `FULL`.
     #[inline(always)]
     fn emit_block<V: Simd, const FULL: bool>(
         &self,
         simd: V,
         sums: &Sums,
+        tile: &Tile<S::Element>,
         first: usize,
-        rows: Range<usize>,
-        columns: Range<usize>,
+        width: usize,
     ) {
-        let column = self.first_column + columns.start;
+        let column = tile.column + first;
         let parameters = self.stage.parameters(simd, column);
-        let (out, stride) = self.out.block(rows.start, column, rows.len(), columns.len());
-        for (r, (row, sums)) in rows.zip(sums).enumerate() {
+        let (out, stride) = tile.place;
+        for (r, (row, sums)) in tile.rows.clone().zip(sums).enumerate() {
             let acc = simd.load_i32(sums.0[first..].first_chunk().expect("blocks lie inside a tile"));
             let words = if S::STOCHASTIC { self.words.at(simd, row, column) } else { simd.splat_i32(0) };
-            let out = out.wrapping_add(r * stride);
+            let out = out.wrapping_add(r * stride + first);
             if FULL {
                 // SAFETY: the block has sixteen columns; tiles do not overlap, and pieces of a job that run at the same
                 // time share no tile.
                 self.stage.emit(simd, &parameters, row, acc, words, unsafe { &mut *out.cast() });
             } else {
                 // SAFETY: as above, with so many columns.
-                let out = unsafe { core::slice::from_raw_parts_mut(out, columns.len()) };
+                let out = unsafe { core::slice::from_raw_parts_mut(out, width) };
                 self.stage.emit_some(simd, &parameters, row, acc, words, out);
             }
         }
     }
+}
+
+/// A tile of the result.
+struct Tile<T> {
+    rows: Range<usize>,
+    /// Its first column.
+    column: usize,
+    /// Where it begins, and the elements from a row to the next.
+    place: (*mut T, usize),
 }

@@ -142,7 +142,7 @@ impl Stage for Accumulators {
 pub struct Dequantize {
     scales: Columns<f32>,
     largest_scale: f32,
-    bias: Option<Columns<f32>>,
+    bias: Columns<f32>,
 }
 
 impl Dequantize {
@@ -155,7 +155,11 @@ impl Dequantize {
         if let Some(&found) = bias.unwrap_or_default().iter().find(|bias| !bias.is_finite()) {
             return Err(Error::NonFinite { what: "the bias", found });
         }
-        let bias = bias.map(|bias| Columns::each(bias.iter().copied()));
+        let bias = match bias {
+            Some(bias) => Columns::each(bias.iter().copied()),
+            // Adding it changes no float.
+            None => Columns::broadcast([-0.0]),
+        };
         let largest_scale = weight_scales.iter().copied().fold(0.0, f32::max);
         Ok(Dequantize { scales: Columns::broadcast(weight_scales.iter().copied()), largest_scale, bias })
     }
@@ -184,43 +188,39 @@ pub struct DequantizeRows<'a> {
 
 impl Stage for DequantizeRows<'_> {
     type Element = f32;
-    /// Scales, and the bias if there is one.
-    type Parameters<V: Simd> = (V::F32, Option<V::F32>);
+    /// Scales, those of a single row's activations among them, and the bias.
+    type Parameters<V: Simd> = (V::F32, V::F32);
 
     fn check(&self, rows: usize, columns: usize) -> Result<(), Error> {
         if self.scales.len() != 1 {
             check_length("activation scales", rows, self.scales.len())?;
         }
         self.columns.scales.check("weight scales", columns)?;
-        self.columns.bias.as_ref().map_or(Ok(()), |bias| bias.check("the bias", columns))
+        self.columns.bias.check("the bias", columns)
     }
 
     #[inline(always)]
-    fn parameters<V: Simd>(&self, simd: V, column: usize) -> (V::F32, Option<V::F32>) {
-        let bias = self.columns.bias.as_ref().map(
-            #[inline(always)]
-            |bias| simd.load_f32(bias.at(column)),
-        );
-        (simd.load_f32(self.columns.scales.at(column)), bias)
+    fn parameters<V: Simd>(&self, simd: V, column: usize) -> (V::F32, V::F32) {
+        let scales = simd.load_f32(self.columns.scales.at(column));
+        let scales = if let &[one] = self.scales { simd.mul_f32(simd.splat_f32(one), scales) } else { scales };
+        (scales, simd.load_f32(self.columns.bias.at(column)))
     }
 
     #[inline(always)]
     fn emit<V: Simd>(
         &self,
         simd: V,
-        &(scales, bias): &(V::F32, Option<V::F32>),
+        &(scales, bias): &(V::F32, V::F32),
         row: usize,
         acc: V::I32,
         _: V::I32,
         out: &mut [f32; LANES],
     ) {
-        let row_scale = simd.splat_f32(if let [one] = self.scales { *one } else { self.scales[row] });
-        let product = simd.mul_f32(simd.to_f32(acc), simd.mul_f32(row_scale, scales));
-        let value = match bias {
-            Some(bias) => simd.add_f32(product, bias),
-            None => product,
+        let scales = match self.scales {
+            [_] => scales,
+            each => simd.mul_f32(simd.splat_f32(each[row]), scales),
         };
-        simd.store_f32(value, out);
+        simd.store_f32(simd.add_f32(simd.mul_f32(simd.to_f32(acc), scales), bias), out);
     }
 }
 
