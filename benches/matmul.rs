@@ -1,54 +1,104 @@
-//! Integer matmul: one group for every shape, one function for every ISA.
+//! Integer matmul: one group for every operation and shape, one function for every ISA.
+
+use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use zeropoint::{Accumulators, Isa, Matrix, MatrixMut, PackedMatrix, UnpackedMatrix, matmul};
+use zeropoint::{
+    Accumulators, Code, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, Requantize, RightOperand, Stage,
+    UnpackedMatrix, ZeroPoints, matmul,
+};
 
-/// M × N × K: cubes, thin ones, a convolution, odd sizes.
-const SHAPES: [[usize; 3]; 7] =
-    [[64, 64, 64], [256, 256, 256], [512, 512, 512], [1, 4096, 4096], [8, 4096, 4096], [784, 128, 1152], [17, 33, 65]];
+/// M × N × K: cubes, thin ones, convolutions, odd sizes, a layer of a language model.
+const SHAPES: [[usize; 3]; 12] = [
+    [64, 64, 64],
+    [128, 128, 128],
+    [256, 256, 256],
+    [512, 512, 512],
+    [1, 4096, 4096],
+    [4, 4096, 4096],
+    [8, 4096, 4096],
+    [784, 128, 1152],
+    [49, 512, 4608],
+    [17, 33, 65],
+    [10, 84, 120],
+    [128, 4096, 4096],
+];
 
-/// Bytes of every value, the same in every run.
-fn bytes(count: usize) -> Vec<u8> {
-    (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+/// Shapes for what differs by operation: small, odd, large.
+const FEW_SHAPES: [[usize; 3]; 4] = [[64, 64, 64], [256, 256, 256], [17, 33, 65], [8, 1024, 1024]];
+
+/// Codes of every value, the same in every run.
+fn codes<C: Code>(count: usize) -> Vec<C> {
+    let span = C::MAX.into() - C::MIN.into() + 1;
+    let code = |i: u32| C::MIN.into() + (i.wrapping_mul(2_654_435_761) >> 13) as i32 % span;
+    (0..count as u32).map(|i| C::try_from(code(i)).ok().expect("inside the type")).collect()
 }
 
-fn u8i8_to_i32_prepacked(c: &mut Criterion) {
-    for [m, n, k] in SHAPES {
-        let a = bytes(m * k);
-        let b: Vec<i8> = bytes(k * n).into_iter().map(|byte| byte as i8).collect();
-        let mut out = vec![0; m * n];
-        let mut group = c.benchmark_group(format!("matmul u8×i8→i32 prepacked/{m}x{n}x{k}"));
-        group.throughput(Throughput::Elements((m * n * k) as u64));
-        for isa in Isa::supported() {
-            let packed = PackedMatrix::pack(isa, Matrix::new(&b, k, n).unwrap(), 0.into()).unwrap();
-            group.bench_function(BenchmarkId::from_parameter(isa), |bencher| {
-                bencher.iter(|| {
-                    let a = Matrix::new(&a, m, k).unwrap();
-                    matmul(a, 0.into(), &packed, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
-                });
+/// A group of an operation: `A · right(B)` by an output stage, on every ISA.
+fn group<'b, A: Code, B: Code, R: RightOperand<A>, S: Stage>(
+    c: &mut Criterion,
+    name: &str,
+    [m, n, k]: [usize; 3],
+    a_zero_point: i32,
+    b: &'b [B],
+    right: impl Fn(Isa, Matrix<'b, B>) -> R,
+    stage: &S,
+) {
+    let a = codes::<A>(m * k);
+    let mut out = vec![S::Element::default(); m * n];
+    let mut group = c.benchmark_group(format!("matmul {name}/{m}x{n}x{k}"));
+    group.throughput(Throughput::Elements((m * n * k) as u64));
+    for isa in Isa::supported() {
+        let right = right(isa, Matrix::new(b, k, n).unwrap());
+        group.bench_function(BenchmarkId::from_parameter(isa), |bencher| {
+            bencher.iter(|| {
+                let a = Matrix::new(&a, m, k).unwrap();
+                let out = MatrixMut::new(black_box(&mut out), m, n).unwrap();
+                matmul(a, a_zero_point.into(), &right, stage, out).unwrap();
             });
-        }
+        });
     }
 }
 
-fn u8i8_to_i32_unpacked(c: &mut Criterion) {
-    for [m, n, k] in [[256, 256, 256], [8, 1024, 1024]] {
-        let a = bytes(m * k);
-        let b: Vec<i8> = bytes(k * n).into_iter().map(|byte| byte as i8).collect();
-        let mut out = vec![0; m * n];
-        let mut group = c.benchmark_group(format!("matmul u8×i8→i32 unpacked/{m}x{n}x{k}"));
-        group.throughput(Throughput::Elements((m * n * k) as u64));
-        for isa in Isa::supported() {
-            let b = UnpackedMatrix::new(isa, Matrix::new(&b, k, n).unwrap(), 0.into()).unwrap();
-            group.bench_function(BenchmarkId::from_parameter(isa), |bencher| {
-                bencher.iter(|| {
-                    let a = Matrix::new(&a, m, k).unwrap();
-                    matmul(a, 0.into(), &b, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
-                });
-            });
-        }
+fn pack<A: Code, B: Code>(isa: Isa, b: Matrix<'_, B>, zero_points: ZeroPoints<'_>) -> PackedMatrix<A, B> {
+    PackedMatrix::pack(isa, b, zero_points).unwrap()
+}
+
+fn prepacked(c: &mut Criterion) {
+    for shape @ [_, n, k] in SHAPES {
+        let b = codes::<i8>(k * n);
+        group(c, "u8×i8→i32 prepacked", shape, 0, &b, |isa, b| pack::<u8, i8>(isa, b, 0.into()), &Accumulators);
     }
 }
 
-criterion_group!(benches, u8i8_to_i32_prepacked, u8i8_to_i32_unpacked);
+fn signs_and_zero_points(c: &mut Criterion) {
+    for shape @ [_, n, k] in FEW_SHAPES {
+        let (signed, unsigned) = (codes::<i8>(k * n), codes::<u8>(k * n));
+        let zero_points: Vec<i32> = (0..n as i32).map(|j| j % 256 - 128).collect();
+        let each = |isa, b: Matrix<'_, i8>| pack::<u8, i8>(isa, b, zero_points.as_slice().into());
+        group(c, "i8×i8→i32", shape, 0, &signed, |isa, b| pack::<i8, i8>(isa, b, 0.into()), &Accumulators);
+        group(c, "u8×u8→i32", shape, 0, &unsigned, |isa, b| pack::<u8, u8>(isa, b, 0.into()), &Accumulators);
+        group(c, "u8×i8→i32 zero points by column", shape, 131, &signed, each, &Accumulators);
+    }
+}
+
+fn requantized(c: &mut Criterion) {
+    for shape @ [_, n, k] in FEW_SHAPES {
+        let multipliers: Vec<f64> = (0..n).map(|j| (1.0 + j as f64 / n as f64) / 4096.0).collect();
+        let stage = Requantize::new(FloatMultiplier::new(&multipliers).unwrap(), 3, 0_u8..=255).unwrap();
+        let b = codes::<i8>(k * n);
+        let right = |isa, b: Matrix<'_, i8>| pack::<u8, i8>(isa, b, 0.into()).with_bias(&vec![77; n]).unwrap();
+        group(c, "u8×i8→u8 bias, multiplier by column", shape, 131, &b, right, &stage);
+    }
+}
+
+fn unpacked(c: &mut Criterion) {
+    for shape @ [_, n, k] in [[256, 256, 256], [1, 1024, 1024], [8, 1024, 1024]] {
+        let b = codes::<i8>(k * n);
+        let right = |isa, b| UnpackedMatrix::<u8, i8>::new(isa, b, 0.into()).unwrap();
+        group(c, "u8×i8→i32 unpacked", shape, 0, &b, right, &Accumulators);
+    }
+}
+
+criterion_group!(benches, prepacked, signs_and_zero_points, requantized, unpacked);
 criterion_main!(benches);
