@@ -505,10 +505,14 @@ fn load<V: Simd, const N: usize>(simd: V, values: [&Columns<i32>; N], column: us
     loaded
 }
 
-/// The constants of a rounding right shift by 0…31: `(x >> shift) + ((x & mask) + offset + tie >> shift)`, where the
-/// remainder, the offset (about half a unit) and the tie fit 32 unsigned bits.
+/// The constants of a rounding right shift by 0…31, to a result between bounds: `x + offset + tie >> shift` for an x that is
+/// clamped to the bounds, shifted left, before. Where that would not fit an i32,
+/// `(x >> shift) + ((x & mask) + offset + tie >> shift)`: the remainder, the offset (about half a unit) and the tie fit 32
+/// unsigned bits.
 #[derive(Clone, Debug)]
 struct RoundingShift {
+    /// Whether any code, shifted left, and half a unit fit an i32 in all columns.
+    narrow: bool,
     shift: Columns<i32>,
     mask: Columns<i32>,
     offset: Columns<i32>,
@@ -524,6 +528,7 @@ impl RoundingShift {
     ) -> Self {
         let any = |shift: i32| i32::from(shift > 0);
         Self {
+            narrow: shifts.clone().all(|shift| shift <= 23),
             shift: Columns::broadcast(shifts.clone()),
             mask: Columns::broadcast(shifts.clone().map(|shift| ((1_u32 << shift) - 1) as i32)),
             offset: Columns::broadcast(shifts.clone().map(|shift| offset((1_u32 << shift >> 1) as i32, any(shift)))),
@@ -531,25 +536,36 @@ impl RoundingShift {
         }
     }
 
-    /// Shift, mask, offset and tie of sixteen columns.
+    /// Shift, mask, offset and tie of sixteen columns, and a unit.
     #[inline(always)]
-    fn load<V: Simd>(&self, simd: V, column: usize) -> [V::I32; 4] {
-        load(simd, [&self.shift, &self.mask, &self.offset, &self.tie], column)
+    fn load<V: Simd>(&self, simd: V, column: usize) -> [V::I32; 5] {
+        let [shift, mask, offset, tie] = load(simd, [&self.shift, &self.mask, &self.offset, &self.tie], column);
+        [shift, mask, offset, tie, simd.add_i32(mask, simd.splat_i32(1))]
     }
 }
 
-/// A [`RoundingShift`] of x; `tie(x >> shift)` selects, with the tie of this column, what is added to the offset.
-#[inline(always)]
-fn shift_rounded<V: Simd>(
-    simd: V,
-    [shift, mask, offset, tie]: [V::I32; 4],
-    x: V::I32,
-    select: impl FnOnce(V::I32) -> V::I32,
-) -> V::I32 {
-    let quotient = simd.shift_right(x, shift);
-    let remainder = simd.and_i32(x, mask);
-    let sum = simd.add_i32(remainder, simd.add_i32(offset, simd.and_i32(select(quotient), tie)));
-    simd.add_i32(quotient, simd.shift_right_logical(sum, shift))
+impl RoundingShift {
+    /// x, shifted and clamped to `min … max`; `select(x, x >> shift)` decides, with the tie of this column, what is added
+    /// to the offset. (What it sees of an x that is clamped is of no importance.)
+    #[inline(always)]
+    fn apply<V: Simd>(
+        &self,
+        simd: V,
+        [shift, mask, offset, tie, unit]: [V::I32; 5],
+        x: V::I32,
+        [min, max]: [V::I32; 2],
+        select: impl Fn(V::I32, V::I32) -> V::I32,
+    ) -> V::I32 {
+        if self.narrow {
+            let x = clamp(simd, x, simd.mul_i32(min, unit), simd.mul_i32(max, unit));
+            let tie = simd.and_i32(select(x, simd.shift_right(x, shift)), tie);
+            return simd.shift_right(simd.add_i32(simd.add_i32(x, offset), tie), shift);
+        }
+        let quotient = simd.shift_right(x, shift);
+        let tie = simd.and_i32(select(x, quotient), tie);
+        let sum = simd.add_i32(simd.and_i32(x, mask), simd.add_i32(offset, tie));
+        clamp(simd, simd.add_i32(quotient, simd.shift_right_logical(sum, shift)), min, max)
+    }
 }
 
 /// Requantizes as gemmlowp does, with two roundings: a saturating rounding doubling high product with M₀, then a
@@ -557,7 +573,8 @@ fn shift_rounded<V: Simd>(
 #[derive(Clone, Debug)]
 pub struct Gemmlowp {
     limit: Columns<i32>,
-    left: Columns<i32>,
+    /// If any column has one.
+    left: Option<Columns<i32>>,
     multiplier: Columns<i32>,
     right: RoundingShift,
 }
@@ -573,7 +590,7 @@ impl Gemmlowp {
         let right = quantized.iter().map(|&(_, exponent)| (-exponent).max(0));
         Ok(Gemmlowp {
             limit: Columns::broadcast(left.clone().map(|left| i32::MAX >> left)),
-            left: Columns::broadcast(left.map(|left| 1 << left)),
+            left: left.clone().any(|left| left > 0).then(|| Columns::broadcast(left.map(|left| 1 << left))),
             multiplier: Columns::broadcast(quantized.iter().map(|&(multiplier, _)| multiplier)),
             right: RoundingShift::new(right, |half, _| half, |any| -any),
         })
@@ -585,35 +602,42 @@ impl Multiplier for Gemmlowp {
         self.multiplier.check("multipliers", columns)
     }
 
-    /// Limit, left factor and multiplier; the right shift.
-    type Parameters<V: Simd> = ([V::I32; 3], [V::I32; 4]);
+    /// Limit and multiplier; the left factor; the right shift.
+    type Parameters<V: Simd> = ([V::I32; 2], Option<V::I32>, [V::I32; 5]);
 
     #[inline(always)]
     fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V> {
-        (load(simd, [&self.limit, &self.left, &self.multiplier], column), self.right.load(simd, column))
+        let left = self.left.as_ref().map(
+            #[inline(always)]
+            |left| simd.load_i32(left.at(column)),
+        );
+        (load(simd, [&self.limit, &self.multiplier], column), left, self.right.load(simd, column))
     }
 
     #[inline(always)]
     fn apply<V: Simd>(
         &self,
         simd: V,
-        &([limit, left, multiplier], right): &Self::Parameters<V>,
+        &([limit, multiplier], left, right): &Self::Parameters<V>,
         acc: V::I32,
         min: V::I32,
         max: V::I32,
     ) -> V::I32 {
-        let acc = simd.mul_i32(clamp_to_limit(simd, acc, limit), left);
+        let acc = clamp_to_limit(simd, acc, limit);
+        let acc = match left {
+            Some(left) => simd.mul_i32(acc, left),
+            None => acc,
+        };
         let high = simd.mul_shift_round(acc, multiplier, simd.splat_i32(31));
-        // A tie goes up, or down where the number is negative.
-        let negative = simd.shift_right(high, simd.splat_i32(31));
-        let product = shift_rounded(
+        self.right.apply(
             simd,
             right,
             high,
+            [min, max],
+            // A tie goes up, or down where the number is negative.
             #[inline(always)]
-            |_| negative,
-        );
-        clamp(simd, product, min, max)
+            |high, _| simd.shift_right(high, simd.splat_i32(31)),
+        )
     }
 }
 
@@ -642,23 +666,23 @@ impl Multiplier for Shift {
         self.shift.shift.check("multipliers", columns)
     }
 
-    type Parameters<V: Simd> = [V::I32; 4];
+    type Parameters<V: Simd> = [V::I32; 5];
 
     #[inline(always)]
-    fn parameters<V: Simd>(&self, simd: V, column: usize) -> [V::I32; 4] {
+    fn parameters<V: Simd>(&self, simd: V, column: usize) -> [V::I32; 5] {
         self.shift.load(simd, column)
     }
 
     #[inline(always)]
-    fn apply<V: Simd>(&self, simd: V, &shift: &[V::I32; 4], acc: V::I32, min: V::I32, max: V::I32) -> V::I32 {
-        // A tie goes up where the quotient is odd.
-        let product = shift_rounded(
+    fn apply<V: Simd>(&self, simd: V, &shift: &[V::I32; 5], acc: V::I32, min: V::I32, max: V::I32) -> V::I32 {
+        self.shift.apply(
             simd,
             shift,
             acc,
+            [min, max],
+            // A tie goes up where the quotient is odd.
             #[inline(always)]
-            |quotient| quotient,
-        );
-        clamp(simd, product, min, max)
+            |_, quotient| quotient,
+        )
     }
 }
