@@ -243,6 +243,10 @@ fn divided_shapes() {
         ([19, 260, 1000], 24),
         // A single tile, of many stripes and panels.
         ([5, 300, 1001], 3),
+        // The same, of rows of B whose distance is that of the sets of a cache.
+        ([3, 1024, 101], 0),
+        // Panels that are packed in groups.
+        ([9, 300, 20_000], 0),
     ];
     for ([m, n, k], a_gap) in shapes {
         let a = (0..m * (k + a_gap)).map(|i| ((i * 2_654_435_761) >> 9) as u8).collect();
