@@ -4,7 +4,10 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::neon::Neon;
-use crate::matmul::tile::{Dot, MAX_ROWS, Microkernel, Operands, Sign, Steps, dot_tile, tile_table};
+use crate::matmul::tile::{
+    Dot, DotRows, MAX_ROWS, Microkernel, Operands, OperandsAsTheyLie, Sign, Steps, dot_tile, dot_tile_as_it_lies,
+    tile_table,
+};
 
 token! {
     /// The CPU has NEON and the matrix multiplication extension for codes.
@@ -56,6 +59,10 @@ impl<const A_SIGNED: bool> Blocks<A_SIGNED> {
         fn pair(first: &[u8; 8], second: &[u8; 8]) -> uint8x16_t {
             // SAFETY: eight bytes may be read of each.
             unsafe { vcombine_u8(vld1_u8(first.as_ptr()), vld1_u8(second.as_ptr())) }
+        }
+        fn octets(first: uint8x16_t, second: uint8x16_t) -> [uint8x16_t; 2] {
+            let (first, second) = (vreinterpretq_u32_u8(first), vreinterpretq_u32_u8(second));
+            [vreinterpretq_u8_u32(vzip1q_u32(first, second)), vreinterpretq_u8_u32(vzip2q_u32(first, second))]
         }
         // The first halves, and the second: of two rows of four columns, two blocks; of these, the rows again.
         fn halves(first: int32x4_t, second: int32x4_t) -> [int32x4_t; 2] {
@@ -158,12 +165,52 @@ impl<const A_SIGNED: bool> Dot for Blocks<A_SIGNED> {
     }
 }
 
+impl<const A_SIGNED: bool> DotRows for Blocks<A_SIGNED> {
+    const DEPTH: usize = 8;
+
+    #[inline(always)]
+    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> [uint8x16_t; 2] {
+        // SAFETY: the caller's promise.
+        let [vector] = unsafe { self.load_vectors(b, stride, flip) };
+        vector
+    }
+
+    #[inline(always)]
+    unsafe fn load_vectors<const VECTORS: usize>(
+        self,
+        b: *const u8,
+        stride: usize,
+        flip: u8,
+    ) -> [[uint8x16_t; 2]; VECTORS] {
+        // SAFETY: the caller's promise: four rows, and four more.
+        let (first, second) = unsafe {
+            (
+                self.0.0.quads::<VECTORS>(b, stride, flip),
+                self.0.0.quads::<VECTORS>(b.wrapping_add(4 * stride), stride, flip),
+            )
+        };
+        let mut vectors = first.map(|quads| [quads; 2]);
+        for (vector, second) in vectors.iter_mut().zip(second) {
+            *vector = self.octets(vector[0], second);
+        }
+        vectors
+    }
+}
+
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "neon,i8mm")]
 unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Blocks::<A_SIGNED>(NeonI8mm::witness()), operands) }
+}
+
+/// # Safety
+/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+#[target_feature(enable = "neon,i8mm")]
+unsafe fn tile_as_it_lies<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Blocks::<A_SIGNED>(NeonI8mm::witness()), operands) }
 }
 
 static KERNEL_U8: Microkernel = Microkernel {
@@ -173,12 +220,13 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Unsigned,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
-    tiles_as_it_lies: &[],
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [false], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
 };
 
 static KERNEL_I8: Microkernel = Microkernel {
     name: "i8i8-6x16x8-neon-i8mm",
     b_sign: Sign::Signed,
     tiles: tile_table!(tile [true], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [true], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
     ..KERNEL_U8
 };

@@ -243,6 +243,23 @@ pub trait DotRows: Dot {
     /// # Safety
     /// At `b`, and `stride` bytes further for each of DEPTH rows, a vector of columns may be read.
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> Self::B;
+
+    /// The same, of VECTORS vectors beside each other. An ISA that makes some together in less than one by one has its
+    /// own.
+    ///
+    /// # Safety
+    /// As [`load_rows`](DotRows::load_rows), for so many vectors.
+    #[inline(always)]
+    unsafe fn load_vectors<const VECTORS: usize>(self, b: *const u8, stride: usize, flip: u8) -> [Self::B; VECTORS] {
+        let lanes = const { size_of::<Self::Columns>() / size_of::<i32>() };
+        // SAFETY: the caller's promise.
+        let mut vectors = [unsafe { self.load_rows(b, stride, flip) }; VECTORS];
+        for (v, vector) in vectors.iter_mut().enumerate().skip(1) {
+            // SAFETY: as above.
+            *vector = unsafe { self.load_rows(b.wrapping_add(v * lanes), stride, flip) };
+        }
+        vectors
+    }
 }
 
 /// How far ahead of its use B is fetched, in bytes: half of the smallest level-1 cache. A line from beyond level 2
@@ -303,15 +320,9 @@ impl<D: DotRows> Steps<D> for AsTheyLie {
         for row in 0..D::DEPTH {
             prefetch_line(b.wrapping_add(row * stride + ahead));
         }
-        let lanes = const { size_of::<D::Columns>() / size_of::<i32>() };
-        // SAFETY: the step has VECTORS vectors.
-        let mut vectors = [unsafe { dot.load_rows(b, stride, flip) }; VECTORS];
-        for (v, vector) in vectors.iter_mut().enumerate().skip(1) {
-            // SAFETY: as above.
-            *vector = unsafe { dot.load_rows(b.wrapping_add(v * lanes), stride, flip) };
-        }
         self.b = b.wrapping_add(D::DEPTH * stride);
-        vectors
+        // SAFETY: the step has VECTORS vectors.
+        unsafe { dot.load_vectors(b, stride, flip) }
     }
 }
 
