@@ -6,7 +6,9 @@
 
 use core::arch::aarch64::*;
 
-use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::matmul::tile::{
+    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+};
 use crate::simd::{LANES, Simd};
 
 token! {
@@ -21,6 +23,50 @@ impl Neon {
             Sign::Unsigned => &KERNEL_U8,
             Sign::Signed => &KERNEL_I8,
         }
+    }
+}
+
+/// Four rows of four bytes, column by column.
+const COLUMNS: [u8; 16] = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15];
+
+impl Neon {
+    ops! { "neon"
+        fn flip_quads(quads: I32, flip: u8) -> [uint8x16_t; 4] {
+            map(quads, |quads| veorq_u8(vreinterpretq_u8_s32(quads), vdupq_n_u8(flip)))
+        }
+        fn quads_of_four(rows: [&[u8; 4]; 4], flip: u8) -> uint8x16_t {
+            let rows = rows.map(|row| u32::from_le_bytes(*row));
+            // SAFETY: sixteen bytes may be read of each.
+            let (rows, columns) = unsafe { (vld1q_u32(rows.as_ptr()), vld1q_u8(COLUMNS.as_ptr())) };
+            veorq_u8(vqtbl1q_u8(vreinterpretq_u8_u32(rows), columns), vdupq_n_u8(flip))
+        }
+    }
+
+    /// The columns of four rows of bytes, each XORed with `flip`: four columns a vector.
+    ///
+    /// # Safety
+    /// At `rows`, and `stride` bytes further for each of four rows, 4 · VECTORS bytes may be read.
+    #[inline(always)]
+    pub(super) unsafe fn quads<const VECTORS: usize>(
+        self,
+        rows: *const u8,
+        stride: usize,
+        flip: u8,
+    ) -> [uint8x16_t; VECTORS] {
+        let rows = |column: usize| [0, 1, 2, 3].map(|row| rows.wrapping_add(row * stride + column));
+        // SAFETY: the caller's promise, of the first vector.
+        let mut quads = [self.quads_of_four(rows(0).map(|row| unsafe { &*row.cast() }), flip); VECTORS];
+        let (fours, rest) = quads.as_chunks_mut();
+        let first = 16 * fours.len();
+        for (i, four) in fours.iter_mut().enumerate() {
+            // SAFETY: the caller's promise, of four vectors.
+            *four = self.flip_quads(self.load_quads(rows(16 * i).map(|row| unsafe { &*row.cast() })), flip);
+        }
+        for (i, one) in rest.iter_mut().enumerate() {
+            // SAFETY: the caller's promise, of a vector.
+            *one = self.quads_of_four(rows(first + 4 * i).map(|row| unsafe { &*row.cast() }), flip);
+        }
+        quads
     }
 }
 
@@ -185,6 +231,11 @@ impl<const A_SIGNED: bool> Pairs<A_SIGNED> {
         fn unsigned(sums: int32x4_t, a: uint8x8_t, b: uint8x8_t) -> int32x4_t {
             vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(sums), vmull_u8(a, b)))
         }
+        fn pairs(rows: [&[u8; 8]; 2], flip: u8) -> [uint8x8_t; 2] {
+            // SAFETY: eight bytes may be read of each.
+            let [a, b] = rows.map(|row| unsafe { veor_u8(vld1_u8(row.as_ptr()), vdup_n_u8(flip)) });
+            [vzip1_u8(a, b), vzip2_u8(a, b)]
+        }
     }
 }
 
@@ -232,12 +283,31 @@ impl<const A_SIGNED: bool> Dot for Pairs<A_SIGNED> {
     }
 }
 
+impl<const A_SIGNED: bool> DotRows for Pairs<A_SIGNED> {
+    const DEPTH: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> [uint8x8_t; 2] {
+        // SAFETY: eight bytes may be read of each row.
+        let rows = unsafe { [&*b.cast(), &*b.add(stride).cast()] };
+        self.pairs(rows, flip)
+    }
+}
+
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "neon")]
 unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs::<A_SIGNED>(Neon::witness()), operands) }
+}
+
+/// # Safety
+/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+#[target_feature(enable = "neon")]
+unsafe fn tile_as_it_lies<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Pairs::<A_SIGNED>(Neon::witness()), operands) }
 }
 
 static KERNEL_U8: Microkernel = Microkernel {
@@ -247,12 +317,13 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Unsigned,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1 2], rows [1 2 3 4]),
-    tiles_as_it_lies: &[],
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [false], vectors [1 2], rows [1 2 3 4]),
 };
 
 static KERNEL_I8: Microkernel = Microkernel {
     name: "i8i8-4x16x2-neon",
     b_sign: Sign::Signed,
     tiles: tile_table!(tile [true], vectors [1 2], rows [1 2 3 4]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [true], vectors [1 2], rows [1 2 3 4]),
     ..KERNEL_U8
 };

@@ -4,7 +4,9 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::neon::Neon;
-use crate::matmul::tile::{Dot, Microkernel, Operands, Sign, dot_tile, tile_table};
+use crate::matmul::tile::{
+    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+};
 
 token! {
     /// The CPU has NEON and the dot product extension.
@@ -92,12 +94,37 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
     }
 }
 
+impl<const A_SIGNED: bool> DotRows for Quads<A_SIGNED> {
+    const DEPTH: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> uint8x16_t {
+        // SAFETY: the caller's promise.
+        let [vector] = unsafe { self.load_vectors(b, stride, flip) };
+        vector
+    }
+
+    #[inline(always)]
+    unsafe fn load_vectors<const VECTORS: usize>(self, b: *const u8, stride: usize, flip: u8) -> [uint8x16_t; VECTORS] {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.0.quads(b, stride, flip) }
+    }
+}
+
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(NeonDotprod::witness()), operands) }
+}
+
+/// # Safety
+/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn tile_as_it_lies<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(NeonDotprod::witness()), operands) }
 }
 
 static KERNEL_U8: Microkernel = Microkernel {
@@ -107,12 +134,13 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Unsigned,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
-    tiles_as_it_lies: &[],
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [false], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
 };
 
 static KERNEL_I8: Microkernel = Microkernel {
     name: "i8i8-6x16x4-neon-dotprod",
     b_sign: Sign::Signed,
     tiles: tile_table!(tile [true], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
+    tiles_as_it_lies: tile_table!(tile_as_it_lies [true], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
     ..KERNEL_U8
 };

@@ -204,6 +204,33 @@ pub trait Dot: Copy {
         self.store(sums, &mut all);
         out.copy_from_slice(&all.as_ref()[..out.len()]);
     }
+    /// The loop over the depth: `sums[r][v] + Σₖ a[r][k]·b[k][v]`, a row at a time. An ISA whose instruction
+    /// takes more rows has its own.
+    ///
+    /// # Safety
+    /// There are `steps` steps of B, of VECTORS vectors, and of ROWS rows of A.
+    #[inline(always)]
+    unsafe fn add_products<const ROWS: usize, const VECTORS: usize>(
+        self,
+        sums: &mut [[Self::Sums; VECTORS]; ROWS],
+        steps: usize,
+        mut a: *const u8,
+        a_stride: usize,
+        mut b: impl Steps<Self>,
+    ) {
+        for _ in 0..steps {
+            // SAFETY: the caller vouches for so many.
+            let vectors = unsafe { b.next::<VECTORS>(self) };
+            for (r, row) in sums.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for `steps` steps of ROWS rows of A; StepA is an array of bytes.
+                let codes = self.broadcast(unsafe { &*a.add(r * a_stride).cast::<Self::StepA>() });
+                for (sum, &vector) in row.iter_mut().zip(&vectors) {
+                    *sum = self.dot(*sum, codes, vector);
+                }
+            }
+            a = a.wrapping_add(size_of::<Self::StepA>());
+        }
+    }
 }
 
 /// A dot-product instruction whose vectors of B can be made of rows of B as they lie.
@@ -216,6 +243,23 @@ pub trait DotRows: Dot {
     /// # Safety
     /// At `b`, and `stride` bytes further for each of DEPTH rows, a vector of columns may be read.
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> Self::B;
+
+    /// The same, of VECTORS vectors beside each other. An ISA that makes some together in less than one by one has its
+    /// own.
+    ///
+    /// # Safety
+    /// As [`load_rows`](DotRows::load_rows), for so many vectors.
+    #[inline(always)]
+    unsafe fn load_vectors<const VECTORS: usize>(self, b: *const u8, stride: usize, flip: u8) -> [Self::B; VECTORS] {
+        let lanes = const { size_of::<Self::Columns>() / size_of::<i32>() };
+        // SAFETY: the caller's promise.
+        let mut vectors = [unsafe { self.load_rows(b, stride, flip) }; VECTORS];
+        for (v, vector) in vectors.iter_mut().enumerate().skip(1) {
+            // SAFETY: as above.
+            *vector = unsafe { self.load_rows(b.wrapping_add(v * lanes), stride, flip) };
+        }
+        vectors
+    }
 }
 
 /// How far ahead of its use B is fetched, in bytes: half of the smallest level-1 cache. A line from beyond level 2
@@ -224,14 +268,14 @@ const AHEAD: usize = 16 << 10;
 
 /// Fetches the lines of a step of VECTORS vectors, [`AHEAD`] of the one that begins there.
 #[inline(always)]
-pub fn fetch_ahead<StepB, const VECTORS: usize>(b: *const StepB) {
+fn fetch_ahead<StepB, const VECTORS: usize>(b: *const StepB) {
     for line in 0..const { (VECTORS * size_of::<StepB>()).div_ceil(LINE) } {
         prefetch_line(b.cast::<u8>().wrapping_add(AHEAD + line * LINE));
     }
 }
 
 /// The steps of B, from the first to the last.
-trait Steps<D: Dot> {
+pub trait Steps<D: Dot> {
     /// The next one.
     ///
     /// # Safety
@@ -276,15 +320,9 @@ impl<D: DotRows> Steps<D> for AsTheyLie {
         for row in 0..D::DEPTH {
             prefetch_line(b.wrapping_add(row * stride + ahead));
         }
-        let lanes = const { size_of::<D::Columns>() / size_of::<i32>() };
-        // SAFETY: the step has VECTORS vectors.
-        let mut vectors = [unsafe { dot.load_rows(b, stride, flip) }; VECTORS];
-        for (v, vector) in vectors.iter_mut().enumerate().skip(1) {
-            // SAFETY: as above.
-            *vector = unsafe { dot.load_rows(b.wrapping_add(v * lanes), stride, flip) };
-        }
         self.b = b.wrapping_add(D::DEPTH * stride);
-        vectors
+        // SAFETY: the step has VECTORS vectors.
+        unsafe { dot.load_vectors(b, stride, flip) }
     }
 }
 
@@ -310,33 +348,6 @@ unsafe fn begin<D: Dot, const ROWS: usize, const VECTORS: usize>(
             )
         },
     )
-}
-
-/// The loop over the depth: `sums[r][v] + Σₖ a[r][k]·b[k][v]`.
-///
-/// # Safety
-/// There are `steps` steps of B, of VECTORS vectors, and of ROWS rows of A.
-#[inline(always)]
-unsafe fn add_products<D: Dot, const ROWS: usize, const VECTORS: usize>(
-    dot: D,
-    sums: &mut [[D::Sums; VECTORS]; ROWS],
-    steps: usize,
-    mut a: *const u8,
-    a_stride: usize,
-    mut b: impl Steps<D>,
-) {
-    for _ in 0..steps {
-        // SAFETY: the caller vouches for so many.
-        let vectors = unsafe { b.next::<VECTORS>(dot) };
-        for (r, row) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for `steps` steps of ROWS rows of A; StepA is an array of bytes.
-            let codes = dot.broadcast(unsafe { &*a.add(r * a_stride).cast::<D::StepA>() });
-            for (sum, &vector) in row.iter_mut().zip(&vectors) {
-                *sum = dot.dot(*sum, codes, vector);
-            }
-        }
-        a = a.wrapping_add(size_of::<D::StepA>());
-    }
 }
 
 /// What a tile function of B as it lies reads and writes.
@@ -387,7 +398,7 @@ pub unsafe fn dot_tile_as_it_lies<D: DotRows, const ROWS: usize, const VECTORS: 
         let mut sums = unsafe { begin::<D, ROWS, VECTORS>(dot, out, MAX_COLUMNS) };
         let b = AsTheyLie { b: b.wrapping_add(panel * VECTORS * lanes), stride: b_stride, flip, ahead };
         // SAFETY: the caller's promise.
-        unsafe { add_products(dot, &mut sums, steps, a, a_stride, b) };
+        unsafe { dot.add_products(&mut sums, steps, a, a_stride, b) };
         for (r, row) in sums.iter().enumerate() {
             for (v, &sum) in row.iter().enumerate() {
                 // SAFETY: as above; Columns is an array of i32.
@@ -448,9 +459,9 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
     // SAFETY: the caller's promise.
     unsafe {
         if prefetch {
-            add_products(dot, &mut sums, steps, a, a_stride, Packed::<D::StepB, true>(b.cast()));
+            dot.add_products(&mut sums, steps, a, a_stride, Packed::<D::StepB, true>(b.cast()));
         } else {
-            add_products(dot, &mut sums, steps, a, a_stride, Packed::<D::StepB, false>(b.cast()));
+            dot.add_products(&mut sums, steps, a, a_stride, Packed::<D::StepB, false>(b.cast()));
         }
     }
     let lanes = const { size_of::<D::Columns>() / size_of::<i32>() };
