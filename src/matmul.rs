@@ -44,7 +44,7 @@ use offsets::Offsets;
 use pack::{Panel, Panels, Shape};
 use right::Right;
 use rows::{Placed, RowBlock, in_place};
-use tile::{MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Split, Sums, TileRow};
+use tile::{AHEAD, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Split, Sums, TileRow};
 use unpacked::{PanelGroup, Stripes};
 
 pub(crate) use columns::Columns;
@@ -246,6 +246,15 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether there is anything to be fetched so far ahead.
+    fn prefetch(&self) -> bool {
+        match self {
+            Source::Packed(b, panels) => b.shape.panel_bytes(panels.clone()) > AHEAD,
+            // It was just written.
+            Source::One(_) => false,
+        }
+    }
+
     #[inline(always)]
     fn at(&self, panel: usize) -> Panel<'a> {
         match self {
@@ -272,6 +281,7 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
     fn run<V: Simd>(self, simd: V) {
         let Multiply { a, rows, kernel, panels, offsets, epilogue } = self;
         let tiles = kernel.row_tiles(rows.len());
+        let prefetch = panels.prefetch();
         let mut sums: Sums = [TileRow([0; MAX_COLUMNS]); MAX_ROWS];
         for panel in 0..panels.count() {
             let Panel { codes, steps, sums: before, vectors, columns, terms } = panels.at(panel);
@@ -308,7 +318,7 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
                     sums: out,
                     sums_stride: stride,
                     columns: width,
-                    prefetch: first == 0,
+                    prefetch: prefetch && first == 0,
                 };
                 // SAFETY: `b` was packed for this kernel on an ISA that the CPU has, its panel has `steps` steps of
                 // `vectors` vectors; `a` has the rows of the tile, of `steps` steps each; `initial` and `sums` are for

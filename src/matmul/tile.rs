@@ -264,7 +264,7 @@ pub trait DotRows: Dot {
 
 /// How far ahead of its use B is fetched, in bytes: half of the smallest level-1 cache. A line from beyond level 2
 /// takes a hundred nanoseconds, in which eight rows on 512-bit vectors use up some fifty.
-const AHEAD: usize = 16 << 10;
+pub const AHEAD: usize = 16 << 10;
 
 /// Fetches the lines of a step of VECTORS vectors, [`AHEAD`] of the one that begins there.
 #[inline(always)]
