@@ -266,6 +266,9 @@ pub trait DotRows: Dot {
 /// takes a hundred nanoseconds, in which eight rows on 512-bit vectors use up some fifty.
 pub const AHEAD: usize = 16 << 10;
 
+/// The same for rows of B as they lie, of which some dozens are read together.
+const AHEAD_IN_ROWS: usize = 256;
+
 /// Fetches the lines of a step of VECTORS vectors, [`AHEAD`] of the one that begins there.
 #[inline(always)]
 fn fetch_ahead<StepB, const VECTORS: usize>(b: *const StepB) {
@@ -309,16 +312,14 @@ struct AsTheyLie {
     b: *const u8,
     stride: usize,
     flip: u8,
-    /// How many bytes ahead to fetch, of every row.
-    ahead: usize,
 }
 
 impl<D: DotRows> Steps<D> for AsTheyLie {
     #[inline(always)]
     unsafe fn next<const VECTORS: usize>(&mut self, dot: D) -> [D::B; VECTORS] {
-        let AsTheyLie { b, stride, flip, ahead } = *self;
+        let AsTheyLie { b, stride, flip } = *self;
         for row in 0..D::DEPTH {
-            prefetch_line(b.wrapping_add(row * stride + ahead));
+            prefetch_line(b.wrapping_add(row * stride + AHEAD_IN_ROWS));
         }
         self.b = b.wrapping_add(D::DEPTH * stride);
         // SAFETY: the step has VECTORS vectors.
@@ -391,12 +392,11 @@ pub unsafe fn dot_tile_as_it_lies<D: DotRows, const ROWS: usize, const VECTORS: 
 ) {
     let OperandsAsTheyLie { steps, a, a_stride, b, b_stride, flip, panels, sums: out, sums_stride } = operands;
     let lanes = const { size_of::<D::Columns>() / size_of::<i32>() };
-    let ahead = AHEAD / (steps * D::DEPTH).max(1);
     for panel in 0..panels {
         let out = out.wrapping_add(panel * sums_stride);
         // SAFETY: `sums` has ROWS rows of VECTORS vectors of columns.
         let mut sums = unsafe { begin::<D, ROWS, VECTORS>(dot, out, MAX_COLUMNS) };
-        let b = AsTheyLie { b: b.wrapping_add(panel * VECTORS * lanes), stride: b_stride, flip, ahead };
+        let b = AsTheyLie { b: b.wrapping_add(panel * VECTORS * lanes), stride: b_stride, flip };
         // SAFETY: the caller's promise.
         unsafe { dot.add_products(&mut sums, steps, a, a_stride, b) };
         for (r, row) in sums.iter().enumerate() {

@@ -233,7 +233,7 @@ impl<'a> PanelGroup<'a> {
 const STRIPE: usize = 64;
 
 /// The same for rows that fall into few of a cache's sets: as many as these keep a line of.
-const STRIPE_IN_FEW_SETS: usize = 16;
+const STRIPE_IN_FEW_SETS: usize = 8;
 
 /// The sums of a single tile of rows of A with the columns of some panels, made in stripes of B.
 pub(super) struct Stripes<'a> {
@@ -278,11 +278,12 @@ impl<'a> Stripes<'a> {
         stripes
     }
 
-    /// Panels of one width, and the last one, behind whose columns nothing may be read.
+    /// Panels of one width; and the last one, if its vectors reach behind the last column, where nothing may be read.
     fn runs(&self) -> [Range<usize>; 3] {
         let Range { start, end } = self.panels;
-        let last = end - 1;
         let shape = self.b.shape();
+        let whole = shape.columns_of(end - 1..end).len() == shape.vectors(end - 1) * shape.kernel.lanes;
+        let last = if whole { end } else { end - 1 };
         let narrower = (start..last).find(|&panel| shape.vectors(panel) < shape.vectors(start)).unwrap_or(last);
         [start..narrower, narrower..last, last..end]
     }
