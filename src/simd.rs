@@ -87,6 +87,13 @@ pub trait Simd: Copy {
         let (b, c, d) = (self.shift_left::<8>(b), self.shift_left::<16>(c), self.shift_left::<24>(d));
         self.xor_i32(self.xor_i32(a, b), self.xor_i32(c, d))
     }
+    /// `out[i] = [x[0][i], x[1][i]]`
+    #[inline(always)]
+    fn store_pairs(self, x: [&[u8; LANES]; 2], out: &mut [[u8; 2]; LANES]) {
+        for ((out, &first), &second) in out.iter_mut().zip(x[0]).zip(x[1]) {
+            *out = [first, second];
+        }
+    }
     /// `out[i] = a[i] as u8`, for `a[i]` in 0…255
     fn store_u8(self, a: Self::I32, out: &mut [u8; LANES]);
     /// `out[i] = a[i] as i8`, for `a[i]` in −128…127
@@ -494,9 +501,9 @@ mod tests {
         operation!(pairs(&from_i8, &[0]), |s, a: i32 = load_i32, b: i32 = load_i32| -> i8 = store_i8, a, a as i8);
     }
 
-    /// The bytes of sixteen i32, loaded from four rows, are these i32.
+    /// The bytes of sixteen i32, loaded from four rows, are these i32; those of two rows are stored in pairs.
     #[test]
-    fn quads() {
+    fn rows() {
         struct Quads;
         impl Operation<i32, i32, i32> for Quads {
             #[inline(always)]
@@ -508,6 +515,12 @@ mod tests {
                     }
                 }
                 s.store_i32(s.load_quads([&rows[0], &rows[1], &rows[2], &rows[3]]), out);
+                let mut pairs = [[0; 2]; LANES];
+                s.store_pairs([&rows[0], &rows[1]], &mut pairs);
+                for ((out, a), pair) in out.iter_mut().zip(a).zip(pairs) {
+                    let [first, second, ..] = a.to_le_bytes();
+                    *out ^= i32::from(pair != [first, second]);
+                }
             }
         }
         let all: Vec<i32> = (0..4096_u32).map(|i| i.wrapping_mul(2_654_435_761) as i32).collect();

@@ -164,6 +164,13 @@ impl Simd for Avx2 {
                 _mm256_set_m128i(_mm_unpackhi_epi16(more_ab, more_cd), _mm_unpacklo_epi16(more_ab, more_cd)),
             ]
         }
+        fn store_pairs(x: [&[u8; LANES]; 2], out: &mut [[u8; 2]; LANES]) {
+            // SAFETY: sixteen bytes may be read of each.
+            let [a, b] = x.map(|x| unsafe { _mm_loadu_si128(x.as_ptr().cast()) });
+            let pairs = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
+            // SAFETY: 32 bytes may be written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), pairs) }
+        }
         fn store_u8(a: [__m256i; 2], out: &mut [u8; LANES]) {
             let words = narrow(a);
             let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));

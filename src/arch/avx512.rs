@@ -128,6 +128,13 @@ impl Simd for Avx512 {
             let quarters = opaque(_mm512_permutexvar_epi32(columns, rows));
             _mm512_shuffle_epi8(quarters, _mm512_broadcast_i32x4(rows_of_column))
         }
+        fn store_pairs(x: [&[u8; LANES]; 2], out: &mut [[u8; 2]; LANES]) {
+            // SAFETY: sixteen bytes may be read of each.
+            let [a, b] = x.map(|x| unsafe { _mm_loadu_si128(x.as_ptr().cast()) });
+            let pairs = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
+            // SAFETY: 32 bytes may be written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), pairs) }
+        }
         fn store_u8(a: __m512i, out: &mut [u8; LANES]) {
             // SAFETY: sixteen bytes may be written.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }

@@ -405,10 +405,15 @@ fn write_steps<V: Simd, C: Code, const DEPTH: usize>(
     out: &mut [[u8; DEPTH]; LANES],
 ) {
     if DEPTH < 4 {
-        // Widened and shifted by the compiler.
-        for ((out, first), last) in out.iter_mut().zip(rows[0]).zip(rows[DEPTH - 1]) {
-            out[0] = first.to_byte() ^ flip;
-            out[DEPTH - 1] = last.to_byte() ^ flip;
+        let (mut first, mut last) = (to_bytes(rows[0]), to_bytes(rows[DEPTH - 1]));
+        for (first, last) in first.iter_mut().zip(&mut last) {
+            *first ^= flip;
+            *last ^= flip;
+        }
+        if let Some(out) = out.as_flattened_mut().as_chunks_mut().0.first_chunk_mut() {
+            simd.store_pairs([&first, &last], out);
+        } else {
+            out.as_flattened_mut().copy_from_slice(&first);
         }
         return;
     }
