@@ -41,7 +41,7 @@ use crate::matrix::{Matrix, MatrixMut, Pieces, ZeroPoints};
 use crate::simd::{Kernel, Simd};
 use epilogue::Epilogue;
 use offsets::Offsets;
-use pack::{Panel, Panels, Shape};
+use pack::{Panel, Panels};
 use right::Right;
 use rows::{Placed, RowBlock, in_place};
 use tile::{AHEAD, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Split, Sums, TileRow};
@@ -50,7 +50,7 @@ use unpacked::{PanelGroup, Stripes};
 pub(crate) use columns::Columns;
 pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
 pub use pack::PackedMatrix;
-pub(crate) use pack::{Elements, check_accumulator};
+pub(crate) use pack::{Elements, Shape, check_accumulator};
 pub use right::RightOperand;
 pub(crate) use rows::Rows;
 pub use stage::{
@@ -154,10 +154,22 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
         self.shape.panels()
     }
 
-    /// Rows of a tile: the unit in which rows are best divided.
+    /// The shape of B, and how it is divided.
     #[cfg(feature = "rayon")]
-    pub fn tile_rows(&self) -> usize {
-        self.shape.kernel.rows()
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Whether the panels of B are there.
+    #[cfg(feature = "rayon")]
+    pub fn is_packed(&self) -> bool {
+        matches!(self.b, Right::Packed(_))
+    }
+
+    /// Whether the stage takes random words.
+    #[cfg(feature = "rayon")]
+    pub fn is_stochastic(&self) -> bool {
+        self.stage.stream().is_some()
     }
 
     /// Computes some rows of some panels. Pieces that do not overlap may run at the same time.

@@ -1,9 +1,19 @@
 //! The operations on many threads: the caller's current rayon pool, and the same bytes for any number of threads.
 //!
-//! Tensors are divided into pieces of [`PIECE`] elements, matrices into blocks of whole tiles. Work that is too small
-//! to gain runs on the calling thread. An engine with a pool of its own needs none of this: it may call the serial
-//! operations on rows of A, images of a batch, or slices of a tensor with one scale, and gets the same bytes as well, if
-//! it moves a [`Stream`] on to the first element of the slice, or to the first row times the columns of the result.
+//! Tensors are divided into pieces of [`PIECE`] elements, matrices into blocks of whole tiles. The calling thread begins at
+//! once, and threads of the pool take pieces of what is left when they come: outside of a pool, those of the global one.
+//! Work that is too small to gain by that runs on the calling thread alone. What is worth a thread that has to be woken is
+//! ten times what is worth one that helped less than 50 µs ago, and waits for so long whether there is more to do, or the
+//! pool has something else for it. A call allocates a job for every thread that it wakes, and nothing for others.
+//!
+//! An engine with a pool of its own needs none of this: it may call the serial operations on rows of A, images of a batch,
+//! or slices of a tensor with one scale, and gets the same bytes as well, if it moves a [`Stream`] on to the first element
+//! of the slice, or to the first row times the columns of the result.
+
+mod cells;
+mod crew;
+
+use std::sync::Mutex;
 
 use crate::codes::Code;
 use crate::error::Error;
@@ -13,38 +23,55 @@ use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 use crate::params::{QuantParams, Range};
 use crate::quantize::{Dequantize, Elementwise, FakeQuantize, Groups, Nearest, Quantize};
 use crate::random::{CHUNK, Fill, Stream, Word};
-use crate::reduce::min_max_of_pieces;
-use rayon::prelude::*;
+use crate::reduce::Extremes;
+use crew::{Crew, Who};
 
 /// The elements of a piece of a tensor.
 pub const PIECE: usize = 16 << 10;
 
-/// Fewer pieces than this are not worth a second thread.
-const FEW_PIECES: usize = 4;
+/// No core divides more numbers a nanosecond, or makes more random words.
+const DIVIDED: usize = 16;
 
-/// Fewer multiply-accumulates than this are not worth a second thread.
-const FEW_PRODUCTS: usize = 1 << 20;
+/// No core reads or writes more of them.
+const READ: usize = 32;
 
-fn few(elements: usize) -> bool {
-    elements < FEW_PIECES * PIECE || rayon::current_num_threads() == 1
+/// For what takes so many nanoseconds at least.
+fn gather(nanoseconds: usize) -> Crew {
+    Crew::gather(nanoseconds, crew::PIECE)
 }
 
-fn run_pieces<C: Code, Op: Elementwise<C>>(isa: Isa, elements: usize, work: Groups<'_, C, Op, Nearest>) {
-    if few(elements) { isa.run(work) } else { work.pieces(PIECE, PIECE).for_each(|piece| isa.run(piece)) }
+/// Runs the pieces of some work on several threads: from both ends, since what lies together is best kept in one cache.
+fn share<K: Send>(crew: &Crew, pieces: impl DoubleEndedIterator<Item = K> + Send, run: impl Fn(K) + Sync) {
+    let pieces = Mutex::new(pieces);
+    let next = |who| {
+        let mut pieces = pieces.lock().expect("slices are divided without panic");
+        if who == Who::Caller { pieces.next() } else { pieces.next_back() }
+    };
+    crew.share(&|who| {
+        while let Some(piece) = next(who) {
+            run(piece);
+        }
+    });
+}
+
+fn run_pieces<C: Code, Op: Elementwise<C>>(isa: Isa, nanoseconds: usize, work: Groups<'_, C, Op, Nearest>) {
+    let crew = gather(nanoseconds);
+    if crew.alone() { isa.run(work) } else { share(&crew, work.pieces(PIECE, PIECE), |piece| isa.run(piece)) }
 }
 
 /// Pieces end where chunks of the stream do: entering a chunk in its middle takes steps.
 fn run_chunks<C: Code, Op: Elementwise<C>>(
     isa: Isa,
-    elements: usize,
+    nanoseconds: usize,
     work: Groups<'_, C, Op, Nearest>,
     stream: Stream,
 ) -> Result<(), Error> {
     let work = work.stochastic(stream)?;
-    if few(elements) {
+    let crew = gather(nanoseconds);
+    if crew.alone() {
         isa.run(work);
     } else {
-        work.pieces(stream.rest_of_chunk(), CHUNK).for_each(|piece| isa.run(piece));
+        share(&crew, work.pieces(stream.rest_of_chunk(), CHUNK), |piece| isa.run(piece));
     }
     Ok(())
 }
@@ -54,7 +81,7 @@ fn run_chunks<C: Code, Op: Elementwise<C>>(
 /// # Errors
 /// The same.
 pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &mut [C]) -> Result<(), Error> {
-    run_pieces(isa, x.len(), Groups::new(params, x, codes, Quantize)?);
+    run_pieces(isa, x.len() / DIVIDED, Groups::new(params, x, codes, Quantize)?);
     Ok(())
 }
 
@@ -69,7 +96,7 @@ pub fn quantize_stochastic<C: Code>(
     stream: Stream,
     codes: &mut [C],
 ) -> Result<(), Error> {
-    run_chunks(isa, x.len(), Groups::new(params, x, codes, Quantize)?, stream)
+    run_chunks(isa, x.len() / DIVIDED, Groups::new(params, x, codes, Quantize)?, stream)
 }
 
 /// [`dequantize`](crate::dequantize()).
@@ -77,7 +104,7 @@ pub fn quantize_stochastic<C: Code>(
 /// # Errors
 /// The same.
 pub fn dequantize<C: Code>(isa: Isa, codes: &[C], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
-    run_pieces(isa, codes.len(), Groups::new(params, codes, out, Dequantize)?);
+    run_pieces(isa, codes.len() / READ, Groups::new(params, codes, out, Dequantize)?);
     Ok(())
 }
 
@@ -86,7 +113,7 @@ pub fn dequantize<C: Code>(isa: Isa, codes: &[C], params: &QuantParams<C>, out: 
 /// # Errors
 /// The same.
 pub fn fake_quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
-    run_pieces(isa, x.len(), Groups::new(params, x, out, FakeQuantize)?);
+    run_pieces(isa, x.len() / DIVIDED, Groups::new(params, x, out, FakeQuantize)?);
     Ok(())
 }
 
@@ -101,7 +128,7 @@ pub fn fake_quantize_stochastic<C: Code>(
     stream: Stream,
     out: &mut [f32],
 ) -> Result<(), Error> {
-    run_chunks(isa, x.len(), Groups::new(params, x, out, FakeQuantize)?, stream)
+    run_chunks(isa, x.len() / DIVIDED, Groups::new(params, x, out, FakeQuantize)?, stream)
 }
 
 /// [`fill_words`](crate::fill_words()).
@@ -122,17 +149,18 @@ pub fn fill_uniform(isa: Isa, stream: Stream, out: &mut [f32]) -> Result<(), Err
 
 fn fill<W: Word>(isa: Isa, stream: Stream, out: &mut [W]) -> Result<(), Error> {
     stream.check(out.len())?;
-    if few(out.len()) {
+    let crew = gather(out.len() / DIVIDED);
+    if crew.alone() {
         isa.run(Fill { stream, out });
         return Ok(());
     }
     let (head, rest) = out.split_at_mut(stream.rest_of_chunk());
     let behind = stream.offset.wrapping_add(head.len() as u64);
-    let chunks = rest.par_chunks_mut(CHUNK).enumerate().map(|(i, out)| {
+    let chunks = rest.chunks_mut(CHUNK).enumerate().map(|(i, out)| {
         let offset = behind.wrapping_add((i * CHUNK) as u64);
         Fill { stream: Stream { offset, ..stream }, out }
     });
-    rayon::iter::once(Fill { stream, out: head }).chain(chunks).for_each(|piece| isa.run(piece));
+    share(&crew, core::iter::once(Fill { stream, out: head }).chain(chunks), |piece| isa.run(piece));
     Ok(())
 }
 
@@ -141,7 +169,18 @@ fn fill<W: Word>(isa: Isa, stream: Stream, out: &mut [W]) -> Result<(), Error> {
 /// # Errors
 /// The same.
 pub fn min_max(isa: Isa, x: &[f32]) -> Result<Range, Error> {
-    if x.len() < FEW_PIECES * PIECE { crate::min_max(isa, x) } else { min_max_of_pieces(isa, x, PIECE) }
+    let crew = gather(x.len() / READ);
+    if crew.alone() {
+        return crate::min_max(isa, x);
+    }
+    let all = Mutex::new(Extremes::NONE);
+    share(&crew, x.chunks(PIECE), |piece| {
+        let extremes = Extremes::of(isa, piece);
+        let mut all = all.lock().expect("numbers are compared without panic");
+        *all = all.merge(extremes);
+    });
+    let all = all.into_inner().expect("as above");
+    all.range(x)
 }
 
 /// [`matmul`](crate::matmul()).
@@ -165,22 +204,6 @@ pub fn matmul<A: Code, S: Stage>(
     stage: &S,
     mut out: MatrixMut<'_, S::Element>,
 ) -> Result<(), Error> {
-    let job = Job::whole(&a, a_zero_points, b, stage, &mut out)?;
-    let products = a.rows().saturating_mul(b.shape().columns).saturating_mul(b.shape().depth);
-    let threads = if products < FEW_PRODUCTS { 1 } else { rayon::current_num_threads() };
-    if threads == 1 {
-        job.run(0..a.rows(), 0..job.panels());
-        return Ok(());
-    }
-    // Rows first: a thread then packs its rows of A once. Panels when there are too few rows.
-    let tiles = a.rows().div_ceil(job.tile_rows());
-    let row_parts = threads.min(tiles);
-    let panel_parts = threads.div_ceil(row_parts).min(job.panels());
-    (0..row_parts * panel_parts).into_par_iter().for_each(|part| {
-        let (row_part, panel_part) = (part / panel_parts, part % panel_parts);
-        let row = |part: usize| (tiles * part / row_parts * job.tile_rows()).min(a.rows());
-        let panel = |part: usize| job.panels() * part / panel_parts;
-        job.run(row(row_part)..row(row_part + 1), panel(panel_part)..panel(panel_part + 1));
-    });
+    cells::run(a.rows(), &Job::whole(&a, a_zero_points, b, stage, &mut out)?);
     Ok(())
 }

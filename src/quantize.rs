@@ -345,14 +345,13 @@ impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op, Nearest> {
 impl<'a, C: Code, Op: Elementwise<C>, R: Rounding> Groups<'a, C, Op, R> {
     /// The same work in pieces, the first of `first_length` elements and the others of `length`, which may run on
     /// different threads.
-    pub fn pieces(self, first_length: usize, length: usize) -> impl rayon::iter::ParallelIterator<Item = Self> {
-        use rayon::prelude::*;
+    pub fn pieces(self, first_length: usize, length: usize) -> impl DoubleEndedIterator<Item = Self> + Send {
         let Groups { params, x, out, op, rounding, first } = self;
         let (x, more_x) = x.split_at(first_length.min(x.len()));
         let (out, more_out) = out.split_at_mut(x.len());
-        let first_piece = rayon::iter::once((first, x, out));
+        let first_piece = core::iter::once((first, x, out));
         let behind = first + x.len();
-        let more = more_x.par_chunks(length).zip(more_out.par_chunks_mut(length)).enumerate();
+        let more = more_x.chunks(length).zip(more_out.chunks_mut(length)).enumerate();
         first_piece
             .chain(more.map(move |(i, (x, out))| (behind + i * length, x, out)))
             .map(move |(first, x, out)| Groups { params, x, out, op, rounding, first })

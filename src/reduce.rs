@@ -60,17 +60,6 @@ pub fn abs_max(isa: Isa, x: &[f32]) -> Result<f32, Error> {
     finite(isa.run(AbsMax { x }), x)
 }
 
-/// [`min_max`] of pieces on several threads.
-#[cfg(feature = "rayon")]
-pub(crate) fn min_max_of_pieces(isa: Isa, x: &[f32], length: usize) -> Result<Range, Error> {
-    use rayon::prelude::*;
-    if x.is_empty() {
-        return Err(Error::Empty { what: "the tensor" });
-    }
-    let extremes = |x| isa.run(GroupExtremes { x, granularity: Granularity::Tensor, groups: 1 })[0];
-    x.par_chunks(length).map(extremes).reduce(|| Extremes::NONE, Extremes::merge).range(x)
-}
-
 /// The number of these magnitude bits, if it is one.
 fn finite(bits: i32, x: &[f32]) -> Result<f32, Error> {
     let largest = f32::from_bits(bits as u32);
@@ -83,16 +72,22 @@ fn finite(bits: i32, x: &[f32]) -> Result<f32, Error> {
 
 /// Minimum, maximum and magnitude bits of some elements.
 #[derive(Clone, Copy)]
-struct Extremes {
+pub(crate) struct Extremes {
     min: f32,
     max: f32,
     bits: i32,
 }
 
 impl Extremes {
-    const NONE: Extremes = Extremes { min: f32::INFINITY, max: f32::NEG_INFINITY, bits: 0 };
+    pub const NONE: Extremes = Extremes { min: f32::INFINITY, max: f32::NEG_INFINITY, bits: 0 };
 
-    fn merge(self, other: Extremes) -> Extremes {
+    /// Those of a tensor without groups.
+    #[cfg(feature = "rayon")]
+    pub fn of(isa: Isa, x: &[f32]) -> Self {
+        isa.run(GroupExtremes { x, granularity: Granularity::Tensor, groups: 1 })[0]
+    }
+
+    pub fn merge(self, other: Extremes) -> Extremes {
         Extremes {
             min: if other.min < self.min { other.min } else { self.min },
             max: if other.max > self.max { other.max } else { self.max },
@@ -100,7 +95,7 @@ impl Extremes {
         }
     }
 
-    fn range(self, x: &[f32]) -> Result<Range, Error> {
+    pub fn range(self, x: &[f32]) -> Result<Range, Error> {
         finite(self.bits, x)?;
         // −0 + 0 = +0
         Ok(Range { min: self.min + 0.0, max: self.max + 0.0 })

@@ -3,22 +3,37 @@
 
 mod common;
 
+use std::sync::LazyLock;
+
 use common::every_isa;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::{
-    Accumulators, CodeRange, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, Stream, UnpackedMatrix,
-    dequantize, fake_quantize, fake_quantize_stochastic, matmul, min_max, parallel, quantize, quantize_stochastic,
-    reference,
+    Accumulators, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams,
+    Requantize, RightOperand, Stage, Stream, UnpackedMatrix, dequantize, fake_quantize, fake_quantize_stochastic,
+    matmul, min_max, parallel, quantize, quantize_stochastic, reference,
 };
 
+/// In pools, which stay: a thread's helpers of one call are there at the next. And outside, where the global pool helps.
 fn with_threads(mut check: impl FnMut() + Send) {
-    for threads in [1, 2, 3, 7] {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(&mut check);
+    static POOLS: LazyLock<Vec<ThreadPool>> = LazyLock::new(|| {
+        ThreadPoolBuilder::new().num_threads(3).build_global().unwrap();
+        let pool = |threads| ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        [1, 2, 3, 7].map(pool).into()
+    });
+    for pool in &*POOLS {
+        pool.install(&mut check);
     }
+    check();
+}
+
+/// Calls that follow each other are shared, also those that are not worth waking a helper each.
+fn repeated(mut call: impl FnMut()) {
+    (0..8).for_each(|_| call());
 }
 
 #[test]
 fn tensors() {
-    let length = 8 * parallel::PIECE + 840;
+    let length = 20 * parallel::PIECE + 840;
     let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0).collect();
     let codes = CodeRange::signed(8).unwrap();
     let granularities = [
@@ -35,6 +50,7 @@ fn tensors() {
         every_isa(|isa| {
             let (mut want, mut want_real, mut want_fake) = (vec![0; length], vec![0.0; length], vec![0.0; length]);
             let (mut want_stochastic, mut want_both) = (vec![0; length], vec![0.0; length]);
+            let want_range = min_max(isa, &x);
             let stream = Stream { seed: 1, offset: 16_384 * 9 - 701 };
             quantize_stochastic(isa, &x, &params, stream, &mut want_stochastic).unwrap();
             fake_quantize_stochastic(isa, &x, &params, stream, &mut want_both).unwrap();
@@ -43,17 +59,17 @@ fn tensors() {
             fake_quantize(isa, &x, &params, &mut want_fake).unwrap();
             with_threads(|| {
                 let (mut out, mut real) = (vec![0; length], vec![0.0; length]);
-                parallel::quantize(isa, &x, &params, &mut out).unwrap();
+                repeated(|| parallel::quantize(isa, &x, &params, &mut out).unwrap());
                 assert!(out == want, "{isa} {granularity:?}");
-                parallel::dequantize(isa, &out, &params, &mut real).unwrap();
+                repeated(|| parallel::dequantize(isa, &out, &params, &mut real).unwrap());
                 assert!(real == want_real, "{isa} {granularity:?}");
-                parallel::fake_quantize(isa, &x, &params, &mut real).unwrap();
+                repeated(|| parallel::fake_quantize(isa, &x, &params, &mut real).unwrap());
                 assert!(real == want_fake, "{isa} {granularity:?}");
-                parallel::quantize_stochastic(isa, &x, &params, stream, &mut out).unwrap();
+                repeated(|| parallel::quantize_stochastic(isa, &x, &params, stream, &mut out).unwrap());
                 assert!(out == want_stochastic, "{isa} {granularity:?}");
-                parallel::fake_quantize_stochastic(isa, &x, &params, stream, &mut real).unwrap();
+                repeated(|| parallel::fake_quantize_stochastic(isa, &x, &params, stream, &mut real).unwrap());
                 assert!(real == want_both, "{isa} {granularity:?}");
-                assert_eq!(parallel::min_max(isa, &x), min_max(isa, &x), "{isa}");
+                repeated(|| assert_eq!(parallel::min_max(isa, &x), want_range, "{isa}"));
             });
         });
     }
@@ -61,25 +77,34 @@ fn tensors() {
 
 #[test]
 fn words() {
-    let length = 8 * parallel::PIECE + 840;
+    let length = 20 * parallel::PIECE + 840;
     for offset in [0, 1, 16_383, 16_384, u64::MAX - length as u64 + 1] {
         let stream = Stream { seed: 6, offset };
         let (want, want_uniform) = (reference::words(stream, length), reference::uniform(stream, length));
         every_isa(|isa| {
             with_threads(|| {
                 let (mut words, mut numbers) = (vec![0; length], vec![0.0; length]);
-                parallel::fill_words(isa, stream, &mut words).unwrap();
+                repeated(|| parallel::fill_words(isa, stream, &mut words).unwrap());
                 assert!(words == want, "{isa} {offset}");
-                parallel::fill_uniform(isa, stream, &mut numbers).unwrap();
+                repeated(|| parallel::fill_uniform(isa, stream, &mut numbers).unwrap());
                 assert!(numbers == want_uniform, "{isa} {offset}");
             });
         });
     }
 }
 
+/// One side divided, or both; in many pieces, or in fewer than threads.
 #[test]
 fn products() {
-    for [m, n, k] in [[1, 4099, 300], [131, 129, 127], [3, 2000, 201], [2001, 9, 70]] {
+    for [m, n, k] in [
+        [1, 4099, 300],
+        [131, 129, 127],
+        [3, 2000, 201],
+        [2001, 9, 70],
+        [50, 150, 2100],
+        [100, 40, 3000],
+        [257, 800, 900],
+    ] {
         let a: Vec<u8> = (0..m * k).map(|i| (i * 31 % 251) as u8).collect();
         let b: Vec<i8> = (0..k * n).map(|i| (i * 17 % 253) as u8 as i8).collect();
         let row_zero_points: Vec<i32> = (0..m as i32).map(|i| i % 256).collect();
@@ -92,13 +117,110 @@ fn products() {
             let unpacked = UnpackedMatrix::new(isa, Matrix::new(&b, k, n).unwrap(), 3.into()).unwrap();
             with_threads(|| {
                 let mut out = vec![0; m * n];
-                let c = MatrixMut::new(&mut out, m, n).unwrap();
-                parallel::matmul(a, zero_points(), &packed, &Accumulators, c).unwrap();
+                repeated(|| {
+                    parallel::matmul(a, zero_points(), &packed, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap())
+                        .unwrap()
+                });
                 assert!(out == want, "{isa} {m}x{n}x{k}");
                 out.fill(0);
-                let c = MatrixMut::new(&mut out, m, n).unwrap();
-                parallel::matmul(a, zero_points(), &unpacked, &Accumulators, c).unwrap();
+                repeated(|| {
+                    parallel::matmul(
+                        a,
+                        zero_points(),
+                        &unpacked,
+                        &Accumulators,
+                        MatrixMut::new(&mut out, m, n).unwrap(),
+                    )
+                    .unwrap()
+                });
                 assert!(out == want, "unpacked {isa} {m}x{n}x{k}");
+            });
+        });
+    }
+}
+
+/// Many calls at once and one after the other, of all sizes: helpers come late, linger, and go.
+#[test]
+fn calls_that_meet() {
+    let (n, k) = (260, 520);
+    let a: Vec<u8> = (0..400 * k).map(|i| (i * 31 % 251) as u8).collect();
+    let b: Vec<i8> = (0..k * n).map(|i| (i * 17 % 253) as u8 as i8).collect();
+    let packed = PackedMatrix::pack(Isa::best().unwrap(), Matrix::new(&b, k, n).unwrap(), 3.into()).unwrap();
+    let mut want = vec![0; 400 * n];
+    let whole = Matrix::new(&a, 400, k).unwrap();
+    matmul(whole, 9.into(), &packed, &Accumulators, MatrixMut::new(&mut want, 400, n).unwrap()).unwrap();
+    let calls = || {
+        for i in 0..200 {
+            let m = i * 97 % 400;
+            let mut out = vec![0; m * n];
+            let (a, c) = (Matrix::new(&a[..m * k], m, k).unwrap(), MatrixMut::new(&mut out, m, n).unwrap());
+            parallel::matmul(a, 9.into(), &packed, &Accumulators, c).unwrap();
+            assert!(out == want[..m * n], "call {i}, {m} rows");
+        }
+    };
+    with_threads(|| {
+        rayon::join(calls, || rayon::join(calls, calls));
+        std::thread::scope(|scope| {
+            scope.spawn(calls);
+            scope.spawn(calls);
+        });
+    });
+}
+
+fn product<S: Stage>(a: Matrix<u8>, b: &impl RightOperand<u8>, stage: &S, [m, n]: [usize; 2]) -> [Vec<S::Element>; 2]
+where
+    S::Element: Clone + Default,
+{
+    let (mut serial, mut shared) = (vec![S::Element::default(); m * n], vec![S::Element::default(); m * n]);
+    matmul(a, 5.into(), b, stage, MatrixMut::new(&mut serial, m, n).unwrap()).unwrap();
+    repeated(|| parallel::matmul(a, 5.into(), b, stage, MatrixMut::new(&mut shared, m, n).unwrap()).unwrap());
+    [serial, shared]
+}
+
+#[test]
+fn stages() {
+    for [m, n, k] in [[5, 3000, 700], [61, 150, 2100], [301, 260, 300]] {
+        let a: Vec<u8> = (0..m * k).map(|i| (i * 31 % 251) as u8).collect();
+        let b: Vec<i8> = (0..k * n).map(|i| (i * 17 % 253) as u8 as i8).collect();
+        let scales: Vec<f64> = (0..n).map(|j| 1e-4 + j as f64 * 1e-8).collect();
+        let stage = Requantize::new(FloatMultiplier::new(&scales).unwrap(), 3, i8::MIN..=i8::MAX).unwrap();
+        let stochastic = stage.stochastic(Stream { seed: 3, offset: 16_384 * 5 - 77 });
+        every_isa(|isa| {
+            let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, k, n).unwrap());
+            let packed = PackedMatrix::pack(isa, b, 3.into()).unwrap();
+            let unpacked = UnpackedMatrix::new(isa, b, 3.into()).unwrap();
+            with_threads(|| {
+                let all = [
+                    product(a, &packed, &stage, [m, n]),
+                    product(a, &packed, &stochastic, [m, n]),
+                    product(a, &unpacked, &stage, [m, n]),
+                    product(a, &unpacked, &stochastic, [m, n]),
+                ];
+                for (i, [serial, shared]) in all.iter().enumerate() {
+                    assert!(serial == shared, "{isa} {m}x{n}x{k} {i}");
+                }
+            });
+        });
+    }
+}
+
+/// Nothing to write, or nothing to add up.
+#[test]
+fn empty() {
+    for [m, n, k] in [[0, 4096, 4096], [4096, 0, 4096], [2048, 2048, 0]] {
+        let (a, b) = (vec![1_u8; m * k], vec![1_i8; k * n]);
+        every_isa(|isa| {
+            let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, k, n).unwrap());
+            let packed = PackedMatrix::pack(isa, b, 3.into()).unwrap();
+            let unpacked = UnpackedMatrix::new(isa, b, 3.into()).unwrap();
+            let mut out = vec![7; m * n];
+            with_threads(|| {
+                parallel::matmul(a, 9.into(), &packed, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+                assert!(out.iter().all(|&sum| sum == 0), "{isa}");
+                out.fill(7);
+                parallel::matmul(a, 9.into(), &unpacked, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap())
+                    .unwrap();
+                assert!(out.iter().all(|&sum| sum == 0), "unpacked {isa}");
             });
         });
     }
