@@ -24,7 +24,7 @@ use crate::params::{QuantParams, Range};
 use crate::quantize::{Dequantize, Elementwise, FakeQuantize, Groups, Nearest, Quantize};
 use crate::random::{CHUNK, Fill, Stream, Word};
 use crate::reduce::Extremes;
-use crew::{Crew, Who};
+use crew::{Apart, Crew, Who};
 
 /// The elements of a piece of a tensor.
 pub const PIECE: usize = 16 << 10;
@@ -42,9 +42,9 @@ fn gather(nanoseconds: usize) -> Crew {
 
 /// Runs the pieces of some work on several threads: from both ends, since what lies together is best kept in one cache.
 fn share<K: Send>(crew: &Crew, pieces: impl DoubleEndedIterator<Item = K> + Send, run: impl Fn(K) + Sync) {
-    let pieces = Mutex::new(pieces);
+    let pieces = Apart(Mutex::new(pieces));
     let next = |who| {
-        let mut pieces = pieces.lock().expect("slices are divided without panic");
+        let mut pieces = pieces.0.lock().expect("slices are divided without panic");
         if who == Who::Caller { pieces.next() } else { pieces.next_back() }
     };
     crew.share(&|who| {

@@ -30,8 +30,8 @@ fn slowest_and_fastest(check: impl FnMut(Isa)) {
 }
 
 /// Calls that follow each other are shared, also those that are not worth waking a helper each.
-fn repeated(mut call: impl FnMut()) {
-    (0..4).for_each(|_| call());
+fn repeated(times: usize, mut call: impl FnMut()) {
+    (0..times).for_each(|_| call());
 }
 
 #[test]
@@ -61,17 +61,17 @@ fn tensors() {
             fake_quantize(isa, &x, &params, &mut want_fake).unwrap();
             with_threads(|| {
                 let (mut out, mut real) = (vec![0; length], vec![0.0; length]);
-                repeated(|| parallel::quantize(isa, &x, &params, &mut out).unwrap());
+                repeated(4, || parallel::quantize(isa, &x, &params, &mut out).unwrap());
                 assert!(out == want, "{isa} {granularity:?}");
-                repeated(|| parallel::dequantize(isa, &out, &params, &mut real).unwrap());
+                repeated(8, || parallel::dequantize(isa, &out, &params, &mut real).unwrap());
                 assert!(real == want_real, "{isa} {granularity:?}");
-                repeated(|| parallel::fake_quantize(isa, &x, &params, &mut real).unwrap());
+                repeated(4, || parallel::fake_quantize(isa, &x, &params, &mut real).unwrap());
                 assert!(real == want_fake, "{isa} {granularity:?}");
-                repeated(|| parallel::quantize_stochastic(isa, &x, &params, stream, &mut out).unwrap());
+                repeated(4, || parallel::quantize_stochastic(isa, &x, &params, stream, &mut out).unwrap());
                 assert!(out == want_stochastic, "{isa} {granularity:?}");
-                repeated(|| parallel::fake_quantize_stochastic(isa, &x, &params, stream, &mut real).unwrap());
+                repeated(4, || parallel::fake_quantize_stochastic(isa, &x, &params, stream, &mut real).unwrap());
                 assert!(real == want_both, "{isa} {granularity:?}");
-                repeated(|| assert_eq!(parallel::min_max(isa, &x), want_range, "{isa}"));
+                repeated(8, || assert_eq!(parallel::min_max(isa, &x), want_range, "{isa}"));
             });
         });
     }
@@ -86,9 +86,9 @@ fn words() {
         slowest_and_fastest(|isa| {
             with_threads(|| {
                 let (mut words, mut numbers) = (vec![0; length], vec![0.0; length]);
-                repeated(|| parallel::fill_words(isa, stream, &mut words).unwrap());
+                repeated(4, || parallel::fill_words(isa, stream, &mut words).unwrap());
                 assert!(words == want, "{isa} {offset}");
-                repeated(|| parallel::fill_uniform(isa, stream, &mut numbers).unwrap());
+                repeated(4, || parallel::fill_uniform(isa, stream, &mut numbers).unwrap());
                 assert!(numbers == want_uniform, "{isa} {offset}");
             });
         });
@@ -119,13 +119,13 @@ fn products() {
             let unpacked = UnpackedMatrix::new(isa, Matrix::new(&b, k, n).unwrap(), 3.into()).unwrap();
             with_threads(|| {
                 let mut out = vec![0; m * n];
-                repeated(|| {
+                repeated(4, || {
                     parallel::matmul(a, zero_points(), &packed, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap())
                         .unwrap()
                 });
                 assert!(out == want, "{isa} {m}x{n}x{k}");
                 out.fill(0);
-                repeated(|| {
+                repeated(4, || {
                     parallel::matmul(
                         a,
                         zero_points(),
@@ -175,7 +175,7 @@ where
 {
     let (mut serial, mut shared) = (vec![S::Element::default(); m * n], vec![S::Element::default(); m * n]);
     matmul(a, 5.into(), b, stage, MatrixMut::new(&mut serial, m, n).unwrap()).unwrap();
-    repeated(|| parallel::matmul(a, 5.into(), b, stage, MatrixMut::new(&mut shared, m, n).unwrap()).unwrap());
+    repeated(4, || parallel::matmul(a, 5.into(), b, stage, MatrixMut::new(&mut shared, m, n).unwrap()).unwrap());
     [serial, shared]
 }
 

@@ -1,9 +1,9 @@
 //! How a multiplication is divided: in cells, of which everyone who has time takes some.
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 
-use super::crew::{Crew, PIECE, threads};
+use super::crew::{Apart, Crew, PIECE, Who, threads};
 use crate::arch::level2;
 use crate::codes::Code;
 use crate::matmul::tile::Split;
@@ -27,11 +27,26 @@ pub(super) fn run<A: Code, R: Rows<A>, S: Stage>(rows: usize, job: &Job<'_, A, R
     // end at the same time. Of a B that is not packed more: narrow pieces read bits of its rows, and all of A for it.
     let least = count.saturating_mul(piece).div_ceil(nanoseconds);
     let (share, least) = if packed { (2 * threads(), least) } else { (threads(), least.max(count / (4 * threads()))) };
-    let take = |first: usize| (first < count).then(|| count.min(first + least.max((count - first) / share)));
-    let next = AtomicUsize::new(0);
-    crew.share(&|_| {
-        while let Ok(first) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            cells.pieces(first..take(first).unwrap_or(count), |rows, panels| job.run(rows, panels));
+    let left = Apart(Mutex::new(0..count));
+    let take = |who| {
+        let mut left = left.0.lock().expect("integers are added without panic");
+        let some = least.max(left.len() / share).min(left.len());
+        // From both ends: what a thread wrote in the last call is best found in its cache.
+        if who == Who::Caller {
+            left.start += some;
+            left.start - some..left.start
+        } else {
+            left.end -= some;
+            left.end..left.end + some
+        }
+    };
+    crew.share(&|who| {
+        loop {
+            let taken = take(who);
+            if taken.is_empty() {
+                return;
+            }
+            cells.pieces(taken, |rows, panels| job.run(rows, panels));
         }
     });
 }

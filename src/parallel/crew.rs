@@ -47,13 +47,18 @@ pub(super) enum Who {
     Helper,
 }
 
+/// In cache lines of its own (they come in pairs): what one thread writes and others watch.
+#[repr(align(128))]
+#[derive(Default)]
+pub(super) struct Apart<T>(pub T);
+
 /// What a thread's helpers know of it.
 #[derive(Default)]
 struct Desk {
     /// Helpers hold the lock while they are at work.
-    work: RwLock<Option<Work<'static>>>,
+    work: Apart<RwLock<Option<Work<'static>>>>,
     /// How often work was laid here.
-    calls: AtomicUsize,
+    calls: Apart<AtomicUsize>,
     /// Helpers who are at the desk or called to it.
     helpers: AtomicUsize,
     /// What the first helper that panicked did it with.
@@ -110,7 +115,7 @@ impl Crew {
         // whatever happens on the way.
         let forever = unsafe { transmute::<Work<'_>, Work<'static>>(work) };
         desk.lay(Some(forever));
-        desk.calls.fetch_add(1, Ordering::SeqCst);
+        desk.calls.0.fetch_add(1, Ordering::SeqCst);
         let result = catch_unwind(AssertUnwindSafe(|| {
             for _ in desk.helpers.load(Ordering::SeqCst)..self.called {
                 desk.helpers.fetch_add(1, Ordering::SeqCst);
@@ -147,13 +152,13 @@ impl Desk {
         // Longer than a piece of work takes; to sleep would take longer still.
         const LOOKS: usize = 10_000;
         for _ in 0..LOOKS {
-            if let Ok(mut lock) = self.work.try_write() {
+            if let Ok(mut lock) = self.work.0.try_write() {
                 *lock = work;
                 return;
             }
             spin_loop();
         }
-        *self.work.write().unwrap_or_else(PoisonError::into_inner) = work;
+        *self.work.0.write().unwrap_or_else(PoisonError::into_inner) = work;
     }
 
     /// What a job does. Nobody helps himself: the caller meets jobs that nobody took when he has finished.
@@ -163,9 +168,9 @@ impl Desk {
             return;
         }
         loop {
-            let calls = self.calls.load(Ordering::SeqCst);
+            let calls = self.calls.0.load(Ordering::SeqCst);
             // Nobody but a caller who has finished, or hasn't begun, holds the lock against readers.
-            if let Ok(work) = self.work.try_read()
+            if let Ok(work) = self.work.0.try_read()
                 && let Some(work) = *work
                 && let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(Who::Helper)))
             {
@@ -176,7 +181,7 @@ impl Desk {
             }
             // Either a caller sees that this helper goes, or he is seen: all agree on the order of these.
             self.helpers.fetch_sub(1, Ordering::SeqCst);
-            if self.calls.load(Ordering::SeqCst) == calls {
+            if self.calls.0.load(Ordering::SeqCst) == calls {
                 return;
             }
             self.helpers.fetch_add(1, Ordering::SeqCst);
@@ -188,7 +193,7 @@ impl Desk {
         let begin = Instant::now();
         loop {
             for _ in 0..32 {
-                if self.calls.load(Ordering::Relaxed) != calls {
+                if self.calls.0.load(Ordering::Relaxed) != calls {
                     return true;
                 }
                 spin_loop();
