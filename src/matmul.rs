@@ -17,7 +17,7 @@
 //!
 //! A block of rows and a panel of B stay in the level-2 cache while they meet. The depth is not divided: a panel of any
 //! depth that occurs fits there too, and sums stay in registers from the first product to the output stage. A B that is
-//! not packed ([`unpacked`]) is packed a panel, or for a single tile of rows a stripe, at a time.
+//! not packed ([`unpacked`]) is packed some panels at a time, or for a single tile of rows read where it lies.
 
 mod columns;
 mod epilogue;

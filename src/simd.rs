@@ -80,12 +80,10 @@ pub trait Simd: Copy {
     /// `i32::from_le_bytes([x[0][i], x[1][i], x[2][i], x[3][i]])`
     #[inline(always)]
     fn load_quads(self, x: [&[u8; LANES]; 4]) -> Self::I32 {
-        let [a, b, c, d] = x.map(
-            #[inline(always)]
-            |x| self.load_u8(x),
-        );
-        let (b, c, d) = (self.shift_left::<8>(b), self.shift_left::<16>(c), self.shift_left::<24>(d));
-        self.xor_i32(self.xor_i32(a, b), self.xor_i32(c, d))
+        let [a, b, c, d] = x;
+        let first = self.xor_i32(self.load_u8(a), self.shift_left::<8>(self.load_u8(b)));
+        let second = self.xor_i32(self.shift_left::<16>(self.load_u8(c)), self.shift_left::<24>(self.load_u8(d)));
+        self.xor_i32(first, second)
     }
     /// `out[i] = [x[0][i], x[1][i]]`
     #[inline(always)]

@@ -6,8 +6,10 @@
 //! a sum begins with is the caller's, be it what all rows of a column have in common or the sum of the k before.
 //!
 //! - **A** is read where it lies, row by row, `depth` codes a step; or from a copy ([`RowBlock`](super::rows::RowBlock)).
-//! - **B** comes in panels: `[K / depth][columns of the panel][depth]` bytes, zero-padded in K and in columns. A panel
-//!   is a whole number of vectors wide; the last one of a matrix may be narrower than the full tile.
+//! - **B** comes in panels: `[K / depth][columns of the panel][depth]` bytes, zero-padded in K; what pads the columns
+//!   is of no importance. A panel is a whole number of vectors wide; the last one of a matrix may be narrower than the full
+//!   tile. The vectors can also be made from rows of B as they lie ([`DotRows`]), for the few rows of A that would not pay
+//!   for packing.
 //! - `b_sign` is the sign that the instruction wants B to have beside A. Packing relabels the codes (`x ^ 0x80`, the
 //!   zero point moves by 128 too), so that all four sign pairs run at full range on the same instructions.
 
@@ -41,7 +43,7 @@ pub struct Microkernel {
     pub widen_a: bool,
     /// `tiles[v - 1][r - 1]` computes r rows × v vectors of columns.
     pub tiles: &'static [&'static [Tile]],
-    /// The same for B as it lies, if there are any.
+    /// The same for B as it lies.
     pub tiles_as_it_lies: &'static [&'static [TileAsItLies]],
 }
 

@@ -1,10 +1,10 @@
 //! The right operand as it lies: for matrices that are multiplied but once, such as the keys and values of attention.
 //!
-//! A panel is packed into memory of the thread right before it is multiplied, and forgotten behind it. When all rows of
-//! A fit one tile, that would write and read a panel for nothing: then the micro-kernel makes its vectors of the rows of B
-//! where they lie, some rows at a time ([`STRIPE`]), so that B is read once, from its first row to its last, and the sums
-//! of all columns are kept. What it cannot read there, a step that has not all its rows or the end of the matrix, and on
-//! ISAs without [`DotRows`](super::tile::DotRows) everything, goes through a buffer that the level-1 cache holds.
+//! Panels are packed into memory of the thread right before they are multiplied, a group at a time, and forgotten behind
+//! that. When all rows of A fit one tile, that would write and read panels for nothing: then the micro-kernel makes its
+//! vectors of the rows of B where they lie, some rows at a time ([`STRIPE`]), so that B is read once, from its first row to
+//! its last, and the sums of all columns are kept. What it cannot read there, a step that has not all its rows or the end
+//! of the matrix, goes through a buffer that the level-1 cache holds.
 
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -229,10 +229,10 @@ impl<'a> PanelGroup<'a> {
     }
 }
 
-/// Rows of B that are read at a time for a single tile of rows of A: a multiple of every kernel's depth.
+/// Rows of B that are read at a time, over all panels or those of a group: a multiple of every kernel's depth.
 const STRIPE: usize = 64;
 
-/// The same for rows that fall into few of a cache's sets: as many as these keep a line of.
+/// The same for a single tile of rows of A, of rows that fall into few of a cache's sets: as many as these keep a line of.
 const STRIPE_IN_FEW_SETS: usize = 8;
 
 /// The sums of a single tile of rows of A with the columns of some panels, made in stripes of B.
@@ -301,13 +301,9 @@ impl<'a> Stripes<'a> {
         let a = a.a.wrapping_add(stripe.start * if kernel.widen_a { 2 } else { 1 });
         let vectors = self.b.shape().vectors(run.start);
         let steps = stripe.len() / kernel.depth;
-        let in_place = match kernel.tiles_as_it_lies.get(vectors - 1) {
-            Some(tiles) if steps * kernel.depth == stripe.len() => {
-                self.b.in_place(run.clone(), stripe.clone()).map(|place| (tiles, place))
-            }
-            _ => None,
-        };
-        if let Some((tiles, (b, b_stride, flip))) = in_place {
+        let whole = steps * kernel.depth == stripe.len();
+        if whole && let Some((b, b_stride, flip)) = self.b.in_place(run.clone(), stripe.clone()) {
+            let tiles = kernel.tiles_as_it_lies[vectors - 1];
             let sums_stride = rows * MAX_COLUMNS;
             let panels = run.len();
             let operands = OperandsAsTheyLie { steps, a, a_stride, b, b_stride, flip, panels, sums, sums_stride };
