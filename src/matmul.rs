@@ -24,6 +24,7 @@ mod epilogue;
 mod multiplier;
 mod offsets;
 mod pack;
+mod requantize;
 mod right;
 mod rows;
 mod stage;
@@ -51,12 +52,10 @@ pub(crate) use columns::Columns;
 pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
 pub use pack::PackedMatrix;
 pub(crate) use pack::{Elements, Shape, check_accumulator};
+pub use requantize::{FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize, RequantizeStochastic, Shift};
 pub use right::RightOperand;
 pub(crate) use rows::Rows;
-pub use stage::{
-    Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize,
-    RequantizeStochastic, Shift, Stage,
-};
+pub use stage::{Accumulators, Dequantize, DequantizeRows, Stage};
 pub use unpacked::UnpackedMatrix;
 pub(crate) use words::{FillRows, RowWords};
 
@@ -182,7 +181,9 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
         let columns = self.first_column + columns.start..self.first_column + columns.end;
         let mut words = RowWords::new(self.stage.stream(), self.out_columns, columns);
         for rows in words.blocks(rows, kernel.rows()) {
-            self.shape.isa.run(FillRows(&mut words, rows.clone()));
+            if S::STOCHASTIC {
+                self.shape.isa.run(FillRows(&mut words, rows.clone()));
+            }
             self.run_with(&words, rows, panels.clone());
         }
     }
@@ -227,6 +228,7 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
 
     /// Rows in blocks, which are read again for every panel of B: of a size that leaves half of a level-2 cache to the
     /// panels and the result.
+    #[inline]
     fn blocks(&self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<A, R, S> {
         let (tile, row) = (self.shape.kernel.rows(), RowBlock::copied_stride(&self.shape));
         let room = level2() / 2;
@@ -251,6 +253,7 @@ enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    #[inline]
     fn count(&self) -> usize {
         match self {
             Source::Packed(_, panels) => panels.len(),
@@ -259,6 +262,7 @@ impl<'a> Source<'a> {
     }
 
     /// Whether there is anything to be fetched so far ahead.
+    #[inline]
     fn prefetch(&self) -> bool {
         match self {
             Source::Packed(b, panels) => b.shape.panel_bytes(panels.clone()) > AHEAD,

@@ -178,6 +178,11 @@ pub trait Simd: Copy {
     fn shift_right_logical(self, a: Self::I32, shift: Self::I32) -> Self::I32;
     /// `((a[i] as i64 * b[i] as i64 + (1 << (shift[i] - 1))) >> shift[i]) as i32`, for `b[i] ≥ 0` and shifts 1…62
     fn mul_shift_round(self, a: Self::I32, b: Self::I32, shift: Self::I32) -> Self::I32;
+    /// The same plus `c[i]`, for shifts 32…54, `|c[i]| < 2⁶³⁻ˢʰⁱᶠᵗ` and a sum of at least 0
+    #[inline(always)]
+    fn mul_shift_round_add(self, a: Self::I32, b: Self::I32, shift: Self::I32, c: Self::I32) -> Self::I32 {
+        self.add_i32(self.mul_shift_round(a, b, shift), c)
+    }
 }
 
 /// Sixteen elements from `start` on: those that exist, then zeros.
@@ -464,23 +469,46 @@ mod tests {
             // The second factor and the shift come packed in one i32, to cover every shift.
             for factor in [0, 1, 3, 1 << 30, (1 << 30) + 12_345, i32::MAX] {
                 let pairs: Vec<(i32, i32)> = I32S.iter().map(|&a| (a, shift)).collect();
+                // Neighbouring lanes differ in shift, as columns do.
+                fn shift_of(lane: usize, shift: i32) -> i32 {
+                    if lane % 2 == 1 { (shift + 20) % 62 + 1 } else { shift.max(1) }
+                }
                 struct Op(i32);
                 impl Operation<i32, i32, i32> for Op {
                     #[inline(always)]
                     fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut [i32; LANES]) {
-                        // Neighbouring lanes differ in shift, as columns do.
-                        let mut shifts = *b;
-                        shifts.iter_mut().skip(1).step_by(2).for_each(|shift| *shift = (*shift + 20) % 62 + 1);
-                        let shifts = shifts.map(|shift| shift.max(1));
+                        let shifts: [i32; LANES] = from_fn(|i| shift_of(i, b[i]));
                         s.store_i32(s.mul_shift_round(s.load_i32(a), s.splat_i32(self.0), s.load_i32(&shifts)), out);
+                    }
+                }
+                /// With something added that lifts the sum to 0, or little above, where shifts allow it; else 7.
+                struct OpAdd(i32);
+                fn sum_of(a: i32, factor: i32, shift: i32) -> Option<(i32, i32)> {
+                    let product = (i64::from(a) * i64::from(factor) + (1 << (shift - 1))) >> shift;
+                    let c = i32::try_from((-product).max(-200) + i64::from(a & 3)).ok()?;
+                    let fits = (32..=54).contains(&shift) && i64::from(c).abs() < 1 << (63 - shift);
+                    fits.then(|| (c, (product + i64::from(c)) as i32))
+                }
+                impl Operation<i32, i32, i32> for OpAdd {
+                    #[inline(always)]
+                    fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut [i32; LANES]) {
+                        let sums: [_; LANES] = from_fn(|i| sum_of(a[i], self.0, shift_of(i, b[i])));
+                        let shifts: [i32; LANES] = from_fn(|i| sums[i].map_or(40, |_| shift_of(i, b[i])));
+                        let a: [i32; LANES] = from_fn(|i| sums[i].map_or(0, |_| a[i]));
+                        let c = s.load_i32(&from_fn(|i| sums[i].map_or(7, |(c, _)| c)));
+                        let sums = s.mul_shift_round_add(s.load_i32(&a), s.splat_i32(self.0), s.load_i32(&shifts), c);
+                        s.store_i32(sums, out);
                     }
                 }
                 for isa in Isa::supported() {
                     let out = isa.run(Each { pairs: &pairs, f: Op(factor), out: core::marker::PhantomData });
-                    for (i, (&(a, shift), out)) in pairs.iter().zip(out).enumerate() {
-                        let shift = if i % 2 == 1 { (shift + 20) % 62 + 1 } else { shift };
+                    let sums = isa.run(Each { pairs: &pairs, f: OpAdd(factor), out: core::marker::PhantomData });
+                    for (i, ((&(a, shift), out), sum)) in pairs.iter().zip(out).zip(sums).enumerate() {
+                        let shift = shift_of(i, shift);
                         let want = ((i64::from(a) * i64::from(factor) + (1 << (shift - 1))) >> shift) as i32;
                         assert_eq!(out, want, "{isa}: {a} · {factor} >> {shift}");
+                        let want = sum_of(a, factor, shift).map_or(7, |(_, sum)| sum);
+                        assert_eq!(sum, want, "{isa}: {a} · {factor} >> {shift}, and a number");
                     }
                 }
             }

@@ -43,6 +43,25 @@ fn mul_shift_round(a: __m256i, b: __m256i, shift: __m256i) -> __m256i {
     _mm256_blend_epi32::<0b1010_1010>(even, _mm256_slli_epi64::<32>(odd))
 }
 
+/// The same plus `c`, for sums that are not negative: a logical shift does.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn mul_shift_round_add(a: __m256i, b: __m256i, shift: __m256i, c: __m256i) -> __m256i {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn sums(a: __m256i, b: __m256i, shift: __m256i, c: __m256i) -> __m256i {
+        let half = _mm256_sllv_epi64(_mm256_set1_epi64x(1), _mm256_sub_epi64(shift, _mm256_set1_epi64x(1)));
+        _mm256_add_epi64(_mm256_mul_epi32(a, b), _mm256_add_epi64(_mm256_sllv_epi64(c, shift), half))
+    }
+    let even_shift = _mm256_and_si256(shift, _mm256_set1_epi64x(0xffff_ffff));
+    let even = _mm256_srlv_epi64(sums(a, b, even_shift, c), even_shift);
+    // The sums of odd lanes are shifted to the upper half only.
+    let odd_shift = _mm256_srli_epi64::<32>(shift);
+    let odd = sums(_mm256_srli_epi64::<32>(a), _mm256_srli_epi64::<32>(b), odd_shift, _mm256_srli_epi64::<32>(c));
+    let odd = _mm256_srlv_epi64(odd, _mm256_sub_epi64(odd_shift, _mm256_set1_epi64x(32)));
+    _mm256_blend_epi32::<0b1010_1010>(even, odd)
+}
+
 /// Eight rotations by N.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -238,6 +257,9 @@ impl Simd for Avx2 {
         }
         fn mul_shift_round(a: [__m256i; 2], b: [__m256i; 2], shift: [__m256i; 2]) -> [__m256i; 2] {
             [mul_shift_round(a[0], b[0], shift[0]), mul_shift_round(a[1], b[1], shift[1])]
+        }
+        fn mul_shift_round_add(a: [__m256i; 2], b: [__m256i; 2], shift: [__m256i; 2], c: [__m256i; 2]) -> [__m256i; 2] {
+            [mul_shift_round_add(a[0], b[0], shift[0], c[0]), mul_shift_round_add(a[1], b[1], shift[1], c[1])]
         }
     }
 }

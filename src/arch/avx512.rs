@@ -31,6 +31,15 @@ fn mul_shift_round(a: __m512i, b: __m512i, shift: __m512i) -> __m512i {
     _mm512_srav_epi64(_mm512_add_epi64(_mm512_mul_epi32(a, b), half), shift)
 }
 
+/// `(a·b + half a unit) + c units`: eight 64-bit sums that are not negative.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn mul_round_add(a: __m512i, b: __m512i, shift: __m512i, c: __m512i) -> __m512i {
+    let half = _mm512_sllv_epi64(_mm512_set1_epi64(1), _mm512_sub_epi64(shift, _mm512_set1_epi64(1)));
+    let offset = _mm512_add_epi64(_mm512_sllv_epi64(c, shift), half);
+    _mm512_add_epi64(_mm512_mul_epi32(a, b), offset)
+}
+
 /// The same vector, of which the compiler does not know what it was made of: else it makes several shuffles of two.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -177,6 +186,17 @@ impl Simd for Avx512 {
             let odd = mul_shift_round(
                 _mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b), _mm512_srli_epi64::<32>(shift));
             _mm512_mask_mov_epi32(even, 0b1010_1010_1010_1010, _mm512_slli_epi64::<32>(odd))
+        }
+        fn mul_shift_round_add(a: __m512i, b: __m512i, shift: __m512i, c: __m512i) -> __m512i {
+            let shift_even = _mm512_and_si512(shift, _mm512_set1_epi64(0xffff_ffff));
+            let even = mul_round_add(a, b, shift_even, c);
+            let shift_odd = _mm512_srli_epi64::<32>(shift);
+            let odd = mul_round_add(
+                _mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b), shift_odd, _mm512_srli_epi64::<32>(c));
+            // The sums of odd lanes are shifted to the upper half only.
+            let to_upper = _mm512_sub_epi64(shift_odd, _mm512_set1_epi64(32));
+            let odd = _mm512_srlv_epi64(odd, to_upper);
+            _mm512_mask_mov_epi32(_mm512_srlv_epi64(even, shift_even), 0b1010_1010_1010_1010, odd)
         }
     }
 }

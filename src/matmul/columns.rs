@@ -35,6 +35,11 @@ impl<T: Copy + Default> Columns<T> {
         &self.values[column..]
     }
 
+    /// Every column's value, or the one that serves all.
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        self.values[..self.count.unwrap_or(1)].iter().copied()
+    }
+
     pub fn check(&self, what: &'static str, columns: usize) -> Result<(), Error> {
         self.count.map_or(Ok(()), |count| check_length(what, columns, count))
     }
