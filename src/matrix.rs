@@ -15,6 +15,7 @@ struct Layout {
 
 impl Layout {
     /// Row after row, nothing else.
+    #[inline]
     fn dense(length: usize, rows: usize, columns: usize) -> Result<Self, Error> {
         check_length("the matrix", elements_of(&[rows, columns]), length)?;
         Ok(Layout { rows, columns, stride: columns })

@@ -16,6 +16,7 @@ pub(crate) struct Lines(Vec<Line>);
 
 impl Lines {
     /// Makes room for `length` elements and returns them: zeros, or what was written before.
+    #[inline]
     pub fn elements<T: Element>(&mut self, length: usize) -> &mut [T] {
         let lines = (length * size_of::<T>()).div_ceil(LINE);
         if self.0.len() < lines {
@@ -26,6 +27,7 @@ impl Lines {
     }
 
     /// `length` elements of the memory, which has them.
+    #[inline]
     pub fn as_slice<T: Element>(&self, length: usize) -> &[T] {
         assert!(length * size_of::<T>() <= size_of_val(&*self.0));
         // SAFETY: as above.
@@ -58,33 +60,42 @@ pub(crate) struct Workspace(Option<Lines>);
 
 impl Workspace {
     /// Room for `length` elements: zeros, or whatever the last user wrote.
+    #[inline]
     pub fn elements<T: Element>(&mut self, length: usize) -> &mut [T] {
         if length == 0 {
             return &mut [];
         }
-        let lines = self.0.get_or_insert_with(|| {
-            let mut unused = UNUSED.take();
-            let lines = unused.pop().unwrap_or_default();
-            UNUSED.set(unused);
-            lines
-        });
-        lines.elements(length)
+        self.0.get_or_insert_with(take).elements(length)
     }
 
     /// `length` elements that there is room for.
+    #[inline]
     pub fn as_slice<T: Element>(&self, length: usize) -> &[T] {
         self.0.as_ref().map_or(&[], |lines| lines.as_slice(length))
     }
 }
 
 impl Drop for Workspace {
+    #[inline]
     fn drop(&mut self) {
-        let Some(lines) = self.0.take() else { return };
-        // A thread that ends gives nothing back.
-        let _ = UNUSED.try_with(|unused| {
-            let mut all = unused.take();
-            all.push(lines);
-            unused.set(all);
-        });
+        if let Some(lines) = self.0.take() {
+            give_back(lines);
+        }
     }
+}
+
+fn take() -> Lines {
+    let mut unused = UNUSED.take();
+    let lines = unused.pop().unwrap_or_default();
+    UNUSED.set(unused);
+    lines
+}
+
+fn give_back(lines: Lines) {
+    // A thread that ends gives nothing back.
+    let _ = UNUSED.try_with(|unused| {
+        let mut all = unused.take();
+        all.push(lines);
+        unused.set(all);
+    });
 }

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 /// Bytes of the level-2 cache of a core; half a MiB where the CPU does not tell.
+#[inline]
 pub fn level2() -> usize {
     static SIZE: LazyLock<usize> = LazyLock::new(|| detected().unwrap_or(512 << 10));
     *SIZE

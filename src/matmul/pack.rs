@@ -190,6 +190,7 @@ impl Panels {
         }
     }
 
+    #[inline]
     pub fn at(&self, panel: usize) -> Panel<'_> {
         let (before, bytes) = (self.shape.panel_bytes(0..panel), self.shape.panel_bytes(0..panel + 1));
         let columns = self.shape.columns_of(panel..panel + 1);
@@ -230,17 +231,20 @@ impl Shape {
     }
 
     /// The columns of some panels.
+    #[inline]
     pub fn columns_of(&self, panels: Range<usize>) -> Range<usize> {
         let column = |panel: usize| (self.split.part(panel).start * self.kernel.lanes).min(self.columns);
         column(panels.start)..column(panels.end)
     }
 
     /// The width of a panel.
+    #[inline]
     pub fn vectors(&self, panel: usize) -> usize {
         self.split.part(panel).len()
     }
 
     /// The bytes of some panels, of all steps.
+    #[inline]
     pub fn panel_bytes(&self, panels: Range<usize>) -> usize {
         let vectors = self.split.part(panels.end).start - self.split.part(panels.start).start;
         vectors * self.kernel.lanes * self.steps * self.kernel.depth
@@ -471,6 +475,7 @@ pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums
 }
 
 /// `Ok` when `depth · largest product + largest bias ≤ 2³¹ − 1`.
+#[inline]
 pub(crate) fn check_accumulator(depth: usize, largest_product: i64, largest_bias: i64) -> Result<(), Error> {
     let room = i64::from(i32::MAX) - largest_bias;
     let limit = usize::try_from(room.max(0) / largest_product.max(1)).unwrap_or(usize::MAX);

@@ -49,6 +49,7 @@ pub(super) const SETS: usize = 1024;
 const WIDE: usize = 256;
 
 /// The rows that can be read where they lie: the first so many of `rows`.
+#[inline]
 pub(super) fn in_place<A: Code>(source: &impl Rows<A>, b: &Shape, rows: Range<usize>) -> usize {
     let kernel = b.kernel;
     let Some(matrix) = source.matrix().filter(|_| !kernel.widen_a) else { return 0 };
@@ -73,6 +74,7 @@ pub(super) fn in_place<A: Code>(source: &impl Rows<A>, b: &Shape, rows: Range<us
 }
 
 /// A few rows as one piece of memory, with what lies between them: copied faster than row by row.
+#[inline]
 fn small<'a, A: Code>(matrix: &Matrix<'a, A>, rows: &Range<usize>) -> Option<&'a [A]> {
     const MOST: usize = 4096;
     let length = rows.len().checked_sub(1)?.checked_mul(matrix.stride())?.checked_add(matrix.columns())?;
@@ -100,6 +102,7 @@ pub(super) struct Placed<'a> {
 
 impl RowBlock {
     /// The bytes of a row that is copied, with what keeps the next one off its sets: an odd number of lines.
+    #[inline]
     pub fn copied_stride(b: &Shape) -> usize {
         let bytes = b.steps * b.kernel.depth * if b.kernel.widen_a { 2 } else { 1 };
         (bytes.div_ceil(LINE) | 1) * LINE

@@ -49,17 +49,20 @@ pub struct Microkernel {
 
 impl Microkernel {
     /// Rows of the full tile.
+    #[inline]
     pub fn rows(&self) -> usize {
         self.tiles[0].len()
     }
 
     /// Columns in panels, measured in vectors. A panel that is much narrower than a tile could be would have too few sums
     /// to keep the multipliers busy.
+    #[inline]
     pub fn panels(&self, columns: usize) -> Split {
         Split::new(columns.div_ceil(self.lanes), self.tiles.len())
     }
 
     /// Rows in tiles.
+    #[inline]
     pub fn row_tiles(&self, rows: usize) -> Split {
         Split::new(rows, self.rows())
     }
@@ -76,6 +79,7 @@ pub struct Split {
 
 impl Split {
     /// No part is larger than `most`.
+    #[inline]
     pub fn new(units: usize, most: usize) -> Self {
         let parts = units.div_ceil(most);
         let size = units.checked_div(parts).unwrap_or(0);
@@ -83,17 +87,20 @@ impl Split {
     }
 
     /// The number of parts.
+    #[inline]
     pub fn parts(&self) -> usize {
         self.parts
     }
 
     /// The units of a part.
+    #[inline]
     pub fn part(&self, part: usize) -> Range<usize> {
         let start = |part: usize| part * self.size + part.min(self.larger);
         start(part)..start(part + 1)
     }
 
     /// The units of all parts.
+    #[inline]
     pub fn iter(self) -> impl Iterator<Item = Range<usize>> {
         (0..self.parts).map(move |part| self.part(part))
     }

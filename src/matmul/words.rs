@@ -26,11 +26,13 @@ pub struct RowWords {
 
 impl RowWords {
     /// Of some columns of a result that has so many.
+    #[inline]
     pub fn new(stream: Option<Stream>, all_columns: usize, columns: Range<usize>) -> Self {
         RowWords { stream, all_columns, columns, first_row: 0, words: Workspace::default(), length: 0 }
     }
 
     /// The blocks, of a multiple of `unit` rows, that are best made at a time; without a stream all rows.
+    #[inline]
     pub fn blocks(&self, rows: Range<usize>, unit: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let step = match self.stream {
             Some(_) => (WORDS / self.columns.len().max(1)).max(1).next_multiple_of(unit),
