@@ -296,7 +296,6 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
         let Multiply { a, rows, kernel, panels, offsets, epilogue } = self;
-        let tiles = kernel.row_tiles(rows.len());
         let prefetch = panels.prefetch();
         let mut sums: Sums = [TileRow([0; MAX_COLUMNS]); MAX_ROWS];
         for panel in 0..panels.count() {
@@ -306,7 +305,7 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
                 None => (column_terms.0.as_ptr(), 0),
                 Some(sums) => (sums.as_ptr().cast(), MAX_COLUMNS),
             };
-            for tile in tiles.iter() {
+            for tile in kernel.row_tiles(rows.len(), vectors).iter() {
                 let first = tile.start;
                 let tile = rows.start + tile.start..rows.start + tile.end;
                 let (out, stride, width) = if S::RAW {

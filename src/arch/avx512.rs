@@ -225,11 +225,12 @@ impl Dot for Pairs {
     type Columns = [i32; 16];
 
     ops! { "avx512f,avx512bw,avx512vl,avx512dq"
-        fn begin(sums: &[i32; 16]) -> __m512i {
+        fn read(x: &[i32; 16]) -> __m512i {
             // SAFETY: sixteen i32 may be read.
-            unsafe { _mm512_loadu_si512(sums.as_ptr().cast()) }
+            unsafe { _mm512_loadu_si512(x.as_ptr().cast()) }
         }
-        fn add(sums: __m512i, term: i32) -> __m512i { _mm512_add_epi32(sums, _mm512_set1_epi32(term)) }
+        fn splat(x: i32) -> __m512i { _mm512_set1_epi32(x) }
+        fn add(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
         fn add_product(sums: __m512i, factor: i32, columns: __m512i) -> __m512i {
             _mm512_add_epi32(sums, _mm512_mullo_epi32(_mm512_set1_epi32(factor), columns))
         }
@@ -284,6 +285,6 @@ static KERNEL: Microkernel = Microkernel {
     lanes: 16,
     b_sign: Sign::Signed,
     widen_a: true,
-    tiles: tile_table!(tile [], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
+    tiles: tile_table!(tile [], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]; vectors [4], rows [1 2 3 4 5 6]),
     tiles_as_it_lies: tile_table!(tile_as_it_lies [], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
 };

@@ -50,11 +50,12 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
     type Columns = [i32; 8];
 
     ops! { "avx2,avxvnni"
-        fn begin(sums: &[i32; 8]) -> __m256i {
+        fn read(x: &[i32; 8]) -> __m256i {
             // SAFETY: eight i32 may be read.
-            unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }
+            unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
         }
-        fn add(sums: __m256i, term: i32) -> __m256i { _mm256_add_epi32(sums, _mm256_set1_epi32(term)) }
+        fn splat(x: i32) -> __m256i { _mm256_set1_epi32(x) }
+        fn add(a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(a, b) }
         fn add_product(sums: __m256i, factor: i32, columns: __m256i) -> __m256i {
             _mm256_add_epi32(sums, _mm256_mullo_epi32(_mm256_set1_epi32(factor), columns))
         }

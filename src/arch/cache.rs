@@ -51,3 +51,14 @@ pub fn prefetch_line(address: *const u8) {
     #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     let _ = address;
 }
+
+/// Fixes where the loop that follows begins in a line of code: else that, which is worth up to 8 % in a micro-kernel,
+/// depends on what else the program is linked of.
+#[inline(always)]
+pub fn align_loop() {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: operations that do nothing, up to the next line.
+    unsafe {
+        core::arch::asm!(".p2align 6", options(nomem, nostack, preserves_flags));
+    }
+}

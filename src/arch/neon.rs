@@ -248,14 +248,12 @@ impl<const A_SIGNED: bool> Dot for Pairs<A_SIGNED> {
     type Columns = [i32; 8];
 
     ops! { "neon"
-        fn begin(sums: &[i32; 8]) -> [int32x4_t; 2] {
+        fn read(x: &[i32; 8]) -> [int32x4_t; 2] {
             // SAFETY: eight i32 may be read.
-            unsafe { [vld1q_s32(sums.as_ptr()), vld1q_s32(sums.as_ptr().add(4))] }
+            unsafe { [vld1q_s32(x.as_ptr()), vld1q_s32(x.as_ptr().add(4))] }
         }
-        fn add(sums: [int32x4_t; 2], term: i32) -> [int32x4_t; 2] {
-            let term = vdupq_n_s32(term);
-            [vaddq_s32(sums[0], term), vaddq_s32(sums[1], term)]
-        }
+        fn splat(x: i32) -> [int32x4_t; 2] { [vdupq_n_s32(x); 2] }
+        fn add(a: [int32x4_t; 2], b: [int32x4_t; 2]) -> [int32x4_t; 2] { [vaddq_s32(a[0], b[0]), vaddq_s32(a[1], b[1])] }
         fn add_product(sums: [int32x4_t; 2], factor: i32, columns: [int32x4_t; 2]) -> [int32x4_t; 2] {
             [vmlaq_n_s32(sums[0], columns[0], factor), vmlaq_n_s32(sums[1], columns[1], factor)]
         }

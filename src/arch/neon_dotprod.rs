@@ -69,11 +69,12 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
     type Columns = [i32; 4];
 
     ops! { "neon,dotprod"
-        fn begin(sums: &[i32; 4]) -> int32x4_t {
+        fn read(x: &[i32; 4]) -> int32x4_t {
             // SAFETY: four i32 may be read.
-            unsafe { vld1q_s32(sums.as_ptr()) }
+            unsafe { vld1q_s32(x.as_ptr()) }
         }
-        fn add(sums: int32x4_t, term: i32) -> int32x4_t { vaddq_s32(sums, vdupq_n_s32(term)) }
+        fn splat(x: i32) -> int32x4_t { vdupq_n_s32(x) }
+        fn add(a: int32x4_t, b: int32x4_t) -> int32x4_t { vaddq_s32(a, b) }
         fn add_product(sums: int32x4_t, factor: i32, columns: int32x4_t) -> int32x4_t {
             vmlaq_n_s32(sums, columns, factor)
         }

@@ -203,12 +203,16 @@ impl Dot for Pairs {
     type Columns = [i32; 8];
 
     #[inline(always)]
-    fn begin(self, sums: &[i32; 8]) -> i32x8 {
-        i32x8::new(*sums)
+    fn read(self, x: &[i32; 8]) -> i32x8 {
+        i32x8::new(*x)
     }
     #[inline(always)]
-    fn add(self, sums: i32x8, term: i32) -> i32x8 {
-        sums + i32x8::splat(term)
+    fn splat(self, x: i32) -> i32x8 {
+        i32x8::splat(x)
+    }
+    #[inline(always)]
+    fn add(self, a: i32x8, b: i32x8) -> i32x8 {
+        a + b
     }
     #[inline(always)]
     fn add_product(self, sums: i32x8, factor: i32, columns: i32x8) -> i32x8 {

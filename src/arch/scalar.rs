@@ -220,12 +220,16 @@ impl<const A_SIGNED: bool> Dot for Product<A_SIGNED> {
     type Columns = Array<i32>;
 
     #[inline(always)]
-    fn begin(self, sums: &Array<i32>) -> Array<i32> {
-        *sums
+    fn read(self, x: &Array<i32>) -> Array<i32> {
+        *x
     }
     #[inline(always)]
-    fn add(self, sums: Array<i32>, term: i32) -> Array<i32> {
-        map(sums, |sum| sum.wrapping_add(term))
+    fn splat(self, x: i32) -> Array<i32> {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn add(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
+        zip(a, b, i32::wrapping_add)
     }
     #[inline(always)]
     fn add_product(self, sums: Array<i32>, factor: i32, columns: Array<i32>) -> Array<i32> {

@@ -86,11 +86,13 @@ pub(super) struct RowTerms {
 }
 
 impl RowTerms {
+    #[inline(always)]
     fn push(&mut self, rows: *const i32, columns: *const i32) {
         self.outer[self.count] = Outer { rows, columns };
         self.count += 1;
     }
 
+    #[inline(always)]
     pub fn outer(&self) -> &[Outer] {
         &self.outer[..self.count]
     }

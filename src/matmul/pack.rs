@@ -95,7 +95,8 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     ) -> Result<Self, Error> {
         check_size(depth, columns)?;
         let largest = zero_points.check::<B>(columns)?;
-        let shape = Shape::new(isa, isa.microkernel(A::SIGN), depth, columns);
+        let kernel = isa.microkernel(A::SIGN);
+        let shape = Shape::new(isa, kernel, depth, columns, kernel.panels(columns));
         let stored = Stored::new::<B>(shape.kernel);
         let mut codes = Lines::default();
         let mut negative_sums = vec![0; columns];
@@ -221,8 +222,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    pub fn new(isa: Isa, kernel: &'static Microkernel, depth: usize, columns: usize) -> Self {
-        Shape { isa, kernel, depth, steps: depth.div_ceil(kernel.depth), columns, split: kernel.panels(columns) }
+    pub fn new(isa: Isa, kernel: &'static Microkernel, depth: usize, columns: usize, split: Split) -> Self {
+        Shape { isa, kernel, depth, steps: depth.div_ceil(kernel.depth), columns, split }
     }
 
     /// How many panels there are.

@@ -8,6 +8,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::pack::Shape;
+use super::tile::Split;
 use crate::codes::Code;
 use crate::matrix::Matrix;
 use crate::simd::{Kernel, Simd};
@@ -65,7 +66,7 @@ pub(super) fn in_place<A: Code>(source: &impl Rows<A>, b: &Shape, rows: Range<us
                 return 0;
             }
             // Usually it is the last row alone, which leaves all tiles but one.
-            let tiles = kernel.row_tiles(rows.len());
+            let tiles = Split::new(rows.len(), kernel.rows());
             let count = tiles.part(tiles.parts() - 1).start;
             if count > 0 && inside(rows.start + count - 1) { count } else { 0 }
         }

@@ -13,11 +13,10 @@
 //! - `b_sign` is the sign that the instruction wants B to have beside A. Packing relabels the codes (`x ^ 0x80`, the
 //!   zero point moves by 128 too), so that all four sign pairs run at full range on the same instructions.
 
-use core::array::from_fn;
 use core::fmt;
 use core::ops::Range;
 
-use crate::arch::prefetch_line;
+use crate::arch::{align_loop, prefetch_line};
 use crate::workspace::{Element, LINE};
 
 /// Whether 8-bit codes are u8 or i8.
@@ -41,30 +40,41 @@ pub struct Microkernel {
     pub b_sign: Sign,
     /// Whether A is copied to i16 before it is read.
     pub widen_a: bool,
-    /// `tiles[v - 1][r - 1]` computes r rows × v vectors of columns.
+    /// `tiles[v - 1][r - 1]` computes r rows × v vectors of columns. The widest may have fewer rows than the others.
     pub tiles: &'static [&'static [Tile]],
-    /// The same for B as it lies.
+    /// The same for B as it lies, all of as many rows.
     pub tiles_as_it_lies: &'static [&'static [TileAsItLies]],
 }
 
 impl Microkernel {
-    /// Rows of the full tile.
+    /// Rows of the tallest tile.
     #[inline]
     pub fn rows(&self) -> usize {
         self.tiles[0].len()
     }
 
     /// Columns in panels, measured in vectors. A panel that is much narrower than a tile could be would have too few sums
-    /// to keep the multipliers busy.
-    #[inline]
+    /// to keep the multipliers busy. The widest tiles are worth their fewer rows where that makes clearly fewer tiles.
     pub fn panels(&self, columns: usize) -> Split {
-        Split::new(columns.div_ceil(self.lanes), self.tiles.len())
+        let (wide, tall) = (self.tiles.len(), self.tiles_as_it_lies.len());
+        let (wide_rows, tall_rows) = (self.tiles[wide - 1].len(), self.rows());
+        let (wide, tall) = (self.split(columns, wide), self.split(columns, tall));
+        if 21 * wide.parts() * tall_rows < 20 * tall.parts() * wide_rows { wide } else { tall }
     }
 
-    /// Rows in tiles.
+    /// The same for a B as it lies.
+    pub fn panels_as_they_lie(&self, columns: usize) -> Split {
+        self.split(columns, self.tiles_as_it_lies.len())
+    }
+
+    fn split(&self, columns: usize, most: usize) -> Split {
+        Split::new(columns.div_ceil(self.lanes), most)
+    }
+
+    /// Rows in tiles of so many vectors.
     #[inline]
-    pub fn row_tiles(&self, rows: usize) -> Split {
-        Split::new(rows, self.rows())
+    pub fn row_tiles(&self, rows: usize, vectors: usize) -> Split {
+        Split::new(rows, self.tiles[vectors - 1].len())
     }
 }
 
@@ -116,14 +126,14 @@ impl fmt::Debug for Microkernel {
 pub const MAX_ROWS: usize = 8;
 
 /// No tile is wider than this.
-pub const MAX_COLUMNS: usize = 48;
+pub const MAX_COLUMNS: usize = 64;
 
 /// An i32 for every column of a tile of any kernel.
 #[repr(align(64))]
 #[derive(Clone, Copy)]
 pub struct TileRow(pub [i32; MAX_COLUMNS]);
 
-// SAFETY: an array of integers, as long as three lines.
+// SAFETY: an array of integers, as long as four lines.
 unsafe impl Element for TileRow {}
 
 /// The sums of a tile of any kernel.
@@ -192,14 +202,16 @@ pub trait Dot: Copy {
     /// The same sums in memory.
     type Columns: Default + AsRef<[i32]>;
 
-    /// Reads the sums of a vector of columns.
-    fn begin(self, sums: &Self::Columns) -> Self::Sums;
+    /// `x[j]`
+    fn read(self, x: &Self::Columns) -> Self::Sums;
+    /// `x`
+    fn splat(self, x: i32) -> Self::Sums;
     /// Repeats a row's codes for every column.
     fn broadcast(self, a: &Self::StepA) -> Self::A;
     /// Reads a vector of B.
     fn load(self, b: &Self::StepB) -> Self::B;
-    /// `sums[j] + term`, which wraps
-    fn add(self, sums: Self::Sums, term: i32) -> Self::Sums;
+    /// `a[j] + b[j]`, which wraps
+    fn add(self, a: Self::Sums, b: Self::Sums) -> Self::Sums;
     /// `sums[j] + factor · columns[j]`, which wraps
     fn add_product(self, sums: Self::Sums, factor: i32, columns: Self::Sums) -> Self::Sums;
     /// `sums[j] + Σ a[k]·b[k][j]`
@@ -227,6 +239,7 @@ pub trait Dot: Copy {
         a_stride: usize,
         mut b: impl Steps<Self>,
     ) {
+        align_loop();
         for _ in 0..steps {
             // SAFETY: the caller vouches for so many.
             let vectors = unsafe { b.next::<VECTORS>(self) };
@@ -336,28 +349,23 @@ impl<D: DotRows> Steps<D> for AsTheyLie {
     }
 }
 
-/// Reads the sums of a tile.
+/// The sums of the products of a tile. They begin with zeros, whatever is to be added to them: a CPU knows a zero without
+/// an operation and a register of it, so the sums of a tile can begin while those of the tile before are not finished.
 ///
 /// # Safety
-/// `initial` has ROWS rows of VECTORS vectors of columns, `stride` apart.
+/// As [`Dot::add_products`].
 #[inline(always)]
-unsafe fn begin<D: Dot, const ROWS: usize, const VECTORS: usize>(
+unsafe fn products<D: Dot, const ROWS: usize, const VECTORS: usize>(
     dot: D,
-    initial: *const i32,
-    stride: usize,
+    steps: usize,
+    a: *const u8,
+    a_stride: usize,
+    b: impl Steps<D>,
 ) -> [[D::Sums; VECTORS]; ROWS] {
-    from_fn(
-        #[inline(always)]
-        |r| {
-            from_fn(
-                #[inline(always)]
-                |v| {
-                    // SAFETY: the caller's promise; Columns is an array of i32.
-                    dot.begin(unsafe { &*initial.add(r * stride).cast::<D::Columns>().add(v) })
-                },
-            )
-        },
-    )
+    let mut sums = [[dot.splat(0); VECTORS]; ROWS];
+    // SAFETY: the caller's promise.
+    unsafe { dot.add_products(&mut sums, steps, a, a_stride, b) };
+    sums
 }
 
 /// What a tile function of B as it lies reads and writes.
@@ -403,15 +411,14 @@ pub unsafe fn dot_tile_as_it_lies<D: DotRows, const ROWS: usize, const VECTORS: 
     let lanes = const { size_of::<D::Columns>() / size_of::<i32>() };
     for panel in 0..panels {
         let out = out.wrapping_add(panel * sums_stride);
-        // SAFETY: `sums` has ROWS rows of VECTORS vectors of columns.
-        let mut sums = unsafe { begin::<D, ROWS, VECTORS>(dot, out, MAX_COLUMNS) };
         let b = AsTheyLie { b: b.wrapping_add(panel * VECTORS * lanes), stride: b_stride, flip };
         // SAFETY: the caller's promise.
-        unsafe { dot.add_products(&mut sums, steps, a, a_stride, b) };
+        let sums: [[_; VECTORS]; ROWS] = unsafe { products(dot, steps, a, a_stride, b) };
         for (r, row) in sums.iter().enumerate() {
             for (v, &sum) in row.iter().enumerate() {
-                // SAFETY: as above; Columns is an array of i32.
-                dot.store(sum, unsafe { &mut *out.add(r * MAX_COLUMNS).cast::<D::Columns>().add(v) });
+                // SAFETY: `sums` has ROWS rows of VECTORS vectors of columns; Columns is an array of i32.
+                let out = unsafe { &mut *out.add(r * MAX_COLUMNS).cast::<D::Columns>().add(v) };
+                dot.store(dot.add(sum, dot.read(out)), out);
             }
         }
     }
@@ -438,12 +445,24 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
         columns,
         prefetch,
     } = operands;
-    // SAFETY: `initial` has ROWS rows of VECTORS vectors of columns.
-    let mut sums = unsafe { begin::<D, ROWS, VECTORS>(dot, initial, initial_stride) };
+    // SAFETY: the caller's promise.
+    let mut sums: [[_; VECTORS]; ROWS] = unsafe {
+        if prefetch {
+            products(dot, steps, a, a_stride, Packed::<D::StepB, true>(b.cast()))
+        } else {
+            products(dot, steps, a, a_stride, Packed::<D::StepB, false>(b.cast()))
+        }
+    };
+    for (r, row) in sums.iter_mut().enumerate() {
+        for (v, sum) in row.iter_mut().enumerate() {
+            // SAFETY: `initial` has ROWS rows of VECTORS vectors of columns; Columns is an array of i32.
+            *sum = dot.add(*sum, dot.read(unsafe { &*initial.add(r * initial_stride).cast::<D::Columns>().add(v) }));
+        }
+    }
     if !row_terms.is_null() {
         for (r, row) in sums.iter_mut().enumerate() {
             // SAFETY: the caller vouches for a term of every row.
-            let term = unsafe { *row_terms.add(r) };
+            let term = dot.splat(unsafe { *row_terms.add(r) });
             for sum in row {
                 *sum = dot.add(*sum, term);
             }
@@ -452,10 +471,10 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
     for outer in outer {
         let columns = outer.columns.cast::<D::Columns>();
         // SAFETY: an outer product has VECTORS vectors of columns.
-        let mut vectors = [dot.begin(unsafe { &*columns }); VECTORS];
+        let mut vectors = [dot.read(unsafe { &*columns }); VECTORS];
         for (v, vector) in vectors.iter_mut().enumerate().skip(1) {
             // SAFETY: as above.
-            *vector = dot.begin(unsafe { &*columns.add(v) });
+            *vector = dot.read(unsafe { &*columns.add(v) });
         }
         for (r, row) in sums.iter_mut().enumerate() {
             // SAFETY: an outer product has ROWS rows.
@@ -463,14 +482,6 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
             for (sum, &vector) in row.iter_mut().zip(&vectors) {
                 *sum = dot.add_product(*sum, factor, vector);
             }
-        }
-    }
-    // SAFETY: the caller's promise.
-    unsafe {
-        if prefetch {
-            dot.add_products(&mut sums, steps, a, a_stride, Packed::<D::StepB, true>(b.cast()));
-        } else {
-            dot.add_products(&mut sums, steps, a, a_stride, Packed::<D::StepB, false>(b.cast()));
         }
     }
     let lanes = const { size_of::<D::Columns>() / size_of::<i32>() };
@@ -491,7 +502,10 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
 
 /// The table of a micro-kernel: `tile::<generics…, ROWS, VECTORS>` for every size.
 macro_rules! tile_table {
-    ($tile:ident $generics:tt, vectors [$($v:literal)+], rows $rows:tt) => {
+    ($tile:ident $generics:tt, $(vectors [$($v:literal)+], rows $rows:tt);+) => {
+        tile_table!(@tables $tile $generics [$($($v $rows)+)+])
+    };
+    (@tables $tile:ident $generics:tt [$($v:literal $rows:tt)+]) => {
         &[$( tile_table!(@rows $tile $generics $v $rows) ),+]
     };
     (@rows $tile:ident $generics:tt $v:literal [$($r:literal)+]) => {

@@ -56,7 +56,8 @@ impl<'a, A: Code, B: Code> UnpackedMatrix<'a, A, B> {
     pub fn new(isa: Isa, b: Matrix<'a, B>, zero_points: ZeroPoints<'a>) -> Result<Self, Error> {
         check_size(b.rows(), b.columns())?;
         let largest = zero_points.check::<B>(b.columns())?;
-        let shape = Shape::new(isa, isa.microkernel(A::SIGN), b.rows(), b.columns());
+        let kernel = isa.microkernel(A::SIGN);
+        let shape = Shape::new(isa, kernel, b.rows(), b.columns(), kernel.panels_as_they_lie(b.columns()));
         Ok(UnpackedMatrix { shape, b, zero_points, bias: None, largest, largest_bias: 0, operands: PhantomData })
     }
 
