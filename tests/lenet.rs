@@ -1,17 +1,10 @@
 //! The example `lenet` from end to end: accuracy, one digest for every scheme on all ISAs and all architectures, and
 //! one line for whatever is wrong with a file.
-//!
-//! The example runs as a program, from Cargo's target directory, where `cargo test` puts it. `cargo test --test lenet`
-//! alone does not: `cargo build --profile test --example lenet` goes before it. Where programs of this target need an
-//! emulator that the kernel does not know of, `ZEROPOINT_TEST_RUNNER` is the command that runs them, words separated by
-//! spaces:
-//!
-//! ```text
-//! ZEROPOINT_TEST_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu -cpu max"
-//! ```
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
+
+use std::path::Path;
+use std::process::Output;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -27,18 +20,7 @@ const SCHEMES: [(&str, u64, &str); 4] = [
 ];
 
 fn lenet(arguments: &[&str]) -> Output {
-    let test = std::env::current_exe().expect("this test has a path");
-    let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
-    let program = profile.join("examples").join("lenet").with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(
-        program.exists(),
-        "{} is missing: `cargo build --profile test --example lenet` makes it",
-        program.display()
-    );
-    let runner = std::env::var("ZEROPOINT_TEST_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace().map(PathBuf::from).chain([program]);
-    let mut command = Command::new(words.next().expect("at least the program"));
-    command.args(words).args(arguments).output().expect("the example starts; does it need ZEROPOINT_TEST_RUNNER?")
+    common::run_example("lenet", arguments)
 }
 
 fn report(arguments: &[&str]) -> Value {

@@ -1,9 +1,8 @@
 //! zeropoint's integer matmul beside that of other libraries, on one core. See README.md.
 
 mod check;
-mod limits;
-mod machine;
-mod measure;
+#[path = "../../harness/mod.rs"]
+mod harness;
 mod peers;
 mod problem;
 mod report;
@@ -18,8 +17,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use zeropoint::Isa;
 
 use check::{Expected, Verdict};
-use limits::Limit;
-use measure::Times;
+use harness::limits::{self, Limit};
+use harness::measure::Times;
 use peers::{Multiply, Output, Peer};
 use problem::{Codes, Problem, Workload};
 use report::{Entry, Report, Row, Table};

@@ -6,8 +6,8 @@ use comfy_table::{CellAlignment, TableStyle, presets};
 use serde::Serialize;
 
 use crate::check::Verdict;
-use crate::machine::Machine;
-use crate::measure::Times;
+use crate::harness::machine::Machine;
+use crate::harness::measure::Times;
 use crate::peers::Peer;
 use crate::shapes::Shape;
 
@@ -178,7 +178,7 @@ impl Report {
 
     /// The machine, the versions, and what the numbers are.
     pub fn header(&self) -> String {
-        let mut text = format!("{}\n\n", self.machine.line());
+        let mut text = format!("{}, one core\n\n", self.machine.line());
         for line in self.versions.iter().chain(&self.absent) {
             let _ = writeln!(text, "- {line}");
         }

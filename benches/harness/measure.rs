@@ -31,13 +31,21 @@ impl Times {
 
     /// The median of all turns.
     pub fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    /// The middle half of the turns, from its shortest to its longest, over the median.
+    pub fn spread(&self) -> f64 {
+        (self.quantile(0.75) - self.quantile(0.25)) / self.median()
+    }
+
+    /// Between two turns, by their distance.
+    fn quantile(&self, part: f64) -> f64 {
         let mut times = self.0.clone();
         times.sort_by(f64::total_cmp);
-        match times.len() {
-            0 => f64::NAN,
-            length if length % 2 == 1 => times[length / 2],
-            length => (times[length / 2 - 1] + times[length / 2]) / 2.0,
-        }
+        let at = part * times.len().saturating_sub(1) as f64;
+        let [below, above] = [at.floor(), at.ceil()].map(|at| times.get(at as usize).copied().unwrap_or(f64::NAN));
+        below + (above - below) * at.fract()
     }
 
     /// The shortest of all turns.

@@ -1,0 +1,81 @@
+//! One kernel, again and again, for a profiler: `cargo run --release --example profile -- matmul 512 avx2`.
+//!
+//! ```sh
+//! cargo build --release --example profile
+//! valgrind --tool=callgrind --dump-instr=yes --collect-jumps=yes --toggle-collect='profile::measured' \
+//!     target/release/examples/profile matmul 256 avx2 --calls 3
+//! callgrind_annotate callgrind.out.* | head -30
+//! perf record target/release/examples/profile quantize 65536 avx512 --calls 100000 && perf report
+//! ```
+//!
+//! Symbols are readable since release builds of this project have line tables and the call stands in a function of its own.
+//! Valgrind knows no AVX-512: there the best ISA is `avx2`.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, value_parser};
+use zeropoint::Isa;
+
+#[path = "../benches/harness/mod.rs"]
+mod harness;
+#[path = "report/operations.rs"]
+#[expect(dead_code, reason = "shapes and limits are the report's")]
+mod operations;
+
+use operations::{Operation, Shape};
+
+/// Calls one kernel again and again, for a profiler to look at.
+#[derive(Parser)]
+struct Arguments {
+    /// What to call
+    op: Operation,
+    /// MxNxK or the side of a cube, of a multiplication; a number of elements
+    shape: Shape,
+    /// The name of an ISA, by default the best that this CPU has
+    isa: Option<String>,
+    /// How often
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u64).range(1..))]
+    calls: u64,
+}
+
+/// Of a product, a number is the side of a cube.
+fn shape_of(op: Operation, asked: Shape) -> Result<Shape, String> {
+    match asked {
+        Shape::Elements(side) if op.is_product() => Ok(Shape::Product { m: side, n: side, k: side }),
+        Shape::Product { .. } if !op.is_product() => Err(format!("{} takes a number of elements", op.name())),
+        asked => Ok(asked),
+    }
+}
+
+#[inline(never)]
+fn measured(call: &mut dyn FnMut()) {
+    call();
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let isa = arguments.isa.as_deref().map_or_else(Isa::best, Isa::named)?;
+    let shape = shape_of(arguments.op, arguments.shape)?;
+    let mut call = arguments.op.prepare(shape, isa, false)?;
+    // Memory is there, and code in its caches, before anything is counted.
+    call();
+    let start = Instant::now();
+    for _ in 0..arguments.calls {
+        measured(&mut call);
+    }
+    let seconds = start.elapsed().as_secs_f64() / arguments.calls as f64;
+    let (name, rate, unit) = (arguments.op.name(), shape.work() / seconds / 1e9, shape.unit());
+    println!("{name} {shape} on {isa}: {} calls, {:.3} µs each, {rate:.2} {unit}", arguments.calls, seconds * 1e6);
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

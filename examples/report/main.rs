@@ -1,0 +1,124 @@
+//! Every operation on every ISA of this machine, beside what the machine can do at most: `cargo run --release --example
+//! report`. Writes tables, numbers and pictures into a folder of `results/`; results/README.md says how they are taken.
+
+mod entries;
+#[path = "../../benches/harness/mod.rs"]
+mod harness;
+mod operations;
+mod pictures;
+mod tables;
+
+use std::error::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum, value_parser};
+use indicatif::{ProgressBar, ProgressStyle};
+use zeropoint::Isa;
+
+use entries::Report;
+use operations::{Operation, Shape};
+
+/// Measures zeropoint on this machine: operations × shapes × ISAs, interleaved, beside the machine's limits.
+#[derive(Parser)]
+struct Arguments {
+    /// A few shapes, five rounds
+    #[arg(long)]
+    quick: bool,
+    /// What to measure (may be repeated; everything by default)
+    #[arg(long, value_name = "OPERATION")]
+    op: Vec<Operation>,
+    /// MxNxK of a multiplication, or a number of elements (may be repeated; a list by default)
+    #[arg(long, value_name = "MxNxK")]
+    shape: Vec<Shape>,
+    /// The name of an ISA (may be repeated; all that this CPU has by default)
+    #[arg(long, value_name = "NAME")]
+    isa: Vec<String>,
+    /// Threads of the best of the ISAs, beside one (may be repeated; as many as there are by default)
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    threads: Vec<u16>,
+    /// Turns of every contender
+    #[arg(long, value_name = "N", default_value_t = 11, value_parser = value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Prints the numbers as JSON instead of tables
+    #[arg(long)]
+    json: bool,
+    /// The folder to write to, made if there is none; by default `results/` and the name of the CPU, or nothing when only a
+    /// part is measured
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let isas: Vec<Isa> = match arguments.isa.as_slice() {
+        [] => Isa::supported(),
+        names => names.iter().map(|name| Isa::named(name)).collect::<Result<_, _>>()?,
+    };
+    let operations = match arguments.op.as_slice() {
+        [] => Operation::value_variants(),
+        operations => operations,
+    };
+    let available = harness::machine::Machine::here().threads;
+    let threads: Vec<usize> = match arguments.threads.as_slice() {
+        [] => (1..)
+            .map(|doublings| 1 << doublings)
+            .take_while(|&threads| threads < available)
+            .chain([available])
+            .collect(),
+        threads => threads.iter().map(|&threads| threads.into()).collect(),
+    };
+    let rounds = if arguments.quick { arguments.rounds.min(5) } else { arguments.rounds };
+
+    let work: Vec<(Operation, Shape)> = operations
+        .iter()
+        .flat_map(|&operation| {
+            operation.shapes(&arguments.shape, arguments.quick).into_iter().map(move |shape| (operation, shape))
+        })
+        .collect();
+    let progress = ProgressBar::new(work.len() as u64);
+    progress.set_style(ProgressStyle::with_template("measuring {wide_bar} {pos}/{len} {msg}")?);
+    let mut report = Report::new(rounds);
+    report.measure_limits(&isas, rounds);
+    for (operation, shape) in work {
+        progress.set_message(format!("{} {shape}", operation.name()));
+        report.measure(operation, shape, &isas, &threads, rounds)?;
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+
+    let partial =
+        !arguments.op.is_empty() || !arguments.shape.is_empty() || !arguments.isa.is_empty() || arguments.quick;
+    let default_folder = (!partial).then(|| Path::new("results").join(report.machine.folder()));
+    if let Some(folder) = arguments.out.clone().or(default_folder) {
+        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let mut drawn = Vec::new();
+        for picture in pictures::all(&report)? {
+            write(&folder.join(picture.file), picture.svg.as_bytes())?;
+            drawn.push((picture.file, picture.title));
+        }
+        write(&folder.join("report.md"), tables::markdown(&report, &drawn).as_bytes())?;
+        write(&folder.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
+    }
+    // Not `println!`, which panics when the reader of a pipe is gone.
+    let mut out = std::io::stdout();
+    match arguments.json {
+        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        false => write!(out, "{}", tables::text(&report))?,
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    std::fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What is measured: operations, their shapes, and calls of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use zeropoint::{
+    Accumulators, CodeRange, Error, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Requantize,
+    Stream, UnpackedMatrix, dequantize, fake_quantize, fill_words, matmul, min_max, parallel, quantize,
+    quantize_stochastic,
+};
+
+use crate::harness::limits::Traffic;
+
+/// An operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Operation {
+    /// u8 × i8 to i32, the right matrix packed before
+    Matmul,
+    /// u8 × i8 to u8: zero points, bias, a float multiplier for every column
+    MatmulRequantize,
+    /// u8 × i8 to i32, the right matrix as it lies
+    MatmulUnpacked,
+    /// f32 to u8, to nearest
+    Quantize,
+    /// f32 to u8, stochastically
+    QuantizeStochastic,
+    /// u8 to f32
+    Dequantize,
+    /// f32 to f32, as if through u8
+    FakeQuantize,
+    /// The range of f32
+    MinMax,
+    /// 32 random bits each
+    Words,
+}
+
+/// M × N × K, or a number of elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Product { m: usize, n: usize, k: usize },
+    Elements(usize),
+}
+
+use Shape::{Elements, Product};
+
+const fn product(m: usize, n: usize, k: usize) -> Shape {
+    Product { m, n, k }
+}
+
+/// Cubes for the curve; a row and a few rows over large weights, a convolution, odd sizes, a batch of tokens.
+const PRODUCTS: [Shape; 14] = [
+    product(16, 16, 16),
+    product(32, 32, 32),
+    product(64, 64, 64),
+    product(128, 128, 128),
+    product(256, 256, 256),
+    product(512, 512, 512),
+    product(1024, 1024, 1024),
+    product(1, 4096, 4096),
+    product(4, 4096, 4096),
+    product(784, 128, 1152),
+    product(49, 512, 4608),
+    product(17, 33, 65),
+    product(10, 84, 120),
+    product(128, 4096, 4096),
+];
+
+const QUICK_PRODUCTS: [Shape; 3] = [product(64, 64, 64), product(256, 256, 256), product(1, 4096, 4096)];
+
+const QUICK_ELEMENTS: [Shape; 3] = [Elements(4 << 10), Elements(64 << 10), Elements(1 << 20)];
+
+impl Operation {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().expect("none is hidden").get_name().to_owned()
+    }
+
+    /// Its line of help.
+    pub fn help(self) -> String {
+        self.to_possible_value().expect("none is hidden").get_help().expect("all have one").to_string()
+    }
+
+    pub fn is_product(self) -> bool {
+        matches!(self, Operation::Matmul | Operation::MatmulRequantize | Operation::MatmulUnpacked)
+    }
+
+    /// Those of the operation's kind among the shapes that were asked for; without any, the list.
+    pub fn shapes(self, asked: &[Shape], quick: bool) -> Vec<Shape> {
+        let of_kind = |shape: &Shape| matches!(shape, Product { .. }) == self.is_product();
+        match (asked.is_empty(), quick, self.is_product()) {
+            (false, ..) => asked.iter().copied().filter(of_kind).collect(),
+            (true, true, true) => QUICK_PRODUCTS.to_vec(),
+            (true, true, false) => QUICK_ELEMENTS.to_vec(),
+            (true, false, true) => PRODUCTS.to_vec(),
+            (true, false, false) => (8..=24).step_by(2).map(|log2| Elements(1 << log2)).collect(),
+        }
+    }
+
+    /// Bytes read and written for an element, of which codes are one.
+    pub fn traffic(self) -> Traffic {
+        match self {
+            Operation::Quantize | Operation::QuantizeStochastic => Traffic::ReadFourWriteOne,
+            Operation::Dequantize => Traffic::ReadOneWriteFour,
+            Operation::FakeQuantize => Traffic::Copy,
+            Operation::MinMax => Traffic::Read,
+            Operation::Words => Traffic::Write,
+            Operation::Matmul | Operation::MatmulRequantize | Operation::MatmulUnpacked => Traffic::Read,
+        }
+    }
+
+    /// Bytes that have to come and go: of a product, those of B, which is all that counts where few rows meet it.
+    pub fn bytes(self, shape: Shape) -> usize {
+        match (self.traffic(), shape) {
+            (_, Product { n, k, .. }) => n * k,
+            (Traffic::ReadFourWriteOne | Traffic::ReadOneWriteFour, Elements(n)) => 5 * n,
+            (Traffic::Copy, Elements(n)) => 8 * n,
+            (Traffic::Read | Traffic::Write, Elements(n)) => 4 * n,
+        }
+    }
+
+    /// A call that repeats itself on the same data; in the current pool if it is to be `shared`.
+    pub fn prepare(self, shape: Shape, isa: Isa, shared: bool) -> Result<Box<dyn FnMut() + Send>, Error> {
+        match shape {
+            Product { m, n, k } => self.prepare_product([m, n, k], isa, shared),
+            Elements(length) => self.prepare_elements(length, isa, shared),
+        }
+    }
+
+    fn prepare_product(
+        self,
+        shape @ [_, n, k]: [usize; 3],
+        isa: Isa,
+        shared: bool,
+    ) -> Result<Box<dyn FnMut() + Send>, Error> {
+        let b: Vec<i8> = bytes(k * n).into_iter().map(|byte| byte as i8).collect();
+        if self == Operation::MatmulUnpacked {
+            return Ok(repeat(shape, move |a, out| {
+                let b = UnpackedMatrix::<u8, i8>::new(isa, Matrix::new(&b, k, n)?, 0.into())?;
+                if shared {
+                    parallel::matmul(a, 0.into(), &b, &Accumulators, out)
+                } else {
+                    matmul(a, 0.into(), &b, &Accumulators, out)
+                }
+            }));
+        }
+        let b = Matrix::new(&b, k, n)?;
+        Ok(if self == Operation::MatmulRequantize {
+            let multipliers: Vec<f64> = (0..n).map(|j| (1.0 + j as f64 / n as f64) / 4096.0).collect();
+            let stage = Requantize::new(FloatMultiplier::new(&multipliers)?, 3, 0_u8..=255)?;
+            let zero_points: Vec<i32> = (0..n as i32).map(|j| j % 17 - 8).collect();
+            let packed = PackedMatrix::pack(isa, b, zero_points.as_slice().into())?.with_bias(&vec![77; n])?;
+            let multiply = if shared { parallel::matmul } else { matmul };
+            repeat(shape, move |a, out| multiply(a, 131.into(), &packed, &stage, out))
+        } else {
+            let packed = PackedMatrix::<u8, i8>::pack(isa, b, 0.into())?;
+            let multiply = if shared { parallel::matmul } else { matmul };
+            repeat(shape, move |a, out| multiply(a, 0.into(), &packed, &Accumulators, out))
+        })
+    }
+
+    fn prepare_elements(self, length: usize, isa: Isa, shared: bool) -> Result<Box<dyn FnMut() + Send>, Error> {
+        let x: Vec<f32> = match self {
+            Operation::Words | Operation::Dequantize => Vec::new(),
+            _ => bytes(length).into_iter().map(|byte| f32::from(byte) / 64.0 - 2.0).collect(),
+        };
+        let params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.0129, 117)?;
+        macro_rules! call {
+            ($operation:ident($first:expr, $out:expr $(, $extra:expr)?)) => {{
+                let (first, mut out) = ($first, $out);
+                Box::new(move || {
+                    let operation = if shared { parallel::$operation } else { $operation };
+                    operation(isa, &first, &params, $($extra,)? &mut out).expect("the lengths go together");
+                })
+            }};
+        }
+        Ok(match self {
+            Operation::Quantize => call!(quantize(x, vec![0_u8; length])),
+            Operation::QuantizeStochastic => call!(quantize_stochastic(x, vec![0_u8; length], Stream::new(42))),
+            Operation::Dequantize => call!(dequantize(bytes(length), vec![0.0; length])),
+            Operation::FakeQuantize => call!(fake_quantize(x, vec![0.0; length])),
+            Operation::MinMax => Box::new(move || {
+                let range = if shared { parallel::min_max } else { min_max };
+                std::hint::black_box(range(isa, &x).expect("finite numbers"));
+            }),
+            _ => {
+                let mut out = vec![0; length];
+                Box::new(move || {
+                    let fill = if shared { parallel::fill_words } else { fill_words };
+                    fill(isa, Stream::new(42), &mut out).expect("the stream has so many");
+                })
+            }
+        })
+    }
+}
+
+/// A call with a left matrix and a result of its own.
+fn repeat<T: Copy + Default + Send + 'static>(
+    [m, n, k]: [usize; 3],
+    mut multiply: impl FnMut(Matrix<'_, u8>, MatrixMut<'_, T>) -> Result<(), Error> + Send + 'static,
+) -> Box<dyn FnMut() + Send> {
+    let (a, mut out) = (bytes(m * k), vec![T::default(); m * n]);
+    Box::new(move || {
+        let done = Matrix::new(&a, m, k).and_then(|a| multiply(a, MatrixMut::new(&mut out, m, n)?));
+        done.expect("the shapes go together");
+    })
+}
+
+/// Bytes of every value, the same in every run.
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+}
+
+impl Shape {
+    /// Multiply-accumulates, or elements.
+    pub fn work(self) -> f64 {
+        match self {
+            Product { m, n, k } => (m * n * k) as f64,
+            Elements(length) => length as f64,
+        }
+    }
+
+    pub fn unit(self) -> &'static str {
+        match self {
+            Product { .. } => "GMAC/s",
+            Elements(_) => "Gelem/s",
+        }
+    }
+
+    /// The size of a cube.
+    pub fn cube(self) -> Option<usize> {
+        match self {
+            Product { m, n, k } if m == n && n == k => Some(m),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Product { m, n, k } => f.pad(&format!("{m}x{n}x{k}")),
+            Elements(length) if length % (1 << 20) == 0 => f.pad(&format!("{} Mi", length >> 20)),
+            Elements(length) if length % (1 << 10) == 0 => f.pad(&format!("{} Ki", length >> 10)),
+            Elements(length) => f.pad(&length.to_string()),
+        }
+    }
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes: Option<Vec<usize>> =
+            text.split(['x', '×']).map(|size| size.parse().ok().filter(|size| (1..=1 << 28).contains(size))).collect();
+        match sizes.as_deref() {
+            Some(&[m, n, k]) => Ok(product(m, n, k)),
+            Some(&[length]) => Ok(Elements(length)),
+            _ => Err("not MxNxK, nor a number".into()),
+        }
+    }
+}
