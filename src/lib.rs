@@ -13,6 +13,7 @@ mod quantize;
 mod random;
 mod reduce;
 pub mod reference;
+mod report;
 mod simd;
 mod workspace;
 
@@ -32,3 +33,4 @@ pub use quantize::{
 };
 pub use random::{Stream, StreamRng, fill_uniform, fill_words};
 pub use reduce::{abs_max, min_max, ranges};
+pub use report::{ErrorReport, quantization_error, reconstruction_error};

@@ -24,6 +24,7 @@ use crate::params::{QuantParams, Range};
 use crate::quantize::{Dequantize, Elementwise, FakeQuantize, Groups, Nearest, Quantize};
 use crate::random::{CHUNK, Fill, Stream, Word};
 use crate::reduce::Extremes;
+use crate::report::{self, Codes, ErrorReport, Given, Reconstruction, Sums, chunks, report};
 use crew::{Apart, Crew, Who};
 
 /// The elements of a piece of a tensor.
@@ -181,6 +182,33 @@ pub fn min_max(isa: Isa, x: &[f32]) -> Result<Range, Error> {
     });
     let all = all.into_inner().expect("as above");
     all.range(x)
+}
+
+/// [`quantization_error`](crate::quantization_error()).
+///
+/// # Errors
+/// The same.
+pub fn quantization_error<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>) -> Result<ErrorReport, Error> {
+    report_chunks(isa, x.len() / DIVIDED, x, Codes::new(x, params)?)
+}
+
+/// [`reconstruction_error`](crate::reconstruction_error()).
+///
+/// # Errors
+/// The same.
+pub fn reconstruction_error(isa: Isa, x: &[f32], reconstruction: &[f32]) -> Result<ErrorReport, Error> {
+    report_chunks(isa, x.len() / DIVIDED, x, Given::new(x, reconstruction)?)
+}
+
+/// The sums of chunks are made in any order, and added in theirs.
+fn report_chunks(isa: Isa, nanoseconds: usize, x: &[f32], how: impl Reconstruction) -> Result<ErrorReport, Error> {
+    let crew = gather(nanoseconds);
+    if crew.alone() {
+        return report(x, chunks(x, how).map(|chunk| isa.run(chunk)));
+    }
+    let mut sums = vec![Sums::NONE; x.len().div_ceil(report::CHUNK)];
+    share(&crew, chunks(x, how).zip(&mut sums), |(chunk, sums)| *sums = isa.run(chunk));
+    report(x, sums.into_iter())
 }
 
 /// [`matmul`](crate::matmul()).

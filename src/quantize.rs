@@ -185,7 +185,7 @@ pub(crate) struct Lanes<S: Simd> {
 
 impl<S: Simd> Lanes<S> {
     #[inline(always)]
-    fn new<C: Code>(simd: S, codes: CodeRange<C>, scale: S::F32, zero_point: S::I32) -> Self {
+    pub(crate) fn new<C: Code>(simd: S, codes: CodeRange<C>, scale: S::F32, zero_point: S::I32) -> Self {
         let min = simd.to_f32(simd.sub_i32(simd.splat_i32(codes.min().into()), zero_point));
         let max = simd.to_f32(simd.sub_i32(simd.splat_i32(codes.max().into()), zero_point));
         Lanes { scale, zero_point, min, max }
@@ -197,9 +197,20 @@ impl<S: Simd> Lanes<S> {
         simd.clamp_f32(simd.div_f32(x, self.scale), self.min, self.max)
     }
 
+    /// The code of x without its zero point, and what clamping changed it by: one step of room beyond the range tells. NaN is
+    /// below it.
+    #[inline(always)]
+    pub(crate) fn code_and_excess(&self, simd: S, x: S::F32) -> (S::I32, S::I32) {
+        let v = simd.max_f32(simd.div_f32(x, self.scale), simd.add_f32(self.min, simd.splat_f32(-1.0)));
+        let beyond = simd.round_to_i32(simd.min_f32(v, simd.add_f32(self.max, simd.splat_f32(1.0))));
+        let (min, max) = (simd.round_to_i32(self.min), simd.round_to_i32(self.max));
+        let q = simd.min_i32(simd.max_i32(beyond, min), max);
+        (q, simd.sub_i32(beyond, q))
+    }
+
     /// `S · q` for a code without its zero point.
     #[inline(always)]
-    fn real(&self, simd: S, q: S::I32) -> S::F32 {
+    pub(crate) fn real(&self, simd: S, q: S::I32) -> S::F32 {
         simd.mul_f32(simd.to_f32(q), self.scale)
     }
 }
@@ -300,14 +311,7 @@ impl<C: Code> Elementwise<C> for StraightThrough<'_> {
         x: &[f32; LANES],
         out: &mut [f32; LANES],
     ) {
-        // One step beyond the range on both sides tells what would be clamped; NaN ends below it.
-        let one = simd.splat_f32(1.0);
-        let minus_one = simd.splat_f32(-1.0);
-        let v = simd.div_f32(simd.load_f32(x), lanes.scale);
-        let v = simd.max_f32(v, simd.add_f32(lanes.min, minus_one));
-        let q = simd.round_to_i32(simd.min_f32(v, simd.add_f32(lanes.max, one)));
-        let (min, max) = (simd.round_to_i32(lanes.min), simd.round_to_i32(lanes.max));
-        let outside = simd.sub_i32(q, simd.min_i32(simd.max_i32(q, min), max));
+        let (_, outside) = lanes.code_and_excess(simd, simd.load_f32(x));
         let mask = simd.to_f32(simd.sub_i32(simd.splat_i32(1), simd.mul_i32(outside, outside)));
         let gradient = simd.load_f32(&block(self.gradient, start));
         // ∞ · 0 is NaN of another sign on every architecture.

@@ -111,7 +111,7 @@ struct ExtremeLanes<S: Simd> {
 }
 
 #[inline(always)]
-fn magnitude_bits<S: Simd>(simd: S, x: S::F32) -> S::I32 {
+pub(crate) fn magnitude_bits<S: Simd>(simd: S, x: S::F32) -> S::I32 {
     simd.and_i32(simd.to_bits(x), simd.splat_i32(i32::MAX))
 }
 

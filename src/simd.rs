@@ -29,6 +29,8 @@ pub trait Simd: Copy {
     type F32: Copy;
     /// Sixteen i32.
     type I32: Copy;
+    /// Sixteen f64.
+    type F64: Copy;
 
     /// `x`
     fn splat_f32(self, x: f32) -> Self::F32;
@@ -66,6 +68,13 @@ pub trait Simd: Copy {
     fn to_f32(self, a: Self::I32) -> Self::F32;
     /// `a[i].to_bits() as i32`
     fn to_bits(self, a: Self::F32) -> Self::I32;
+
+    /// `x`
+    fn splat_f64(self, x: f64) -> Self::F64;
+    /// `out[i] = a[i]`
+    fn store_f64(self, a: Self::F64, out: &mut [f64; LANES]);
+    /// `a[i] + f64::from(x[i]) * f64::from(x[i])`: the product is exact, so fused or not
+    fn add_square(self, a: Self::F64, x: Self::F32) -> Self::F64;
 
     /// `x`
     fn splat_i32(self, x: i32) -> Self::I32;
@@ -439,6 +448,28 @@ mod tests {
                    a.floor() as i32 + i32::from(((b as u32 >> 8) as f32) < (a - a.floor()) * 16_777_216.0));
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32,
                    s.add_if_less(s.to_bits(a), a, b), (a.to_bits() as i32).wrapping_add(i32::from(a < b)));
+    }
+
+    #[test]
+    fn squares() {
+        struct Op(f64);
+        impl Operation<f32, f32, f64> for Op {
+            #[inline(always)]
+            fn apply<S: Simd>(&self, s: S, a: &[f32; LANES], b: &[f32; LANES], out: &mut [f64; LANES]) {
+                let sums = s.add_square(s.splat_f64(self.0), s.load_f32(a));
+                s.store_f64(s.add_square(sums, s.load_f32(b)), out);
+            }
+        }
+        for (isa, first) in Isa::supported().into_iter().flat_map(|isa| [0.0, 0.1, 1e60].map(|first| (isa, first))) {
+            let pairs = pairs(&F32S, &F32S);
+            let out = isa.run(Each { pairs: &pairs, f: Op(first), out: core::marker::PhantomData });
+            for (&(a, b), out) in pairs.iter().zip(out) {
+                let [x, y] = [a, b].map(f64::from);
+                let want = first + x * x + y * y;
+                let same = want.to_bits() == out.to_bits() || (want.is_nan() && out.is_nan());
+                assert!(same, "{isa}: {first} + {a}² + {b}² is {out}, not {want}");
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::{
     Accumulators, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams,
     Requantize, RightOperand, Stage, Stream, UnpackedMatrix, dequantize, fake_quantize, fake_quantize_stochastic,
-    matmul, min_max, parallel, quantize, quantize_stochastic, reference,
+    matmul, min_max, parallel, quantization_error, quantize, quantize_stochastic, reconstruction_error, reference,
 };
 
 /// In pools, which stay: a thread's helpers of one call are there at the next. And outside, where the global pool helps.
@@ -59,6 +59,8 @@ fn tensors() {
             quantize(isa, &x, &params, &mut want).unwrap();
             dequantize(isa, &want, &params, &mut want_real).unwrap();
             fake_quantize(isa, &x, &params, &mut want_fake).unwrap();
+            let want_report = quantization_error(isa, &x, &params);
+            let want_given = reconstruction_error(isa, &x, &want_real);
             with_threads(|| {
                 let (mut out, mut real) = (vec![0; length], vec![0.0; length]);
                 repeated(4, || parallel::quantize(isa, &x, &params, &mut out).unwrap());
@@ -72,6 +74,8 @@ fn tensors() {
                 repeated(4, || parallel::fake_quantize_stochastic(isa, &x, &params, stream, &mut real).unwrap());
                 assert!(real == want_both, "{isa} {granularity:?}");
                 repeated(8, || assert_eq!(parallel::min_max(isa, &x), want_range, "{isa}"));
+                repeated(4, || assert_eq!(parallel::quantization_error(isa, &x, &params), want_report, "{isa}"));
+                repeated(4, || assert_eq!(parallel::reconstruction_error(isa, &x, &want_real), want_given, "{isa}"));
             });
         });
     }

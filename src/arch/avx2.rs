@@ -86,6 +86,14 @@ fn narrow([low, high]: [__m256i; 2]) -> __m256i {
     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high))
 }
 
+/// Four squares, added.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_square(a: __m256d, x: __m128) -> __m256d {
+    let x = _mm256_cvtps_pd(x);
+    _mm256_add_pd(a, _mm256_mul_pd(x, x))
+}
+
 /// Two halves of sixteen bytes, each widened by the caller's instruction.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -105,6 +113,7 @@ fn add_pairs(a: __m256i, x: __m256i) -> __m256i {
 impl Simd for Avx2 {
     type F32 = [__m256; 2];
     type I32 = [__m256i; 2];
+    type F64 = [__m256d; 4];
 
     ops! { "avx2"
         fn splat_f32(x: f32) -> [__m256; 2] { [_mm256_set1_ps(x); 2] }
@@ -153,6 +162,21 @@ impl Simd for Avx2 {
         }
         fn to_f32(a: [__m256i; 2]) -> [__m256; 2] { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
         fn to_bits(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_castps_si256(a[0]), _mm256_castps_si256(a[1])] }
+        fn splat_f64(x: f64) -> [__m256d; 4] { [_mm256_set1_pd(x); 4] }
+        fn store_f64(a: [__m256d; 4], out: &mut [f64; LANES]) {
+            for (a, out) in a.into_iter().zip(out.as_chunks_mut::<4>().0) {
+                // SAFETY: four f64 may be written.
+                unsafe { _mm256_storeu_pd(out.as_mut_ptr(), a) }
+            }
+        }
+        fn add_square(a: [__m256d; 4], x: [__m256; 2]) -> [__m256d; 4] {
+            [
+                add_square(a[0], _mm256_castps256_ps128(x[0])),
+                add_square(a[1], _mm256_extractf128_ps::<1>(x[0])),
+                add_square(a[2], _mm256_castps256_ps128(x[1])),
+                add_square(a[3], _mm256_extractf128_ps::<1>(x[1])),
+            ]
+        }
         fn splat_i32(x: i32) -> [__m256i; 2] { [_mm256_set1_epi32(x); 2] }
         fn load_i32(x: &[i32; LANES]) -> [__m256i; 2] {
             // SAFETY: sixteen i32 may be read.

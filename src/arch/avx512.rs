@@ -78,6 +78,7 @@ fn add_quads_i8(a: __m512i, x: __m512i) -> __m512i {
 impl Simd for Avx512 {
     type F32 = __m512;
     type I32 = __m512i;
+    type F64 = [__m512d; 2];
 
     ops! { "avx512f,avx512bw,avx512vl,avx512dq"
         fn splat_f32(x: f32) -> __m512 { _mm512_set1_ps(x) }
@@ -109,6 +110,18 @@ impl Simd for Avx512 {
         }
         fn to_f32(a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         fn to_bits(a: __m512) -> __m512i { _mm512_castps_si512(a) }
+        fn splat_f64(x: f64) -> [__m512d; 2] { [_mm512_set1_pd(x); 2] }
+        fn store_f64(a: [__m512d; 2], out: &mut [f64; LANES]) {
+            // SAFETY: sixteen f64 may be written.
+            unsafe {
+                _mm512_storeu_pd(out.as_mut_ptr(), a[0]);
+                _mm512_storeu_pd(out.as_mut_ptr().add(8), a[1]);
+            }
+        }
+        fn add_square(a: [__m512d; 2], x: __m512) -> [__m512d; 2] {
+            let (low, high) = (_mm512_cvtps_pd(_mm512_castps512_ps256(x)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(x)));
+            [_mm512_fmadd_pd(low, low, a[0]), _mm512_fmadd_pd(high, high, a[1])]
+        }
         fn splat_i32(x: i32) -> __m512i { _mm512_set1_epi32(x) }
         fn load_i32(x: &[i32; LANES]) -> __m512i {
             // SAFETY: sixteen i32 may be read.

@@ -106,6 +106,7 @@ fn narrow(a: I32) -> int8x16_t {
 impl Simd for Neon {
     type F32 = F32;
     type I32 = I32;
+    type F64 = [float64x2_t; 8];
 
     ops! { "neon"
         fn splat_f32(x: f32) -> F32 { [vdupq_n_f32(x); 4] }
@@ -137,6 +138,17 @@ impl Simd for Neon {
         fn floor_to_i32(a: F32) -> I32 { map(a, |a| vcvtmq_s32_f32(a)) }
         fn to_f32(a: I32) -> F32 { map(a, |a| vcvtq_f32_s32(a)) }
         fn to_bits(a: F32) -> I32 { map(a, |a| vreinterpretq_s32_f32(a)) }
+        fn splat_f64(x: f64) -> [float64x2_t; 8] { [vdupq_n_f64(x); 8] }
+        fn store_f64(a: [float64x2_t; 8], out: &mut [f64; LANES]) {
+            for (a, out) in a.into_iter().zip(out.as_chunks_mut::<2>().0) {
+                // SAFETY: two f64 may be written.
+                unsafe { vst1q_f64(out.as_mut_ptr(), a) }
+            }
+        }
+        fn add_square(a: [float64x2_t; 8], x: F32) -> [float64x2_t; 8] {
+            let x = map(x, |x| [vcvt_f64_f32(vget_low_f32(x)), vcvt_high_f64_f32(x)]);
+            core::array::from_fn(|i| vfmaq_f64(a[i], x[i / 2][i % 2], x[i / 2][i % 2]))
+        }
         fn splat_i32(x: i32) -> I32 { [vdupq_n_s32(x); 4] }
         fn load_i32(x: &[i32; LANES]) -> I32 {
             let x = x.as_ptr();

@@ -35,6 +35,7 @@ impl Portable {
 impl Simd for Portable {
     type F32 = f32x16;
     type I32 = i32x16;
+    type F64 = [f64; LANES];
 
     #[inline(always)]
     fn splat_f32(self, x: f32) -> f32x16 {
@@ -97,6 +98,19 @@ impl Simd for Portable {
     #[inline(always)]
     fn to_bits(self, a: f32x16) -> i32x16 {
         cast(a)
+    }
+    #[inline(always)]
+    fn splat_f64(self, x: f64) -> [f64; LANES] {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn store_f64(self, a: [f64; LANES], out: &mut [f64; LANES]) {
+        *out = a;
+    }
+    // `wide` does not widen floats; the compiler does, in pairs.
+    #[inline(always)]
+    fn add_square(self, a: [f64; LANES], x: f32x16) -> [f64; LANES] {
+        self.0.add_square(a, x.to_array())
     }
     #[inline(always)]
     fn splat_i32(self, x: i32) -> i32x16 {

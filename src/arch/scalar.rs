@@ -60,6 +60,7 @@ fn zip<T: Copy, U: Copy, V>(a: Array<T>, b: Array<U>, f: impl Fn(T, U) -> V) -> 
 impl Simd for Scalar {
     type F32 = Array<f32>;
     type I32 = Array<i32>;
+    type F64 = Array<f64>;
 
     #[inline(always)]
     fn splat_f32(self, x: f32) -> Array<f32> {
@@ -121,6 +122,18 @@ impl Simd for Scalar {
     #[inline(always)]
     fn to_bits(self, a: Array<f32>) -> Array<i32> {
         map(a, |a| a.to_bits() as i32)
+    }
+    #[inline(always)]
+    fn splat_f64(self, x: f64) -> Array<f64> {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn store_f64(self, a: Array<f64>, out: &mut Array<f64>) {
+        *out = a;
+    }
+    #[inline(always)]
+    fn add_square(self, a: Array<f64>, x: Array<f32>) -> Array<f64> {
+        zip(a, map(x, f64::from), |a, x| a + x * x)
     }
     #[inline(always)]
     fn splat_i32(self, x: i32) -> Array<i32> {
