@@ -2,6 +2,7 @@
 mod arch;
 mod codes;
 mod error;
+mod formats;
 mod isa;
 mod layers;
 mod matmul;
@@ -19,6 +20,7 @@ mod workspace;
 
 pub use codes::{Code, CodeRange};
 pub use error::Error;
+pub use formats::{BlockFormat, decode_blocks, encode_blocks};
 pub use isa::{ISA_VARIABLE, Isa};
 pub use layers::{Conv2d, Linear, MaxPool2d, Window};
 pub use matmul::{

@@ -144,6 +144,13 @@ pub trait Simd: Copy {
         self.store_i32(a, &mut lanes);
         lanes.into_iter().fold(0, i32::wrapping_add)
     }
+    /// The largest `a[i]`
+    #[inline(always)]
+    fn max_of_i32(self, a: Self::I32) -> i32 {
+        let mut lanes = [0; LANES];
+        self.store_i32(a, &mut lanes);
+        lanes.into_iter().fold(i32::MIN, i32::max)
+    }
     /// `a[i] + b[i]`
     fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a[i] - b[i]`
@@ -584,6 +591,29 @@ mod tests {
         for isa in Isa::supported() {
             let out = isa.run(Each { pairs: &pairs(&all, &[0]), f: Quads, out: core::marker::PhantomData });
             assert_eq!(out, all, "{isa}");
+        }
+    }
+
+    /// The largest of sixteen lanes, wherever it is.
+    #[test]
+    fn largest() {
+        struct Largest;
+        impl Operation<i32, i32, i32> for Largest {
+            #[inline(always)]
+            fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], _: &[i32; LANES], out: &mut [i32; LANES]) {
+                *out = from_fn(|lane| {
+                    let mut a = *a;
+                    a.rotate_left(lane);
+                    s.max_of_i32(s.load_i32(&a))
+                });
+            }
+        }
+        let all: Vec<i32> = I32S.into_iter().chain((-100..92).map(|i: i32| i.wrapping_mul(77_777_777))).collect();
+        for isa in Isa::supported() {
+            let out = isa.run(Each { pairs: &pairs(&all, &[0]), f: Largest, out: core::marker::PhantomData });
+            for (a, out) in all.chunks_exact(LANES).zip(out.chunks(LANES)) {
+                assert!(out.iter().all(|out| Some(out) == a.iter().max()), "{isa}: {a:?} {out:?}");
+            }
         }
     }
 

@@ -243,6 +243,12 @@ impl Simd for Avx2 {
             };
             [add_pairs(a[0], _mm256_maddubs_epi16(one, low)), add_pairs(a[1], _mm256_maddubs_epi16(one, high))]
         }
+        fn max_of_i32(a: [__m256i; 2]) -> i32 {
+            let eight = _mm256_max_epi32(a[0], a[1]);
+            let four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256::<1>(eight));
+            let two = _mm_max_epi32(four, _mm_shuffle_epi32::<0b11_10_11_10>(four));
+            _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32::<0b01_01_01_01>(two)))
+        }
         fn add_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
             [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])]
         }

@@ -170,6 +170,7 @@ impl Simd for Avx512 {
         fn add_some_quads_u8(a: __m512i, x: &[u8]) -> __m512i { add_quads_u8(a, load_some(x)) }
         fn add_some_quads_i8(a: __m512i, x: &[i8]) -> __m512i { add_quads_i8(a, load_some(x)) }
         fn sum_i32(a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }
+        fn max_of_i32(a: __m512i) -> i32 { _mm512_reduce_max_epi32(a) }
         fn add_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
         fn sub_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi32(a, b) }
         fn mul_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_mullo_epi32(a, b) }

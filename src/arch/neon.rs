@@ -195,6 +195,7 @@ impl Simd for Neon {
             // SAFETY: sixteen bytes may be written.
             unsafe { vst1q_s8(out.as_mut_ptr(), narrow(a)) }
         }
+        fn max_of_i32(a: I32) -> i32 { vmaxvq_s32(vmaxq_s32(vmaxq_s32(a[0], a[1]), vmaxq_s32(a[2], a[3]))) }
         fn add_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vaddq_s32(a, b)) }
         fn sub_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vsubq_s32(a, b)) }
         fn mul_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmulq_s32(a, b)) }

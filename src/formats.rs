@@ -1,0 +1,222 @@
+//! Block formats for interchange: 32 numbers, one scale, codes, as other programs store them.
+//!
+//! | format | bytes | layout | number |
+//! |---|---|---|---|
+//! | [MXINT8](BlockFormat::MxInt8) | 33 | E (E8M0), 32 × i8 | `q · 2⁻⁶ · 2^(E − 127)`; NaN when E is 255 |
+//! | [Q8_0](BlockFormat::Q8_0) | 34 | d (f16, little-endian), 32 × i8 | `q · d` |
+//! | [Q4_0](BlockFormat::Q4_0) | 18 | d (f16, little-endian), 16 × u8 | `(nibble − 8) · d`; byte j has number j low, j + 16 high |
+//!
+//! Every block's scale comes from its own largest magnitude, so a block is read, its range found, and its codes written in
+//! one pass. The formulas stand with each format, in a file of its own. Rounding follows the document or the scalar code that
+//! defines the format, on every ISA. (The vector code of ggml rounds ties of Q8_0 otherwise than its scalar code.)
+
+pub(crate) mod half;
+mod mxint8;
+mod q4_0;
+mod q8_0;
+
+use crate::error::{Error, check_length};
+use crate::isa::Isa;
+use crate::reduce::{abs_max, magnitude_bits};
+use crate::simd::{Kernel, LANES, Simd};
+pub(crate) use mxint8::MxInt8;
+pub(crate) use q4_0::Q4_0;
+pub(crate) use q8_0::Q8_0;
+
+/// The numbers of a block, of every format.
+pub(crate) const BLOCK: usize = 2 * LANES;
+
+/// How 32 numbers are stored together.
+///
+/// ```
+/// use zeropoint::{BlockFormat, Isa, decode_blocks, encode_blocks};
+/// let isa = Isa::best()?;
+/// let x: Vec<f32> = (0..64).map(|i| (i - 15) as f32 * 0.11).collect();
+/// let mut bytes = vec![0; BlockFormat::Q8_0.bytes(x.len())?];
+/// encode_blocks(isa, BlockFormat::Q8_0, &x, &mut bytes)?;
+/// assert_eq!(bytes.len(), 2 * 34);
+/// let mut back = [0.0; 64];
+/// decode_blocks(isa, BlockFormat::Q8_0, &bytes, &mut back)?;
+/// assert!(x.iter().zip(back).all(|(x, back)| (x - back).abs() < 0.03));
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
+pub enum BlockFormat {
+    /// OCP Microscaling MXINT8: a power of two, and eight bits.
+    ///
+    /// ```text
+    /// E = max(0, 127 + floor(log₂ amax))     q = clamp(RNE(x · 2⁶ / 2^(E − 127)), −127, 127)
+    /// ```
+    ///
+    /// A block with NaN or infinity is E = 255, codes 0; one of zeros E = 0.
+    MxInt8,
+    /// ggml's Q8_0: a scale in f16, and eight bits.
+    ///
+    /// ```text
+    /// d = amax / 127     q = round(x · (1 / d)), ties away from zero; d in f32 here, rounded to f16 where it is stored
+    /// ```
+    Q8_0,
+    /// ggml's Q4_0: a scale in f16, and four bits.
+    ///
+    /// ```text
+    /// d = m / −8, m the first number of the largest magnitude     nibble = min(15, trunc(x · (1 / d) + 8.5)); d as above
+    /// ```
+    Q4_0,
+}
+
+impl BlockFormat {
+    /// All of them.
+    pub const ALL: [BlockFormat; 3] = [BlockFormat::MxInt8, BlockFormat::Q8_0, BlockFormat::Q4_0];
+
+    /// The numbers of a block: 32.
+    #[must_use]
+    pub const fn block_length(self) -> usize {
+        BLOCK
+    }
+
+    /// The bytes of a block.
+    #[must_use]
+    pub const fn block_bytes(self) -> usize {
+        match self {
+            BlockFormat::MxInt8 => 33,
+            BlockFormat::Q8_0 => 34,
+            BlockFormat::Q4_0 => 18,
+        }
+    }
+
+    /// The bytes of so many numbers.
+    ///
+    /// # Errors
+    /// [`Error::Multiple`] when they are not whole blocks.
+    pub fn bytes(self, elements: usize) -> Result<usize, Error> {
+        if elements.is_multiple_of(BLOCK) {
+            Ok(elements / BLOCK * self.block_bytes())
+        } else {
+            Err(Error::Multiple { what: "the tensor", unit: BLOCK, found: elements })
+        }
+    }
+
+    /// The largest magnitude whose scale the format can store; for those that store no infinity.
+    fn largest(self) -> Option<f32> {
+        // Below 65520 an f16 is finite.
+        match self {
+            BlockFormat::MxInt8 => None,
+            BlockFormat::Q8_0 => Some(127.0 * 65_519.0),
+            BlockFormat::Q4_0 => Some(8.0 * 65_519.0),
+        }
+    }
+}
+
+/// Encodes `x`, block after block, into `bytes`: `BlockFormat::bytes(x.len())` of them.
+///
+/// # Errors
+/// [`Error::Multiple`] when `x` is not whole blocks, [`Error::Length`] of `bytes`. For the formats with f16 scales
+/// [`Error::NonFinite`], and [`Error::Range`] for magnitudes above 127 · 65519 (Q8_0) or 8 · 65519 (Q4_0), whose scale would
+/// be infinite.
+pub fn encode_blocks(isa: Isa, format: BlockFormat, x: &[f32], bytes: &mut [u8]) -> Result<(), Error> {
+    check_length("the blocks", format.bytes(x.len())?, bytes.len())?;
+    if let (Some(largest), false) = (format.largest(), x.is_empty()) {
+        let amax = abs_max(isa, x)?;
+        if amax > largest {
+            let why = "the scale of its block would be above the largest f16";
+            return Err(Error::Range { min: -amax, max: amax, why });
+        }
+    }
+    match format {
+        BlockFormat::MxInt8 => isa.run(Encode::<MxInt8, 33> { format: MxInt8, x, bytes }),
+        BlockFormat::Q8_0 => isa.run(Encode::<Q8_0, 34> { format: Q8_0, x, bytes }),
+        BlockFormat::Q4_0 => isa.run(Encode::<Q4_0, 18> { format: Q4_0, x, bytes }),
+    }
+    Ok(())
+}
+
+/// The numbers that `bytes` stand for, into `out`. Any NaN is `f32::NAN`.
+///
+/// # Errors
+/// [`Error::Multiple`] when `out` is not whole blocks, [`Error::Length`] of `bytes`.
+pub fn decode_blocks(isa: Isa, format: BlockFormat, bytes: &[u8], out: &mut [f32]) -> Result<(), Error> {
+    check_length("the blocks", format.bytes(out.len())?, bytes.len())?;
+    match format {
+        BlockFormat::MxInt8 => isa.run(Decode::<MxInt8, 33> { format: MxInt8, bytes, out }),
+        BlockFormat::Q8_0 => isa.run(Decode::<Q8_0, 34> { format: Q8_0, bytes, out }),
+        BlockFormat::Q4_0 => isa.run(Decode::<Q4_0, 18> { format: Q4_0, bytes, out }),
+    }
+    Ok(())
+}
+
+/// A block of BYTES bytes.
+pub(crate) trait Format<const BYTES: usize>: Copy {
+    /// Writes the block of these numbers.
+    fn encode<S: Simd>(self, simd: S, x: [S::F32; 2], block: &mut [u8; BYTES]);
+    /// The scale of a block, and its codes as integers.
+    fn read<S: Simd>(self, simd: S, block: &[u8; BYTES]) -> (f32, [S::I32; 2]);
+}
+
+/// The bits of the largest magnitude.
+#[inline(always)]
+fn largest_bits<S: Simd>(simd: S, x: [S::F32; 2]) -> i32 {
+    simd.max_of_i32(simd.max_i32(magnitude_bits(simd, x[0]), magnitude_bits(simd, x[1])))
+}
+
+/// Writes codes of eight bits.
+#[inline(always)]
+fn store_i8<S: Simd>(simd: S, q: [S::I32; 2], out: &mut [u8]) {
+    for (q, out) in q.into_iter().zip(out.as_chunks_mut::<LANES>().0) {
+        let mut codes = [0; LANES];
+        simd.store_i8(q, &mut codes);
+        *out = codes.map(|code| code as u8);
+    }
+}
+
+/// Reads codes of eight bits: 32 of them.
+#[inline(always)]
+fn load_i8<S: Simd>(simd: S, codes: &[u8; BLOCK]) -> [S::I32; 2] {
+    let (halves, _) = codes.as_chunks::<LANES>();
+    [halves[0], halves[1]].map(
+        #[inline(always)]
+        |half| simd.load_i8(&half.map(|code| code as i8)),
+    )
+}
+
+struct Encode<'a, F, const BYTES: usize> {
+    format: F,
+    x: &'a [f32],
+    bytes: &'a mut [u8],
+}
+
+impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (halves, _) = self.x.as_chunks::<LANES>();
+        for (x, block) in halves.as_chunks::<2>().0.iter().zip(self.bytes.as_chunks_mut().0) {
+            self.format.encode(simd, [simd.load_f32(&x[0]), simd.load_f32(&x[1])], block);
+        }
+    }
+}
+
+struct Decode<'a, F, const BYTES: usize> {
+    format: F,
+    bytes: &'a [u8],
+    out: &'a mut [f32],
+}
+
+impl<F: Format<BYTES>, const BYTES: usize> Kernel for Decode<'_, F, BYTES> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (halves, _) = self.out.as_chunks_mut::<LANES>();
+        for (out, block) in halves.as_chunks_mut::<2>().0.iter_mut().zip(self.bytes.as_chunks().0) {
+            let (scale, codes) = self.format.read(simd, block);
+            let scale = simd.splat_f32(scale);
+            for (q, out) in codes.into_iter().zip(out) {
+                // ∞ · 0 is NaN of another sign on every architecture.
+                let real = simd.replace_nan(simd.mul_f32(simd.to_f32(q), scale), simd.splat_f32(f32::NAN));
+                simd.store_f32(real, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Block formats equal their formulas on every ISA, byte for byte, and refuse what they cannot store.
+
+mod common;
+
+use common::{bits, every_isa, nudge};
+use proptest::prelude::*;
+use serde_json::Value;
+use zeropoint::{BlockFormat, Error, decode_blocks, encode_blocks, reference};
+
+fn encoded_equals_reference(format: BlockFormat, x: &[f32]) -> Vec<u8> {
+    let want = reference::encode_blocks(format, x);
+    every_isa(|isa| {
+        let mut bytes = vec![0x55; want.len()];
+        encode_blocks(isa, format, x, &mut bytes).unwrap();
+        assert_eq!(bytes, want, "{isa} {format:?} {x:?}");
+    });
+    want
+}
+
+fn decoded_equals_reference(format: BlockFormat, bytes: &[u8]) -> Vec<f32> {
+    let want = reference::decode_blocks(format, bytes);
+    every_isa(|isa| {
+        let mut out = vec![9.75; want.len()];
+        decode_blocks(isa, format, bytes, &mut out).unwrap();
+        assert_eq!(bits(&out), bits(&want), "{isa} {format:?}");
+    });
+    want
+}
+
+/// Numbers of one magnitude, ties among them, in blocks of any magnitude that every format stores.
+fn blocks() -> impl Strategy<Value = Vec<f32>> {
+    let number = prop_oneof![
+        4 => -1.0_f32..1.0,
+        2 => (-254_i32..=254, -1_i32..=1).prop_map(|(k, ulps)| nudge(k as f32 / 254.0, ulps)),
+        2 => (-32_i32..=32, -1_i32..=1).prop_map(|(k, ulps)| nudge(k as f32 / 16.0, ulps)),
+        1 => prop::sample::select(vec![0.0, -0.0, 1.0, -1.0, 1.984_375, -1.992_187_5, 1.9999, 0.007_812_5]),
+    ];
+    let block = (prop::collection::vec(number, 32), prop_oneof![2 => -20_i32..18, 1 => -149_i32..18])
+        .prop_map(|(block, k)| block.into_iter().map(move |x| (f64::from(x) * 2_f64.powi(k)) as f32));
+    prop::collection::vec(block, 0..4).prop_map(|blocks| blocks.into_iter().flatten().collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_blocks(x in blocks()) {
+        for format in BlockFormat::ALL {
+            let bytes = encoded_equals_reference(format, &x);
+            decoded_equals_reference(format, &bytes);
+        }
+    }
+
+    /// Infinite and subnormal scales, and codes that no encoder writes, too.
+    #[test]
+    fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 18 * 34 * 33)) {
+        for format in BlockFormat::ALL {
+            decoded_equals_reference(format, &bytes[..format.block_bytes() * 18]);
+        }
+    }
+
+    /// MXINT8 stores every magnitude, and has a block for what is no number.
+    #[test]
+    fn mxint8_of_any_numbers(mut x in prop::collection::vec(any::<u32>().prop_map(f32::from_bits), 32), scale in 0..5) {
+        x.iter_mut().for_each(|x| if scale > 0 { *x = if x.is_finite() { *x / 10_f32.powi(10 * scale) } else { 1e-40 } });
+        let bytes = encoded_equals_reference(BlockFormat::MxInt8, &x);
+        let back = decoded_equals_reference(BlockFormat::MxInt8, &bytes);
+        if x.iter().any(|x| !x.is_finite()) {
+            assert!(bytes[0] == 255 && back.iter().all(|back| back.is_nan()));
+        } else {
+            let unit = 2_f64.powi(i32::from(bytes[0]) - 133);
+            assert!(x.iter().zip(back).all(|(&x, back)| (f64::from(x) - f64::from(back)).abs() <= unit));
+        }
+    }
+}
+
+/// The worked blocks of `golden/seeds.json`, and MXINT8's ties.
+#[test]
+fn worked_blocks() {
+    let golden: Value = serde_json::from_str(include_str!("golden/seeds.json")).unwrap();
+    let golden = &golden["blocks"];
+    let mut x: Vec<f32> = (0..32).map(|i| ((i - 15) as f32) * 0.11).collect();
+    x[5] = -2.3;
+    let codes = |value: &Value| value.as_array().unwrap().iter().map(|q| q.as_i64().unwrap() as i8 as u8).collect();
+    let hex = |value: &Value| u128::from_str_radix(value.as_str().unwrap(), 16).unwrap();
+    let mut want: Vec<u8> = vec![golden["mxint8"]["E"].as_i64().unwrap() as u8];
+    want.extend::<Vec<u8>>(codes(&golden["mxint8"]["q"]));
+    assert_eq!(encoded_equals_reference(BlockFormat::MxInt8, &x), want);
+    let mut want = (hex(&golden["q8_0"]["d_f16"]) as u16).to_le_bytes().to_vec();
+    want.extend::<Vec<u8>>(codes(&golden["q8_0"]["q"]));
+    assert_eq!(encoded_equals_reference(BlockFormat::Q8_0, &x), want);
+    let mut want = (hex(&golden["q4_0"]["d_f16"]) as u16).to_le_bytes().to_vec();
+    want.extend(hex(&golden["q4_0"]["qs"]).to_be_bytes());
+    assert_eq!(encoded_equals_reference(BlockFormat::Q4_0, &x), want);
+
+    let mut ties = [0.0; 32];
+    ties[..6].copy_from_slice(&[1.9999, -1.9999, 1.984_375, 1.992_187_5, 0.007_812_5, 0.023_437_5]);
+    let bytes = encoded_equals_reference(BlockFormat::MxInt8, &ties);
+    assert_eq!(bytes[..7], [127, 127, -127_i8 as u8, 127, 127, 0, 2]);
+    // Ties of Q8_0 go away from zero, where its scale is 1.
+    let mut ties = [0.0; 32];
+    ties[..5].copy_from_slice(&[127.0, 0.5, -0.5, 2.5, 0.499_999_97]);
+    assert_eq!(encoded_equals_reference(BlockFormat::Q8_0, &ties)[2..7], [127, 1, -1_i8 as u8, 3, 0]);
+}
+
+#[test]
+fn what_cannot_be_stored_is_an_error() {
+    every_isa(|isa| {
+        for format in BlockFormat::ALL {
+            let mut bytes = vec![7; 2 * format.block_bytes()];
+            let refused = |x: &[f32], bytes: &mut [u8]| {
+                let before = bytes.to_vec();
+                let error = encode_blocks(isa, format, x, bytes).unwrap_err();
+                assert_eq!(bytes, before, "{isa} {format:?}");
+                error
+            };
+            assert!(matches!(refused(&[1.0; 63], &mut bytes), Error::Multiple { unit: 32, found: 63, .. }));
+            assert!(matches!(refused(&[1.0; 32], &mut bytes), Error::Length { .. }));
+            assert!(decode_blocks(isa, format, &bytes[1..], &mut [0.0; 64]).is_err());
+            let (mut nan, mut huge) = ([1.0; 64], [1.0; 64]);
+            (nan[40], huge[40]) = (f32::NAN, -1e7);
+            if format != BlockFormat::MxInt8 {
+                assert!(matches!(refused(&nan, &mut bytes), Error::NonFinite { found, .. } if found.is_nan()));
+                assert!(matches!(refused(&huge, &mut bytes), Error::Range { max: 1e7, .. }));
+            }
+        }
+        // The largest magnitudes, whose scales are still finite.
+        for (format, largest) in [(BlockFormat::Q8_0, 127.0 * 65_519.0), (BlockFormat::Q4_0, 8.0 * 65_519.0)] {
+            let mut bytes = vec![0; format.block_bytes()];
+            encode_blocks(isa, format, &[largest; 32], &mut bytes).unwrap();
+            assert_eq!(bytes[1] & 0x7f, 0x7b, "{isa} {format:?}");
+            encode_blocks(isa, format, &[nudge(largest, 1); 32], &mut bytes).unwrap_err();
+        }
+    });
+}
