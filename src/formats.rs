@@ -159,24 +159,27 @@ fn largest_bits<S: Simd>(simd: S, x: [S::F32; 2]) -> i32 {
     simd.max_of_i32(simd.max_i32(magnitude_bits(simd, x[0]), magnitude_bits(simd, x[1])))
 }
 
-/// Writes codes of eight bits.
+/// Both halves of a block. (The methods of arrays are functions without target features.)
 #[inline(always)]
-fn store_i8<S: Simd>(simd: S, q: [S::I32; 2], out: &mut [u8]) {
-    for (q, out) in q.into_iter().zip(out.as_chunks_mut::<LANES>().0) {
-        let mut codes = [0; LANES];
-        simd.store_i8(q, &mut codes);
-        *out = codes.map(|code| code as u8);
-    }
+fn both<T: Copy, U>(x: [T; 2], f: impl Fn(T) -> U) -> [U; 2] {
+    [f(x[0]), f(x[1])]
 }
 
-/// Reads codes of eight bits: 32 of them.
+/// Writes codes of eight bits.
+#[inline(always)]
+fn store_i8<S: Simd>(simd: S, q: [S::I32; 2], out: &mut [u8; BLOCK]) {
+    // SAFETY: the same bytes.
+    let halves = unsafe { &mut *core::ptr::from_mut(out).cast::<[[i8; LANES]; 2]>() };
+    simd.store_i8(q[0], &mut halves[0]);
+    simd.store_i8(q[1], &mut halves[1]);
+}
+
+/// Reads codes of eight bits.
 #[inline(always)]
 fn load_i8<S: Simd>(simd: S, codes: &[u8; BLOCK]) -> [S::I32; 2] {
-    let (halves, _) = codes.as_chunks::<LANES>();
-    [halves[0], halves[1]].map(
-        #[inline(always)]
-        |half| simd.load_i8(&half.map(|code| code as i8)),
-    )
+    // SAFETY: the same bytes.
+    let halves = unsafe { &*core::ptr::from_ref(codes).cast::<[[i8; LANES]; 2]>() };
+    [simd.load_i8(&halves[0]), simd.load_i8(&halves[1])]
 }
 
 struct Encode<'a, F, const BYTES: usize> {
@@ -212,11 +215,14 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Decode<'_, F, BYTES> {
         for (out, block) in halves.as_chunks_mut::<2>().0.iter_mut().zip(self.bytes.as_chunks().0) {
             let (scale, codes) = self.format.read(simd, block);
             let scale = simd.splat_f32(scale);
-            for (q, out) in codes.into_iter().zip(out) {
+            let real = both(
+                codes,
+                #[inline(always)]
                 // ∞ · 0 is NaN of another sign on every architecture.
-                let real = simd.replace_nan(simd.mul_f32(simd.to_f32(q), scale), simd.splat_f32(f32::NAN));
-                simd.store_f32(real, out);
-            }
+                |q| simd.replace_nan(simd.mul_f32(simd.to_f32(q), scale), simd.splat_f32(f32::NAN)),
+            );
+            simd.store_f32(real[0], &mut out[0]);
+            simd.store_f32(real[1], &mut out[1]);
         }
     }
 }

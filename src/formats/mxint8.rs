@@ -1,7 +1,7 @@
 //! MXINT8, by the OCP Microscaling specification: a power of two for the block, two's complement with six bits behind the
 //! point. The exponent is that of the largest magnitude, out of its bits: `log2` is wrong just below powers of two.
 
-use super::{BLOCK, Format, largest_bits, load_i8, store_i8};
+use super::{BLOCK, Format, both, largest_bits, load_i8, store_i8};
 use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
@@ -27,12 +27,10 @@ impl Format<33> for MxInt8 {
         // numbers far below a half, whose code is 0.
         let k = 6 + 127 - exponent;
         let factors = if exponent == NAN { [0.0; 2] } else { [power_of_two(k >> 1), power_of_two(k - (k >> 1))] };
-        let [first, second] = factors.map(
-            #[inline(always)]
-            |factor| simd.splat_f32(factor),
-        );
+        let (first, second) = (simd.splat_f32(factors[0]), simd.splat_f32(factors[1]));
         let (min, max) = (simd.splat_f32(-127.0), simd.splat_f32(127.0));
-        let q = x.map(
+        let q = both(
+            x,
             #[inline(always)]
             |x| simd.round_to_i32(simd.clamp_f32(simd.mul_f32(simd.mul_f32(x, first), second), min, max)),
         );

@@ -1,8 +1,8 @@
 //! ggml's Q4_0, as its scalar code (`quantize_row_q4_0_ref`) has it. The number of the largest magnitude gets the code −8 of
 //! sixteen, so the scale has the other sign; codes are made with the scale before it is rounded to f16.
 
-use super::Format;
 use super::half::{from_half, to_half};
+use super::{Format, both};
 use crate::simd::{LANES, Simd};
 
 #[derive(Clone, Copy)]
@@ -39,7 +39,8 @@ impl Format<18> for Q4_0 {
         [*d0, *d1] = to_half(d).to_le_bytes();
         // The reciprocal of the smallest scales is infinite.
         let (min, max) = (simd.splat_f32(-8.0), simd.splat_f32(8.0));
-        let [low, high] = x.map(
+        let [low, high] = both(
+            x,
             #[inline(always)]
             |x| {
                 let v = simd.clamp_f32(simd.mul_f32(x, reciprocal), min, max);

@@ -2,7 +2,7 @@
 //! the scale before it is rounded to f16.
 
 use super::half::{from_half, to_half};
-use super::{BLOCK, Format, largest_bits, load_i8, store_i8};
+use super::{BLOCK, Format, both, largest_bits, load_i8, store_i8};
 use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
@@ -31,7 +31,8 @@ impl Format<34> for Q8_0 {
         [*d0, *d1] = to_half(d).to_le_bytes();
         // The reciprocal of the smallest scales is infinite.
         let (min, max) = (simd.splat_f32(-127.0), simd.splat_f32(127.0));
-        let q = x.map(
+        let q = both(
+            x,
             #[inline(always)]
             |x| round_away(simd, simd.clamp_f32(simd.mul_f32(x, reciprocal), min, max)),
         );
