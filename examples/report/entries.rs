@@ -236,6 +236,25 @@ impl Report {
         threads
     }
 
+    /// Those of an operation, in order.
+    pub fn shapes(&self, operation: Operation) -> Vec<Shape> {
+        let mut shapes: Vec<Shape> = self.of(operation).map(|entry| entry.shape).collect();
+        shapes.dedup();
+        shapes
+    }
+
+    /// The one in the middle of an operation's cubes, or numbers of elements, which stands for it.
+    pub fn typical_shape(&self, operation: Operation) -> Shape {
+        let shapes = self.shapes(operation);
+        let cubes: Vec<Shape> = shapes.iter().copied().filter(|shape| shape.cube().is_some()).collect();
+        let shapes = if cubes.is_empty() { shapes } else { cubes };
+        shapes[shapes.len() / 2]
+    }
+
+    pub fn find(&self, operation: Operation, shape: Shape, isa: &str, threads: usize) -> Option<&Entry> {
+        self.of(operation).find(|entry| entry.shape == shape && entry.isa == isa && entry.threads == threads)
+    }
+
     pub fn of(&self, operation: Operation) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| entry.operation == operation)
     }

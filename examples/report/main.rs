@@ -98,6 +98,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             drawn.push((picture.file, picture.title));
         }
         write(&folder.join("report.md"), tables::markdown(&report, &drawn).as_bytes())?;
+        write(&folder.join("summary.md"), tables::summary(&report).as_bytes())?;
         write(&folder.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
     }
     // Not `println!`, which panics when the reader of a pipe is gone.

@@ -227,26 +227,16 @@ fn elementwise_lines(report: &Report, isa: &str) -> Vec<(String, Vec<(f64, f64)>
 /// Bars of every ISA, for the shape of every operation that lies in the middle.
 fn speedup(area: &Canvas<'_, Shift>, title: &str, report: &Report) -> Drawn {
     let isas = report.isas();
-    let groups: Vec<(String, Vec<f64>)> = report
-        .operations()
-        .into_iter()
-        .map(|operation| {
-            let shapes: Vec<Shape> = report
-                .of(operation)
-                .filter(|entry| entry.threads == 1 && entry.isa == "scalar")
-                .map(|entry| entry.shape)
-                .collect();
-            let cubes: Vec<Shape> = shapes.iter().copied().filter(|shape| shape.cube().is_some()).collect();
-            let shapes = if cubes.is_empty() { shapes } else { cubes };
-            let shape = shapes[shapes.len() / 2];
-            let times = |isa: &&str| {
-                let entry =
-                    report.of(operation).find(|entry| entry.shape == shape && entry.threads == 1 && entry.isa == *isa);
-                entry.and_then(|entry| entry.times_scalar).unwrap_or(f64::NAN)
-            };
-            (format!("{}\n{}", operation.name().replace('-', "-\n"), name(shape)), isas.iter().map(times).collect())
-        })
-        .collect();
+    let group = |operation: Operation| {
+        let shape = report.typical_shape(operation);
+        let times = |isa: &&str| {
+            let entry = report.find(operation, shape, isa, 1);
+            entry.and_then(|entry| entry.times_scalar).unwrap_or(f64::NAN)
+        };
+        let label = format!("{}\n{}", operation.name().replace('-', "-\n"), name(shape));
+        (label, isas.iter().map(times).collect())
+    };
+    let groups: Vec<(String, Vec<f64>)> = report.operations().into_iter().map(group).collect();
     let top = groups.iter().flat_map(|(_, times)| times).copied().fold(1.0, f64::max) * 1.3;
     let (area, legend) = area.split_horizontally(SIZE.0 - LEGEND_WIDTH);
     let mut chart = chart(&area, title, 0.0..groups.len() as f64, (0.5..top).log_scale())?;
@@ -282,26 +272,16 @@ fn speedup(area: &Canvas<'_, Shift>, title: &str, report: &Report) -> Drawn {
 fn threads(area: &Canvas<'_, Shift>, title: &str, report: &Report, isa: &str) -> Drawn {
     let threads = report.threads();
     let most = *threads.last().expect("more than one") as f64;
-    let lines: Vec<(String, Vec<(f64, f64)>)> = report
-        .operations()
-        .into_iter()
-        .filter_map(|operation| {
-            let shape = report
-                .of(operation)
-                .map(|entry| entry.shape)
-                .filter(|shape| !operation.is_product() || shape.cube().is_some())
-                .max_by(|a, b| a.work().total_cmp(&b.work()))?;
-            let value = |threads| {
-                report
-                    .of(operation)
-                    .find(|entry| entry.shape == shape && entry.isa == isa && entry.threads == threads)
-                    .map(|entry| entry.value)
-            };
-            let one = value(1)?;
-            let points = threads.iter().filter_map(|&threads| Some((threads as f64, value(threads)? / one))).collect();
-            Some((format!("{} {}", operation.name(), name(shape)), points))
-        })
-        .collect();
+    let line = |operation: Operation| {
+        let of_kind = |shape: &Shape| !operation.is_product() || shape.cube().is_some();
+        let shapes = report.shapes(operation).into_iter().filter(of_kind);
+        let shape = shapes.max_by(|a, b| a.work().total_cmp(&b.work()))?;
+        let value = |threads| report.find(operation, shape, isa, threads).map(|entry| entry.value);
+        let one = value(1)?;
+        let points = threads.iter().filter_map(|&threads| Some((threads as f64, value(threads)? / one))).collect();
+        Some((format!("{} {}", operation.name(), name(shape)), points))
+    };
+    let lines: Vec<(String, Vec<(f64, f64)>)> = report.operations().into_iter().filter_map(line).collect();
     let (area, legend) = area.split_horizontally(SIZE.0 - LEGEND_WIDTH);
     let mut chart = chart(&area, title, 0.9..most * 1.05, 0.0..most * 1.1)?;
     let whole = |x: &f64| if x.fract().abs() < 1e-9 { format!("{x:.0}") } else { String::new() };

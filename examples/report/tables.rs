@@ -29,6 +29,21 @@ pub fn markdown(report: &Report, pictures: &[(&str, String)]) -> String {
     text
 }
 
+/// One shape of every operation, for a page about something else.
+pub fn summary(report: &Report) -> String {
+    let isas = report.isas();
+    let header = ["", ""].into_iter().chain(isas.iter().copied()).map(String::from);
+    let mut table = table(presets::ASCII_MARKDOWN, header);
+    for operation in report.operations() {
+        let shape = report.typical_shape(operation);
+        let cell = |isa: &&str| report.find(operation, shape, isa, 1).map_or("–".into(), cell);
+        let names = [operation.name(), format!("{shape}, {}", shape.unit())];
+        table.add_row(names.into_iter().chain(isas.iter().map(cell)));
+    }
+    right(&mut table, 2);
+    format!("{}\n\n{table}\n\n{}", report.machine.line(), notes(report))
+}
+
 fn notes(report: &Report) -> String {
     let mut text = format!(
         "Medians of {} interleaved turns of about 3 ms. In brackets: times the scalar ISA, and the part of the limit: the \
@@ -69,8 +84,8 @@ fn tables(report: &Report, style: TableStyle) -> Vec<(String, Table)> {
         let unit = report.of(operation).next().map_or("", |entry| entry.unit);
         let header = [unit.to_owned()].into_iter().chain(isas.iter().map(|&isa| isa.into()));
         let mut table = table(style, header);
-        for shape in shapes(report, operation) {
-            let cell = |isa: &&str| entry(report, operation, shape, isa, 1).map_or("–".into(), cell);
+        for shape in report.shapes(operation) {
+            let cell = |isa: &&str| report.find(operation, shape, isa, 1).map_or("–".into(), cell);
             table.add_row([shape.to_string()].into_iter().chain(isas.iter().map(cell)));
         }
         right(&mut table, 1);
@@ -88,7 +103,7 @@ fn threads(report: &Report, isa: &str, style: TableStyle) -> Table {
     let header = [String::new()].into_iter().chain(operations.iter().map(|operation| operation.name()));
     let mut table = table(style, header);
     let mut all: Vec<Shape> = Vec::new();
-    for shape in operations.iter().flat_map(|&operation| shapes(report, operation)) {
+    for shape in operations.iter().flat_map(|&operation| report.shapes(operation)) {
         if !all.contains(&shape) {
             all.push(shape);
         }
@@ -96,7 +111,7 @@ fn threads(report: &Report, isa: &str, style: TableStyle) -> Table {
     for &threads in &more {
         for &shape in &all {
             let cell = |&operation: &Operation| {
-                let entry = |threads| entry(report, operation, shape, isa, threads);
+                let entry = |threads| report.find(operation, shape, isa, threads);
                 let ratio = entry(threads).zip(entry(1)).map(|(more, one)| more.value / one.value);
                 ratio.map_or("–".into(), |ratio| format!("{ratio:.2}"))
             };
@@ -105,17 +120,6 @@ fn threads(report: &Report, isa: &str, style: TableStyle) -> Table {
     }
     right(&mut table, 1);
     table
-}
-
-/// Those of an operation, in order.
-fn shapes(report: &Report, operation: Operation) -> Vec<Shape> {
-    let mut shapes: Vec<Shape> = report.of(operation).map(|entry| entry.shape).collect();
-    shapes.dedup();
-    shapes
-}
-
-fn entry<'r>(report: &'r Report, operation: Operation, shape: Shape, isa: &str, threads: usize) -> Option<&'r Entry> {
-    report.of(operation).find(|entry| entry.shape == shape && entry.isa == isa && entry.threads == threads)
 }
 
 fn cell(entry: &Entry) -> String {
