@@ -145,6 +145,28 @@ pub fn decode_blocks(isa: Isa, format: BlockFormat, bytes: &[u8], out: &mut [f32
     Ok(())
 }
 
+/// The codes of blocks as integers, −8…7 of Q4_0, and the scale of every block, NaN where MXINT8 holds no numbers: what
+/// [`decode_blocks`] multiplies.
+///
+/// # Errors
+/// [`Error::Multiple`] when `codes` is not whole blocks, [`Error::Length`] of `bytes` and `scales`.
+pub fn split_blocks(
+    isa: Isa,
+    format: BlockFormat,
+    bytes: &[u8],
+    codes: &mut [i8],
+    scales: &mut [f32],
+) -> Result<(), Error> {
+    check_length("the blocks", format.bytes(codes.len())?, bytes.len())?;
+    check_length("the scales", codes.len() / BLOCK, scales.len())?;
+    match format {
+        BlockFormat::MxInt8 => isa.run(SplitBlocks::<MxInt8, 33> { format: MxInt8, bytes, codes, scales }),
+        BlockFormat::Q8_0 => isa.run(SplitBlocks::<Q8_0, 34> { format: Q8_0, bytes, codes, scales }),
+        BlockFormat::Q4_0 => isa.run(SplitBlocks::<Q4_0, 18> { format: Q4_0, bytes, codes, scales }),
+    }
+    Ok(())
+}
+
 /// A block of BYTES bytes.
 pub(crate) trait Format<const BYTES: usize>: Copy {
     /// Writes the block of these numbers.
@@ -223,6 +245,29 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Decode<'_, F, BYTES> {
             );
             simd.store_f32(real[0], &mut out[0]);
             simd.store_f32(real[1], &mut out[1]);
+        }
+    }
+}
+
+struct SplitBlocks<'a, F, const BYTES: usize> {
+    format: F,
+    bytes: &'a [u8],
+    codes: &'a mut [i8],
+    scales: &'a mut [f32],
+}
+
+impl<F: Format<BYTES>, const BYTES: usize> Kernel for SplitBlocks<'_, F, BYTES> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (halves, _) = self.codes.as_chunks_mut::<LANES>();
+        let blocks = halves.as_chunks_mut::<2>().0.iter_mut().zip(self.scales);
+        for ((codes, scale), block) in blocks.zip(self.bytes.as_chunks().0) {
+            let (block_scale, q) = self.format.read(simd, block);
+            *scale = block_scale;
+            simd.store_i8(q[0], &mut codes[0]);
+            simd.store_i8(q[1], &mut codes[1]);
         }
     }
 }

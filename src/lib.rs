@@ -20,13 +20,13 @@ mod workspace;
 
 pub use codes::{Code, CodeRange};
 pub use error::Error;
-pub use formats::{BlockFormat, decode_blocks, encode_blocks};
+pub use formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
 pub use isa::{ISA_VARIABLE, Isa};
 pub use layers::{Conv2d, Linear, MaxPool2d, Window};
 pub use matmul::{
-    Accumulators, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, PackedMatrix,
-    Requantize, RequantizeStochastic, RightOperand, Shift, Stage, UnpackedMatrix, matmul, multipliers, quantize_bias,
-    quantize_multiplier,
+    Accumulators, BlockActivations, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier,
+    PackedBlocks, PackedMatrix, Requantize, RequantizeStochastic, RightOperand, Shift, Stage, UnpackedMatrix, matmul,
+    matmul_blocks, multipliers, quantize_bias, quantize_multiplier,
 };
 pub use matrix::{Matrix, MatrixMut, ZeroPoints};
 pub use params::{Granularity, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme};

@@ -19,6 +19,7 @@
 //! depth that occurs fits there too, and sums stay in registers from the first product to the output stage. A B that is
 //! not packed ([`unpacked`]) is packed some panels at a time, or for a single tile of rows read where it lies.
 
+mod blocks;
 mod columns;
 mod epilogue;
 mod multiplier;
@@ -48,6 +49,9 @@ use rows::{Placed, RowBlock, in_place};
 use tile::{AHEAD, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Split, Sums, TileRow};
 use unpacked::{PanelGroup, Stripes};
 
+#[cfg(feature = "rayon")]
+pub(crate) use blocks::BlocksJob;
+pub use blocks::{BlockActivations, PackedBlocks, matmul_blocks};
 pub(crate) use columns::Columns;
 pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
 pub use pack::PackedMatrix;

@@ -18,7 +18,7 @@ use std::sync::Mutex;
 use crate::codes::Code;
 use crate::error::Error;
 use crate::isa::Isa;
-use crate::matmul::{Job, RightOperand, Stage};
+use crate::matmul::{BlockActivations, BlocksJob, Job, PackedBlocks, RightOperand, Stage};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 use crate::params::{QuantParams, Range};
 use crate::quantize::{Dequantize, Elementwise, FakeQuantize, Groups, Nearest, Quantize};
@@ -209,6 +209,35 @@ fn report_chunks(isa: Isa, nanoseconds: usize, x: &[f32], how: impl Reconstructi
     let mut sums = vec![Sums::NONE; x.len().div_ceil(report::CHUNK)];
     share(&crew, chunks(x, how).zip(&mut sums), |(chunk, sums)| *sums = isa.run(chunk));
     report(x, sums.into_iter())
+}
+
+/// [`matmul_blocks`](crate::matmul_blocks()).
+///
+/// # Errors
+/// The same.
+pub fn matmul_blocks<A: Code>(
+    a: &BlockActivations<'_, A>,
+    weights: &PackedBlocks<A>,
+    mut out: MatrixMut<'_, f32>,
+) -> Result<(), Error> {
+    /// No core multiplies more codes a nanosecond.
+    const MULTIPLIED: usize = 512;
+    /// Columns are divided in so many pieces.
+    const PIECES: usize = 16;
+    let rows = out.rows();
+    let job = BlocksJob::new(a, weights, &mut out)?;
+    let products = rows.saturating_mul(weights.outputs()).saturating_mul(weights.depth());
+    // What few rows multiply has to be read.
+    let read = weights.outputs() * weights.depth() / READ / 4;
+    let crew = gather((products / MULTIPLIED).max(read));
+    let panels = job.panels();
+    if crew.alone() {
+        job.run(0..panels);
+    } else {
+        let piece = |i: usize| i * panels / PIECES..(i + 1) * panels / PIECES;
+        share(&crew, (0..PIECES).map(piece), |panels| job.run(panels));
+    }
+    Ok(())
 }
 
 /// [`matmul`](crate::matmul()).

@@ -352,6 +352,33 @@ pub fn matmul<A: Code, B: Code>(
     c
 }
 
+/// [`matmul_blocks`](crate::matmul_blocks()) for weights `[N, K]`: `scales_a` and `scales_w` tell the scale of a row and a block.
+#[must_use]
+pub fn matmul_blocks<A: Code>(
+    a: Matrix<'_, A>,
+    a_zero_points: ZeroPoints<'_>,
+    scales_a: impl Fn(usize, usize) -> f32,
+    weights: Matrix<'_, i8>,
+    scales_w: impl Fn(usize, usize) -> f32,
+) -> Vec<f32> {
+    let mut c = Vec::with_capacity(a.rows() * weights.rows());
+    for i in 0..a.rows() {
+        for j in 0..weights.rows() {
+            let mut sum = 0.0;
+            for block in 0..a.columns() / 32 {
+                let mut acc = 0;
+                for k in 32 * block..32 * block + 32 {
+                    let (a, w): (i32, i32) = (a.row(i)[k].into(), weights.row(j)[k].into());
+                    acc += (a - a_zero_points.at(i)) * w;
+                }
+                sum += acc as f32 * (scales_a(i, block) * scales_w(j, block));
+            }
+            c.push(if sum.is_nan() { f32::NAN } else { sum });
+        }
+    }
+    c
+}
+
 /// The accumulators of [`Conv2d`](crate::Conv2d) for images `[images, height, width, channels]` and weights
 /// `[outputs, channels / groups, height, width]`: `Σ (x − zx) · (w − zw) + bias` over the taps inside the image.
 #[must_use]

@@ -142,6 +142,10 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
         Ok(self)
     }
 
+    pub(super) fn panels(&self) -> &Panels {
+        &self.panels
+    }
+
     /// The ISA it is packed for.
     #[must_use]
     pub fn isa(&self) -> Isa {

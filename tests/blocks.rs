@@ -1,0 +1,151 @@
+//! Products with block-scaled weights equal the reference on every ISA, bit for bit.
+
+mod common;
+
+use common::{Ranges, bits, codes, every_isa, zero_points};
+use proptest::prelude::*;
+use zeropoint::{
+    BlockActivations, BlockFormat, Error, Isa, Matrix, MatrixMut, PackedBlocks, encode_blocks, matmul_blocks,
+    reference, split_blocks,
+};
+
+#[derive(Debug)]
+struct Problem<A> {
+    /// M, N, blocks, and what lies between the rows of A.
+    shape: [usize; 4],
+    a: Vec<A>,
+    each: Vec<i32>,
+    a_scales: Vec<f32>,
+    weights: Vec<i8>,
+    w_scales: Vec<f32>,
+}
+
+fn scale() -> impl Strategy<Value = f32> {
+    prop_oneof![6 => 1e-3_f32..2.0, 1 => Just(0.0), 1 => -1.0_f32..1.0, 1 => any::<u32>().prop_map(f32::from_bits)]
+}
+
+fn problems<A: Ranges>() -> impl Strategy<Value = Problem<A>> {
+    let shape = (prop_oneof![1_usize..4, 1_usize..20], 1_usize..70, 0_usize..4, 0_usize..3);
+    shape.prop_flat_map(|(m, n, blocks, gap)| {
+        (
+            prop::collection::vec(codes::<A>(), m * (blocks * 32 + gap)),
+            prop::collection::vec(zero_points::<A>(), m),
+            prop::collection::vec(scale(), (m * blocks).max(m)),
+            prop::collection::vec(codes::<i8>(), n * blocks * 32),
+            prop::collection::vec(scale(), n * blocks),
+        )
+            .prop_map(move |(a, each, a_scales, weights, w_scales)| Problem {
+                shape: [m, n, blocks, gap],
+                a,
+                each,
+                a_scales,
+                weights,
+                w_scales,
+            })
+    })
+}
+
+fn product<A: Ranges>(isa: Isa, a: &BlockActivations<'_, A>, packed: &PackedBlocks<A>, m: usize) -> Vec<u32> {
+    let n = packed.outputs();
+    let mut out = vec![7.0; m * n];
+    matmul_blocks(a, packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+    assert_eq!(packed.isa(), isa);
+    bits(&out)
+}
+
+fn product_equals_reference<A: Ranges>(problem: &Problem<A>) {
+    let Problem { shape: [m, n, blocks, gap], a, each, a_scales, weights, w_scales } = problem;
+    let (&m, &n, depth) = (m, n, blocks * 32);
+    let a = Matrix::with_stride(a, m, depth, depth + gap).unwrap();
+    let weights = Matrix::new(weights, n, depth).unwrap();
+    let w = |j: usize, block: usize| w_scales[j * blocks + block];
+    let each: zeropoint::ZeroPoints<'_> = each.as_slice().into();
+    let uniform = each.at(0).into();
+    let per_row = bits(&reference::matmul_blocks(a, each, |i, _| a_scales[i], weights, w));
+    let per_tensor = bits(&reference::matmul_blocks(a, uniform, |_, _| a_scales[0], weights, w));
+    let per_block = bits(&reference::matmul_blocks(a, 0.into(), |i, block| a_scales[i * blocks + block], weights, w));
+    every_isa(|isa| {
+        let packed = PackedBlocks::pack(isa, weights, w_scales).unwrap();
+        let rows = BlockActivations::per_row(a, each, &a_scales[..m]).unwrap();
+        assert_eq!(product(isa, &rows, &packed, m), per_row, "{isa}");
+        let tensor = BlockActivations::per_row(a, uniform, &a_scales[..1]).unwrap();
+        assert_eq!(product(isa, &tensor, &packed, m), per_tensor, "{isa}");
+        let each_block = BlockActivations::per_block(a, &a_scales[..m * blocks]).unwrap();
+        assert_eq!(product(isa, &each_block, &packed, m), per_block, "{isa}");
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn unsigned(problem in problems::<u8>()) {
+        product_equals_reference(&problem);
+    }
+
+    #[test]
+    fn signed(problem in problems::<i8>()) {
+        product_equals_reference(&problem);
+    }
+}
+
+/// Encoded weights, and encoded activations beside them: close to the product of what they stand for, and the same everywhere.
+#[test]
+fn encoded() {
+    let (m, n, depth) = (5, 37, 96);
+    let numbers = |count: usize, seed: u32| -> Vec<f32> {
+        let number = |i: u32| ((i + seed).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
+        (0..count as u32).map(number).collect()
+    };
+    let (x, w) = (numbers(m * depth, 1), numbers(n * depth, 77));
+    let mut first: Option<Vec<Vec<u32>>> = None;
+    every_isa(|isa| {
+        let encoded = |format: BlockFormat, x: &[f32]| {
+            let mut bytes = vec![0; format.bytes(x.len()).unwrap()];
+            encode_blocks(isa, format, x, &mut bytes).unwrap();
+            bytes
+        };
+        let q8 = encoded(BlockFormat::Q8_0, &x);
+        let (mut codes, mut scales) = (vec![0; x.len()], vec![0.0; x.len() / 32]);
+        split_blocks(isa, BlockFormat::Q8_0, &q8, &mut codes, &mut scales).unwrap();
+        let a = BlockActivations::per_block(Matrix::new(&codes, m, depth).unwrap(), &scales).unwrap();
+        let real_x = reference::decode_blocks(BlockFormat::Q8_0, &q8);
+        let results = BlockFormat::ALL.map(|format| {
+            let bytes = encoded(format, &w);
+            let packed = PackedBlocks::from_format(isa, format, &bytes, n, depth).unwrap();
+            let out = product(isa, &a, &packed, m);
+            let real_w = reference::decode_blocks(format, &bytes);
+            for (at, &out) in out.iter().enumerate() {
+                let (x, w) = (&real_x[at / n * depth..][..depth], &real_w[at % n * depth..][..depth]);
+                let exact: f64 = x.iter().zip(w).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
+                assert!((f64::from(f32::from_bits(out)) - exact).abs() < 1e-4, "{isa} {format:?}");
+            }
+            out
+        });
+        assert_eq!(*first.get_or_insert_with(|| results.to_vec()), results, "{isa}");
+    });
+}
+
+#[test]
+fn shapes_that_do_not_fit() {
+    every_isa(|isa| {
+        let codes = [0_i8; 96];
+        let rows = |count: usize| Matrix::new(&codes[..count * 32], count, 32).unwrap();
+        let odd = PackedBlocks::<u8>::pack(isa, Matrix::new(&codes[..33], 1, 33).unwrap(), &[1.0]);
+        assert!(matches!(odd, Err(Error::Multiple { unit: 32, found: 33, .. })));
+        assert!(PackedBlocks::<u8>::pack(isa, rows(2), &[1.0]).is_err());
+        assert!(PackedBlocks::<u8>::from_format(isa, BlockFormat::Q4_0, &[0; 35], 2, 32).is_err());
+        assert!(PackedBlocks::<u8>::from_format(isa, BlockFormat::Q4_0, &[], usize::MAX, 1 << 40).is_err());
+        assert!(BlockActivations::per_row(rows(2), 0.into(), &[1.0; 3]).is_err());
+        assert!(BlockActivations::per_row(rows(2), 200.into(), &[1.0]).is_err());
+        assert!(BlockActivations::per_block(rows(2), &[1.0]).is_err());
+        let packed = PackedBlocks::<i8>::pack(isa, rows(3), &[1.0; 3]).unwrap();
+        let a = BlockActivations::per_row(rows(2), 0.into(), &[1.0]).unwrap();
+        let mut out = [5.0; 6];
+        assert!(matmul_blocks(&a, &packed, MatrixMut::new(&mut out, 3, 2).unwrap()).is_err());
+        let deeper = Matrix::new(&codes[..64], 1, 64).unwrap();
+        let deeper = BlockActivations::per_row(deeper, 0.into(), &[1.0]).unwrap();
+        assert!(matmul_blocks(&deeper, &packed, MatrixMut::new(&mut out[..3], 1, 3).unwrap()).is_err());
+        assert_eq!(out, [5.0; 6], "untouched");
+    });
+}
