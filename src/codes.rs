@@ -29,6 +29,10 @@ pub trait Code:
     #[doc(hidden)]
     fn from_byte(byte: u8) -> Self;
     #[doc(hidden)]
+    fn bytes(codes: &[Self]) -> &[u8];
+    #[doc(hidden)]
+    fn bytes_mut(codes: &mut [Self]) -> &mut [u8];
+    #[doc(hidden)]
     fn load<S: Simd>(simd: S, x: &[Self; LANES]) -> S::I32;
     #[doc(hidden)]
     fn add_quads<S: Simd>(simd: S, a: S::I32, x: &[Self; 4 * LANES]) -> S::I32;
@@ -51,6 +55,16 @@ macro_rules! code {
             #[inline(always)]
             fn from_byte(byte: u8) -> Self {
                 byte as $Code
+            }
+            #[inline(always)]
+            fn bytes(codes: &[Self]) -> &[u8] {
+                // SAFETY: the same bytes.
+                unsafe { core::slice::from_raw_parts(codes.as_ptr().cast(), codes.len()) }
+            }
+            #[inline(always)]
+            fn bytes_mut(codes: &mut [Self]) -> &mut [u8] {
+                // SAFETY: the same bytes.
+                unsafe { core::slice::from_raw_parts_mut(codes.as_mut_ptr().cast(), codes.len()) }
             }
             #[inline(always)]
             fn load<S: Simd>(simd: S, x: &[Self; LANES]) -> S::I32 {

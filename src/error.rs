@@ -64,6 +64,15 @@ pub enum Error {
         /// The number of bits that was asked for.
         bits: u32,
     },
+    /// A code that has no place where it should be stored.
+    Code {
+        /// The code.
+        code: i32,
+        /// The smallest code that has one.
+        min: i32,
+        /// The largest code that has one.
+        max: i32,
+    },
     /// A zero point outside the code range.
     ZeroPoint {
         /// The zero point.
@@ -141,6 +150,7 @@ impl fmt::Display for Error {
             Error::NonFinite { what, found } => write!(f, "{what} contains {found}"),
             Error::Range { min, max, why } => write!(f, "range [{min}, {max}]: {why}"),
             Error::Bits { bits } => write!(f, "{bits} bits; codes have 2 to 8"),
+            Error::Code { code, min, max } => write!(f, "code {code} is outside of {min}..={max}"),
             Error::ZeroPoint { zero_point, min, max } => {
                 write!(f, "zero point {zero_point} is outside the codes {min}..={max}")
             }

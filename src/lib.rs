@@ -31,7 +31,8 @@ pub use matmul::{
 pub use matrix::{Matrix, MatrixMut, ZeroPoints};
 pub use params::{Granularity, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme};
 pub use quantize::{
-    dequantize, fake_quantize, fake_quantize_stochastic, quantize, quantize_stochastic, straight_through,
+    dequantize, dequantize_packed, fake_quantize, fake_quantize_stochastic, pack_nibbles, quantize, quantize_packed,
+    quantize_packed_stochastic, quantize_stochastic, straight_through, unpack_nibbles,
 };
 pub use random::{Stream, StreamRng, fill_uniform, fill_words};
 pub use reduce::{abs_max, min_max, ranges};

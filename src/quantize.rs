@@ -20,6 +20,7 @@
 //! Clamping first makes the conversion to integers safe on every ISA (they disagree about numbers that do not fit), and
 //! the division is a division: a product with 1 / S differs from it on ties.
 
+mod packed;
 mod rounding;
 
 use crate::codes::{Code, CodeRange};
@@ -28,6 +29,7 @@ use crate::isa::Isa;
 use crate::params::{Granularity, QuantParams};
 use crate::random::Stream;
 use crate::simd::{Kernel, LANES, Simd, block};
+pub use packed::{dequantize_packed, pack_nibbles, quantize_packed, quantize_packed_stochastic, unpack_nibbles};
 pub(crate) use rounding::Nearest;
 use rounding::{Round, Rounding};
 

@@ -101,6 +101,21 @@ pub trait Simd: Copy {
             *out = [first, second];
         }
     }
+    /// `out[i] = (x[2i] & 15) | x[2i + 1] << 4`
+    #[inline(always)]
+    fn pack_nibbles(self, x: &[u8; 2 * LANES], out: &mut [u8; LANES]) {
+        for (out, pair) in out.iter_mut().zip(x.as_chunks::<2>().0) {
+            *out = (pair[0] & 15) | pair[1] << 4;
+        }
+    }
+    /// `out[2i] = ((x[i] & 15) ^ flip) - flip; out[2i + 1] = ((x[i] >> 4) ^ flip) - flip`, which wraps: with a `flip` of 8, the
+    /// bytes of signed nibbles
+    #[inline(always)]
+    fn unpack_nibbles(self, x: &[u8; LANES], flip: u8, out: &mut [u8; 2 * LANES]) {
+        for (pair, &x) in out.as_chunks_mut::<2>().0.iter_mut().zip(x) {
+            *pair = [((x & 15) ^ flip).wrapping_sub(flip), ((x >> 4) ^ flip).wrapping_sub(flip)];
+        }
+    }
     /// `out[i] = a[i] as u8`, for `a[i]` in 0…255
     fn store_u8(self, a: Self::I32, out: &mut [u8; LANES]);
     /// `out[i] = a[i] as i8`, for `a[i]` in −128…127
@@ -591,6 +606,29 @@ mod tests {
         for isa in Isa::supported() {
             let out = isa.run(Each { pairs: &pairs(&all, &[0]), f: Quads, out: core::marker::PhantomData });
             assert_eq!(out, all, "{isa}");
+        }
+    }
+
+    /// Every byte, as two nibbles and back.
+    #[test]
+    fn nibbles() {
+        struct Nibbles;
+        impl Operation<i32, i32, i32> for Nibbles {
+            #[inline(always)]
+            fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut [i32; LANES]) {
+                let (mut pairs, mut back) = ([0; 2 * LANES], [0; LANES]);
+                s.unpack_nibbles(&a.map(|a| a as u8), b[0] as u8, &mut pairs);
+                s.pack_nibbles(&pairs, &mut back);
+                *out = from_fn(|i| i32::from_le_bytes([pairs[2 * i], pairs[2 * i + 1], back[i], 0]));
+            }
+        }
+        let all: Vec<i32> = (0..256).collect();
+        for (isa, flip) in Isa::supported().into_iter().flat_map(|isa| [(isa, 0), (isa, 8)]) {
+            let out = isa.run(Each { pairs: &pairs(&all, &[flip]), f: Nibbles, out: core::marker::PhantomData });
+            for (a, out) in all.iter().zip(out) {
+                let code = |nibble: i32| if flip == 8 && nibble > 7 { nibble - 16 } else { nibble } as u8;
+                assert_eq!(out.to_le_bytes(), [code(a & 15), code(a >> 4), *a as u8, 0], "{isa} {a}");
+            }
         }
     }
 

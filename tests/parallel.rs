@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::{
-    Accumulators, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams,
-    Requantize, RightOperand, Stage, Stream, UnpackedMatrix, dequantize, fake_quantize, fake_quantize_stochastic,
-    matmul, min_max, parallel, quantization_error, quantize, quantize_stochastic, reconstruction_error, reference,
+    Accumulators, BlockActivations, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, PackedBlocks,
+    PackedMatrix, QuantParams, Requantize, RightOperand, Stage, Stream, UnpackedMatrix, dequantize, fake_quantize,
+    fake_quantize_stochastic, matmul, matmul_blocks, min_max, parallel, quantization_error, quantize,
+    quantize_stochastic, reconstruction_error, reference,
 };
 
 /// In pools, which stay: a thread's helpers of one call are there at the next. And outside, where the global pool helps.
@@ -94,6 +95,30 @@ fn words() {
                 assert!(words == want, "{isa} {offset}");
                 repeated(4, || parallel::fill_uniform(isa, stream, &mut numbers).unwrap());
                 assert!(numbers == want_uniform, "{isa} {offset}");
+            });
+        });
+    }
+}
+
+#[test]
+fn block_products() {
+    for [m, n, k] in [[1, 1500, 640], [40, 300, 256]] {
+        let a: Vec<i8> = (0..m * k).map(|i| (i * 31 % 251) as u8 as i8).collect();
+        let weights: Vec<i8> = (0..n * k).map(|i| (i * 17 % 253) as u8 as i8).collect();
+        let scales: Vec<f32> = (0..n * k / 32).map(|i| 0.001 + (i % 89) as f32 * 1e-4).collect();
+        slowest_and_fastest(|isa| {
+            let packed = PackedBlocks::pack(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap();
+            let a = BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 5.into(), &[0.3]).unwrap();
+            let mut want = vec![0.0; m * n];
+            matmul_blocks(&a, &packed, MatrixMut::new(&mut want, m, n).unwrap()).unwrap();
+            with_threads(|| {
+                let mut out = vec![0.0; m * n];
+                repeated(8, || {
+                    out.fill(0.0);
+                    let out = MatrixMut::new(&mut out, m, n).unwrap();
+                    parallel::matmul_blocks(&a, &packed, out).unwrap();
+                });
+                assert!(out == want, "{isa} {m}×{n}×{k}");
             });
         });
     }

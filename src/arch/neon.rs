@@ -187,6 +187,21 @@ impl Simd for Neon {
             [vzip1q_u16(ab, cd), vzip2q_u16(ab, cd), vzip1q_u16(more_ab, more_cd), vzip2q_u16(more_ab, more_cd)]
                 .map(|x| vreinterpretq_s32_u16(x))
         }
+        fn pack_nibbles(x: &[u8; 2 * LANES], out: &mut [u8; LANES]) {
+            // SAFETY: 32 bytes may be read, in pairs.
+            let pairs = unsafe { vld2q_u8(x.as_ptr()) };
+            // SAFETY: sixteen bytes may be written.
+            unsafe { vst1q_u8(out.as_mut_ptr(), vsliq_n_u8::<4>(vandq_u8(pairs.0, vdupq_n_u8(15)), pairs.1)) }
+        }
+        fn unpack_nibbles(x: &[u8; LANES], flip: u8, out: &mut [u8; 2 * LANES]) {
+            // SAFETY: sixteen bytes may be read.
+            let bytes = unsafe { vld1q_u8(x.as_ptr()) };
+            let flip = vdupq_n_u8(flip);
+            let (low, high) = (vandq_u8(bytes, vdupq_n_u8(15)), vshrq_n_u8::<4>(bytes));
+            let (low, high) = (vsubq_u8(veorq_u8(low, flip), flip), vsubq_u8(veorq_u8(high, flip), flip));
+            // SAFETY: 32 bytes may be written, in pairs.
+            unsafe { vst2q_u8(out.as_mut_ptr(), uint8x16x2_t(low, high)) }
+        }
         fn store_u8(a: I32, out: &mut [u8; LANES]) {
             // SAFETY: sixteen bytes may be written.
             unsafe { vst1q_u8(out.as_mut_ptr(), vreinterpretq_u8_s8(narrow(a))) }

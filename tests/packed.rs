@@ -1,0 +1,104 @@
+//! Packed codes are the codes of their unpacked forms, two a byte, on every ISA.
+
+mod common;
+
+use common::{Ranges, bits, every_isa, guarded, streams, tensors};
+use proptest::prelude::*;
+use zeropoint::{
+    Code, CodeRange, Error, Granularity, QuantParams, Stream, dequantize_packed, pack_nibbles, quantize_packed,
+    quantize_packed_stochastic, reference, unpack_nibbles,
+};
+
+/// Element 0 low.
+fn packed<C: Code>(codes: &[C], pad: i32) -> Vec<u8> {
+    let nibble = |code: i32| (code & 15) as u8;
+    let byte = |pair: &[C]| nibble(pair[0].into()) | nibble(pair.get(1).map_or(pad, |&code| code.into())) << 4;
+    codes.chunks(2).map(byte).collect()
+}
+
+fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>, stream: Stream) {
+    let n = x.len();
+    let (nearest, stochastic) = (reference::quantize(x, params), reference::quantize_stochastic(x, params, stream));
+    let pad = n.checked_sub(1).map_or(0, |last| params.zero_points()[params.granularity().group_of(last)]);
+    let (want, want_stochastic) = (packed(&nearest, pad), packed(&stochastic, pad));
+    let real = bits(&reference::dequantize(&nearest, params));
+    every_isa(|isa| {
+        let bytes = guarded(want.len(), 3, 0x5a, |out| quantize_packed(isa, x, params, out).unwrap());
+        assert_eq!(bytes, want, "{isa}");
+        let bytes =
+            guarded(want.len(), 1, 0x5a, |out| quantize_packed_stochastic(isa, x, params, stream, out).unwrap());
+        assert_eq!(bytes, want_stochastic, "{isa}");
+        let out = guarded(n, 2, -9.75, |out| dequantize_packed(isa, &want, params, out).unwrap());
+        assert_eq!(bits(&out), real, "{isa}");
+        let codes = guarded(n, 1, C::MAX, |out| unpack_nibbles(isa, &want, out).unwrap());
+        assert_eq!(codes, nearest, "{isa}");
+        let pad = C::try_from(pad).ok().unwrap();
+        let bytes = guarded(want.len(), 1, 0x5a, |out| pack_nibbles(isa, &nearest, pad, out).unwrap());
+        assert_eq!(bytes, want, "{isa}");
+    });
+}
+
+fn of_four_bits<C: Ranges>((x, params): (Vec<f32>, QuantParams<C>), codes: CodeRange<C>, stream: Stream) {
+    let (min, max): (i32, i32) = (codes.min().into(), codes.max().into());
+    let zero_points = params.zero_points().iter().map(|z| z.rem_euclid(max - min + 1) + min).collect();
+    let params = QuantParams::new(codes, params.granularity(), params.scales().to_vec(), zero_points).unwrap();
+    everything_equals_reference(&x, &params, stream);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn unsigned(tensor in tensors::<u8>(), bits in 2_u32..=4, stream in streams(1000)) {
+        of_four_bits(tensor, CodeRange::unsigned(bits).unwrap(), stream);
+    }
+
+    #[test]
+    fn signed(tensor in tensors::<i8>(), bits in 2_u32..=4, stream in streams(1000)) {
+        of_four_bits(tensor, CodeRange::signed(bits).unwrap(), stream);
+    }
+}
+
+/// More than one piece, whose ends lie inside groups.
+#[test]
+fn pieces() {
+    let length = 3 * (4096 + 100);
+    let x: Vec<f32> = (0..length as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 4e6 - 2.0).collect();
+    for granularity in
+        [Granularity::channel(&[length / 3, 3], 1).unwrap(), Granularity::block(&[3, length / 3], 100).unwrap()]
+    {
+        let groups = granularity.groups(length).unwrap();
+        let scales = (0..groups).map(|group| 0.2 + group as f32 * 1e-3).collect();
+        let zero_points = (0..groups).map(|group| group as i32 % 16 - 8).collect();
+        let params = QuantParams::new(CodeRange::signed(4).unwrap(), granularity, scales, zero_points).unwrap();
+        everything_equals_reference(&x, &params, Stream { seed: 3, offset: 16_384 - 500 });
+    }
+}
+
+#[test]
+fn what_does_not_fit_a_nibble() {
+    every_isa(|isa| {
+        let mut bytes = [0x5a; 20];
+        for (at, code) in [(0, 8), (17, -9), (38, 127), (39, -128)] {
+            let mut codes = [7_i8; 40];
+            codes[at] = code;
+            let refused = pack_nibbles(isa, &codes, 0, &mut bytes);
+            assert_eq!(refused, Err(Error::Code { code: code.into(), min: -8, max: 7 }), "{isa}");
+        }
+        assert_eq!(pack_nibbles(isa, &[16_u8], 0, &mut bytes[..1]), Err(Error::Code { code: 16, min: 0, max: 15 }));
+        assert_eq!(pack_nibbles(isa, &[1_u8], 99, &mut bytes[..1]), Err(Error::Code { code: 99, min: 0, max: 15 }));
+        assert!(matches!(pack_nibbles(isa, &[1_u8; 3], 0, &mut bytes[..1]), Err(Error::Length { expected: 2, .. })));
+        assert!(unpack_nibbles(isa, &bytes[..1], &mut [0_u8; 3]).is_err());
+        let wide = QuantParams::per_tensor(CodeRange::unsigned(5).unwrap(), 1.0, 0).unwrap();
+        assert!(matches!(quantize_packed(isa, &[1.0; 40], &wide, &mut bytes), Err(Error::Code { code: 31, .. })));
+        assert!(dequantize_packed(isa, &bytes, &wide, &mut [0.0; 40]).is_err());
+        let params = QuantParams::per_tensor(CodeRange::unsigned(4).unwrap(), 1.0, 0).unwrap();
+        assert!(quantize_packed(isa, &[1.0; 41], &params, &mut bytes).is_err());
+        let late = Stream { seed: 0, offset: u64::MAX };
+        assert!(matches!(
+            quantize_packed_stochastic(isa, &[1.0; 40], &params, late, &mut bytes),
+            Err(Error::Stream { .. })
+        ));
+        assert_eq!(bytes, [0x5a; 20], "untouched");
+    });
+}
