@@ -18,9 +18,10 @@ use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, OutputFormat, library_benchmark, library_benchmark_group,
 };
 use zeropoint::{
-    Accumulators, CodeRange, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Requantize,
-    RightOperand, Stage, Stream, UnpackedMatrix, ZeroPoints, dequantize, fill_words, matmul, min_max, quantize,
-    quantize_stochastic,
+    Accumulators, BlockActivations, BlockFormat, CodeRange, FloatMultiplier, Isa, Matrix, MatrixMut, PackedBlocks,
+    PackedMatrix, QuantParams, Requantize, RightOperand, Stage, Stream, UnpackedMatrix, ZeroPoints, decode_blocks,
+    dequantize, encode_blocks, fill_words, matmul, matmul_blocks, min_max, quantization_error, quantize,
+    quantize_packed, quantize_stochastic,
 };
 
 /// What is counted: a second call, for which memory and the size of the cache are at hand.
@@ -101,6 +102,17 @@ groups! {
         dequantize_4096: dequantized()
         min_max_4096: reduced()
         words_4096: words()
+        report_4096: reported()
+        quantize_packed_4096: quantized_into_nibbles()
+    }
+    blocks {
+        encode_mxint8_4096: encoded(BlockFormat::MxInt8)
+        encode_q8_0_4096: encoded(BlockFormat::Q8_0)
+        encode_q4_0_4096: encoded(BlockFormat::Q4_0)
+        decode_q8_0_4096: decoded(BlockFormat::Q8_0)
+        decode_q4_0_4096: decoded(BlockFormat::Q4_0)
+        block_weights_1x512x512: by_block_weights([1, 512, 512])
+        block_weights_64x64x64: by_block_weights([64, 64, 64])
     }
 }
 
@@ -245,4 +257,37 @@ fn reduced(isa: Isa) -> Call {
 fn words(isa: Isa) -> Call {
     let mut out = vec![0; ELEMENTS];
     warm(move || fill_words(isa, Stream::new(1), &mut out).unwrap())
+}
+
+fn reported(isa: Isa) -> Call {
+    let (x, params) = (reals(), params());
+    warm(move || {
+        std::hint::black_box(quantization_error(isa, &x, &params).unwrap());
+    })
+}
+
+fn quantized_into_nibbles(isa: Isa) -> Call {
+    let params = QuantParams::per_tensor(CodeRange::unsigned(4).unwrap(), 0.21, 7).unwrap();
+    let (x, mut bytes) = (reals(), vec![0; ELEMENTS / 2]);
+    warm(move || quantize_packed(isa, &x, &params, &mut bytes).unwrap())
+}
+
+fn encoded(isa: Isa, format: BlockFormat) -> Call {
+    let (x, mut bytes) = (reals(), vec![0; format.bytes(ELEMENTS).unwrap()]);
+    warm(move || encode_blocks(isa, format, &x, &mut bytes).unwrap())
+}
+
+fn decoded(isa: Isa, format: BlockFormat) -> Call {
+    let (bytes, mut out) = (bytes(format.bytes(ELEMENTS).unwrap()), vec![0.0; ELEMENTS]);
+    warm(move || decode_blocks(isa, format, &bytes, &mut out).unwrap())
+}
+
+fn by_block_weights(isa: Isa, [m, n, k]: [usize; 3]) -> Call {
+    let (a, weights, scales) = (bytes(m * k), signed_bytes(n * k), vec![0.01; n * k / 32]);
+    let packed = PackedBlocks::<u8>::pack(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap();
+    let mut out = vec![0.0; m * n];
+    warm(move || {
+        let a = BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 117.into(), &[0.02]).unwrap();
+        matmul_blocks(&a, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+    })
 }

@@ -1,0 +1,84 @@
+//! Block formats, packed codes, error reports and products with block-scaled weights: one group for every operation and
+//! shape, one function for every ISA.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use zeropoint::{
+    BlockActivations, BlockFormat, CodeRange, Granularity, Isa, Matrix, MatrixMut, PackedBlocks, QuantParams,
+    decode_blocks, dequantize_packed, encode_blocks, matmul_blocks, quantization_error, quantize, quantize_packed,
+    reconstruction_error,
+};
+
+const LENGTH: usize = 64 << 10;
+
+/// Numbers inside and outside the range, the same in every run.
+fn reals(count: usize) -> Vec<f32> {
+    (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 22) as f32 - 2.0).collect()
+}
+
+fn each(c: &mut Criterion, group: String, throughput: Throughput, run: &mut dyn FnMut(Isa)) {
+    let mut group = c.benchmark_group(group);
+    group.throughput(throughput);
+    for isa in Isa::supported() {
+        group.bench_function(BenchmarkId::from_parameter(isa), |bencher| bencher.iter(|| run(isa)));
+    }
+}
+
+fn elementwise(c: &mut Criterion) {
+    let x = reals(LENGTH);
+    let (mut codes, mut out) = (vec![0_u8; LENGTH], vec![0.0; LENGTH]);
+    let elements = || Throughput::Elements(LENGTH as u64);
+    // What the others are measured by.
+    let params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.0129, 117).unwrap();
+    each(c, "quantize f32→u8".into(), elements(), &mut |isa| quantize(isa, &x, &params, &mut codes).unwrap());
+    for format in BlockFormat::ALL {
+        let mut bytes = vec![0; format.bytes(LENGTH).unwrap()];
+        each(c, format!("encode {format:?}"), elements(), &mut |isa| {
+            encode_blocks(isa, format, &x, &mut bytes).unwrap();
+        });
+        each(c, format!("decode {format:?}"), elements(), &mut |isa| {
+            decode_blocks(isa, format, &bytes, &mut out).unwrap();
+        });
+    }
+    let nibbles = QuantParams::per_tensor(CodeRange::unsigned(4).unwrap(), 0.21, 7).unwrap();
+    let bytes = &mut codes[..LENGTH / 2];
+    each(c, "quantize f32→u4".into(), elements(), &mut |isa| quantize_packed(isa, &x, &nibbles, bytes).unwrap());
+    each(c, "dequantize u4→f32".into(), elements(), &mut |isa| {
+        dequantize_packed(isa, bytes, &nibbles, &mut out).unwrap();
+    });
+    let blocks = Granularity::block(&[LENGTH], 32).unwrap();
+    let per_block =
+        QuantParams::new(CodeRange::signed(8).unwrap(), blocks, vec![0.015; LENGTH / 32], vec![0; LENGTH / 32])
+            .unwrap();
+    each(c, "error of u8 per tensor".into(), elements(), &mut |isa| {
+        std::hint::black_box(quantization_error(isa, &x, &params).unwrap());
+    });
+    each(c, "error of i8 per block".into(), elements(), &mut |isa| {
+        std::hint::black_box(quantization_error(isa, &x, &per_block).unwrap());
+    });
+    each(c, "error of a reconstruction".into(), elements(), &mut |isa| {
+        std::hint::black_box(reconstruction_error(isa, &x, &out).unwrap());
+    });
+}
+
+/// Of M rows, N outputs, depth K; weights are read at so many bytes a second.
+fn products(c: &mut Criterion) {
+    for [m, n, k] in [[1, 1024, 1024], [1, 4096, 4096], [64, 1024, 1024]] {
+        let codes = |count: usize| (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8);
+        let (a, weights): (Vec<u8>, Vec<i8>) = (codes(m * k).collect(), codes(n * k).map(|code| code as i8).collect());
+        let scales = vec![0.01; n * k / 32];
+        let mut out = vec![0.0; m * n];
+        let bytes = Throughput::Bytes((n * k + n * k / 32 * 4) as u64);
+        let mut packed: Option<PackedBlocks<u8>> = None;
+        each(c, format!("block weights {m}×{n}×{k}"), bytes, &mut |isa| {
+            let packed = match &mut packed {
+                Some(packed) if packed.isa() == isa => packed,
+                other => other.insert(PackedBlocks::pack(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap()),
+            };
+            let a = BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 117.into(), &[0.02]).unwrap();
+            matmul_blocks(&a, packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+        });
+    }
+}
+
+criterion_group!(benches, elementwise, products);
+criterion_main!(benches);
