@@ -127,6 +127,12 @@ impl<C: Code> CodeRange<C> {
         self.max.into() - self.min.into()
     }
 
+    /// n.
+    pub(crate) fn bits(self) -> u32 {
+        // Narrow codes have one step less.
+        (self.steps() as u32 + 1).next_power_of_two().trailing_zeros()
+    }
+
     /// The code in the middle: 0 signed, 2ⁿ⁻¹ unsigned.
     pub(crate) fn middle(self) -> i32 {
         if C::SIGN == Sign::Signed { 0 } else { (self.max.into() + 1) / 2 }

@@ -122,6 +122,25 @@ pub enum Error {
         /// The words that were asked for.
         words: u64,
     },
+    /// Two observers that cannot be merged.
+    Merge {
+        /// What keeps them apart.
+        why: &'static str,
+    },
+    /// A setting of an observer that it cannot have.
+    Setting {
+        /// Which one.
+        what: &'static str,
+        /// The value that was given.
+        found: f64,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// No calibration method of this name.
+    Method {
+        /// The name that was asked for.
+        name: String,
+    },
     /// An axis that the shape does not have, a length of zero, or sizes that do not go together.
     Shape {
         /// What is wrong.
@@ -167,6 +186,11 @@ impl fmt::Display for Error {
             }
             Error::Stream { offset, words } => {
                 write!(f, "{words} random words from index {offset} on would pass the last one, {}", u64::MAX)
+            }
+            Error::Merge { why } => write!(f, "these observers cannot be merged: {why}"),
+            Error::Setting { what, found, why } => write!(f, "{what} {found}: {why}"),
+            Error::Method { name } => {
+                write!(f, "no calibration method `{name}`; choose one of: {}", crate::calibrate::Method::FORMS)
             }
             Error::Shape { why, found } => write!(f, "{why} (found {found})"),
         }

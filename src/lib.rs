@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 mod arch;
+pub mod calibrate;
 mod codes;
 mod error;
 mod formats;

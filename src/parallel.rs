@@ -15,6 +15,7 @@ mod crew;
 
 use std::sync::Mutex;
 
+use crate::calibrate::{self, ChunkDeviations, ChunkMoments, Count, Observer, Threads};
 use crate::codes::Code;
 use crate::error::Error;
 use crate::isa::Isa;
@@ -35,6 +36,9 @@ const DIVIDED: usize = 16;
 
 /// No core reads or writes more of them.
 const READ: usize = 32;
+
+/// No core counts more of them.
+const COUNTED: usize = 4;
 
 /// For what takes so many nanoseconds at least.
 fn gather(nanoseconds: usize) -> Crew {
@@ -263,4 +267,45 @@ pub fn matmul<A: Code, S: Stage>(
 ) -> Result<(), Error> {
     cells::run(a.rows(), &Job::whole(&a, a_zero_points, b, stage, &mut out)?);
     Ok(())
+}
+
+/// [`Observer::observe`]: histograms, sums, and the range of a whole tensor are made on many threads.
+///
+/// # Errors
+/// The same.
+pub fn observe(observer: &mut impl Observer, batch: &[f32]) -> Result<(), Error> {
+    observer.observe_on(Threads::Pool, batch)
+}
+
+/// Adds counts to those of a histogram.
+pub(crate) fn count(isa: Isa, count: Count<'_>, counts: &mut [u64]) {
+    let crew = gather(count.elements() / COUNTED);
+    if crew.alone() {
+        return isa.run(count.into(counts));
+    }
+    let all = Mutex::new(counts);
+    share(&crew, count.pieces(), |piece| {
+        let some = piece.counts(isa);
+        let mut all = all.lock().expect("integers are added without panic");
+        all.iter_mut().zip(some).for_each(|(sum, count)| *sum += count);
+    });
+}
+
+/// Sums of every chunk.
+pub(crate) fn chunk_moments(isa: Isa, x: &[f32]) -> Vec<calibrate::Sums> {
+    of_chunks(x, |x| isa.run(ChunkMoments { x }))
+}
+
+/// Deviations of every chunk.
+pub(crate) fn chunk_deviations(isa: Isa, x: &[f32], centre: f64) -> Vec<f64> {
+    of_chunks(x, |x| isa.run(ChunkDeviations { x, centre }))
+}
+
+/// What `run` gives for each chunk of a piece of some.
+fn of_chunks<T: Copy + Default + Send>(x: &[f32], run: impl Fn(&[f32]) -> Vec<T> + Sync) -> Vec<T> {
+    let mut out = vec![T::default(); x.len().div_ceil(calibrate::CHUNK)];
+    let crew = gather(x.len() / DIVIDED);
+    let pieces = x.chunks(PIECE).zip(out.chunks_mut(PIECE / calibrate::CHUNK));
+    share(&crew, pieces, |(x, out)| out.copy_from_slice(&run(x)));
+    out
 }

@@ -6,12 +6,15 @@
 //! # Panics
 //! Where the operations return an error, these may panic: their arguments have to be valid.
 
+mod calibrate;
+
 use crate::codes::{Code, CodeRange};
 use crate::formats::BlockFormat;
 use crate::layers::Window;
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::params::{Granularity, QuantParams, Range};
 use crate::random::Stream;
+pub use calibrate::{clip_by_entropy, clip_by_mse, histogram, moments, percentile};
 
 /// The group of element `i`.
 fn group(granularity: Granularity, i: usize) -> usize {

@@ -7,6 +7,10 @@ mod common;
 
 use common::{every_isa, requantized};
 use serde_json::Value;
+use zeropoint::calibrate::{
+    AverageMinMax, Ema, GAUSS, LAPLACE, Moments, Observer, Spread, clip_by_entropy, clip_by_mse, percentile,
+    percentile_of_bins,
+};
 use zeropoint::{
     Accumulators, Code, CodeRange, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Linear, Matrix, MatrixMut,
     Multiplier, PackedMatrix, QuantParams, Range, Requantize, Scheme, Stream, dequantize, matmul, quantize,
@@ -298,4 +302,122 @@ fn fully_connected_layer() {
         layer.forward(x, zx.into(), &stage, MatrixMut::new(&mut y, 2, 2).unwrap()).unwrap();
         assert_eq!(y.map(i32::from).to_vec(), integers(&golden["yq"]), "{isa}");
     });
+}
+
+/// Distiller's clip modes on its own tensor of 6×6.
+#[test]
+fn clipped_ranges() {
+    let golden = &seeds()["distiller"];
+    let x = floats(&golden["clip_tensor_6x6"]);
+    let clip = &golden["clip"];
+    let number = |name: &str| clip[name].as_f64().unwrap();
+    let close =
+        |found: f64, golden: f64| assert!((found - golden).abs() < 1e-5 * golden.abs(), "{found} is not {golden}");
+    every_isa(|isa| {
+        let mut average = AverageMinMax::new(isa, 6).unwrap();
+        average.observe(&x).unwrap();
+        let Range { min, max } = average.range().unwrap();
+        assert_eq!(vec![min, max], floats(&clip["avg"]));
+
+        let moments = |spread| {
+            let mut moments = Moments::new(isa, spread).unwrap();
+            moments.observe(&x).unwrap();
+            moments
+        };
+        let one = moments(Spread::Deviations(1.0));
+        assert_eq!(one.mean(), number("mean"));
+        close(one.std(), number("std_unbiased"));
+        close(one.mean_deviation(), number("laplace_b"));
+        let Range { min, max } = one.range().unwrap();
+        let golden_range = floats(&clip["nstd1"]);
+        close(min.into(), golden_range[0].into());
+        close(max.into(), golden_range[1].into());
+        assert_eq!(moments(Spread::Deviations(2.0)).range().unwrap(), Range { min: -95.0, max: 87.0 });
+        // Distiller's symmetric range is |mean| + α · deviation, however far that is beyond the data; ours ends with it.
+        let gauss = |bits: usize| one.mean().abs() + GAUSS[bits - 1] * one.std();
+        let laplace = |bits: usize| one.mean().abs() + LAPLACE[bits - 1] * one.mean_deviation();
+        close(gauss(8), number("gauss8_sym"));
+        close(gauss(4), number("gauss4_sym"));
+        close(laplace(8), number("laplace8_sym"));
+        close(laplace(4), number("laplace4_sym"));
+        let half = false;
+        for spread in [Spread::Gauss { bits: 4, half }, Spread::Laplace { bits: 8, half }] {
+            assert_eq!(moments(spread).range().unwrap(), Range { min: -95.0, max: 87.0 });
+        }
+        // Where the data goes on beyond it, the range is Distiller's: its mean −16 and its deviations are kept here.
+        let Range { min, max } = moments(Spread::Gauss { bits: 1, half }).range().unwrap();
+        close(min.into(), (-16.0 - 1.24 * one.std()).max(-95.0));
+        close(max.into(), -16.0 + 1.24 * one.std());
+        // Half a distribution has an α for a bit more, from its lower end on.
+        let Range { min, max } = moments(Spread::Gauss { bits: 1, half: true }).range().unwrap();
+        assert_eq!(min, -95.0);
+        close(max.into(), -95.0 + 1.71 * one.std());
+
+        // Moving averages of 1, 2, 4.
+        let mut ema = Ema::new(isa, 0.9).unwrap();
+        for (batch, want) in [1.0_f32, 2.0, 4.0].into_iter().zip(golden["ema_d0.9_[1,2,4]"].as_array().unwrap()) {
+            ema.observe(&[batch]).unwrap();
+            close(ema.range().unwrap().max.into(), want.as_f64().unwrap());
+        }
+    });
+}
+
+/// NVIDIA's calibrators on its bins, which have any width; ours choose the same.
+#[test]
+fn clipped_histograms() {
+    let golden = &seeds()["nvidia"];
+    for (name, percentiles) in [("H1", &[95.0, 99.0, 100.0][..]), ("H2", &[99.0, 99.9])] {
+        let golden = &golden[name];
+        let bits = golden["n"].as_u64().unwrap() as u32;
+        let levels = 1 << (bits - 1);
+        assert_eq!(u64::from(levels), golden["start"].as_u64().unwrap());
+        let counts: Vec<u64> = integers(&golden["hist"]).into_iter().map(|count| count as u64).collect();
+        let number = |name: &str| golden[name].as_f64().unwrap();
+        assert_eq!(clip_by_entropy(&counts, levels, 1).unwrap() as f64, number("kl_amax"));
+        assert_eq!(reference::clip_by_entropy(&counts, levels, 1) as f64, number("kl_amax"));
+        assert_eq!(clip_by_mse(&counts, levels - 1, 1).unwrap() as f64 + 0.5, number("mse_amax"));
+        assert_eq!(reference::clip_by_mse(&counts, levels - 1, 1) as f64 + 0.5, number("mse_amax"));
+        for &p in percentiles {
+            // Theirs is the lower edge of the bin that ours lies in.
+            let found = percentile_of_bins(&counts, p).unwrap();
+            assert_eq!(found.ceil() - 1.0, number(&format!("pct{p}")), "{name} {p}");
+        }
+    }
+    // 0 … 99 in 2048 bins up to 99.
+    let mut counts = vec![0; 2048];
+    (0..100).for_each(|x| counts[(x * 2048 / 99).min(2047)] += 1);
+    for (p, golden) in golden["percentile_arange100_2048bins"].as_object().unwrap() {
+        let found = percentile_of_bins(&counts, p.parse().unwrap()).unwrap() / 2048.0 * 99.0;
+        let golden = golden.as_f64().unwrap();
+        assert!(
+            found > golden && found <= golden + 99.0 / 2048.0 + 1e-5,
+            "{p}: {found} is not in the bin from {golden}"
+        );
+    }
+}
+
+/// The percentiles of the third document's tensor, exact, and the ranges it should have had.
+#[test]
+fn percentiles() {
+    let (golden, x) = (&seeds()["seed3"], seed_tensor());
+    let magnitudes: Vec<f32> = x.iter().map(|x| x.abs()).collect();
+    let signed = percentile(&x, 99.9).unwrap();
+    assert_scale(signed, golden["percentile999_signed_noclamp"]["alpha"].as_f64().unwrap());
+    assert_scale(
+        percentile(&magnitudes, 99.9).unwrap(),
+        golden["percentile999_abs_clamped"]["alpha"].as_f64().unwrap(),
+    );
+    let two_sided = &golden["percentile_two_sided_u8"];
+    assert_scale(signed, two_sided["alpha"].as_f64().unwrap());
+    assert_scale(percentile(&x, 0.1).unwrap(), two_sided["beta"].as_f64().unwrap());
+    // What the document's scale makes of the outlier when its codes are kept inside i8.
+    for (codes, name) in [
+        (CodeRange::signed(8).unwrap(), "percentile999_signed_clamped_-128"),
+        (CodeRange::narrow(8).unwrap(), "percentile999_signed_clamped_-127"),
+    ] {
+        let scale = golden["percentile999_signed_noclamp"]["S"].as_f64().unwrap() as f32;
+        let params = QuantParams::per_tensor(codes, scale, 0).unwrap();
+        let sse = sum_of_squared_errors(&x, &params);
+        assert!((sse / golden[name]["sse"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{name}: {sse}");
+    }
 }

@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use zeropoint::calibrate::{Clip, Histogram, Moments, Spread};
 use zeropoint::{
     Accumulators, BlockActivations, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, PackedBlocks,
     PackedMatrix, QuantParams, Requantize, RightOperand, Stage, Stream, UnpackedMatrix, dequantize, fake_quantize,
@@ -255,4 +256,29 @@ fn empty() {
             });
         });
     }
+}
+
+/// Observers give the serial bits.
+#[test]
+fn observers() {
+    let length = 20 * parallel::PIECE + 840;
+    // Every other number is 0, as behind a ReLU: it fills a bin of 16 bits.
+    let number =
+        |i: usize| if i.is_multiple_of(2) { 0.0 } else { ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0 };
+    let x: Vec<f32> = (0..length).map(number).collect();
+    let (exponent, counts) = reference::histogram(&x);
+    let [mean, std, mean_deviation] = reference::moments(&x);
+    slowest_and_fastest(|isa| {
+        with_threads(|| {
+            let mut histogram = Histogram::new(isa, Clip::Percentile(99.9)).unwrap();
+            let mut moments = Moments::new(isa, Spread::Deviations(3.0)).unwrap();
+            parallel::observe(&mut moments, &x).unwrap();
+            assert_eq!([moments.mean(), moments.std(), moments.mean_deviation()], [mean, std, mean_deviation], "{isa}");
+            repeated(4, || parallel::observe(&mut histogram, &x).unwrap());
+            assert_eq!(histogram.bin_width(), 2_f64.powi(exponent));
+            for (counts, want) in histogram.counts().into_iter().zip(&counts) {
+                assert!(counts.iter().zip(want).all(|(&count, want)| count == 4 * want), "{isa}");
+            }
+        });
+    });
 }

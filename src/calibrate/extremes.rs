@@ -1,0 +1,334 @@
+//! Ranges made of minima and maxima: of everything, of samples, of batches.
+
+use super::{Gate, NonFinite, Observer, Threads, check_merge, min_max};
+use crate::error::Error;
+use crate::isa::Isa;
+use crate::params::{Granularity, Range};
+use crate::reduce::ranges;
+
+/// The range of nothing, which any number widens.
+const NOTHING: Range = Range { min: f32::INFINITY, max: f32::NEG_INFINITY };
+
+fn union(a: Range, b: Range) -> Range {
+    Range { min: a.min.min(b.min), max: a.max.max(b.max) }
+}
+
+/// The smallest and the largest element of every group.
+///
+/// ```
+/// use zeropoint::calibrate::{MinMax, Observer};
+/// use zeropoint::{Granularity, Isa, Range};
+/// let mut rows = MinMax::new(Isa::best()?, Granularity::channel(&[2, 2], 0)?);
+/// rows.observe(&[1.0, -2.0, 3.0, 4.0])?;
+/// rows.observe(&[5.0, 0.0, 3.5, 3.5])?;
+/// assert_eq!(rows.ranges()?, [Range { min: -2.0, max: 5.0 }, Range { min: 3.0, max: 4.0 }]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MinMax {
+    gate: Gate,
+    granularity: Granularity,
+    /// Of every group; none before the first batch.
+    ranges: Vec<Range>,
+}
+
+impl MinMax {
+    /// That has seen nothing.
+    #[must_use]
+    pub fn new(isa: Isa, granularity: Granularity) -> Self {
+        MinMax { gate: Gate::new(isa), granularity, ranges: Vec::new() }
+    }
+
+    /// The same with another treatment of NaN and infinity.
+    #[must_use]
+    pub fn non_finite(mut self, non_finite: NonFinite) -> Self {
+        self.gate.non_finite = non_finite;
+        self
+    }
+
+    /// The ranges of a batch, and what was skipped for them.
+    fn batch(&self, threads: Threads, batch: &[f32]) -> Result<(Vec<Range>, u64), Error> {
+        let found = match self.granularity {
+            Granularity::Tensor => min_max(self.gate.isa, threads, batch).map(|range| vec![range]),
+            _ => ranges(self.gate.isa, batch, self.granularity),
+        };
+        match found {
+            Err(Error::NonFinite { .. }) if self.gate.non_finite == NonFinite::Skip => {
+                let mut ranges = vec![NOTHING; self.granularity.groups(batch.len())?];
+                let mut skipped = 0;
+                for (i, &x) in batch.iter().enumerate() {
+                    if x.is_finite() {
+                        let range = &mut ranges[self.granularity.group_of(i)];
+                        // −0 + 0 = +0
+                        *range = union(*range, Range { min: x + 0.0, max: x + 0.0 });
+                    } else {
+                        skipped += 1;
+                    }
+                }
+                Ok((ranges, skipped))
+            }
+            found => Ok((found?, 0)),
+        }
+    }
+
+    fn add(&mut self, ranges: &[Range]) {
+        if self.ranges.is_empty() {
+            self.ranges = ranges.to_vec();
+        }
+        for (sum, &range) in self.ranges.iter_mut().zip(ranges) {
+            *sum = union(*sum, range);
+        }
+    }
+}
+
+impl Observer for MinMax {
+    fn observe_on(&mut self, threads: Threads, batch: &[f32]) -> Result<(), Error> {
+        let (ranges, skipped) = self.batch(threads, batch)?;
+        if !self.ranges.is_empty() {
+            crate::error::check_length("the batch's groups", self.ranges.len(), ranges.len())?;
+        }
+        self.add(&ranges);
+        self.gate.skipped += skipped;
+        Ok(())
+    }
+
+    fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        check_merge(self.granularity == other.granularity, "their granularities differ")?;
+        let groups = [self.ranges.len(), other.ranges.len()];
+        check_merge(groups.contains(&0) || groups[0] == groups[1], "they saw tensors of different lengths")?;
+        self.add(&other.ranges);
+        self.gate.skipped += other.gate.skipped;
+        Ok(())
+    }
+
+    fn ranges(&self) -> Result<Vec<Range>, Error> {
+        if self.ranges.is_empty() || self.ranges.contains(&NOTHING) {
+            return Err(Error::Empty { what: "what was observed" });
+        }
+        Ok(self.ranges.clone())
+    }
+
+    fn skipped(&self) -> u64 {
+        self.gate.skipped
+    }
+}
+
+/// −amax … amax of every group, amax its largest magnitude; 0 … amax where nothing negative was seen, so that unsigned
+/// codes without a zero point are possible there.
+///
+/// ```
+/// use zeropoint::calibrate::{AbsMax, Observer};
+/// use zeropoint::{Granularity, Isa, Range};
+/// let mut observer = AbsMax::new(Isa::best()?, Granularity::Tensor);
+/// observer.observe(&[1.0, -2.0])?;
+/// assert_eq!(observer.range()?, Range::symmetric(2.0));
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct AbsMax(MinMax);
+
+impl AbsMax {
+    /// That has seen nothing.
+    #[must_use]
+    pub fn new(isa: Isa, granularity: Granularity) -> Self {
+        AbsMax(MinMax::new(isa, granularity))
+    }
+
+    /// The same with another treatment of NaN and infinity.
+    #[must_use]
+    pub fn non_finite(self, non_finite: NonFinite) -> Self {
+        AbsMax(self.0.non_finite(non_finite))
+    }
+}
+
+impl Observer for AbsMax {
+    fn observe_on(&mut self, threads: Threads, batch: &[f32]) -> Result<(), Error> {
+        self.0.observe_on(threads, batch)
+    }
+
+    fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        self.0.merge(&other.0)
+    }
+
+    fn ranges(&self) -> Result<Vec<Range>, Error> {
+        let symmetric = |range: Range| {
+            let amax = range.min.abs().max(range.max.abs());
+            if range.min < 0.0 { Range::symmetric(amax) } else { Range { min: 0.0, max: amax } }
+        };
+        Ok(self.0.ranges()?.into_iter().map(symmetric).collect())
+    }
+
+    fn skipped(&self) -> u64 {
+        self.0.skipped()
+    }
+}
+
+/// The mean of the samples' minima … the mean of their maxima: an outlier in one image of a thousand moves the range by a
+/// thousandth of what it exceeds the others.
+///
+/// ```
+/// use zeropoint::calibrate::{AverageMinMax, Observer};
+/// use zeropoint::{Isa, Range};
+/// let mut observer = AverageMinMax::new(Isa::best()?, 3)?; // samples of three elements
+/// observer.observe(&[-1.0, 0.0, 1.0, -2.0, 0.0, 4.0])?;
+/// assert_eq!(observer.range()?, Range { min: -1.5, max: 2.5 });
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct AverageMinMax {
+    gate: Gate,
+    sample: usize,
+    samples: u64,
+    /// In f64, sample after sample.
+    min_sum: f64,
+    max_sum: f64,
+}
+
+impl AverageMinMax {
+    /// Of samples of so many elements; a batch is one or more of them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when a sample has no elements.
+    pub fn new(isa: Isa, sample: usize) -> Result<Self, Error> {
+        if sample == 0 {
+            return Err(Error::Shape { why: "a sample has no length", found: 0 });
+        }
+        Ok(AverageMinMax { gate: Gate::new(isa), sample, samples: 0, min_sum: 0.0, max_sum: 0.0 })
+    }
+
+    /// The same with another treatment of NaN and infinity. A sample of nothing else does not count.
+    #[must_use]
+    pub fn non_finite(mut self, non_finite: NonFinite) -> Self {
+        self.gate.non_finite = non_finite;
+        self
+    }
+}
+
+impl Observer for AverageMinMax {
+    fn observe_on(&mut self, threads: Threads, batch: &[f32]) -> Result<(), Error> {
+        let samples = Granularity::Channel { channels: batch.len() / self.sample, inner: self.sample };
+        if batch.is_empty() {
+            return Err(Error::Empty { what: "the tensor" });
+        }
+        if !batch.len().is_multiple_of(self.sample) {
+            return Err(Error::Multiple { what: "the tensor", unit: self.sample, found: batch.len() });
+        }
+        let mut skipped = 0;
+        let ranges = match ranges(self.gate.isa, batch, samples) {
+            Err(Error::NonFinite { .. }) if self.gate.non_finite == NonFinite::Skip => {
+                let mut ranges = Vec::new();
+                for sample in batch.chunks_exact(self.sample) {
+                    let (admitted, some) = self.gate.admit(threads, sample)?;
+                    skipped += some;
+                    ranges.extend(admitted.map(|admitted| admitted.range));
+                }
+                ranges
+            }
+            ranges => ranges?,
+        };
+        for range in &ranges {
+            self.min_sum += f64::from(range.min);
+            self.max_sum += f64::from(range.max);
+        }
+        self.samples += ranges.len() as u64;
+        self.gate.skipped += skipped;
+        Ok(())
+    }
+
+    fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        check_merge(self.sample == other.sample, "their samples have different lengths")?;
+        self.samples += other.samples;
+        self.min_sum += other.min_sum;
+        self.max_sum += other.max_sum;
+        self.gate.skipped += other.gate.skipped;
+        Ok(())
+    }
+
+    fn ranges(&self) -> Result<Vec<Range>, Error> {
+        if self.samples == 0 {
+            return Err(Error::Empty { what: "what was observed" });
+        }
+        let mean = |sum: f64| (sum / self.samples as f64) as f32;
+        Ok(vec![Range { min: mean(self.min_sum), max: mean(self.max_sum) }])
+    }
+
+    fn skipped(&self) -> u64 {
+        self.gate.skipped
+    }
+}
+
+/// Exponential moving averages of the batches' minima and maxima, without the bias of their beginning at 0:
+///
+/// ```text
+/// e := d·e + (1 − d)·v      after t batches, of decay d:  e / (1 − dᵗ)
+/// ```
+///
+/// The last batches count most, so their order matters: two of these cannot be merged.
+///
+/// ```
+/// use zeropoint::calibrate::{Ema, Observer};
+/// use zeropoint::{Isa, Range};
+/// let mut observer = Ema::new(Isa::best()?, 0.9)?;
+/// observer.observe(&[-1.0, 1.0])?;
+/// observer.observe(&[-1.0, 2.0])?;
+/// assert_eq!(observer.range()?, Range { min: -1.0, max: 1.5263158 });
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Ema {
+    gate: Gate,
+    decay: f64,
+    min: f64,
+    max: f64,
+    /// dᵗ
+    beginning: f64,
+}
+
+impl Ema {
+    /// With a decay such as 0.999.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] unless 0 ≤ decay < 1.
+    pub fn new(isa: Isa, decay: f64) -> Result<Self, Error> {
+        if !(0.0..1.0).contains(&decay) {
+            return Err(Error::Setting { what: "decay", found: decay, why: "not in 0 … 1" });
+        }
+        Ok(Ema { gate: Gate::new(isa), decay, min: 0.0, max: 0.0, beginning: 1.0 })
+    }
+
+    /// The same with another treatment of NaN and infinity. A batch of nothing else does not count.
+    #[must_use]
+    pub fn non_finite(mut self, non_finite: NonFinite) -> Self {
+        self.gate.non_finite = non_finite;
+        self
+    }
+}
+
+impl Observer for Ema {
+    fn observe_on(&mut self, threads: Threads, batch: &[f32]) -> Result<(), Error> {
+        let (admitted, skipped) = self.gate.admit(threads, batch)?;
+        if let Some(admitted) = admitted {
+            let step = |average: f64, end: f32| self.decay * average + (1.0 - self.decay) * f64::from(end);
+            (self.min, self.max) = (step(self.min, admitted.range.min), step(self.max, admitted.range.max));
+            self.beginning *= self.decay;
+        }
+        self.gate.skipped += skipped;
+        Ok(())
+    }
+
+    fn merge(&mut self, _: &Self) -> Result<(), Error> {
+        Err(Error::Merge { why: "a moving average depends on the order of all batches" })
+    }
+
+    fn ranges(&self) -> Result<Vec<Range>, Error> {
+        let weights = 1.0 - self.beginning;
+        if weights == 0.0 {
+            return Err(Error::Empty { what: "what was observed" });
+        }
+        Ok(vec![Range { min: (self.min / weights) as f32, max: (self.max / weights) as f32 }])
+    }
+
+    fn skipped(&self) -> u64 {
+        self.gate.skipped
+    }
+}

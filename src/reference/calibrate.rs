@@ -1,0 +1,142 @@
+//! Calibration.
+
+use crate::calibrate::ln;
+
+/// [`Histogram`](crate::calibrate::Histogram): the exponent of the bins' width, and the numbers from 0 on and below 0 in
+/// each bin. Width 2ᵏ, with the smallest k of at least −160 that leaves all magnitudes below `4096 · 2ᵏ`; bin
+/// `floor(|x| / 2ᵏ)`.
+///
+/// ```
+/// use zeropoint::reference;
+/// let (exponent, [positive, negative]) = reference::histogram(&[3.0, -1.5]);
+/// assert_eq!((exponent, positive[3072], negative[1536]), (-10, 1, 1));
+/// ```
+#[must_use]
+pub fn histogram(x: &[f32]) -> (i32, [Vec<u64>; 2]) {
+    let amax = x.iter().fold(0.0, |amax: f64, &x| amax.max(f64::from(x).abs()));
+    let mut exponent = -160;
+    while amax >= 4096.0 * 2_f64.powi(exponent) {
+        exponent += 1;
+    }
+    let mut counts = [vec![0; 4096], vec![0; 4096]];
+    for &x in x {
+        let bin = (f64::from(x).abs() / 2_f64.powi(exponent)).floor();
+        counts[usize::from(x < 0.0)][bin as usize] += 1;
+    }
+    (exponent, counts)
+}
+
+/// The mean, the unbiased standard deviation and the mean absolute deviation of a batch, as
+/// [`Moments`](crate::calibrate::Moments) has them to the last bit: every sum is of chunks of 4096 elements, a chunk's of
+/// sixteen lanes, and lane l has the elements l, l + 16, …
+///
+/// ```
+/// use zeropoint::reference;
+/// assert_eq!(reference::moments(&[1.0, 3.0]), [2.0, 2_f64.sqrt(), 1.0]);
+/// ```
+#[must_use]
+pub fn moments(x: &[f32]) -> [f64; 3] {
+    fn chunk_sum(chunk: &[f32], f: impl Fn(f64) -> f64) -> f64 {
+        let lane = |lane| chunk.iter().skip(lane).step_by(16).fold(0.0, |sum, &x| sum + f(x.into()));
+        (0..16).fold(0.0, |sum, i| sum + lane(i))
+    }
+    let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    for chunk in x.chunks(4096) {
+        let n = chunk.len() as f64;
+        let chunk_total = chunk_sum(chunk, |x| x);
+        let mean = chunk_total / n;
+        let chunk_squares = chunk_sum(chunk, |x| (x - mean) * (x - mean));
+        if count == 0.0 {
+            (count, sum, squares) = (n, chunk_total, chunk_squares);
+            continue;
+        }
+        // Chan's formula.
+        let apart = mean - sum / count;
+        squares = squares + chunk_squares + apart * apart * (count * n / (count + n));
+        count += n;
+        sum += chunk_total;
+    }
+    let mean = sum / count;
+    let deviations = x.chunks(4096).fold(0.0, |sum, chunk| sum + chunk_sum(chunk, |x| (x - mean).abs()));
+    let variance = if count < 2.0 { 0.0 } else { squares / (count - 1.0) };
+    [mean, variance.sqrt(), deviations / count]
+}
+
+/// [`percentile`](crate::calibrate::percentile()): all numbers in order.
+#[must_use]
+pub fn percentile(x: &[f32], p: f64) -> f32 {
+    let mut x = x.to_vec();
+    x.sort_by(f32::total_cmp);
+    let order = p / 100.0 * (x.len() - 1) as f64;
+    let (lower, upper) = (x[order.floor() as usize], x[order.ceil() as usize]);
+    if lower.to_bits() == upper.to_bits() {
+        return lower;
+    }
+    (f64::from(lower) + (f64::from(upper) - f64::from(lower)) * order.fract()) as f32
+}
+
+/// [`clip_by_mse`](crate::calibrate::clip_by_mse): every bin for every candidate, as integers.
+#[must_use]
+pub fn clip_by_mse(counts: &[u64], largest_code: u32, stride: usize) -> usize {
+    let codes = i128::from(largest_code);
+    let error = |i: usize| -> i128 {
+        // In half bins: the middle of bin j is x = 2j + 1, that of bin i is m, a step is m / codes.
+        let m = 2 * i as i128 + 1;
+        let squared = |(j, &count): (usize, &u64)| {
+            let x = 2 * j as i128 + 1;
+            let code = ((2 * x * codes + m) / (2 * m)).min(codes); // the nearest, ties up: they cost the same
+            i128::from(count) * (x * codes - code * m).pow(2)
+        };
+        counts.iter().enumerate().map(squared).sum()
+    };
+    let first = (largest_code as usize + 1).min(counts.len() - 1);
+    let mut best = first;
+    for i in (first..counts.len()).step_by(stride) {
+        if error(i) < error(best) {
+            best = i;
+        }
+    }
+    best
+}
+
+/// [`clip_by_entropy`](crate::calibrate::clip_by_entropy): every bin for every candidate.
+#[must_use]
+pub fn clip_by_entropy(counts: &[u64], levels: u32, stride: usize) -> usize {
+    let (mut counts, levels) = (counts.to_vec(), levels as usize);
+    if counts.len() > 1 {
+        counts[0] = counts[1];
+    }
+    let total: u64 = counts.iter().sum();
+    let sum_of_logs = |counts: &[u64]| -> f64 {
+        counts.iter().filter(|&&count| count > 0).fold(0.0, |sum, &count| sum + count as f64 * ln(count as f64))
+    };
+    let divergence = |i: usize| {
+        let mut p = counts[..i].to_vec();
+        let tail: u64 = counts[i..].iter().sum();
+        if p[i - 1] == 0 && tail > 0 {
+            return f64::INFINITY;
+        }
+        p[i - 1] += tail;
+        // The groups: bin j is in group j · levels / i.
+        let mut q = 0.0;
+        for group in 0..levels {
+            let bins = || (0..i).filter(|&j| j * levels / i == group);
+            let mass: u64 = bins().map(|j| p[j]).sum();
+            let sum: u64 = bins().map(|j| counts[j]).sum();
+            let used = bins().filter(|&j| counts[j] > 0).count();
+            if sum > 0 {
+                q += mass as f64 * ln(sum as f64 / used as f64);
+            }
+        }
+        let inside: u64 = counts[..i].iter().sum();
+        (sum_of_logs(&p) - q) / total as f64 - ln(total as f64) + ln(inside as f64)
+    };
+    let mut best = (f64::INFINITY, counts.len());
+    for i in (levels.min(counts.len())..=counts.len()).step_by(stride) {
+        let divergence = divergence(i);
+        if divergence < f64::INFINITY && divergence <= best.0 {
+            best = (divergence, i);
+        }
+    }
+    best.1
+}
