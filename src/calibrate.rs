@@ -47,6 +47,21 @@
 //! chunks of a fixed length of each batch, in order ([`reference::moments`](crate::reference::moments) says how), so there
 //! the split into batches matters in the last bits. A moving average depends on the order by nature and cannot be merged.
 //!
+//! # Parameters of other tools
+//!
+//! Scales and zero points that are calibrated already enter by constructors with their conventions:
+//!
+//! | theirs | forward | S here | Z here | constructor |
+//! |---|---|---|---|---|
+//! | ONNX, TFLite, PyTorch | `q = round(x / S) + Z` | S | Z | [`from_onnx`](crate::QuantParams::from_onnx), or [`new`](crate::QuantParams::new) |
+//! | Flexible quantization; arXiv 2004.09602 | `q = round(a·x + b)` | 1 / a | b | [`from_multiplier_and_offset`](crate::QuantParams::from_multiplier_and_offset) |
+//! | Distiller | `q = round(q_x·x − zp)` | 1 / q_x | −zp | [`from_distiller`](crate::QuantParams::from_distiller) |
+//! | NVIDIA `tensor_quant`, amax | `q = round(x · qmax / amax)` | amax / qmax | 0 | [`from_amax`](crate::QuantParams::from_amax) |
+//! | NVIDIA `fake_affine_tensor_quant` | `q = round(x / step) − quant_zero` | step | −quant_zero | [`from_subtracted`](crate::QuantParams::from_subtracted) |
+//! | slides, `r = (q + Z)·S` | `q = round(x / S) − Z` | S | −Z | [`from_subtracted`](crate::QuantParams::from_subtracted) |
+//! | gemmlowp | adds `lhs_offset` to codes | S | −lhs_offset | [`from_subtracted`](crate::QuantParams::from_subtracted) |
+//! | ggml Q8_0 | `q = round(x / d)`, blocks of 32 | d | 0 | [`from_ggml_q8_0`](crate::QuantParams::from_ggml_q8_0) |
+//!
 //! # Granularity
 //!
 //! [`MinMax`] and [`AbsMax`] stream by tensor, channel or block. For the others, [`group_ranges`] gives every group of a

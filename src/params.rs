@@ -21,8 +21,12 @@
 //! of every number of the range are codes, and clamping never biases. (Narrow codes have as many below 0 as above, so the
 //! middle between those neighbours is half a code further: c = ½, inside the floor.)
 //!
+//! Parameters in other conventions enter by constructors of their own: [`QuantParams::from_distiller`] and its neighbours.
+//!
 //! The exponent k is read from the bits of S: a logarithm is wrong just below powers of two. An all-zero range has
 //! S = 1, Z = 0; S is at least `f32::MIN_POSITIVE`.
+
+mod conventions;
 
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length, elements_of};

@@ -421,3 +421,45 @@ fn percentiles() {
         assert!((sse / golden[name]["sse"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{name}: {sse}");
     }
 }
+
+/// One tensor's parameters in all conventions are the same ones.
+#[test]
+fn conventions() {
+    let (seeds, signed) = (seeds(), CodeRange::signed(8).unwrap());
+    let whole = Granularity::Tensor;
+    let asymmetric = params_of(&seed_tensor(), signed, Scheme::ASYMMETRIC, whole);
+    let golden = &seeds["flexible"]["n8"]["float_asym"];
+    let (a, b) = (golden["a"].as_f64().unwrap(), golden["b"].as_i64().unwrap() as i32);
+    let step = seeds["seed3"]["asym_i8"]["S"].as_f64().unwrap() as f32;
+    for params in [
+        QuantParams::from_multiplier_and_offset(signed, whole, &[a], &[b]),
+        QuantParams::from_distiller(signed, whole, &[a], &[-b]),
+        QuantParams::from_subtracted(signed, whole, &[step], &[-b]),
+        QuantParams::from_onnx(signed, whole, &[step], &[b as i8]),
+    ] {
+        assert_eq!(params.unwrap(), asymmetric);
+    }
+    for case in seeds["distiller"]["asym_params"].as_array().unwrap() {
+        let integer = |name: &str| case[name].as_i64().map(|integer| integer as i32);
+        let range = Range { min: integer("min").unwrap() as f32, max: integer("max").unwrap() as f32 };
+        let (q_x, unsigned) = (case["q_x"].as_f64().unwrap(), CodeRange::unsigned(8).unwrap());
+        let params = QuantParams::from_distiller(unsigned, whole, &[q_x], &[integer("zp").unwrap()]);
+        assert_eq!(params, QuantParams::from_ranges(unsigned, Scheme::ASYMMETRIC, whole, &[range]));
+        if let Some(zp) = integer("zp_signed") {
+            let params = QuantParams::from_distiller(signed, whole, &[q_x], &[zp]);
+            assert_eq!(params, QuantParams::from_ranges(signed, Scheme::ASYMMETRIC, whole, &[range]));
+        }
+    }
+    // amax / qmax, whatever the codes.
+    let guide = &seeds["nvidia"];
+    let amax = floats(&guide["guide_x"]).into_iter().fold(0.0, f32::max);
+    for codes in [CodeRange::narrow(8).unwrap(), signed] {
+        let params = QuantParams::from_amax(codes, whole, &[amax]).unwrap();
+        assert_scale(params.scales()[0], 1.0 / guide["guide_scale_f32"].as_f64().unwrap());
+        assert_eq!(codes_of(&floats(&guide["guide_x"]), &params), integers(&guide["guide_q"]));
+    }
+    let unsigned = QuantParams::from_amax(CodeRange::unsigned(8).unwrap(), whole, &[1.5283]).unwrap();
+    assert_scale(unsigned.scales()[0], 1.0 / 166.85205);
+    assert_eq!(QuantParams::from_amax(signed, whole, &[0.0]).unwrap().scales(), [1.0]);
+    assert!(QuantParams::from_amax(signed, whole, &[-1.0]).is_err());
+}

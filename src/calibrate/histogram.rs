@@ -318,18 +318,27 @@ impl Kernel for Counting<'_, '_> {
         );
         let counts: &mut [u64; SIDES] = counts.try_into().expect("bins on both sides");
         if x.len() < FEW {
-            each_bin(simd, x, factors, |_, bin| counts[bin % SIDES] += 1);
+            each_bin(
+                simd,
+                x,
+                factors,
+                #[inline(always)]
+                |_, bin| counts[bin % SIDES] += 1,
+            );
             return;
         }
-        let mut tables = vec![[0_u16; SIDES]; TABLES];
+        let mut tables = vec![0_u16; TABLES * SIDES];
+        let tables: &mut [u16; TABLES * SIDES] = tables.as_mut_slice().try_into().expect("as many");
         for piece in x.chunks(PIECE) {
-            let (first, rest) = tables.split_at_mut(1);
-            let (second, rest) = rest.split_at_mut(1);
-            let (third, fourth) = rest.split_at_mut(1);
-            let mut lanes = [&mut first[0], &mut second[0], &mut third[0], &mut fourth[0]];
-            each_bin(simd, piece, factors, |lane, bin| lanes[lane % TABLES][bin % SIDES] += 1);
-            for table in &mut tables {
-                for (sum, count) in counts.iter_mut().zip(table.iter_mut()) {
+            each_bin(
+                simd,
+                piece,
+                factors,
+                #[inline(always)]
+                |lane, bin| tables[lane % TABLES * SIDES + bin % SIDES] += 1,
+            );
+            for table in tables.chunks_exact_mut(SIDES) {
+                for (sum, count) in counts.iter_mut().zip(table) {
                     *sum += u64::from(take(count));
                 }
             }
@@ -337,21 +346,34 @@ impl Kernel for Counting<'_, '_> {
     }
 }
 
-/// Calls `f(lane, bin)` for every number: `floor(|x| / width)`, [`BINS`] more if it is below 0.
+/// `floor(|x| / width)`, [`BINS`] more if x is below 0.
+#[inline(always)]
+fn bins<S: Simd>(simd: S, x: &[f32; LANES], factors: [S::F32; 2]) -> [i32; LANES] {
+    let x = simd.load_f32(x);
+    let zero = simd.splat_f32(0.0);
+    let scaled = simd.mul_f32(simd.mul_f32(x, factors[0]), factors[1]);
+    let magnitude = simd.max_f32(scaled, simd.sub_f32(zero, scaled));
+    let negative = simd.shift_left::<12>(simd.add_if_less(simd.splat_i32(0), x, zero));
+    let mut bins = [0; LANES];
+    simd.store_i32(simd.add_i32(simd.floor_to_i32(magnitude), negative), &mut bins);
+    bins
+}
+
+/// Calls `f(lane, bin)` for every number.
 #[inline(always)]
 fn each_bin<S: Simd>(simd: S, x: &[f32], factors: [S::F32; 2], mut f: impl FnMut(usize, usize)) {
-    let zero = simd.splat_f32(0.0);
-    let mut start = 0;
-    while start < x.len() {
-        let numbers = simd.load_f32(&block(x, start));
-        let scaled = simd.mul_f32(simd.mul_f32(numbers, factors[0]), factors[1]);
-        let magnitude = simd.max_f32(scaled, simd.sub_f32(zero, scaled));
-        let negative = simd.shift_left::<12>(simd.add_if_less(simd.splat_i32(0), numbers, zero));
-        let mut bins = [0; LANES];
-        simd.store_i32(simd.add_i32(simd.floor_to_i32(magnitude), negative), &mut bins);
-        for (lane, &bin) in bins.iter().enumerate().take(x.len() - start) {
+    let (blocks, tail) = x.as_chunks();
+    for x in blocks {
+        let bins = bins(simd, x, factors);
+        // All sixteen are unrolled.
+        for lane in 0..LANES {
+            f(lane, bins[lane] as usize);
+        }
+    }
+    if !tail.is_empty() {
+        let bins = bins(simd, &block(tail, 0), factors);
+        for (lane, &bin) in bins.iter().enumerate().take(tail.len()) {
             f(lane, bin as usize);
         }
-        start += LANES;
     }
 }

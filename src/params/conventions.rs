@@ -1,0 +1,137 @@
+//! Parameters in the conventions of others: reciprocal scales, zero points of the other sign, magnitudes. The table
+//! stands in the documentation of [`calibrate`](crate::calibrate).
+
+use super::{Granularity, QuantParams, Range, Scheme};
+use crate::codes::{Code, CodeRange};
+use crate::error::Error;
+
+impl<C: Code> QuantParams<C> {
+    /// As ONNX's `QuantizeLinear`, TFLite and PyTorch have them: `q = round(x / scale) + zero_point`, a zero point being a
+    /// code. `C`'s own whole range is that of ONNX's `uint8` and `int8`.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Granularity, QuantParams};
+    /// let params = QuantParams::from_onnx(CodeRange::unsigned(8)?, Granularity::Tensor, &[0.1], &[128])?;
+    /// assert_eq!((params.scales()[0], params.zero_points()[0]), (0.1, 128));
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`QuantParams::new`].
+    pub fn from_onnx(
+        codes: CodeRange<C>,
+        granularity: Granularity,
+        scale: &[f32],
+        zero_point: &[C],
+    ) -> Result<Self, Error> {
+        QuantParams::new(codes, granularity, scale.to_vec(), zero_point.iter().map(|&code| code.into()).collect())
+    }
+
+    /// Of a multiplier and an added offset, `q = round(a·x + b)`: `S = 1 / a`, `Z = b`. So have Flexible_quantization (a, b)
+    /// and arXiv 2004.09602 (s, z) them.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Granularity, QuantParams};
+    /// let codes = CodeRange::signed(8)?;
+    /// let params = QuantParams::from_multiplier_and_offset(codes, Granularity::Tensor, &[70.07997361695111], &[20])?;
+    /// assert_eq!((params.scales()[0], params.zero_points()[0]), (0.014269412, 20));
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`QuantParams::new`].
+    pub fn from_multiplier_and_offset(
+        codes: CodeRange<C>,
+        granularity: Granularity,
+        a: &[f64],
+        b: &[i32],
+    ) -> Result<Self, Error> {
+        QuantParams::new(codes, granularity, a.iter().map(|a| (1.0 / a) as f32).collect(), b.to_vec())
+    }
+
+    /// As Distiller has them, `q = round(q_x·x − zp)`: `S = 1 / q_x`, `Z = −zp`.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Granularity, QuantParams};
+    /// // Its [−2, 10].
+    /// let params = QuantParams::from_distiller(CodeRange::unsigned(8)?, Granularity::Tensor, &[21.25], &[-42])?;
+    /// assert_eq!((params.scales()[0], params.zero_points()[0]), (1.0 / 21.25, 42));
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`QuantParams::new`].
+    pub fn from_distiller(
+        codes: CodeRange<C>,
+        granularity: Granularity,
+        q_x: &[f64],
+        zp: &[i32],
+    ) -> Result<Self, Error> {
+        QuantParams::from_multiplier_and_offset(codes, granularity, q_x, &negated(zp))
+    }
+
+    /// Of a step and a subtracted zero point, `q = round(x / step) − zero`: `S = step`, `Z = −zero`. So have NVIDIA's
+    /// `fake_affine_tensor_quant` (quant_zero), slides that write `r = (q + Z)·S`, and gemmlowp (lhs_offset, rhs_offset).
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Granularity, QuantParams};
+    /// let params = QuantParams::from_subtracted(CodeRange::signed(8)?, Granularity::Tensor, &[0.014269412], &[-20])?;
+    /// assert_eq!(params.zero_points(), [20]);
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`QuantParams::new`].
+    pub fn from_subtracted(
+        codes: CodeRange<C>,
+        granularity: Granularity,
+        step: &[f32],
+        zero: &[i32],
+    ) -> Result<Self, Error> {
+        QuantParams::new(codes, granularity, step.to_vec(), negated(zero))
+    }
+
+    /// Of largest magnitudes, `q = round(x · qmax / amax)`: `S = amax / qmax`, `Z = 0`, qmax the largest of the codes, which
+    /// may be full, narrow or unsigned. An amax of 0 has S = 1. So has NVIDIA's `tensor_quant` them.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Granularity, QuantParams};
+    /// let params = QuantParams::from_amax(CodeRange::narrow(8)?, Granularity::Tensor, &[2.1104])?;
+    /// assert_eq!(params.scales(), [0.016617322]);
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`QuantParams::from_ranges`]: a negative amax too.
+    pub fn from_amax(codes: CodeRange<C>, granularity: Granularity, amax: &[f32]) -> Result<Self, Error> {
+        // The scheme of codes with as many below 0 as above, whatever these are.
+        let scheme = Scheme::SYMMETRIC.stochastic();
+        let ranges: Vec<Range> = amax.iter().map(|&amax| Range { min: 0.0, max: amax }).collect();
+        QuantParams::from_ranges(codes, scheme, granularity, &ranges)
+    }
+}
+
+impl QuantParams<i8> {
+    /// Of ggml's Q8_0, blocks of 32 with a scale each, `x = d·q`: `S = d`, `Z = 0`. A d of 0, which a block of zeros has, has
+    /// S = 1.
+    ///
+    /// ```
+    /// use zeropoint::{Granularity, QuantParams};
+    /// let params = QuantParams::from_ggml_q8_0(64, &[0.25, 0.0])?; // a row of 64, in two blocks
+    /// assert_eq!(params.scales(), [0.25, 1.0]);
+    /// assert_eq!(params.granularity(), Granularity::block(&[64], 32)?);
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`QuantParams::new`].
+    pub fn from_ggml_q8_0(row: usize, d: &[f32]) -> Result<Self, Error> {
+        let scales = d.iter().map(|&d| if d == 0.0 { 1.0 } else { d }).collect();
+        QuantParams::new(CodeRange::signed(8)?, Granularity::block(&[row], 32)?, scales, vec![0; d.len()])
+    }
+}
+
+/// Those of the other sign; the smallest, which has none, is no zero point either way.
+fn negated(zero_points: &[i32]) -> Vec<i32> {
+    zero_points.iter().map(|zero_point| zero_point.saturating_neg()).collect()
+}
