@@ -136,12 +136,15 @@ proptest! {
     }
 
     #[test]
-    fn clips_equal_reference(counts in counts(), code_bits in 2_u32..9, stride in 1_usize..4) {
+    fn clips_equal_reference(counts in counts(), code_bits in 2_u32..9, start in 0_usize..100, stride in 1_usize..4) {
         let levels = 1 << (code_bits - 1);
-        assert_eq!(clip_by_mse(&counts, levels - 1, stride).unwrap(), reference::clip_by_mse(&counts, levels - 1, stride));
         assert_eq!(
-            clip_by_entropy(&counts, levels, stride).unwrap(),
-            reference::clip_by_entropy(&counts, levels, stride)
+            clip_by_mse(&counts, levels - 1, start, stride).unwrap(),
+            reference::clip_by_mse(&counts, levels - 1, start, stride)
+        );
+        assert_eq!(
+            clip_by_entropy(&counts, levels, start, stride).unwrap(),
+            reference::clip_by_entropy(&counts, levels, start, stride)
         );
     }
 
@@ -343,9 +346,9 @@ fn what_observers_refuse() {
         Histogram::new(isa(), Clip::Percentile(100.5)).err(),
         Some(setting("percentile", 100.5, "not in 0 … 100"))
     );
-    let mse = Clip::Mse { largest_code: 0, stride: 1 };
+    let mse = Clip::Mse { largest_code: 0, start: 0, stride: 1 };
     assert_eq!(Histogram::new(isa(), mse).err(), Some(setting("largest code", 0.0, "not in 1 … 255")));
-    let entropy = Clip::Entropy { levels: 128, stride: 0 };
+    let entropy = Clip::Entropy { levels: 128, start: 0, stride: 0 };
     assert_eq!(Histogram::new(isa(), entropy).err(), Some(Error::Shape { why: "no stride", found: 0 }));
     assert_eq!(Ema::new(isa(), 1.0).err(), Some(setting("decay", 1.0, "not in 0 … 1")));
     let gauss = Spread::Gauss { bits: 9, half: false };
@@ -358,7 +361,7 @@ fn what_observers_refuse() {
         assert!(percentile(&[1.0], p).is_err() && percentile_of_bins(&[1], p).is_err());
     }
     assert!(percentile(&[], 1.0).is_err() && percentile(&[f32::NAN], 1.0).is_err());
-    assert!(clip_by_entropy(&[], 2, 1).is_err() && clip_by_mse(&[], 2, 1).is_err());
+    assert!(clip_by_entropy(&[], 2, 0, 1).is_err() && clip_by_mse(&[], 2, 0, 1).is_err());
     for method in METHODS {
         assert_eq!(observer(isa(), method).observe(&[]), Err(Error::Empty { what: "the tensor" }), "{method}");
         assert_eq!(method.to_string().parse(), Ok(method));

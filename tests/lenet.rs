@@ -65,6 +65,16 @@ fn flags_choose_a_scheme_and_an_isa() {
     assert_eq!(report["float_correct"], 987);
 }
 
+/// Calibration gives the same bits on any CPU too.
+/// Calibration gives the same bits on any CPU too.
+#[test]
+fn static_ranges_are_chosen_by_any_method() {
+    let report = report(&["--scheme", "static", "--isa", "scalar", "--range", "percentile:99.9", "--bits", "4"]);
+    let result = &report["results"][0];
+    assert!(result["correct"].as_u64() >= Some(980), "{result}");
+    assert_eq!(result["digest"], "7727720203cfe9d7", "{result}");
+}
+
 #[test]
 fn the_table_ends_with_what_the_digests_say() {
     let output = lenet(&["--scheme", "float"]);

@@ -25,7 +25,7 @@ struct Dynamic<L> {
 
 impl<L> Dynamic<L> {
     fn new(isa: Isa, layer: &Layer, pack: fn(&QuantizedLayer) -> Result<L, Error>) -> Result<Self, Error> {
-        let layer = layer.quantize(isa, Scheme::SYMMETRIC)?;
+        let layer = layer.quantize(isa, Scheme::SYMMETRIC, 8)?;
         Ok(Dynamic { layer: pack(&layer)?, stage: Dequantize::new(&layer.scales, Some(&layer.bias))? })
     }
 }

@@ -10,12 +10,16 @@
 //! | `static` | u8, asymmetric, ranges from calibration | i8, symmetric, narrow | a fixed-point multiplication |
 //! | `dynamic` | u8, asymmetric, ranges of every image | i8, symmetric, narrow | f32, quantized again |
 //! | `shift` | as `static`, scales are powers of two | as `static`, scales are powers of two | a shift |
+//!
+//! `--range` chooses the static ranges by any method of [`zeropoint::calibrate`], `--bits` the bits of static codes, and
+//! `--ranges` prints a table of all methods by bits: how many digits the static network recognizes.
 
 mod data;
 mod dynamic_range;
 mod evaluate;
 mod float;
 mod network;
+mod ranges;
 mod report;
 mod static_range;
 
@@ -25,6 +29,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use zeropoint::calibrate::Method;
 use zeropoint::{FixedPoint, Isa, ScaleKind, Shift};
 
 use data::Weights;
@@ -33,7 +38,7 @@ use evaluate::Run;
 use float::{Activations, FloatNetwork};
 use network::Network;
 use report::{Report, Row};
-use static_range::StaticNetwork;
+use static_range::{Calibration, StaticNetwork};
 
 /// Classifies handwritten digits with a quantized LeNet, and compares schemes and ISAs.
 #[derive(Parser)]
@@ -56,6 +61,16 @@ struct Arguments {
     /// The name of an ISA, or `all` that this CPU has
     #[arg(long, value_name = "NAME", default_value = "all")]
     isa: String,
+    /// How static ranges are chosen: minmax, absmax, average, ema:0.9, std:3, gauss, laplace, percentile:99.99,
+    /// percentiles:99.99, entropy, mse
+    #[arg(long, value_name = "METHOD", default_value = "minmax")]
+    range: Method,
+    /// The bits of the codes of static networks: 2 to 8
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    bits: u32,
+    /// Compare the methods by which ranges are chosen, by bits, instead of the schemes
+    #[arg(long, conflicts_with_all = ["scheme", "range", "bits", "json"])]
+    ranges: bool,
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
@@ -86,16 +101,16 @@ impl Scheme {
     }
 }
 
-type Build = fn(Isa, &Weights, &Activations) -> Result<Box<dyn Network>, zeropoint::Error>;
+type Build = fn(Isa, &Weights, &Activations, Calibration) -> Result<Box<dyn Network>, zeropoint::Error>;
 
 /// The quantized schemes, and what makes their networks from trained weights and calibration.
 const QUANTIZED: [(Scheme, Build); 3] = [
-    (Scheme::Static, |isa, weights, calibration| {
-        Ok(Box::new(StaticNetwork::new(isa, weights, calibration, ScaleKind::Float, FixedPoint::new)?))
+    (Scheme::Static, |isa, weights, activations, calibration| {
+        Ok(Box::new(StaticNetwork::new(isa, weights, activations, calibration, ScaleKind::Float, FixedPoint::new)?))
     }),
-    (Scheme::Dynamic, |isa, weights, _| Ok(Box::new(DynamicNetwork::new(isa, weights)?))),
-    (Scheme::Shift, |isa, weights, calibration| {
-        Ok(Box::new(StaticNetwork::new(isa, weights, calibration, ScaleKind::PowerOfTwo, Shift::new)?))
+    (Scheme::Dynamic, |isa, weights, _, _| Ok(Box::new(DynamicNetwork::new(isa, weights)?))),
+    (Scheme::Shift, |isa, weights, activations, calibration| {
+        Ok(Box::new(StaticNetwork::new(isa, weights, activations, calibration, ScaleKind::PowerOfTwo, Shift::new)?))
     }),
 ];
 
@@ -114,10 +129,11 @@ fn classify(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     if arguments.scheme.includes(Scheme::Float) {
         report.results.push(reference_row);
     }
-    let calibration = float.activations(&calibration);
+    let activations = float.activations(&calibration);
+    let calibration = Calibration { bits: arguments.bits, method: arguments.range };
     for (scheme, build) in QUANTIZED.into_iter().filter(|&(scheme, _)| arguments.scheme.includes(scheme)) {
         for &isa in &isas {
-            let run = build(isa, &weights, &calibration)
+            let run = build(isa, &weights, &activations, calibration)
                 .and_then(|network| evaluate::run(&*network, &images))
                 .map_err(|error| format!("{} on {isa}: {error}", scheme.name()))?;
             report.results.push(row(scheme, Some(isa), &run));
@@ -126,7 +142,20 @@ fn classify(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     Ok(report)
 }
 
+/// The table of methods by bits.
+fn compare_ranges(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
+    let isa = if arguments.isa == "all" { Isa::best()? } else { Isa::named(&arguments.isa)? };
+    let weights = data::weights(&arguments.weights)?;
+    let activations = FloatNetwork::new(&weights).activations(&data::images(&arguments.calibration)?);
+    let images = data::images(&arguments.images)?;
+    let labels = data::labels(&arguments.labels, images.len() / network::PIXELS)?;
+    ranges::table(isa, &weights, &activations, &images, &labels)
+}
+
 fn print(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if arguments.ranges {
+        return Ok(writeln!(std::io::stdout(), "{}", compare_ranges(arguments)?)?);
+    }
     let report = classify(arguments)?;
     let text = if arguments.json { serde_json::to_string(&report)? } else { report.to_string() };
     // Not `println!`, which panics when the reader of a pipe is gone.

@@ -53,11 +53,11 @@ impl Layer {
         Layer { shape: [outputs, channels * taps, 1, 1], weights, bias: self.bias.clone() }
     }
 
-    /// The weights as narrow i8 codes, with a scale for every output.
-    pub fn quantize(&self, isa: Isa, scheme: Scheme) -> Result<QuantizedLayer, Error> {
+    /// The weights as narrow codes of so many bits, with a scale for every output.
+    pub fn quantize(&self, isa: Isa, scheme: Scheme, bits: u32) -> Result<QuantizedLayer, Error> {
         let per_output = Granularity::channel(&self.shape, 0)?;
         let ranges = ranges(isa, &self.weights, per_output)?;
-        let params = QuantParams::from_ranges(CodeRange::narrow(8)?, scheme, per_output, &ranges)?;
+        let params = QuantParams::from_ranges(CodeRange::narrow(bits)?, scheme, per_output, &ranges)?;
         let mut codes = vec![0; self.weights.len()];
         quantize(isa, &self.weights, &params, &mut codes)?;
         Ok(QuantizedLayer { isa, shape: self.shape, codes, scales: params.scales().to_vec(), bias: self.bias.clone() })

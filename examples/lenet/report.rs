@@ -52,7 +52,7 @@ impl Row {
 }
 
 /// The class of the largest logit of every image, the first of several.
-fn top(logits: &[f32]) -> Vec<usize> {
+pub fn top(logits: &[f32]) -> Vec<usize> {
     let class =
         |logits: &[f32]| (0..CLASSES).fold(0, |top, class| if logits[class] > logits[top] { class } else { top });
     logits.chunks_exact(CLASSES).map(class).collect()

@@ -1,9 +1,10 @@
-//! Static ranges: calibration fixes every scale beforehand, and only integers lead from the input's codes to the last
-//! accumulators. With scales that are powers of two, requantization is a shift.
+//! Static ranges: calibration fixes every scale beforehand, by any method, and only integers lead from the input's codes to
+//! the last accumulators. With scales that are powers of two, requantization is a shift.
 
+use zeropoint::calibrate::{Method, Observer};
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, Error, Isa, Linear, Multiplier, QuantParams, Requantize, ScaleKind, Scheme,
-    min_max, multipliers, quantize, quantize_bias,
+    multipliers, quantize, quantize_bias,
 };
 
 use crate::data::Weights;
@@ -26,6 +27,16 @@ pub struct StaticNetwork<M> {
     logit_scales: Vec<f32>,
 }
 
+/// How many bits the codes of a static network have, and how the ranges of its activations are chosen.
+#[derive(Clone, Copy)]
+pub struct Calibration {
+    pub bits: u32,
+    pub method: Method,
+}
+
+/// The digits of a batch that an observer is shown.
+const BATCH: usize = 32;
+
 /// The scale and the zero point of a layer's input.
 #[derive(Clone, Copy)]
 struct Input {
@@ -38,26 +49,31 @@ impl<M: Multiplier> StaticNetwork<M> {
     pub fn new(
         isa: Isa,
         weights: &Weights,
-        calibration: &Activations,
+        activations: &Activations,
+        Calibration { bits, method }: Calibration,
         scale: ScaleKind,
         multiplier: impl Fn(&[f64]) -> Result<M, Error>,
     ) -> Result<Self, Error> {
-        let codes = CodeRange::unsigned(8)?;
+        let codes = CodeRange::unsigned(bits)?;
+        let images = activations.conv1.len() / PIXELS;
         let input = |activations: &[f32]| {
+            let image = activations.len() / images;
+            let mut observer = method.observer(isa, codes, image)?;
+            activations.chunks(BATCH * image).try_for_each(|batch| observer.observe(batch))?;
             let scheme = Scheme { scale, ..Scheme::ASYMMETRIC };
-            let (scale, zero_point) = scheme.parameters(codes, min_max(isa, activations)?)?;
+            let (scale, zero_point) = scheme.parameters(codes, observer.range()?)?;
             Ok(Input { scale, zero_point })
         };
-        let conv1_input = input(&calibration.conv1)?;
-        let conv2_input = input(&calibration.conv2)?;
-        let fc1_input = input(&calibration.fc1)?;
-        let fc2_input = input(&calibration.fc2)?;
+        let conv1_input = input(&activations.conv1)?;
+        let conv2_input = input(&activations.conv2)?;
+        let fc1_input = input(&activations.fc1)?;
+        let fc2_input = input(&activations.fc2)?;
 
         let scheme = Scheme { scale, ..Scheme::SYMMETRIC };
-        let conv1 = weights.conv1.quantize(isa, scheme)?;
-        let conv2 = weights.conv2.quantize(isa, scheme)?;
-        let fc1 = weights.fc1.quantize(isa, scheme)?;
-        let fc2 = weights.fc2.quantize(isa, scheme)?;
+        let conv1 = weights.conv1.quantize(isa, scheme, bits)?;
+        let conv2 = weights.conv2.quantize(isa, scheme, bits)?;
+        let fc1 = weights.fc1.quantize(isa, scheme, bits)?;
+        let fc2 = weights.fc2.quantize(isa, scheme, bits)?;
 
         let stage = |input: Input, layer: &QuantizedLayer, output: Input| {
             let multiplier = multiplier(&multipliers(input.scale, &layer.scales, output.scale))?;

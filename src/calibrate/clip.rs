@@ -72,7 +72,7 @@ pub fn percentile_of_bins(counts: &[u64], p: f64) -> Result<f64, Error> {
 /// largest_code`:
 ///
 /// ```text
-/// S = (i + ½) / L      error = Σ count[j] · (x − S · min(round(x / S), L))²,  x = j + ½      i = L + 1, L + 1 + stride, …
+/// S = (i + ½) / L      error = Σ count[j] · (x − S · min(round(x / S), L))²,  x = j + ½      i = start, start + stride, …
 /// ```
 ///
 /// The first of equal ones. Errors are compared as integers, so there is no rounding to decide.
@@ -80,7 +80,7 @@ pub fn percentile_of_bins(counts: &[u64], p: f64) -> Result<f64, Error> {
 /// # Errors
 /// [`Error::Setting`] unless the largest code is 1 … 255, [`Error::Shape`] when there are no bins, more than 2²⁰, or no
 /// stride.
-pub fn clip_by_mse(counts: &[u64], largest_code: u32, stride: usize) -> Result<usize, Error> {
+pub fn clip_by_mse(counts: &[u64], largest_code: u32, start: usize, stride: usize) -> Result<usize, Error> {
     check_bins(counts, largest_code, stride)?;
     // Prefix sums of count · xᵏ, with x = 2j + 1: twice the middle of a bin.
     let mut prefixes = vec![[0_i128; 3]];
@@ -109,8 +109,7 @@ pub fn clip_by_mse(counts: &[u64], largest_code: u32, stride: usize) -> Result<u
         }
         sum
     };
-    let first = (largest_code as usize + 1).min(counts.len() - 1);
-    let candidates = (first..counts.len()).step_by(stride).map(|i| (error(i), i));
+    let candidates = (start.min(counts.len() - 1)..counts.len()).step_by(stride).map(|i| (error(i), i));
     Ok(candidates.min().expect("there is a first").1)
 }
 
@@ -120,14 +119,15 @@ pub fn clip_by_mse(counts: &[u64], largest_code: u32, stride: usize) -> Result<u
 /// ```text
 /// P = the first i bins, the last of which has all that lies beyond too
 /// Q = the first i bins in `levels` groups of equal width, each spread evenly over its bins that are not empty
-/// KL = Σ P · ln(P / Q), both of sum 1; infinite where Q is 0 and P is not      i = levels, levels + stride, …
+/// KL = Σ P · ln(P / Q), both of sum 1; infinite where Q is 0 and P is not      i = start, start + stride, …
 /// ```
 ///
-/// The count of the first bin is taken for that of the second: zeros are exact in any codes. The last of equal ones.
+/// The count of the first bin is taken for that of the second: zeros are exact in any codes. The last of equal ones. A start
+/// below the levels, which would leave groups empty, is the levels.
 ///
 /// # Errors
 /// As [`clip_by_mse`], for levels of 1 … 256.
-pub fn clip_by_entropy(counts: &[u64], levels: u32, stride: usize) -> Result<usize, Error> {
+pub fn clip_by_entropy(counts: &[u64], levels: u32, start: usize, stride: usize) -> Result<usize, Error> {
     check_bins(counts, levels.saturating_sub(1), stride)?;
     let count = |j: usize| if j == 0 && counts.len() > 1 { counts[1] } else { counts[j] };
     // Of the bins below: their counts, how many are not empty, and Σ count · ln(count).
@@ -160,7 +160,7 @@ pub fn clip_by_entropy(counts: &[u64], levels: u32, stride: usize) -> Result<usi
         (p - q) / total as f64 - ln(total as f64) + ln(inside as f64)
     };
     let mut best = (f64::INFINITY, counts.len());
-    for i in (levels.min(counts.len())..=counts.len()).step_by(stride) {
+    for i in (start.max(levels).min(counts.len())..=counts.len()).step_by(stride) {
         let divergence = divergence(i);
         if divergence <= best.0 && divergence < f64::INFINITY {
             best = (divergence, i);

@@ -27,10 +27,13 @@ pub enum Clip {
     Percentile(f64),
     /// From percentile 100 − p to percentile p of the numbers with their signs; p is 50 at least.
     Percentiles(f64),
-    /// ± the clip range of [`clip_by_entropy`].
+    /// ± the clip range of [`clip_by_entropy`]. For thousands of numbers at least: those of few leave most bins empty, and
+    /// any clip range looks faithful; and so may those that lie on a grid of their own, such as 8-bit pixels.
     Entropy {
         /// 2ⁿ⁻¹ of signed codes, 2ⁿ of unsigned ones.
         levels: u32,
+        /// The first candidate, in bins.
+        start: usize,
         /// One candidate in so many bins.
         stride: usize,
     },
@@ -38,22 +41,25 @@ pub enum Clip {
     Mse {
         /// The largest code without a zero point: 2ⁿ⁻¹ − 1 of signed codes, 2ⁿ − 1 of unsigned ones.
         largest_code: u32,
+        /// The first candidate, in bins.
+        start: usize,
         /// One candidate in so many bins.
         stride: usize,
     },
 }
 
 impl Clip {
-    /// [`Clip::Entropy`] for these codes, every bin a candidate.
+    /// [`Clip::Entropy`] for these codes, every bin a candidate from an eighth to a sixteenth of the largest magnitude on.
     #[must_use]
     pub fn entropy<C: Code>(codes: CodeRange<C>) -> Self {
-        Clip::Entropy { levels: codes.max().into() as u32 + 1, stride: 1 }
+        Clip::Entropy { levels: codes.max().into() as u32 + 1, start: BINS / 16, stride: 1 }
     }
 
-    /// [`Clip::Mse`] for these codes, every bin a candidate.
+    /// [`Clip::Mse`] for these codes, every bin a candidate from where a step is a bin on.
     #[must_use]
     pub fn mse<C: Code>(codes: CodeRange<C>) -> Self {
-        Clip::Mse { largest_code: codes.max().into() as u32, stride: 1 }
+        let largest_code = codes.max().into() as u32;
+        Clip::Mse { largest_code, start: largest_code as usize, stride: 1 }
     }
 
     fn check(self) -> Result<(), Error> {
@@ -62,8 +68,8 @@ impl Clip {
                 Err(Error::Setting { what: "upper percentile", found, why: "below 50" })
             }
             Clip::Percentile(p) | Clip::Percentiles(p) => check_percentile(p),
-            Clip::Entropy { levels, stride } => clip_by_entropy(&[1], levels, stride).map(|_| ()),
-            Clip::Mse { largest_code, stride } => clip_by_mse(&[1], largest_code, stride).map(|_| ()),
+            Clip::Entropy { levels, start, stride } => clip_by_entropy(&[1], levels, start, stride).map(|_| ()),
+            Clip::Mse { largest_code, start, stride } => clip_by_mse(&[1], largest_code, start, stride).map(|_| ()),
         }
     }
 }
@@ -237,9 +243,11 @@ impl Observer for Histogram {
             }
             Clip::Percentile(100.0) => f32::INFINITY,
             Clip::Percentile(p) => end(percentile_of_bins(&self.magnitudes(), p)?),
-            Clip::Entropy { levels, stride } => end(clip_by_entropy(&self.magnitudes(), levels, stride)? as f64),
-            Clip::Mse { largest_code, stride } => {
-                end(clip_by_mse(&self.magnitudes(), largest_code, stride)? as f64 + 0.5)
+            Clip::Entropy { levels, start, stride } => {
+                end(clip_by_entropy(&self.magnitudes(), levels, start, stride)? as f64)
+            }
+            Clip::Mse { largest_code, start, stride } => {
+                end(clip_by_mse(&self.magnitudes(), largest_code, start, stride)? as f64 + 0.5)
             }
         };
         within(-amax, amax)
@@ -364,10 +372,8 @@ fn bins<S: Simd>(simd: S, x: &[f32; LANES], factors: [S::F32; 2]) -> [i32; LANES
 fn each_bin<S: Simd>(simd: S, x: &[f32], factors: [S::F32; 2], mut f: impl FnMut(usize, usize)) {
     let (blocks, tail) = x.as_chunks();
     for x in blocks {
-        let bins = bins(simd, x, factors);
-        // All sixteen are unrolled.
-        for lane in 0..LANES {
-            f(lane, bins[lane] as usize);
+        for (lane, bin) in bins(simd, x, factors).into_iter().enumerate() {
+            f(lane, bin as usize);
         }
     }
     if !tail.is_empty() {

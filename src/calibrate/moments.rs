@@ -108,6 +108,15 @@ impl Moments {
         self
     }
 
+    /// The same sums, for another range.
+    ///
+    /// # Errors
+    /// As [`Moments::new`].
+    pub fn choosing(self, spread: Spread) -> Result<Self, Error> {
+        spread.check()?;
+        Ok(Moments { spread, ..self })
+    }
+
     /// The elements that were seen.
     #[must_use]
     pub fn count(&self) -> u64 {

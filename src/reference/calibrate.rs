@@ -77,7 +77,7 @@ pub fn percentile(x: &[f32], p: f64) -> f32 {
 
 /// [`clip_by_mse`](crate::calibrate::clip_by_mse): every bin for every candidate, as integers.
 #[must_use]
-pub fn clip_by_mse(counts: &[u64], largest_code: u32, stride: usize) -> usize {
+pub fn clip_by_mse(counts: &[u64], largest_code: u32, start: usize, stride: usize) -> usize {
     let codes = i128::from(largest_code);
     let error = |i: usize| -> i128 {
         // In half bins: the middle of bin j is x = 2j + 1, that of bin i is m, a step is m / codes.
@@ -89,9 +89,9 @@ pub fn clip_by_mse(counts: &[u64], largest_code: u32, stride: usize) -> usize {
         };
         counts.iter().enumerate().map(squared).sum()
     };
-    let first = (largest_code as usize + 1).min(counts.len() - 1);
-    let mut best = first;
-    for i in (first..counts.len()).step_by(stride) {
+    let start = start.min(counts.len() - 1);
+    let mut best = start;
+    for i in (start..counts.len()).step_by(stride) {
         if error(i) < error(best) {
             best = i;
         }
@@ -101,7 +101,7 @@ pub fn clip_by_mse(counts: &[u64], largest_code: u32, stride: usize) -> usize {
 
 /// [`clip_by_entropy`](crate::calibrate::clip_by_entropy): every bin for every candidate.
 #[must_use]
-pub fn clip_by_entropy(counts: &[u64], levels: u32, stride: usize) -> usize {
+pub fn clip_by_entropy(counts: &[u64], levels: u32, start: usize, stride: usize) -> usize {
     let (mut counts, levels) = (counts.to_vec(), levels as usize);
     if counts.len() > 1 {
         counts[0] = counts[1];
@@ -132,7 +132,7 @@ pub fn clip_by_entropy(counts: &[u64], levels: u32, stride: usize) -> usize {
         (sum_of_logs(&p) - q) / total as f64 - ln(total as f64) + ln(inside as f64)
     };
     let mut best = (f64::INFINITY, counts.len());
-    for i in (levels.min(counts.len())..=counts.len()).step_by(stride) {
+    for i in (start.max(levels).min(counts.len())..=counts.len()).step_by(stride) {
         let divergence = divergence(i);
         if divergence < f64::INFINITY && divergence <= best.0 {
             best = (divergence, i);

@@ -1,0 +1,207 @@
+//! The grid: ranges by every method, then the error of every type with them.
+
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+use zeropoint::calibrate::{BINS, Clip, Histogram, Method, Moments, Observer, Spread};
+use zeropoint::{
+    Code, CodeRange, Error, ErrorReport, Granularity, Isa, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind,
+    Scheme, Stream, fake_quantize_stochastic, quantization_error, ranges, reconstruction_error,
+};
+
+use crate::tensors::Tensor;
+
+/// In a channel's histogram, one bin in so many is a candidate for its clip range.
+const CHANNEL_STRIDE: usize = 32;
+
+/// What is tried on a tensor.
+pub struct Grid<'a> {
+    pub isa: Isa,
+    pub bits: &'a [u32],
+    pub methods: &'a [Method],
+    pub axis: usize,
+    pub block: usize,
+}
+
+/// Which elements share a scale.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    Tensor,
+    Channel,
+    Block,
+}
+
+impl Sharing {
+    pub fn name(self) -> &'static str {
+        match self {
+            Sharing::Tensor => "tensor",
+            Sharing::Channel => "channel",
+            Sharing::Block => "block",
+        }
+    }
+}
+
+/// One scheme, and what it made of the tensor.
+#[derive(Clone, Copy)]
+pub struct Outcome {
+    pub sharing: Sharing,
+    pub method: Method,
+    pub scheme: Scheme,
+    pub bits: u32,
+    /// Those of the codes and their share of the scales and zero points.
+    pub bits_per_number: f64,
+    pub error: ErrorReport,
+}
+
+/// All outcomes, and what the tensor is like.
+pub struct Results {
+    pub outcomes: Vec<Outcome>,
+    pub range: Range,
+    /// The largest magnitude of a channel over the smallest, where there are channels.
+    pub channel_spread: Option<f32>,
+}
+
+impl Grid<'_> {
+    /// What a tensor takes, in numbers that are quantized.
+    pub fn work(&self, tensor: &Tensor) -> u64 {
+        let shapes = self.granularities(tensor).len().saturating_sub(1) * self.methods.len() + 1;
+        (tensor.x.len() * shapes * self.bits.len() * Scheme::ALL.len()) as u64
+    }
+
+    /// Those that differ for this shape.
+    fn granularities(&self, tensor: &Tensor) -> Vec<(Sharing, Granularity)> {
+        let mut all = vec![(Sharing::Tensor, Granularity::Tensor)];
+        if tensor.shape.len() > 1 {
+            all.extend(Granularity::channel(&tensor.shape, self.axis).map(|channel| (Sharing::Channel, channel)));
+        }
+        all.extend(Granularity::block(&tensor.shape, self.block).map(|block| (Sharing::Block, block)));
+        all
+    }
+
+    pub fn run(&self, tensor: &Tensor, progress: &ProgressBar) -> Result<Results, Error> {
+        let whole = zeropoint::min_max(self.isa, &tensor.x)?;
+        let mut jobs = Vec::new();
+        let mut channel_spread = None;
+        for (sharing, granularity) in self.granularities(tensor) {
+            if sharing == Sharing::Block {
+                let ranges = ranges(self.isa, &tensor.x, granularity)?;
+                jobs.extend(self.bits.iter().map(|&bits| (sharing, granularity, Method::MinMax, bits, ranges.clone())));
+                continue;
+            }
+            let groups = gather(&tensor.x, granularity);
+            let unsigned = whole.min >= 0.0;
+            let stride = if sharing == Sharing::Channel { CHANNEL_STRIDE } else { 1 };
+            let all = groups.par_iter().map(|group| self.group(group, unsigned, stride));
+            let all: Vec<Vec<Range>> = all.collect::<Result<_, Error>>()?;
+            let cells = self.methods.iter().flat_map(|&method| self.bits.iter().map(move |&bits| (method, bits)));
+            for (i, (method, bits)) in cells.enumerate() {
+                jobs.push((sharing, granularity, method, bits, all.iter().map(|ranges| ranges[i]).collect()));
+            }
+            if sharing == Sharing::Channel {
+                let amax = |group: &Vec<f32>| group.iter().fold(0.0, |amax: f32, x| amax.max(x.abs()));
+                let (least, most) = groups.iter().map(amax).fold((f32::MAX, 0.0), |(a, b), x| (x.min(a), x.max(b)));
+                channel_spread = (least > 0.0).then(|| most / least);
+            }
+        }
+        let outcomes = jobs.par_iter().map(|(sharing, granularity, method, bits, ranges)| {
+            let mut outcomes = Vec::new();
+            for scheme in Scheme::ALL {
+                let cell = Cell { sharing: *sharing, granularity: *granularity, method: *method, scheme, bits: *bits };
+                let outcome = match (scheme.offset, whole.min < 0.0) {
+                    (_, false) => cell.measure(self.isa, &tensor.x, CodeRange::unsigned(*bits)?, ranges),
+                    (OffsetKind::Integer, _) => cell.measure(self.isa, &tensor.x, CodeRange::signed(*bits)?, ranges),
+                    (OffsetKind::Zero, _) => cell.measure(self.isa, &tensor.x, CodeRange::narrow(*bits)?, ranges),
+                };
+                progress.inc(tensor.x.len() as u64);
+                outcomes.push(outcome?);
+            }
+            Ok(outcomes)
+        });
+        let outcomes: Vec<Vec<Outcome>> = outcomes.collect::<Result<_, Error>>()?;
+        Ok(Results { outcomes: outcomes.concat(), range: whole, channel_spread })
+    }
+
+    /// The ranges of a group, by method and bits. Its numbers are counted once for all of them.
+    fn group(&self, x: &[f32], unsigned: bool, stride: usize) -> Result<Vec<Range>, Error> {
+        let mut histogram = Histogram::new(self.isa, Clip::Percentile(100.0))?;
+        let mut moments = Moments::new(self.isa, Spread::Deviations(1.0))?;
+        histogram.observe(x)?;
+        moments.observe(x)?;
+        let mut ranges: Vec<Range> = Vec::new();
+        for &method in self.methods {
+            for (i, &bits) in self.bits.iter().enumerate() {
+                let positive = if unsigned { (1 << bits) - 1 } else { (1 << (bits - 1)) - 1 };
+                let (clip, spread) = match method {
+                    Method::Percentile(p) => (Some(Clip::Percentile(p)), None),
+                    Method::Percentiles(p) => (Some(Clip::Percentiles(p)), None),
+                    Method::Mse => {
+                        let start = positive as usize;
+                        (Some(Clip::Mse { largest_code: positive, start, stride }), None)
+                    }
+                    Method::Entropy => (Some(Clip::Entropy { levels: positive + 1, start: BINS / 16, stride }), None),
+                    Method::Std(n) => (None, Some(Spread::Deviations(n))),
+                    Method::Gauss => (None, Some(Spread::Gauss { bits, half: unsigned })),
+                    Method::Laplace => (None, Some(Spread::Laplace { bits, half: unsigned })),
+                    Method::MinMax | Method::AbsMax | Method::Average | Method::Ema(_) => (None, None),
+                };
+                let of_bits = matches!(method, Method::Mse | Method::Entropy | Method::Gauss | Method::Laplace);
+                ranges.push(if i > 0 && !of_bits {
+                    ranges[ranges.len() - 1]
+                } else if let Some(clip) = clip {
+                    histogram = histogram.choosing(clip)?;
+                    histogram.range()?
+                } else if let Some(spread) = spread {
+                    moments = moments.choosing(spread)?;
+                    moments.range()?
+                } else {
+                    let mut observer = method.observer(self.isa, CodeRange::narrow(bits)?, x.len())?;
+                    observer.observe(x)?;
+                    observer.range()?
+                });
+            }
+        }
+        Ok(ranges)
+    }
+}
+
+/// The elements of every group.
+fn gather(x: &[f32], granularity: Granularity) -> Vec<Vec<f32>> {
+    let groups = granularity.groups(x.len()).expect("the granularity is of the tensor's shape");
+    let mut all = vec![Vec::with_capacity(x.len() / groups); groups];
+    for (i, &x) in x.iter().enumerate() {
+        all[granularity.group_of(i)].push(x);
+    }
+    all
+}
+
+/// One scheme.
+struct Cell {
+    sharing: Sharing,
+    granularity: Granularity,
+    method: Method,
+    scheme: Scheme,
+    bits: u32,
+}
+
+impl Cell {
+    fn measure<C: Code>(&self, isa: Isa, x: &[f32], codes: CodeRange<C>, ranges: &[Range]) -> Result<Outcome, Error> {
+        let params = QuantParams::from_ranges(codes, self.scheme, self.granularity, ranges)?;
+        let error = match self.scheme.rounding {
+            RoundingKind::Nearest => quantization_error(isa, x, &params)?,
+            RoundingKind::Stochastic => {
+                let mut real = vec![0.0; x.len()];
+                fake_quantize_stochastic(isa, x, &params, Stream::new(42), &mut real)?;
+                reconstruction_error(isa, x, &real)?
+            }
+        };
+        let group_bits = if self.scheme.scale == ScaleKind::Float { 32.0 } else { 8.0 }
+            + if self.scheme.offset == OffsetKind::Integer { 8.0 } else { 0.0 };
+        Ok(Outcome {
+            sharing: self.sharing,
+            method: self.method,
+            scheme: self.scheme,
+            bits: self.bits,
+            bits_per_number: f64::from(self.bits) + group_bits * ranges.len() as f64 / x.len() as f64,
+            error,
+        })
+    }
+}
