@@ -17,6 +17,7 @@ use std::process::{Command, ExitCode, Stdio};
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, OutputFormat, library_benchmark, library_benchmark_group,
 };
+use zeropoint::calibrate::{Method, Observer};
 use zeropoint::{
     Accumulators, BlockActivations, BlockFormat, CodeRange, FloatMultiplier, Isa, Matrix, MatrixMut, PackedBlocks,
     PackedMatrix, QuantParams, Requantize, RightOperand, Stage, Stream, UnpackedMatrix, ZeroPoints, decode_blocks,
@@ -101,6 +102,8 @@ groups! {
         quantize_stochastic_4096: quantized_stochastically()
         dequantize_4096: dequantized()
         min_max_4096: reduced()
+        histogram_4096: observed(Method::Percentile(99.9))
+        moments_4096: observed(Method::Std(3.0))
         words_4096: words()
         report_4096: reported()
         quantize_packed_4096: quantized_into_nibbles()
@@ -252,6 +255,11 @@ fn reduced(isa: Isa) -> Call {
     warm(move || {
         std::hint::black_box(min_max(isa, &x).unwrap());
     })
+}
+
+fn observed(isa: Isa, method: Method) -> Call {
+    let (x, mut observer) = (reals(), method.observer(isa, CodeRange::signed(8).unwrap(), ELEMENTS).unwrap());
+    warm(move || observer.observe(&x).unwrap())
 }
 
 fn words(isa: Isa) -> Call {

@@ -30,6 +30,7 @@ mod conventions;
 
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length, elements_of};
+use crate::matrix::ZeroPoints;
 
 /// A range of real numbers.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -234,7 +235,9 @@ pub enum Granularity {
 }
 
 impl Granularity {
-    /// Per channel of an axis of a tensor of this shape.
+    /// Per channel of an axis of a tensor of this shape: for a scale for every output, axis 0 of the weights of a linear
+    /// layer, `[outputs, inputs]`, or a convolution, `[outputs, channels, height, width]`; axis 1 of those of a transposed
+    /// convolution, `[inputs, outputs, height, width]`.
     ///
     /// # Errors
     /// [`Error::Shape`] when there is no such axis or a length from it on is 0.
@@ -415,6 +418,26 @@ impl<C: Code> QuantParams<C> {
     pub(crate) fn check_elements(&self, elements: usize) -> Result<(), Error> {
         let groups = self.granularity.groups(elements)?;
         check_length("scales", groups, self.scales.len())
+    }
+}
+
+/// Those of the rows or columns of an operand that was quantized by tensor, or by row or column.
+///
+/// ```
+/// use zeropoint::{CodeRange, Granularity, QuantParams, ZeroPoints};
+/// let codes = CodeRange::unsigned(8)?;
+/// let whole = QuantParams::per_tensor(codes, 0.5, 10)?;
+/// assert_eq!(ZeroPoints::from(&whole), ZeroPoints::Uniform(10));
+/// let rows = QuantParams::new(codes, Granularity::channel(&[2, 3], 0)?, vec![0.5, 0.25], vec![10, 20])?;
+/// assert_eq!(ZeroPoints::from(&rows), ZeroPoints::Each(&[10, 20]));
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+impl<'a, C: Code> From<&'a QuantParams<C>> for ZeroPoints<'a> {
+    fn from(params: &'a QuantParams<C>) -> Self {
+        match params.granularity {
+            Granularity::Tensor => params.zero_points[0].into(),
+            Granularity::Channel { .. } | Granularity::Block { .. } => params.zero_points.as_slice().into(),
+        }
     }
 }
 
