@@ -88,7 +88,7 @@ impl<A: Code> PackedBlocks<A> {
     /// let a = BlockActivations::per_row(Matrix::new(&codes, 1, 32)?, 128.into(), &[0.5])?;
     /// let mut out = [0.0; 2];
     /// matmul_blocks(&a, &packed, MatrixMut::new(&mut out, 1, 2)?)?;
-    /// assert!((out[0] - 7.75).abs() < 0.02 && (out[1] - 23.75).abs() < 0.05);
+    /// assert!((out[0] - 7.75).abs() < 0.05 && (out[1] - 23.75).abs() < 0.1);
     /// # Ok::<(), zeropoint::Error>(())
     /// ```
     ///
