@@ -4,7 +4,7 @@ use core::fmt::Debug;
 
 use crate::error::Error;
 use crate::matmul::tile::Sign;
-use crate::simd::{LANES, Simd};
+use crate::simd::{FOUR, LANES, Simd};
 use crate::workspace::Element;
 
 mod sealed {
@@ -40,10 +40,18 @@ pub trait Code:
     fn add_some_quads<S: Simd>(simd: S, a: S::I32, x: &[Self]) -> S::I32;
     #[doc(hidden)]
     fn store<S: Simd>(simd: S, a: S::I32, out: &mut [Self; LANES]);
+    #[doc(hidden)]
+    fn narrow_four<S: Simd>(
+        simd: S,
+        a: [S::F32; FOUR],
+        b: [S::I32; FOUR],
+        bounds: [Self; 2],
+        out: &mut [[Self; LANES]; FOUR],
+    ) -> bool;
 }
 
 macro_rules! code {
-    ($Code:ty, $sign:expr, $load:ident, $add_quads:ident, $add_some_quads:ident, $store:ident) => {
+    ($Code:ty, $sign:expr, $load:ident, $add_quads:ident, $add_some_quads:ident, $store:ident, $narrow_four:ident) => {
         impl Code for $Code {
             const MIN: Self = <$Code>::MIN;
             const MAX: Self = <$Code>::MAX;
@@ -82,11 +90,21 @@ macro_rules! code {
             fn store<S: Simd>(simd: S, a: S::I32, out: &mut [Self; LANES]) {
                 simd.$store(a, out);
             }
+            #[inline(always)]
+            fn narrow_four<S: Simd>(
+                simd: S,
+                a: [S::F32; FOUR],
+                b: [S::I32; FOUR],
+                bounds: [Self; 2],
+                out: &mut [[Self; LANES]; FOUR],
+            ) -> bool {
+                simd.$narrow_four(a, b, bounds, out)
+            }
         }
     };
 }
-code!(u8, Sign::Unsigned, load_u8, add_quads_u8, add_some_quads_u8, store_u8);
-code!(i8, Sign::Signed, load_i8, add_quads_i8, add_some_quads_i8, store_i8);
+code!(u8, Sign::Unsigned, load_u8, add_quads_u8, add_some_quads_u8, store_u8, narrow_four_u8);
+code!(i8, Sign::Signed, load_i8, add_quads_i8, add_some_quads_i8, store_i8, narrow_four_i8);
 
 /// The codes that a quantizer may produce, of 2 to 8 bits.
 ///

@@ -59,13 +59,17 @@ fn share<K: Send>(crew: &Crew, pieces: impl DoubleEndedIterator<Item = K> + Send
     });
 }
 
-fn run_pieces<C: Code, Op: Elementwise<C>>(isa: Isa, nanoseconds: usize, work: Groups<'_, C, Op, Nearest>) {
+fn run_pieces<C: Code, Op: Elementwise<C> + Send + Sync>(
+    isa: Isa,
+    nanoseconds: usize,
+    work: Groups<'_, C, Op, Nearest>,
+) {
     let crew = gather(nanoseconds);
     if crew.alone() { isa.run(work) } else { share(&crew, work.pieces(PIECE, PIECE), |piece| isa.run(piece)) }
 }
 
 /// Pieces end where chunks of the stream do: entering a chunk in its middle takes steps.
-fn run_chunks<C: Code, Op: Elementwise<C>>(
+fn run_chunks<C: Code, Op: Elementwise<C> + Send + Sync>(
     isa: Isa,
     nanoseconds: usize,
     work: Groups<'_, C, Op, Nearest>,

@@ -31,6 +31,7 @@ mod conventions;
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length, elements_of};
 use crate::matrix::ZeroPoints;
+use crate::simd::LANES;
 
 /// A range of real numbers.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -314,6 +315,69 @@ impl Granularity {
             Granularity::Block { length, row } => (length - start % row % length).min(row - start % row),
         }
     }
+
+    /// The pieces of elements `first .. first + count` of a tensor that share a group and lie together, in order; with an
+    /// `inner` of 1, whole rounds of channels.
+    #[inline(always)]
+    pub(crate) fn runs(self, first: usize, count: usize) -> Runs {
+        let (group, begun) = match self {
+            Granularity::Tensor => (0, 0),
+            Granularity::Channel { channels, inner: 1 } => (0, first % channels),
+            Granularity::Channel { inner, .. } => (self.group_of(first), first % inner),
+            Granularity::Block { length, row } => (self.group_of(first), first % row % length),
+        };
+        let row_left = if let Granularity::Block { row, .. } = self { row - first % row } else { 0 };
+        Runs { granularity: self, group, begun, row_left, start: 0, count }
+    }
+}
+
+/// See [`Granularity::runs`]. A short run takes no division.
+#[derive(Clone, Debug)]
+pub(crate) struct Runs {
+    granularity: Granularity,
+    group: usize,
+    /// Elements of the next run that lie before the first.
+    begun: usize,
+    /// Elements up to the end of the row.
+    row_left: usize,
+    start: usize,
+    count: usize,
+}
+
+/// Elements `start .. end` of those that were asked for, and their group, or the first one's.
+pub(crate) struct Run {
+    pub group: usize,
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Iterator for Runs {
+    type Item = Run;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Run> {
+        let left = self.count - self.start;
+        if left == 0 {
+            return None;
+        }
+        let (length, group) = match self.granularity {
+            Granularity::Tensor => (left, self.group),
+            Granularity::Channel { channels, inner: 1 } => (channels - self.begun, self.begun),
+            Granularity::Channel { inner, .. } => (inner - self.begun, self.group),
+            Granularity::Block { length, .. } => (self.row_left.min(length - self.begun), self.group),
+        };
+        match self.granularity {
+            Granularity::Tensor | Granularity::Channel { inner: 1, .. } => {}
+            Granularity::Channel { channels, .. } => self.group = if group + 1 < channels { group + 1 } else { 0 },
+            Granularity::Block { row, .. } => {
+                self.group = group + 1;
+                self.row_left = if length < self.row_left { self.row_left - length } else { row };
+            }
+        }
+        let (start, end) = (self.start, self.start + length.min(left));
+        (self.start, self.begun) = (end, 0);
+        Some(Run { group, start, end })
+    }
 }
 
 /// The parameters of a quantized tensor: codes, granularity, and a scale and a zero point for every group.
@@ -334,8 +398,29 @@ impl Granularity {
 pub struct QuantParams<C> {
     codes: CodeRange<C>,
     granularity: Granularity,
+    /// Here and in the others, [`LANES`] more follow than there are groups, so that whole vectors can be loaded.
     scales: Vec<f32>,
+    reciprocals: [Vec<f32>; 2],
     zero_points: Vec<i32>,
+}
+
+/// What a group is quantized with, in arrays of one length.
+#[derive(Clone, Copy)]
+pub(crate) struct Parameters<'a> {
+    pub scales: &'a [f32],
+    /// The two parts of every [`reciprocal`].
+    pub reciprocals: [&'a [f32]; 2],
+    pub zero_points: &'a [i32],
+}
+
+impl<'a> Parameters<'a> {
+    /// Itself, said so that the compiler sees: one check of an index does for all.
+    #[inline(always)]
+    pub fn of_one_length(&self) -> Parameters<'a> {
+        let Parameters { scales, reciprocals: [high, low], zero_points } = *self;
+        let length = scales.len();
+        Parameters { scales, reciprocals: [&high[..length], &low[..length]], zero_points: &zero_points[..length] }
+    }
 }
 
 impl<C: Code> QuantParams<C> {
@@ -360,7 +445,11 @@ impl<C: Code> QuantParams<C> {
         check_length("zero points", groups, zero_points.len())?;
         scales.iter().try_for_each(|&scale| check_scale(scale))?;
         zero_points.iter().try_for_each(|&zero_point| codes.check_zero_point(zero_point))?;
-        Ok(QuantParams { codes, granularity, scales, zero_points })
+        let (mut scales, mut zero_points) = (scales, zero_points);
+        scales.extend_from_slice(&[1.0; LANES]);
+        zero_points.extend_from_slice(&[0; LANES]);
+        let (high, low) = scales.iter().map(|&scale| reciprocal(scale).into()).unzip::<f32, f32, Vec<_>, Vec<_>>();
+        Ok(QuantParams { codes, granularity, scales, reciprocals: [high, low], zero_points })
     }
 
     /// One scale and one zero point for the whole tensor.
@@ -405,19 +494,31 @@ impl<C: Code> QuantParams<C> {
     /// The scale of every group.
     #[must_use]
     pub fn scales(&self) -> &[f32] {
-        &self.scales
+        &self.scales[..self.groups()]
+    }
+
+    /// How many groups there are.
+    fn groups(&self) -> usize {
+        self.scales.len() - LANES
+    }
+
+    /// All of it, with [`LANES`] more behind the last group.
+    #[inline(always)]
+    pub(crate) fn parameters(&self) -> Parameters<'_> {
+        let [high, low] = &self.reciprocals;
+        Parameters { scales: &self.scales, reciprocals: [high, low], zero_points: &self.zero_points }
     }
 
     /// The zero point of every group.
     #[must_use]
     pub fn zero_points(&self) -> &[i32] {
-        &self.zero_points
+        &self.zero_points[..self.groups()]
     }
 
     /// `Ok` when a tensor of this many elements has these groups.
     pub(crate) fn check_elements(&self, elements: usize) -> Result<(), Error> {
         let groups = self.granularity.groups(elements)?;
-        check_length("scales", groups, self.scales.len())
+        check_length("scales", groups, self.groups())
     }
 }
 
@@ -435,10 +536,35 @@ impl<C: Code> QuantParams<C> {
 impl<'a, C: Code> From<&'a QuantParams<C>> for ZeroPoints<'a> {
     fn from(params: &'a QuantParams<C>) -> Self {
         match params.granularity {
-            Granularity::Tensor => params.zero_points[0].into(),
-            Granularity::Channel { .. } | Granularity::Block { .. } => params.zero_points.as_slice().into(),
+            Granularity::Tensor => params.zero_points()[0].into(),
+            Granularity::Channel { .. } | Granularity::Block { .. } => params.zero_points().into(),
         }
     }
+}
+
+/// 1 / S in two parts, h just below it and l the rest, such that for every x
+///
+/// ```text
+/// v′ = RN(x · h + RN(x · l))      rounds to the same integer as      v = RN(x / S)
+/// ```
+///
+/// or both to integers beyond ±255; h is NaN where that is not sure.
+///
+/// Proof. With finite numbers y′ = x · h + RN(x · l) is x / S · (1 + ε), |ε| < 2⁻⁴⁵: l is 2⁻²² / S at most, and both l and
+/// x · l are rounded once. v and v′ can only be different if some midpoint m of two neighbouring f32 lies between x / S
+/// and y′, and they only round to different integers if m is a neighbour of a half-integer, (2k + 1) / 2. With integers
+/// X < 2²⁴, 2²³ ≤ s < 2²⁴ and M = (2k + 1) · 2ᵗ ± 1 < 2²⁵ in place of x, S and m, both sides scaled by powers of two,
+/// that means |X · 2ʲ − M · s| < 2⁴⁹ · 2⁻⁴⁵ = 16 with j ≥ 23. For 2k + 1 < 2⁹, t is 16 at least, so modulo 2¹⁶ all that is left of
+/// the difference is ±s: s would have to be within 16 of a multiple of 2¹⁶. If it is not, there is no such x.
+/// And if s is a multiple of 16 there is none either: the difference is one as well, and 0 it cannot be, since the
+/// odd M · s / 2ⁿ ≥ 2²⁴ is not X. (Twice as much is asked for below.) Infinity stays infinity, as no part is negative, and NaN
+/// stays NaN. Scales within 2^±64 keep whatever matters here away from subnormal numbers.
+fn reciprocal(scale: f32) -> [f32; 2] {
+    let low_bits = (scale.to_bits() as i16).unsigned_abs();
+    let sure = (low_bits >= 32 || low_bits == 0) && (2_f32.powi(-64)..=2_f32.powi(64)).contains(&scale);
+    let exact = 1.0 / f64::from(scale);
+    let high = f32::from_bits((exact as f32).to_bits() - 1);
+    if sure { [high, (exact - f64::from(high)) as f32] } else { [f32::NAN; 2] }
 }
 
 pub(crate) fn check_scale(scale: f32) -> Result<(), Error> {

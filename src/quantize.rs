@@ -17,18 +17,23 @@
 //! `floor(v + u)` would move integers, since the sum is rounded; here they stay, and the mean of many quantizations is v to
 //! 2⁻²⁴ of a step.
 //!
-//! Clamping first makes the conversion to integers safe on every ISA (they disagree about numbers that do not fit), and
-//! the division is a division: a product with 1 / S differs from it on ties.
+//! Clamping first makes the conversion to integers safe on every ISA (they disagree about numbers that do not fit). A product
+//! with 1 / S differs from the division on ties; one with both parts of a reciprocal that [`QuantParams`] keeps rounds to the
+//! same integers. Where multiplying is faster, four blocks at a time do: product, rounding, zero point, clamp, in
+//! this order, since integers saturate as they are narrowed. Four blocks with a number that has no i32 (NaN, infinity), or
+//! with a scale that has no such reciprocal, go the plain way.
 
 mod packed;
 mod rounding;
 
+use crate::arch;
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
-use crate::params::{Granularity, QuantParams};
+use crate::params::{Granularity, Parameters, QuantParams, Run};
 use crate::random::Stream;
-use crate::simd::{Kernel, LANES, Simd, block};
+use crate::simd::{FOUR, Kernel, LANES, Simd, block, four};
+use crate::workspace::{Element, LINE};
 pub use packed::{dequantize_packed, pack_nibbles, quantize_packed, quantize_packed_stochastic, unpack_nibbles};
 pub(crate) use rounding::Nearest;
 use rounding::{Round, Rounding};
@@ -176,10 +181,11 @@ pub fn straight_through<C: Code>(
     Ok(())
 }
 
-/// Sixteen lanes of parameters: `S`, `Z`, and the code range relative to it.
+/// Sixteen lanes of parameters: `S`, both parts of its reciprocal or NaN, `Z`, and the code range relative to it.
 #[derive(Clone, Copy)]
 pub(crate) struct Lanes<S: Simd> {
     scale: S::F32,
+    reciprocal: [S::F32; 2],
     zero_point: S::I32,
     min: S::F32,
     max: S::F32,
@@ -190,7 +196,25 @@ impl<S: Simd> Lanes<S> {
     pub(crate) fn new<C: Code>(simd: S, codes: CodeRange<C>, scale: S::F32, zero_point: S::I32) -> Self {
         let min = simd.to_f32(simd.sub_i32(simd.splat_i32(codes.min().into()), zero_point));
         let max = simd.to_f32(simd.sub_i32(simd.splat_i32(codes.max().into()), zero_point));
-        Lanes { scale, zero_point, min, max }
+        Lanes { scale, reciprocal: [simd.splat_f32(f32::NAN); 2], zero_point, min, max }
+    }
+
+    /// Those of one group in every lane.
+    #[inline(always)]
+    fn splat<C: Code>(simd: S, codes: CodeRange<C>, parameters: &Parameters<'_>, group: usize) -> Self {
+        let Parameters { scales, reciprocals: [high, low], zero_points } = parameters.of_one_length();
+        let reciprocal = [simd.splat_f32(high[group]), simd.splat_f32(low[group])];
+        let (scale, zero_point) = (simd.splat_f32(scales[group]), simd.splat_i32(zero_points[group]));
+        Lanes { reciprocal, ..Lanes::new(simd, codes, scale, zero_point) }
+    }
+
+    /// Those of sixteen groups.
+    #[inline(always)]
+    fn load<C: Code>(simd: S, codes: CodeRange<C>, parameters: &Parameters<'_>, group: usize) -> Self {
+        let Parameters { scales, reciprocals: [high, low], zero_points } = parameters.of_one_length();
+        let reciprocal = [simd.load_f32(lanes(high, group)), simd.load_f32(lanes(low, group))];
+        let (scale, zero_point) = (simd.load_f32(lanes(scales, group)), simd.load_i32(lanes(zero_points, group)));
+        Lanes { reciprocal, ..Lanes::new(simd, codes, scale, zero_point) }
     }
 
     /// `clamp(x / S)`: what is rounded to the code without its zero point.
@@ -210,17 +234,43 @@ impl<S: Simd> Lanes<S> {
         (q, simd.sub_i32(beyond, q))
     }
 
+    /// What rounds to the same integers up to ±255 as `x / S` of four blocks does; NaN for a scale that has no such
+    /// reciprocal.
+    #[inline(always)]
+    fn quotients(lanes: &[Self; FOUR], simd: S, x: &[[f32; LANES]; FOUR]) -> [S::F32; FOUR] {
+        four(
+            #[inline(always)]
+            |j| {
+                let (x, [high, low]) = (simd.load_f32(&x[j]), lanes[j].reciprocal);
+                simd.mul_add_f32(x, high, simd.mul_f32(x, low))
+            },
+        )
+    }
+
     /// `S · q` for a code without its zero point.
     #[inline(always)]
     pub(crate) fn real(&self, simd: S, q: S::I32) -> S::F32 {
         simd.mul_f32(simd.to_f32(q), self.scale)
     }
+
+    /// The code range relative to the zero point, as integers.
+    #[inline(always)]
+    fn bounds<C: Code>(&self, simd: S, codes: CodeRange<C>) -> [S::I32; 2] {
+        let (min, max) = (simd.splat_i32(codes.min().into()), simd.splat_i32(codes.max().into()));
+        [simd.sub_i32(min, self.zero_point), simd.sub_i32(max, self.zero_point)]
+    }
+}
+
+/// Sixteen groups' parameters, which are there as [`Parameters`] are padded.
+#[inline(always)]
+fn lanes<T>(parameters: &[T], group: usize) -> &[T; LANES] {
+    parameters[group..].first_chunk().expect("as many follow the last group")
 }
 
 /// What happens to a block of elements that begins at element `start` of the tensor.
-pub(crate) trait Elementwise<C>: Copy + Send + Sync {
+pub(crate) trait Elementwise<C>: Copy {
     type In: Copy + Default + Sync;
-    type Out: Copy + Default + Send;
+    type Out: Element + Default + Send;
     fn apply<S: Simd>(
         self,
         simd: S,
@@ -230,6 +280,20 @@ pub(crate) trait Elementwise<C>: Copy + Send + Sync {
         x: &[Self::In; LANES],
         out: &mut [Self::Out; LANES],
     );
+
+    /// The same for four blocks and nearest rounding, or a refusal, always where it would not be faster.
+    #[inline(always)]
+    fn apply_four<S: Simd>(
+        self,
+        _simd: S,
+        _codes: CodeRange<C>,
+        _lanes: &[Lanes<S>; FOUR],
+        _start: usize,
+        _x: &[[Self::In; LANES]; FOUR],
+        _out: &mut [[Self::Out; LANES]; FOUR],
+    ) -> bool {
+        false
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -250,6 +314,24 @@ impl<C: Code> Elementwise<C> for Quantize {
     ) {
         let q = rounding.round(simd, lanes.clamped(simd, simd.load_f32(x)));
         C::store(simd, simd.add_i32(q, lanes.zero_point), out);
+    }
+
+    #[inline(always)]
+    fn apply_four<S: Simd>(
+        self,
+        simd: S,
+        codes: CodeRange<C>,
+        lanes: &[Lanes<S>; FOUR],
+        _: usize,
+        x: &[[f32; LANES]; FOUR],
+        out: &mut [[C; LANES]; FOUR],
+    ) -> bool {
+        let zero_points = four(
+            #[inline(always)]
+            |j| lanes[j].zero_point,
+        );
+        S::RECIPROCALS
+            && C::narrow_four(simd, Lanes::quotients(lanes, simd, x), zero_points, [codes.min(), codes.max()], out)
     }
 }
 
@@ -293,6 +375,28 @@ impl<C: Code> Elementwise<C> for FakeQuantize {
         let q = rounding.round(simd, lanes.clamped(simd, simd.load_f32(x)));
         simd.store_f32(lanes.real(simd, q), out);
     }
+
+    #[inline(always)]
+    fn apply_four<S: Simd>(
+        self,
+        simd: S,
+        codes: CodeRange<C>,
+        lanes: &[Lanes<S>; FOUR],
+        _: usize,
+        x: &[[f32; LANES]; FOUR],
+        out: &mut [[f32; LANES]; FOUR],
+    ) -> bool {
+        if !S::RECIPROCALS {
+            return false;
+        }
+        let Some(q) = simd.round_four(Lanes::quotients(lanes, simd, x)) else { return false };
+        for j in 0..FOUR {
+            let [min, max] = lanes[j].bounds(simd, codes);
+            let q = simd.min_i32(simd.max_i32(q[j], min), max);
+            simd.store_f32(lanes[j].real(simd, q), &mut out[j]);
+        }
+        true
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -330,29 +434,35 @@ pub(crate) struct Groups<'a, C, Op: Elementwise<C>, R> {
     rounding: R,
     /// Where `x` begins in the tensor.
     first: usize,
+    /// Whether the tensor is more than the caches hold, so that results are written past them.
+    stream: bool,
 }
+
+/// Runs that are worth a look at where their lines begin.
+const LONG_RUN: usize = 4096;
 
 impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op, Nearest> {
     pub fn new(params: &'a QuantParams<C>, x: &'a [Op::In], out: &'a mut [Op::Out], op: Op) -> Result<Self, Error> {
         params.check_elements(x.len())?;
         check_length("the output", x.len(), out.len())?;
-        Ok(Groups { params, x, out, op, rounding: Nearest, first: 0 })
+        let stream = size_of_val(x) + size_of_val(out) > arch::last_level();
+        Ok(Groups { params, x, out, op, rounding: Nearest, first: 0, stream })
     }
 
     /// The same with stochastic rounding.
     pub fn stochastic(self, stream: Stream) -> Result<Groups<'a, C, Op, Stream>, Error> {
         stream.check(self.x.len())?;
         let Groups { params, x, out, op, first, .. } = self;
-        Ok(Groups { params, x, out, op, rounding: stream, first })
+        Ok(Groups { params, x, out, op, rounding: stream, first, stream: false })
     }
 }
 
 #[cfg(feature = "rayon")]
-impl<'a, C: Code, Op: Elementwise<C>, R: Rounding> Groups<'a, C, Op, R> {
+impl<'a, C: Code, Op: Elementwise<C> + Send, R: Rounding> Groups<'a, C, Op, R> {
     /// The same work in pieces, the first of `first_length` elements and the others of `length`, which may run on
     /// different threads.
     pub fn pieces(self, first_length: usize, length: usize) -> impl DoubleEndedIterator<Item = Self> + Send {
-        let Groups { params, x, out, op, rounding, first } = self;
+        let Groups { params, x, out, op, rounding, first, stream } = self;
         let (x, more_x) = x.split_at(first_length.min(x.len()));
         let (out, more_out) = out.split_at_mut(x.len());
         let first_piece = core::iter::once((first, x, out));
@@ -360,7 +470,7 @@ impl<'a, C: Code, Op: Elementwise<C>, R: Rounding> Groups<'a, C, Op, R> {
         let more = more_x.chunks(length).zip(more_out.chunks_mut(length)).enumerate();
         first_piece
             .chain(more.map(move |(i, (x, out))| (behind + i * length, x, out)))
-            .map(move |(first, x, out)| Groups { params, x, out, op, rounding, first })
+            .map(move |(first, x, out)| Groups { params, x, out, op, rounding, first, stream })
     }
 }
 
@@ -369,43 +479,78 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Groups { params, x, out, op, rounding, first } = self;
-        let (codes, scales, zero_points) = (params.codes(), params.scales(), params.zero_points());
-        let granularity = params.granularity();
+        let Groups { params, x, out, op, rounding, first, stream } = self;
+        let (codes, parameters) = (params.codes(), params.parameters());
         let mut walker = rounding.walker(simd, first, x.len());
-        let mut start = 0;
-        while start < x.len() {
-            let end = x.len().min(start + granularity.run_length(first + start, first + x.len()));
-            let group = granularity.group_of(first + start);
-            let (x, out) = (&x[start..end], &mut out[start..end]);
-            if let Granularity::Channel { inner: 1, .. } = granularity {
-                // A run of channels: the parameters are vectors too.
-                let (scales, zero_points) = (&scales[group..], &zero_points[group..]);
+        // Calls of `apply` for a run: its elements, and the parameters from some of them on.
+        macro_rules! map_run {
+            ($start:expr, $end:expr, $stream:expr, $lanes:expr) => {{
+                let (start, lanes) = ($start, $lanes);
                 R::map_blocks(
                     &mut walker,
                     simd,
-                    x,
-                    out,
+                    $stream,
+                    &x[start..$end],
+                    &mut out[start..$end],
                     #[inline(always)]
-                    |i, x, out, rounding| {
-                        let scale = simd.load_f32(&block(scales, i));
-                        let lanes = Lanes::new(simd, codes, scale, simd.load_i32(&block(zero_points, i)));
-                        op.apply(simd, &lanes, rounding, first + start + i, x, out);
+                    move |i, x, out| {
+                        let lanes = four(
+                            #[inline(always)]
+                            move |j| lanes(i + j * LANES),
+                        );
+                        op.apply_four(simd, codes, &lanes, first + start + i, x, out)
                     },
-                );
-            } else {
-                let (scale, zero_point) = (simd.splat_f32(scales[group]), simd.splat_i32(zero_points[group]));
-                let lanes = Lanes::new(simd, codes, scale, zero_point);
-                R::map_blocks(
-                    &mut walker,
-                    simd,
-                    x,
-                    out,
                     #[inline(always)]
-                    |i, x, out, rounding| op.apply(simd, &lanes, rounding, first + start + i, x, out),
+                    move |i, x, out, rounding| op.apply(simd, &lanes(i), rounding, first + start + i, x, out),
+                );
+            }};
+        }
+        match params.granularity() {
+            // Blocks of whole vectors, none of which ends inside one.
+            Granularity::Block { length, row }
+                if R::FROM_THE_START
+                    && length.is_power_of_two()
+                    && length >= LANES
+                    && row.is_multiple_of(length)
+                    && (first | x.len()).is_multiple_of(LANES) =>
+            {
+                let shift = length.trailing_zeros();
+                let whole = out.as_ptr().align_offset(LINE).is_multiple_of(LANES);
+                map_run!(
+                    0,
+                    x.len(),
+                    stream && whole,
+                    #[inline(always)]
+                    move |i| Lanes::splat(simd, codes, &parameters, (first + i) >> shift)
                 );
             }
-            start = end;
+            granularity => {
+                for Run { group, start, end } in granularity.runs(first, x.len()) {
+                    let stream = stream && end - start >= LONG_RUN;
+                    if let Granularity::Channel { inner: 1, .. } = granularity {
+                        // A run of channels: the parameters are vectors too.
+                        map_run!(
+                            start,
+                            end,
+                            stream,
+                            #[inline(always)]
+                            move |i| Lanes::load(simd, codes, &parameters, group + i)
+                        );
+                    } else {
+                        let lanes = Lanes::splat(simd, codes, &parameters, group);
+                        map_run!(
+                            start,
+                            end,
+                            stream,
+                            #[inline(always)]
+                            move |_| lanes
+                        );
+                    }
+                }
+            }
+        }
+        if stream {
+            simd.fence();
         }
     }
 }

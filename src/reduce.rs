@@ -6,8 +6,8 @@
 
 use crate::error::Error;
 use crate::isa::Isa;
-use crate::params::{Granularity, Range};
-use crate::simd::{Kernel, LANES, Simd, block, fold_blocks};
+use crate::params::{Granularity, Range, Run};
+use crate::simd::{FOUR, Kernel, LANES, Simd, block, fold_blocks};
 
 /// The smallest and the largest element.
 ///
@@ -133,6 +133,15 @@ impl<S: Simd> ExtremeLanes<S> {
     }
 
     #[inline(always)]
+    fn merge(self, simd: S, other: Self) -> Self {
+        ExtremeLanes {
+            min: simd.min_f32(other.min, self.min),
+            max: simd.max_f32(other.max, self.max),
+            bits: simd.max_i32(other.bits, self.bits),
+        }
+    }
+
+    #[inline(always)]
     fn lanes(self, simd: S) -> [Extremes; LANES] {
         let (mut min, mut max, mut bits) = ([0.0; LANES], [0.0; LANES], [0; LANES]);
         simd.store_f32(self.min, &mut min);
@@ -166,18 +175,18 @@ impl Kernel for GroupExtremes<'_> {
             }
             return extremes;
         }
-        let mut start = 0;
-        while start < x.len() {
-            let end = start + granularity.run_length(start, x.len());
-            let mut lanes = ExtremeLanes::none(simd);
+        for Run { group, start, end } in granularity.runs(0, x.len()) {
+            // Each waits for its own last result only.
+            let mut lanes = [ExtremeLanes::none(simd); FOUR];
             fold_blocks(
                 &x[start..end],
                 #[inline(always)]
-                |x| lanes = lanes.observe(simd, x),
+                |j, x| lanes[j % S::CHAINS] = lanes[j % S::CHAINS].observe(simd, x),
             );
-            let group = &mut extremes[granularity.group_of(start)];
+            let [a, b, c, d] = lanes;
+            let lanes = a.merge(simd, b).merge(simd, c.merge(simd, d));
+            let group = &mut extremes[group];
             *group = lanes.lanes(simd).into_iter().fold(*group, Extremes::merge);
-            start = end;
         }
         extremes
     }
@@ -192,14 +201,15 @@ impl Kernel for AbsMax<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> i32 {
-        let mut largest = simd.splat_i32(0);
+        let mut largest = [simd.splat_i32(0); FOUR];
         fold_blocks(
             self.x,
             #[inline(always)]
-            |x| largest = simd.max_i32(magnitude_bits(simd, simd.load_f32(x)), largest),
+            |j, x| largest[j] = simd.max_i32(magnitude_bits(simd, simd.load_f32(x)), largest[j]),
         );
+        let [a, b, c, d] = largest;
         let mut lanes = [0; LANES];
-        simd.store_i32(largest, &mut lanes);
+        simd.store_i32(simd.max_i32(simd.max_i32(a, b), simd.max_i32(c, d)), &mut lanes);
         lanes.into_iter().fold(0, i32::max)
     }
 }

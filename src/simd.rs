@@ -12,8 +12,23 @@
 
 use core::array::from_fn;
 
+use crate::workspace::Element;
+
 /// The elements of a block, on every ISA.
 pub const LANES: usize = 16;
+
+/// The blocks that are stored together where that is faster: 64 codes are one vector, or two.
+pub const FOUR: usize = 4;
+
+/// `[f(0), f(1), f(2), f(3)]`, inlined as kernels have to be; what the standard library has for it may be left a call.
+#[inline(always)]
+pub fn four<T>(f: impl Fn(usize) -> T) -> [T; FOUR] {
+    [f(0), f(1), f(2), f(3)]
+}
+
+/// What is written to memory at once, past the caches.
+#[repr(C, align(64))]
+pub struct Line([u8; 64]);
 
 /// A piece of work that can be compiled for any ISA: its fields are its arguments.
 pub trait Kernel {
@@ -32,6 +47,13 @@ pub trait Simd: Copy {
     /// Sixteen f64.
     type F64: Copy;
 
+    /// Whether a product with a reciprocal in two parts takes less time here than a division: `mul_add_f32` is an
+    /// instruction, and those of four blocks do more than refuse.
+    const RECIPROCALS: bool = false;
+
+    /// How many results of three vectors, none waiting for another, the registers have room for: up to [`FOUR`].
+    const CHAINS: usize = 2;
+
     /// `x`
     fn splat_f32(self, x: f32) -> Self::F32;
     /// `x[i]`
@@ -44,6 +66,19 @@ pub trait Simd: Copy {
     fn sub_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a[i] * b[i]`
     fn mul_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a[i].mul_add(b[i], c[i])`, rounded once
+    #[inline(always)]
+    fn mul_add_f32(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
+        let mut lanes = [[0.0; LANES]; 3];
+        for (x, lanes) in [a, b, c].into_iter().zip(&mut lanes) {
+            self.store_f32(x, lanes);
+        }
+        let sums: [f32; LANES] = from_fn(
+            #[inline(always)]
+            |i| lanes[0][i].mul_add(lanes[1][i], lanes[2][i]),
+        );
+        self.load_f32(&sums)
+    }
     /// `a[i] / b[i]`, correctly rounded
     fn div_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `if a[i] > b[i] { a[i] } else { b[i] }`, so NaN in `a` gives `b`
@@ -60,6 +95,12 @@ pub trait Simd: Copy {
     }
     /// `a[i].round_ties_even() as i32`, for `|a[i]| < 2²²`
     fn round_to_i32(self, a: Self::F32) -> Self::I32;
+    /// `a[j][i].round_ties_even() as i32`. Refused if one is NaN or has a magnitude of 2³¹ or more, and always where no
+    /// instruction tells.
+    #[inline(always)]
+    fn round_four(self, _a: [Self::F32; FOUR]) -> Option<[Self::I32; FOUR]> {
+        None
+    }
     /// `a[i].floor()`, for `|a[i]| < 2²²`; 0 of any sign
     fn floor_f32(self, a: Self::F32) -> Self::F32;
     /// `a[i].floor() as i32`, for `|a[i]| < 2²²`
@@ -120,6 +161,37 @@ pub trait Simd: Copy {
     fn store_u8(self, a: Self::I32, out: &mut [u8; LANES]);
     /// `out[i] = a[i] as i8`, for `a[i]` in −128…127
     fn store_i8(self, a: Self::I32, out: &mut [i8; LANES]);
+    /// `out[j][i] = (a[j][i].round_ties_even() + b[j][i] as f32).clamp(min, max) as u8` as if exact, for `|b[j][i]| ≤ 255`. Refused
+    /// as by `round_four`, or if something is below −32767, before `out` is touched.
+    #[inline(always)]
+    fn narrow_four_u8(
+        self,
+        _a: [Self::F32; FOUR],
+        _b: [Self::I32; FOUR],
+        _bounds: [u8; 2],
+        _out: &mut [[u8; LANES]; FOUR],
+    ) -> bool {
+        false
+    }
+    /// `out[j][i] = (a[j][i].round_ties_even() + b[j][i] as f32).clamp(min, max) as i8`, in the same way
+    #[inline(always)]
+    fn narrow_four_i8(
+        self,
+        _a: [Self::F32; FOUR],
+        _b: [Self::I32; FOUR],
+        _bounds: [i8; 2],
+        _out: &mut [[i8; LANES]; FOUR],
+    ) -> bool {
+        false
+    }
+    /// `out = x`, past the caches where there are instructions for that; a [`fence`](Simd::fence) has to follow
+    #[inline(always)]
+    fn stream(self, x: &Line, out: &mut Line) {
+        out.0 = x.0;
+    }
+    /// Whatever was streamed before is written before what comes after
+    #[inline(always)]
+    fn fence(self) {}
     /// `a[i] + Σ x[4i … 4i + 3] as i32`
     #[inline(always)]
     fn add_quads_u8(self, a: Self::I32, x: &[u8; 4 * LANES]) -> Self::I32 {
@@ -258,23 +330,101 @@ pub fn map_blocks<T: Copy + Default, U: Copy + Default>(
     }
 }
 
-/// Calls `f(block)` for blocks that cover `x`, which is not empty. The last one overlaps its predecessor, and fewer
-/// than sixteen elements are filled up with the first one: for reductions that do not count.
+/// As [`map_blocks`], but offers four blocks at a time to `four(start, input, output)` first, which may refuse: then `f`
+/// gets them one by one.
+///
+/// With `stream`, what four blocks become is written past the caches: worth it only for more than they hold.
 #[inline(always)]
-pub fn fold_blocks<T: Copy>(x: &[T], mut f: impl FnMut(&[T; LANES])) {
+pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default>(
+    simd: S,
+    stream: bool,
+    x: &[T],
+    out: &mut [U],
+    mut four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
+    mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES]),
+) {
+    debug_assert_eq!(x.len(), out.len());
+    // Lines begin where they do; blocks before the first one are not streamed.
+    let head = if stream { out.as_ptr().align_offset(align_of::<Line>()).min(x.len()) } else { 0 };
+    map_blocks(&x[..head], &mut out[..head], &mut f);
+    let mut start = head;
+    let (fours, _) = x[head..].as_chunks::<LANES>().0.as_chunks();
+    let (out_fours, _) = out[head..].as_chunks_mut::<LANES>().0.as_chunks_mut();
+    let mut lines = Four([[U::default(); LANES]; FOUR]);
+    for (x, out) in fours.iter().zip(out_fours) {
+        let to = if stream { &mut lines.0 } else { &mut *out };
+        if !four(start, x, to) {
+            let ([x0, x1, x2, x3], [to0, to1, to2, to3]) = (x, to);
+            f(start, x0, to0);
+            f(start + LANES, x1, to1);
+            f(start + 2 * LANES, x2, to2);
+            f(start + 3 * LANES, x3, to3);
+        }
+        if stream {
+            for (line, out) in lines.lines().iter().zip(lines_mut(out)) {
+                simd.stream(line, out);
+            }
+        }
+        start += LANES * FOUR;
+    }
+    // What is left overlaps what was done, if it is less than a block.
+    if start < x.len() {
+        let start = if x.len() - start < LANES { x.len().saturating_sub(LANES) } else { start };
+        map_blocks(
+            &x[start..],
+            &mut out[start..],
+            #[inline(always)]
+            |i, x, out| f(start + i, x, out),
+        );
+    }
+}
+
+/// Four blocks that begin where a line does.
+#[repr(C, align(64))]
+struct Four<U>([[U; LANES]; FOUR]);
+
+impl<U: Element> Four<U> {
+    #[inline(always)]
+    fn lines(&self) -> &[Line] {
+        let lines = const { size_of::<Self>() / size_of::<Line>() };
+        // SAFETY: aligned as lines are, and as many bytes, all initialized.
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(self).cast(), lines) }
+    }
+}
+
+/// The lines of four blocks, which begin where a line does.
+#[inline(always)]
+fn lines_mut<U: Element>(four: &mut [[U; LANES]; FOUR]) -> &mut [Line] {
+    let lines = size_of_val(four) / size_of::<Line>();
+    let four: *mut Line = core::ptr::from_mut(four).cast();
+    assert!(four.is_aligned());
+    // SAFETY: aligned, as many bytes, and any bytes are a `U`.
+    unsafe { core::slice::from_raw_parts_mut(four, lines) }
+}
+
+/// Calls `f(j, block)` for blocks that cover `x`, which is not empty, with j from 0 to 3 in turn. The last one overlaps its
+/// predecessor, and fewer than sixteen elements are filled up with the first one: for reductions that do not count.
+#[inline(always)]
+pub fn fold_blocks<T: Copy>(x: &[T], mut f: impl FnMut(usize, &[T; LANES])) {
     let (blocks, tail) = x.as_chunks();
-    for block in blocks {
-        f(block);
+    let (fours, rest) = blocks.as_chunks::<FOUR>();
+    for four in fours {
+        for (j, block) in four.iter().enumerate() {
+            f(j, block);
+        }
+    }
+    for (j, block) in rest.iter().enumerate() {
+        f(j, block);
     }
     if tail.is_empty() {
         return;
     }
     if let Some(last) = x.last_chunk() {
-        f(last);
+        f(0, last);
     } else {
         let mut padded = [x[0]; LANES];
         padded[..x.len()].copy_from_slice(x);
-        f(&padded);
+        f(0, &padded);
     }
 }
 
@@ -418,6 +568,8 @@ mod tests {
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.add_f32(a, b), a + b);
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.sub_f32(a, b), a - b);
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.mul_f32(a, b), a * b);
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.mul_add_f32(a, b, a),
+                   a.mul_add(b, a));
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.div_f32(a, b), a / b);
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.max_f32(a, b),
                    if a > b { a } else { b });
@@ -655,6 +807,119 @@ mod tests {
         }
     }
 
+    /// Four blocks at once are what single ones are, or refused, for a reason where there are instructions for it.
+    #[test]
+    fn fours() {
+        struct Fours<'a>(&'a [f32], i32);
+        impl Kernel for Fours<'_> {
+            type Output = (bool, Option<Vec<i32>>, Option<Vec<u8>>, Option<Vec<i8>>);
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) -> Self::Output {
+                let a = four(
+                    #[inline(always)]
+                    |j| simd.load_f32(&block(self.0, j * LANES)),
+                );
+                let b = [simd.splat_i32(self.1); FOUR];
+                let (mut unsigned, mut signed) = ([[0; LANES]; FOUR], [[0; LANES]; FOUR]);
+                let rounded = simd.round_four(a).map(
+                    #[inline(always)]
+                    |rounded| {
+                        let mut out = [[0; LANES]; FOUR];
+                        for j in 0..FOUR {
+                            simd.store_i32(rounded[j], &mut out[j]);
+                        }
+                        out.as_flattened().to_vec()
+                    },
+                );
+                let is_unsigned = simd.narrow_four_u8(a, b, [3, 250], &mut unsigned);
+                let is_signed = simd.narrow_four_i8(a, b, [-127, 126], &mut signed);
+                (
+                    S::RECIPROCALS,
+                    rounded,
+                    is_unsigned.then(|| unsigned.as_flattened().to_vec()),
+                    is_signed.then(|| signed.as_flattened().to_vec()),
+                )
+            }
+        }
+        let special = F32S.into_iter().chain([-32_767.4, -32_768.0, 32_767.6, 2_147_483_500.0, 2_147_483_648.0, -1e9]);
+        for (i, x) in special.enumerate() {
+            for b in [-255, -128, 0, 77, 255] {
+                let mut a: Vec<f32> = (0..64).map(|i| (i * 37 % 64 - 32) as f32 * 8.5).collect();
+                a[i * 11 % 64] = x;
+                let rounds = |x: f32| x.abs() < 2_147_483_648.0;
+                let narrows = |x: f32| x.round_ties_even() > -32_768.0 && x < 2_147_483_648.0;
+                let want: Vec<i64> = a.iter().map(|a| a.round_ties_even() as i64).collect();
+                let code = |min: i64, max: i64| want.iter().map(move |q| (q + i64::from(b)).clamp(min, max));
+                for isa in Isa::supported() {
+                    let (able, rounded, unsigned, signed) = isa.run(Fours(&a, b));
+                    assert_eq!(rounded.is_some(), able && rounds(x), "{isa}: {x}");
+                    assert_eq!([unsigned.is_some(), signed.is_some()], [able && narrows(x); 2], "{isa}: {x}");
+                    assert!(
+                        rounded.is_none_or(|out| out.iter().map(|&q| i64::from(q)).eq(want.iter().copied())),
+                        "{isa}: {x}"
+                    );
+                    assert!(
+                        unsigned.is_none_or(|out| out.iter().map(|&q| i64::from(q)).eq(code(3, 250))),
+                        "{isa}: {x}"
+                    );
+                    assert!(
+                        signed.is_none_or(|out| out.iter().map(|&q| i64::from(q)).eq(code(-127, 126))),
+                        "{isa}: {x}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// As [`walkers`], by four blocks, some of which are refused, streamed or not, wherever lines begin.
+    #[test]
+    fn walkers_by_four() {
+        struct Walk<'a>(bool, &'a [i32], &'a mut [i32]);
+        impl Kernel for Walk<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) {
+                let Walk(stream, x, out) = self;
+                map_fours(
+                    simd,
+                    stream,
+                    x,
+                    out,
+                    #[inline(always)]
+                    |start, x, out| {
+                        assert_eq!(x[0][0], start as i32);
+                        let taken = start % 3 != 0;
+                        if taken {
+                            for (out, x) in out.as_flattened_mut().iter_mut().zip(x.as_flattened()) {
+                                *out = x * 3;
+                            }
+                        }
+                        taken
+                    },
+                    #[inline(always)]
+                    |start, x, out| {
+                        assert_eq!(x[0], start as i32);
+                        *out = x.map(|x| x * 3);
+                    },
+                );
+                simd.fence();
+            }
+        }
+        for isa in Isa::supported() {
+            for (length, offset) in (0..300).flat_map(|length| [0, 3, 7].map(|offset| (length, offset))) {
+                for stream in [false, true] {
+                    let x: Vec<i32> = (0..length).collect();
+                    let mut out = vec![-1; x.len() + offset + 1];
+                    isa.run(Walk(stream, &x, &mut out[offset..][..x.len()]));
+                    let (before, behind) = (&out[..offset], out[offset + x.len()]);
+                    assert!(before.iter().all(|&out| out == -1) && behind == -1, "{isa} {length} {stream}");
+                    let same = out[offset..].iter().zip(&x).all(|(out, x)| *out == x * 3);
+                    assert!(same, "{isa} {length} {offset} {stream}");
+                }
+            }
+        }
+    }
+
     /// The walkers visit every element, in order, whatever the length.
     #[test]
     fn walkers() {
@@ -668,7 +933,7 @@ mod tests {
             assert!(out.iter().zip(&x).all(|(out, x)| *out == x * 3), "{length}");
             if length > 0 {
                 let mut seen = vec![false; x.len()];
-                fold_blocks(&x, |x| x.iter().for_each(|&x| seen[x as usize] = true));
+                fold_blocks(&x, |_, x| x.iter().for_each(|&x| seen[x as usize] = true));
                 assert!(seen.into_iter().all(|seen| seen), "{length}");
             }
         }

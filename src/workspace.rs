@@ -35,7 +35,7 @@ impl Lines {
     }
 }
 
-/// What every pattern of bits is one of, aligned to a line at most.
+/// What every pattern of bits is one of, without padding, aligned to a line at most, and no longer than that.
 ///
 /// # Safety
 /// Just that.
@@ -48,6 +48,8 @@ unsafe impl Element for i8 {}
 unsafe impl Element for i16 {}
 // SAFETY: integers.
 unsafe impl Element for i32 {}
+// SAFETY: floats.
+unsafe impl Element for f32 {}
 
 thread_local! {
     /// What no call of this thread uses at the moment, last used last.

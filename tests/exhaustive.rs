@@ -46,6 +46,13 @@ fn every_float_to_i8() {
     nearest(&QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 5.0 / 255.0, -5).unwrap());
 }
 
+/// A scale whose reciprocal is just sure enough: the 24 bits of its mantissa are 32 above a multiple of 2¹⁶.
+#[test]
+#[ignore = "2³² inputs"]
+fn every_float_by_a_doubtful_reciprocal() {
+    nearest(&QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), f32::from_bits(0x3c5b_0020), 255).unwrap());
+}
+
 /// Every float takes the word that its bits number.
 #[test]
 #[ignore = "2³² inputs"]

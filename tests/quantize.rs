@@ -134,6 +134,55 @@ fn special_values_of_every_code_range() {
     );
 }
 
+/// Around every tie, for scales whose reciprocals are sure, just sure, or not.
+#[test]
+fn ties_of_many_scales() {
+    for low_bits in [0, 1, 8, 31, 32, 33, 0x5555, 0x8000, 0xffdf, 0xffe0, 0xffe1, 0xffff] {
+        for (i, exponent) in [-126, -64, -63, -8, -1, 0, 3, 63, 64, 110].into_iter().enumerate() {
+            let high_bits = (i * 53 % 128) as u32;
+            let scale = f32::from_bits((127 + exponent) as u32 * (1 << 23) + high_bits * (1 << 16) + low_bits);
+            let around = |k: i32| [-2, -1, 0, 1, 2].map(|ulps| nudge((k as f32 + 0.5) * scale, ulps));
+            let mut x: Vec<f32> = (-256..256).flat_map(around).collect();
+            everything_equals_reference(
+                &x,
+                &QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), scale, 255).unwrap(),
+            );
+            everything_equals_reference(
+                &x,
+                &QuantParams::per_tensor(CodeRange::signed(8).unwrap(), scale, -7).unwrap(),
+            );
+            // Refused, a little of everywhere.
+            for i in (0..x.len()).step_by(301) {
+                x[i] = SPECIALS[i % SPECIALS.len()];
+            }
+            everything_equals_reference(&x, &QuantParams::per_tensor(CodeRange::narrow(8).unwrap(), scale, 5).unwrap());
+        }
+    }
+}
+
+/// Tensors that the caches do not hold are written past them, where there are instructions for that.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn large_tensors() {
+    // A little more than 64 MiB.
+    let length = (1 << 24) / 5 * 4 + 1003;
+    let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0).collect();
+    let params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.0623, 130).unwrap();
+    let isa = zeropoint::Isa::best().unwrap();
+    let (mut codes, mut real, mut fake) = (vec![0; length], vec![0.0; length + 1], vec![0.0; length]);
+    quantize(isa, &x, &params, &mut codes).unwrap();
+    dequantize(isa, &codes, &params, &mut real[1..]).unwrap();
+    fake_quantize(isa, &x, &params, &mut fake).unwrap();
+    for i in (0..length).step_by(61).chain(length - 100..length) {
+        let code = reference::quantize_one(x[i], 0.0623, 130, params.codes());
+        assert_eq!(
+            (i32::from(codes[i]), real[i + 1], fake[i]),
+            (code, 0.0623 * (code - 130) as f32, real[i + 1]),
+            "{i}"
+        );
+    }
+}
+
 #[test]
 fn minus_zero_is_zero_in_a_range() {
     every_isa(|isa| {

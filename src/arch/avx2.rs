@@ -8,11 +8,11 @@ use core::arch::x86_64::*;
 use crate::matmul::tile::{
     Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
 };
-use crate::simd::{LANES, Simd};
+use crate::simd::{FOUR, LANES, Line, Simd, four};
 
 token! {
-    /// The CPU has AVX2.
-    Avx2, is_x86_feature_detected, ["avx2"], "avx2"
+    /// The CPU has AVX2, and the fused multiply-add that came with it.
+    Avx2, is_x86_feature_detected, ["avx2", "fma"], "avx2,fma"
 }
 
 impl Avx2 {
@@ -24,12 +24,12 @@ impl Avx2 {
 
 /// Eight products, low halves then high halves of each 64-bit lane, rounded and shifted.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn mul_shift_round(a: __m256i, b: __m256i, shift: __m256i) -> __m256i {
     // AVX2 has no arithmetic 64-bit shift: shift p + 2⁶³ logically, then take 2⁶³ >> shift away again. The low 32 bits,
     // all that is kept, are right since shift ≤ 62.
     #[inline]
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx2,fma")]
     fn lane(a: __m256i, b: __m256i, shift: __m256i) -> __m256i {
         let bias = _mm256_set1_epi64x(i64::MIN);
         let half = _mm256_sllv_epi64(_mm256_set1_epi64x(1), _mm256_sub_epi64(shift, _mm256_set1_epi64x(1)));
@@ -45,10 +45,10 @@ fn mul_shift_round(a: __m256i, b: __m256i, shift: __m256i) -> __m256i {
 
 /// The same plus `c`, for sums that are not negative: a logical shift does.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn mul_shift_round_add(a: __m256i, b: __m256i, shift: __m256i, c: __m256i) -> __m256i {
     #[inline]
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx2,fma")]
     fn sums(a: __m256i, b: __m256i, shift: __m256i, c: __m256i) -> __m256i {
         let half = _mm256_sllv_epi64(_mm256_set1_epi64x(1), _mm256_sub_epi64(shift, _mm256_set1_epi64x(1)));
         _mm256_add_epi64(_mm256_mul_epi32(a, b), _mm256_add_epi64(_mm256_sllv_epi64(c, shift), half))
@@ -64,7 +64,7 @@ fn mul_shift_round_add(a: __m256i, b: __m256i, shift: __m256i, c: __m256i) -> __
 
 /// Eight rotations by N.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn rotate_left<const N: i32>(a: __m256i) -> __m256i {
     // Shifts by a vector of one constant: those by an immediate cannot be given 32 − N.
     let back = _mm256_srlv_epi32(a, _mm256_set1_epi32(32 - N));
@@ -73,7 +73,7 @@ fn rotate_left<const N: i32>(a: __m256i) -> __m256i {
 
 /// Eight clamped values, 0 for NaN: a mask, where selecting would be two operations.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn clamp_f32(a: __m256, min: __m256, max: __m256) -> __m256 {
     let a = _mm256_and_ps(a, _mm256_cmp_ps::<_CMP_ORD_Q>(a, a));
     _mm256_min_ps(_mm256_max_ps(a, min), max)
@@ -81,14 +81,14 @@ fn clamp_f32(a: __m256, min: __m256, max: __m256) -> __m256 {
 
 /// Sixteen values that fit 16 bits, in order.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn narrow([low, high]: [__m256i; 2]) -> __m256i {
     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high))
 }
 
 /// Four squares, added.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn add_square(a: __m256d, x: __m128) -> __m256d {
     let x = _mm256_cvtps_pd(x);
     _mm256_add_pd(a, _mm256_mul_pd(x, x))
@@ -96,7 +96,7 @@ fn add_square(a: __m256d, x: __m128) -> __m256d {
 
 /// Two halves of sixteen bytes, each widened by the caller's instruction.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn load_bytes(x: &[u8; LANES]) -> [__m128i; 2] {
     // SAFETY: sixteen bytes may be read.
     let bytes = unsafe { _mm_loadu_si128(x.as_ptr().cast()) };
@@ -105,17 +105,54 @@ fn load_bytes(x: &[u8; LANES]) -> [__m128i; 2] {
 
 /// Sums of pairs of 16-bit numbers, added.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn add_pairs(a: __m256i, x: __m256i) -> __m256i {
     _mm256_add_epi32(a, _mm256_madd_epi16(x, _mm256_set1_epi16(1)))
+}
+
+/// Four times sixteen numbers as 16-bit ones, saturated: in every half, four of each vector.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn words(a: [[__m256i; 2]; FOUR]) -> [__m256i; FOUR] {
+    four(
+        #[inline(always)]
+        |j| _mm256_packs_epi32(a[j][0], a[j][1]),
+    )
+}
+
+/// Four times sixteen numbers rounded, and others that fit 16 bits added, saturated there as [`words`]. What has no i32
+/// becomes the smallest one, so where there is the smallest word, it is refused.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn rounded_words(a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR]) -> Option<[__m256i; FOUR]> {
+    let rounded = four(
+        #[inline(always)]
+        |j| [_mm256_cvtps_epi32(a[j][0]), _mm256_cvtps_epi32(a[j][1])],
+    );
+    let (a, b) = (words(rounded), words(b));
+    let smallest = _mm256_min_epi16(_mm256_min_epi16(a[0], a[1]), _mm256_min_epi16(a[2], a[3]));
+    let refused = _mm256_cmpeq_epi16(smallest, _mm256_set1_epi16(i16::MIN));
+    let sums = four(
+        #[inline(always)]
+        |j| _mm256_adds_epi16(a[j], b[j]),
+    );
+    (_mm256_testz_si256(refused, refused) == 1).then_some(sums)
+}
+
+/// The bytes of [`words`] that were packed again, in order.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn in_order(bytes: __m256i) -> __m256i {
+    _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
 }
 
 impl Simd for Avx2 {
     type F32 = [__m256; 2];
     type I32 = [__m256i; 2];
     type F64 = [__m256d; 4];
+    const RECIPROCALS: bool = true;
 
-    ops! { "avx2"
+    ops! { "avx2,fma"
         fn splat_f32(x: f32) -> [__m256; 2] { [_mm256_set1_ps(x); 2] }
         fn load_f32(x: &[f32; LANES]) -> [__m256; 2] {
             // SAFETY: sixteen f32 may be read.
@@ -137,6 +174,9 @@ impl Simd for Avx2 {
         fn mul_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
             [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])]
         }
+        fn mul_add_f32(a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])]
+        }
         fn div_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
             [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])]
         }
@@ -156,6 +196,17 @@ impl Simd for Avx2 {
             [clamp_f32(a[0], min[0], max[0]), clamp_f32(a[1], min[1], max[1])]
         }
         fn round_to_i32(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_cvtps_epi32(a[0]), _mm256_cvtps_epi32(a[1])] }
+        fn round_four(a: [[__m256; 2]; FOUR]) -> Option<[[__m256i; 2]; FOUR]> {
+            // What has no i32 becomes the smallest one.
+            let rounded = four(#[inline(always)] |j| [_mm256_cvtps_epi32(a[j][0]), _mm256_cvtps_epi32(a[j][1])]);
+            let smaller = four(#[inline(always)] |j| _mm256_min_epi32(rounded[j][0], rounded[j][1]));
+            let smallest = _mm256_min_epi32(
+                _mm256_min_epi32(smaller[0], smaller[1]),
+                _mm256_min_epi32(smaller[2], smaller[3]),
+            );
+            let refused = _mm256_cmpeq_epi32(smallest, _mm256_set1_epi32(i32::MIN));
+            (_mm256_testz_si256(refused, refused) == 1).then_some(rounded)
+        }
         fn floor_f32(a: [__m256; 2]) -> [__m256; 2] { [_mm256_floor_ps(a[0]), _mm256_floor_ps(a[1])] }
         fn floor_to_i32(a: [__m256; 2]) -> [__m256i; 2] {
             [_mm256_cvttps_epi32(_mm256_floor_ps(a[0])), _mm256_cvttps_epi32(_mm256_floor_ps(a[1]))]
@@ -245,6 +296,43 @@ impl Simd for Avx2 {
             // SAFETY: sixteen bytes may be written.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) }
         }
+        fn narrow_four_u8(
+            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR]
+        ) -> bool {
+            let Some([a, b, c, d]) = rounded_words(a, b) else { return false };
+            let (min, max) = (_mm256_set1_epi8(bounds[0] as i8), _mm256_set1_epi8(bounds[1] as i8));
+            let low = _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(a, b), min), max);
+            let high = _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(c, d), min), max);
+            // SAFETY: 64 bytes may be written.
+            unsafe {
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order(low));
+                _mm256_storeu_si256(out.as_mut_ptr().add(2).cast(), in_order(high));
+            }
+            true
+        }
+        fn narrow_four_i8(
+            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR]
+        ) -> bool {
+            let Some([a, b, c, d]) = rounded_words(a, b) else { return false };
+            let (min, max) = (_mm256_set1_epi8(bounds[0]), _mm256_set1_epi8(bounds[1]));
+            let low = _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(a, b), min), max);
+            let high = _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(c, d), min), max);
+            // SAFETY: 64 bytes may be written.
+            unsafe {
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order(low));
+                _mm256_storeu_si256(out.as_mut_ptr().add(2).cast(), in_order(high));
+            }
+            true
+        }
+        fn stream(x: &Line, out: &mut Line) {
+            let (x, out): (*const __m256i, *mut __m256i) = (core::ptr::from_ref(x).cast(), core::ptr::from_mut(out).cast());
+            // SAFETY: a line is 64 bytes, and begins at a multiple of 64.
+            unsafe {
+                _mm256_stream_si256(out, _mm256_load_si256(x));
+                _mm256_stream_si256(out.add(1), _mm256_load_si256(x.add(1)));
+            }
+        }
+        fn fence() { _mm_sfence() }
         fn add_quads_u8(a: [__m256i; 2], x: &[u8; 4 * LANES]) -> [__m256i; 2] {
             let one = _mm256_set1_epi8(1);
             // Pairs are 510 at most.
@@ -318,7 +406,7 @@ impl Simd for Avx2 {
 struct Pairs(Avx2);
 
 impl Pairs {
-    ops! { "avx2"
+    ops! { "avx2,fma"
         fn pairs(rows: [&[u8; 8]; 2], flip: u8) -> __m256i {
             // SAFETY: eight bytes may be read of each.
             let [a, b] = rows.map(|row| unsafe { _mm_loadl_epi64(row.as_ptr().cast()) });
@@ -335,7 +423,7 @@ impl Dot for Pairs {
     type Sums = __m256i;
     type Columns = [i32; 8];
 
-    ops! { "avx2"
+    ops! { "avx2,fma"
         fn read(x: &[i32; 8]) -> __m256i {
             // SAFETY: eight i32 may be read.
             unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
@@ -371,7 +459,7 @@ impl DotRows for Pairs {
 
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs(Avx2::witness()), operands) }
@@ -379,7 +467,7 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) 
 
 /// # Safety
 /// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 unsafe fn tile_as_it_lies<const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Pairs(Avx2::witness()), operands) }

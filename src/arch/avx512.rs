@@ -9,7 +9,7 @@ use crate::codes::Code;
 use crate::matmul::tile::{
     Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
 };
-use crate::simd::{LANES, Simd};
+use crate::simd::{FOUR, LANES, Line, Simd, four};
 
 token! {
     /// The CPU has AVX-512 F, BW, VL and DQ.
@@ -75,10 +75,42 @@ fn add_quads_i8(a: __m512i, x: __m512i) -> __m512i {
     _mm512_add_epi32(a, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
 }
 
+/// Four vectors as 16-bit numbers, saturated: in every quarter, four of each of two.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn words([a, b, c, d]: [__m512i; FOUR]) -> [__m512i; 2] {
+    [_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)]
+}
+
+/// Four vectors rounded, and four others that fit 16 bits added, saturated there as [`words`]. What has no i32 becomes the
+/// smallest one, so where there is the smallest word, it is refused.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn rounded_words(a: [__m512; FOUR], b: [__m512i; FOUR]) -> Option<[__m512i; 2]> {
+    let ([a, c], [b, d]) = (
+        words(four(
+            #[inline(always)]
+            |j| _mm512_cvtps_epi32(a[j]),
+        )),
+        words(b),
+    );
+    let refused = _mm512_cmpeq_epi16_mask(_mm512_min_epi16(a, c), _mm512_set1_epi16(i16::MIN));
+    (refused == 0).then_some([_mm512_adds_epi16(a, b), _mm512_adds_epi16(c, d)])
+}
+
+/// The bytes of [`words`] that were packed again, in order.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn in_order(bytes: __m512i) -> __m512i {
+    _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), bytes)
+}
+
 impl Simd for Avx512 {
     type F32 = __m512;
     type I32 = __m512i;
     type F64 = [__m512d; 2];
+    const RECIPROCALS: bool = true;
+    const CHAINS: usize = FOUR;
 
     ops! { "avx512f,avx512bw,avx512vl,avx512dq"
         fn splat_f32(x: f32) -> __m512 { _mm512_set1_ps(x) }
@@ -93,6 +125,7 @@ impl Simd for Avx512 {
         fn add_f32(a: __m512, b: __m512) -> __m512 { _mm512_add_ps(a, b) }
         fn sub_f32(a: __m512, b: __m512) -> __m512 { _mm512_sub_ps(a, b) }
         fn mul_f32(a: __m512, b: __m512) -> __m512 { _mm512_mul_ps(a, b) }
+        fn mul_add_f32(a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fmadd_ps(a, b, c) }
         fn div_f32(a: __m512, b: __m512) -> __m512 { _mm512_div_ps(a, b) }
         fn max_f32(a: __m512, b: __m512) -> __m512 { _mm512_max_ps(a, b) }
         fn min_f32(a: __m512, b: __m512) -> __m512 { _mm512_min_ps(a, b) }
@@ -102,6 +135,13 @@ impl Simd for Avx512 {
             _mm512_min_ps(_mm512_maskz_max_ps(ordered, a, min), max)
         }
         fn round_to_i32(a: __m512) -> __m512i { _mm512_cvtps_epi32(a) }
+        fn round_four(a: [__m512; FOUR]) -> Option<[__m512i; FOUR]> {
+            // What has no i32 becomes the smallest one.
+            let [a, b, c, d] = four(#[inline(always)] |j| _mm512_cvtps_epi32(a[j]));
+            let smallest = _mm512_min_epi32(_mm512_min_epi32(a, b), _mm512_min_epi32(c, d));
+            let refused = _mm512_cmpeq_epi32_mask(smallest, _mm512_set1_epi32(i32::MIN));
+            (refused == 0).then_some([a, b, c, d])
+        }
         fn floor_f32(a: __m512) -> __m512 {
             _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a)
         }
@@ -184,6 +224,30 @@ impl Simd for Avx512 {
             // SAFETY: sixteen bytes may be written.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
         }
+        fn narrow_four_u8(a: [__m512; FOUR], b: [__m512i; FOUR], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR]) -> bool {
+            let Some([low, high]) = rounded_words(a, b) else { return false };
+            let (min, max) = (_mm512_set1_epi8(bounds[0] as i8), _mm512_set1_epi8(bounds[1] as i8));
+            let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), min), max);
+            // SAFETY: 64 bytes may be written.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), in_order(bytes)) }
+            true
+        }
+        fn narrow_four_i8(a: [__m512; FOUR], b: [__m512i; FOUR], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR]) -> bool {
+            let Some([low, high]) = rounded_words(a, b) else { return false };
+            let (min, max) = (_mm512_set1_epi8(bounds[0]), _mm512_set1_epi8(bounds[1]));
+            let bytes = _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), min), max);
+            // SAFETY: 64 bytes may be written.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), in_order(bytes)) }
+            true
+        }
+        fn stream(x: &Line, out: &mut Line) {
+            // SAFETY: a line is 64 bytes, and begins at a multiple of 64.
+            unsafe {
+                let x = _mm512_load_si512(core::ptr::from_ref(x).cast());
+                _mm512_stream_si512(core::ptr::from_mut(out).cast(), x);
+            }
+        }
+        fn fence() { _mm_sfence() }
         fn add_quads_u8(a: __m512i, x: &[u8; 4 * LANES]) -> __m512i { add_quads_u8(a, load_some(x)) }
         fn add_quads_i8(a: __m512i, x: &[i8; 4 * LANES]) -> __m512i { add_quads_i8(a, load_some(x)) }
         fn add_some_quads_u8(a: __m512i, x: &[u8]) -> __m512i { add_quads_u8(a, load_some(x)) }

@@ -9,7 +9,7 @@ use crate::matmul::tile::{
 
 token! {
     /// The CPU has AVX2 and AVX-VNNI.
-    AvxVnni: Avx2, is_x86_feature_detected, ["avx2", "avxvnni"], "avx2,avxvnni"
+    AvxVnni: Avx2, is_x86_feature_detected, ["avx2", "fma", "avxvnni"], "avx2,fma,avxvnni"
 }
 
 impl AvxVnni {
@@ -27,7 +27,7 @@ impl AvxVnni {
 struct Quads<const A_SIGNED: bool>(AvxVnni);
 
 impl<const A_SIGNED: bool> Quads<A_SIGNED> {
-    ops! { "avx2,avxvnni"
+    ops! { "avx2,fma,avxvnni"
         fn unsigned_by_signed(sums: __m256i, u: __m256i, i: __m256i) -> __m256i {
             _mm256_dpbusd_avx_epi32(sums, u, i)
         }
@@ -49,7 +49,7 @@ impl<const A_SIGNED: bool> Dot for Quads<A_SIGNED> {
     type Sums = __m256i;
     type Columns = [i32; 8];
 
-    ops! { "avx2,avxvnni"
+    ops! { "avx2,fma,avxvnni"
         fn read(x: &[i32; 8]) -> __m256i {
             // SAFETY: eight i32 may be read.
             unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
@@ -90,7 +90,7 @@ impl<const A_SIGNED: bool> DotRows for Quads<A_SIGNED> {
 
 /// # Safety
 /// As [`Tile`](crate::matmul::tile::Tile).
-#[target_feature(enable = "avx2,avxvnni")]
+#[target_feature(enable = "avx2,fma,avxvnni")]
 unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(AvxVnni::witness()), operands) }
@@ -98,7 +98,7 @@ unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(op
 
 /// # Safety
 /// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
-#[target_feature(enable = "avx2,avxvnni")]
+#[target_feature(enable = "avx2,fma,avxvnni")]
 unsafe fn tile_as_it_lies<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
     // SAFETY: the caller's promise.
     unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(AvxVnni::witness()), operands) }

@@ -4,7 +4,8 @@
 //! rounding needs every element's own word, which a [`Cursor`] brings along.
 
 use crate::random::{Cursor, Stream};
-use crate::simd::{LANES, Simd, map_blocks};
+use crate::simd::{FOUR, LANES, Simd, map_fours};
+use crate::workspace::Element;
 
 /// How a block of clamped numbers is rounded to integers.
 pub(crate) trait Round<S: Simd>: Copy {
@@ -40,16 +41,21 @@ pub(crate) trait Rounding: Copy + Send + Sync {
     type Block<S: Simd>: Round<S>;
     /// What goes from run to run.
     type Walker;
+    /// Whether blocks of a run of whole blocks begin where the run does, not where words do.
+    const FROM_THE_START: bool;
 
     /// At an element of the tensor, for so many.
     fn walker<S: Simd>(self, simd: S, first: usize, elements: usize) -> Self::Walker;
 
-    /// Calls `f(start, input, output, rounding)` for blocks that cover the next run.
-    fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
+    /// Calls `f(start, input, output, rounding)` for blocks that cover the next run, after `four(start, input, output)`
+    /// where rounding depends on nothing else: see [`map_fours`].
+    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
         walker: &mut Self::Walker,
         simd: S,
+        stream: bool,
         x: &[T],
         out: &mut [U],
+        four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
         f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Self::Block<S>),
     );
 }
@@ -57,23 +63,29 @@ pub(crate) trait Rounding: Copy + Send + Sync {
 impl Rounding for Nearest {
     type Block<S: Simd> = Nearest;
     type Walker = ();
+    const FROM_THE_START: bool = true;
 
     #[inline(always)]
     fn walker<S: Simd>(self, _: S, _: usize, _: usize) {}
 
     #[inline(always)]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
+    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
         (): &mut (),
-        _: S,
+        simd: S,
+        stream: bool,
         x: &[T],
         out: &mut [U],
+        four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
         mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Nearest),
     ) {
-        map_blocks(
+        map_fours(
+            simd,
+            stream,
             x,
             out,
+            four,
             #[inline(always)]
-            |start, x, out| f(start, x, out, Nearest),
+            move |start, x, out| f(start, x, out, Nearest),
         );
     }
 }
@@ -81,6 +93,7 @@ impl Rounding for Nearest {
 impl Rounding for Stream {
     type Block<S: Simd> = Words<S>;
     type Walker = Cursor;
+    const FROM_THE_START: bool = false;
 
     #[inline(always)]
     fn walker<S: Simd>(self, simd: S, first: usize, elements: usize) -> Cursor {
@@ -89,11 +102,13 @@ impl Rounding for Stream {
     }
 
     #[inline(always)]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
+    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
         cursor: &mut Cursor,
         simd: S,
+        _: bool,
         x: &[T],
         out: &mut [U],
+        _: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
         mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Words<S>),
     ) {
         cursor.map_blocks(
@@ -101,7 +116,7 @@ impl Rounding for Stream {
             x,
             out,
             #[inline(always)]
-            |start, x, out, words| f(start, x, out, Words(words)),
+            move |start, x, out, words| f(start, x, out, Words(words)),
         );
     }
 }
