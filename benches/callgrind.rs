@@ -19,10 +19,11 @@ use gungraun::{
 };
 use zeropoint::calibrate::{Method, Observer};
 use zeropoint::{
-    Accumulators, BlockActivations, BlockFormat, CodeRange, FloatMultiplier, Isa, Matrix, MatrixMut, PackedBlocks,
-    PackedMatrix, QuantParams, Requantize, RightOperand, Stage, Stream, UnpackedMatrix, ZeroPoints, decode_blocks,
-    dequantize, encode_blocks, fill_words, matmul, matmul_blocks, min_max, quantization_error, quantize,
-    quantize_packed, quantize_stochastic,
+    Accumulators, BlockActivations, BlockFormat, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut,
+    PackedBlocks, PackedMatrix, QuantParams, Requantize, RightOperand, Scheme, Stage, Stream, UnpackedMatrix,
+    ZeroPoints, abs_max, decode_blocks, dequantize, encode_blocks, fake_quantize, fake_quantize_with_mask, fill_words,
+    matmul, matmul_blocks, min_max, quantization_error, quantize, quantize_dynamic, quantize_packed,
+    quantize_stochastic,
 };
 
 /// What is counted: a second call, for which memory and the size of the cache are at hand.
@@ -99,11 +100,19 @@ groups! {
     }
     elements {
         quantize_4096: quantized()
+        quantize_16: quantized_few()
+        quantize_columns_4096: quantized_by(Granularity::channel(&SHAPE, 1).unwrap())
+        quantize_blocks_4096: quantized_by(Granularity::block(&SHAPE, 32).unwrap())
+        quantize_dynamic_rows_4096: quantized_dynamically(Granularity::channel(&SHAPE, 0).unwrap())
+        quantize_dynamic_blocks_4096: quantized_dynamically(Granularity::block(&SHAPE, 32).unwrap())
         quantize_stochastic_4096: quantized_stochastically()
         dequantize_4096: dequantized()
+        fake_quantize_4096: fake_quantized()
+        fake_quantize_with_mask_4096: fake_quantized_with_mask()
         min_max_4096: reduced()
         histogram_4096: observed(Method::Percentile(99.9))
         moments_4096: observed(Method::Std(3.0))
+        abs_max_4096: magnitude()
         words_4096: words()
         report_4096: reported()
         quantize_packed_4096: quantized_into_nibbles()
@@ -238,6 +247,48 @@ fn params() -> QuantParams<u8> {
 fn quantized(isa: Isa) -> Call {
     let (x, params, mut codes) = (reals(), params(), vec![0; ELEMENTS]);
     warm(move || quantize(isa, &x, &params, &mut codes).unwrap())
+}
+
+fn quantized_few(isa: Isa) -> Call {
+    let (x, params, mut codes) = (reals(), params(), vec![0; 16]);
+    warm(move || quantize(isa, &x[..16], &params, &mut codes).unwrap())
+}
+
+/// Rows of [`ELEMENTS`].
+const SHAPE: [usize; 2] = [8, ELEMENTS / 8];
+
+fn quantized_by(isa: Isa, granularity: Granularity) -> Call {
+    let groups = granularity.groups(ELEMENTS).unwrap();
+    let scales = (0..groups).map(|group| 0.0129 + (group % 100) as f32 * 1e-5).collect();
+    let codes = CodeRange::unsigned(8).unwrap();
+    let params = QuantParams::new(codes, granularity, scales, vec![117; groups]).unwrap();
+    let (x, mut codes) = (reals(), vec![0; ELEMENTS]);
+    warm(move || quantize(isa, &x, &params, &mut codes).unwrap())
+}
+
+fn quantized_dynamically(isa: Isa, granularity: Granularity) -> Call {
+    let (x, mut codes) = (reals(), vec![0; ELEMENTS]);
+    let range = CodeRange::unsigned(8).unwrap();
+    warm(move || {
+        std::hint::black_box(quantize_dynamic(isa, &x, range, Scheme::ASYMMETRIC, granularity, &mut codes).unwrap());
+    })
+}
+
+fn fake_quantized(isa: Isa) -> Call {
+    let (x, params, mut out) = (reals(), params(), vec![0.0; ELEMENTS]);
+    warm(move || fake_quantize(isa, &x, &params, &mut out).unwrap())
+}
+
+fn fake_quantized_with_mask(isa: Isa) -> Call {
+    let (x, params, mut out, mut mask) = (reals(), params(), vec![0.0; ELEMENTS], vec![0; ELEMENTS]);
+    warm(move || fake_quantize_with_mask(isa, &x, &params, &mut out, &mut mask).unwrap())
+}
+
+fn magnitude(isa: Isa) -> Call {
+    let x = reals();
+    warm(move || {
+        std::hint::black_box(abs_max(isa, &x).unwrap());
+    })
 }
 
 fn quantized_stochastically(isa: Isa) -> Call {

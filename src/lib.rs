@@ -32,8 +32,9 @@ pub use matmul::{
 pub use matrix::{Matrix, MatrixMut, ZeroPoints};
 pub use params::{Granularity, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme};
 pub use quantize::{
-    dequantize, dequantize_packed, fake_quantize, fake_quantize_stochastic, pack_nibbles, quantize, quantize_packed,
-    quantize_packed_stochastic, quantize_stochastic, straight_through, unpack_nibbles,
+    dequantize, dequantize_packed, fake_quantize, fake_quantize_stochastic, fake_quantize_with_mask, pack_nibbles,
+    quantize, quantize_dynamic, quantize_packed, quantize_packed_stochastic, quantize_stochastic, straight_through,
+    unpack_nibbles,
 };
 pub use random::{Stream, StreamRng, fill_uniform, fill_words};
 pub use reduce::{abs_max, min_max, ranges};

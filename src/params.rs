@@ -548,7 +548,7 @@ impl<'a, C: Code> From<&'a QuantParams<C>> for ZeroPoints<'a> {
 /// v′ = RN(x · h + RN(x · l))      rounds to the same integer as      v = RN(x / S)
 /// ```
 ///
-/// or both to integers beyond ±255; h is NaN where that is not sure.
+/// or both to integers beyond ±255; h is infinite where that is not sure, so that v′ has no integer.
 ///
 /// Proof. With finite numbers y′ = x · h + RN(x · l) is x / S · (1 + ε), |ε| < 2⁻⁴⁵: l is 2⁻²² / S at most, and both l and
 /// x · l are rounded once. v and v′ can only be different if some midpoint m of two neighbouring f32 lies between x / S
@@ -564,7 +564,7 @@ fn reciprocal(scale: f32) -> [f32; 2] {
     let sure = (low_bits >= 32 || low_bits == 0) && (2_f32.powi(-64)..=2_f32.powi(64)).contains(&scale);
     let exact = 1.0 / f64::from(scale);
     let high = f32::from_bits((exact as f32).to_bits() - 1);
-    if sure { [high, (exact - f64::from(high)) as f32] } else { [f32::NAN; 2] }
+    if sure { [high, (exact - f64::from(high)) as f32] } else { [f32::INFINITY, 0.0] }
 }
 
 pub(crate) fn check_scale(scale: f32) -> Result<(), Error> {

@@ -26,12 +26,15 @@
 mod packed;
 mod rounding;
 
+use core::cell::Cell;
+
 use crate::arch;
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
-use crate::params::{Granularity, Parameters, QuantParams, Run};
+use crate::params::{Granularity, Parameters, QuantParams, Run, Scheme};
 use crate::random::Stream;
+use crate::reduce::ranges;
 use crate::simd::{FOUR, Kernel, LANES, Simd, block, four};
 use crate::workspace::{Element, LINE};
 pub use packed::{dequantize_packed, pack_nibbles, quantize_packed, quantize_packed_stochastic, unpack_nibbles};
@@ -54,6 +57,39 @@ use rounding::{Round, Rounding};
 pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &mut [C]) -> Result<(), Error> {
     isa.run(Groups::new(params, x, codes, Quantize)?);
     Ok(())
+}
+
+/// Finds the parameters of `x` by a scheme, one range a group, and quantizes it by them, rounding to nearest: what activations
+/// need whose range nobody knows before.
+///
+/// All ranges are found before the first code is written, so that a NaN leaves `codes` as they were. For stochastic rounding,
+/// take [`ranges`] and [`QuantParams::from_ranges`], then [`quantize_stochastic`].
+///
+/// ```
+/// use zeropoint::{CodeRange, Granularity, Isa, Scheme, quantize_dynamic};
+/// let mut codes = [0_i8; 6];
+/// let per_row = Granularity::channel(&[2, 3], 0)?;
+/// let x = [0.5, -1.0, 0.25, 8.0, -4.0, 2.0];
+/// let params = quantize_dynamic(Isa::best()?, &x, CodeRange::narrow(8)?, Scheme::SYMMETRIC, per_row, &mut codes)?;
+/// assert_eq!(codes, [64, -127, 32, 127, -64, 32]);
+/// assert_eq!(params.scales(), [1.0 / 127.0, 8.0 / 127.0]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`ranges`], [`QuantParams::from_ranges`] and [`quantize`].
+pub fn quantize_dynamic<C: Code>(
+    isa: Isa,
+    x: &[f32],
+    range: CodeRange<C>,
+    scheme: Scheme,
+    granularity: Granularity,
+    codes: &mut [C],
+) -> Result<QuantParams<C>, Error> {
+    check_length("the output", x.len(), codes.len())?;
+    let params = QuantParams::from_ranges(range, scheme, granularity, &ranges(isa, x, granularity)?)?;
+    quantize(isa, x, &params, codes)?;
+    Ok(params)
 }
 
 /// Quantizes `x` into `codes`, rounding stochastically: element i of `x` takes the word `stream.offset + i`, whatever the
@@ -126,6 +162,33 @@ pub fn dequantize<C: Code>(isa: Isa, codes: &[C], params: &QuantParams<C>, out: 
 /// As [`quantize`].
 pub fn fake_quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
     isa.run(Groups::new(params, x, out, FakeQuantize)?);
+    Ok(())
+}
+
+/// [`fake_quantize`] into `out`, and in the same pass the mask of its [straight-through](straight_through) gradient into
+/// `mask`: 1 where the code of x needs no clamping, else 0.
+///
+/// ```
+/// use zeropoint::{CodeRange, Isa, QuantParams, fake_quantize_with_mask};
+/// let params = QuantParams::per_tensor(CodeRange::signed(4)?, 0.5, 0)?;
+/// let (mut out, mut mask) = ([0.0; 3], [0; 3]);
+/// fake_quantize_with_mask(Isa::best()?, &[0.3, -1.6, 100.0], &params, &mut out, &mut mask)?;
+/// assert_eq!((out, mask), ([0.5, -1.5, 3.5], [1, 1, 0]));
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`quantize`].
+pub fn fake_quantize_with_mask<C: Code>(
+    isa: Isa,
+    x: &[f32],
+    params: &QuantParams<C>,
+    out: &mut [f32],
+    mask: &mut [u8],
+) -> Result<(), Error> {
+    check_length("the mask", x.len(), mask.len())?;
+    let mask = Cell::from_mut(mask).as_slice_of_cells();
+    isa.run(Groups::new(params, x, out, FakeQuantizeWithMask { mask })?);
     Ok(())
 }
 
@@ -234,7 +297,7 @@ impl<S: Simd> Lanes<S> {
         (q, simd.sub_i32(beyond, q))
     }
 
-    /// What rounds to the same integers up to ±255 as `x / S` of four blocks does; NaN for a scale that has no such
+    /// What rounds to the same integers up to ±255 as `x / S` of four blocks does; NaN or infinite for a scale that has no such
     /// reciprocal.
     #[inline(always)]
     fn quotients(lanes: &[Self; FOUR], simd: S, x: &[[f32; LANES]; FOUR]) -> [S::F32; FOUR] {
@@ -393,6 +456,80 @@ impl<C: Code> Elementwise<C> for FakeQuantize {
         for j in 0..FOUR {
             let [min, max] = lanes[j].bounds(simd, codes);
             let q = simd.min_i32(simd.max_i32(q[j], min), max);
+            simd.store_f32(lanes[j].real(simd, q), &mut out[j]);
+        }
+        true
+    }
+}
+
+#[derive(Clone, Copy)]
+struct FakeQuantizeWithMask<'a> {
+    mask: &'a [Cell<u8>],
+}
+
+impl FakeQuantizeWithMask<'_> {
+    /// Stores the mask of a block that begins at `start`: 1 where nothing was taken away, or what there is of it.
+    #[inline(always)]
+    fn store<S: Simd>(self, simd: S, start: usize, excess: S::I32) {
+        let mut mask = [0; LANES];
+        simd.store_u8(within(simd, excess), &mut mask);
+        match self.mask[start..].first_chunk::<LANES>() {
+            Some(cells) => cells.iter().zip(mask).for_each(
+                #[inline(always)]
+                |(cell, mask)| cell.set(mask),
+            ),
+            None => self.mask[start..].iter().zip(mask).for_each(
+                #[inline(always)]
+                |(cell, mask)| cell.set(mask),
+            ),
+        }
+    }
+}
+
+/// 1 where clamping took nothing away, else 0.
+#[inline(always)]
+fn within<S: Simd>(simd: S, excess: S::I32) -> S::I32 {
+    let (zero, one) = (simd.splat_i32(0), simd.splat_i32(1));
+    let magnitude = simd.max_i32(excess, simd.sub_i32(zero, excess));
+    simd.sub_i32(one, simd.min_i32(magnitude, one))
+}
+
+impl<C: Code> Elementwise<C> for FakeQuantizeWithMask<'_> {
+    type In = f32;
+    type Out = f32;
+    #[inline(always)]
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        rounding: impl Round<S>,
+        start: usize,
+        x: &[f32; LANES],
+        out: &mut [f32; LANES],
+    ) {
+        let (_, excess) = lanes.code_and_excess(simd, simd.load_f32(x));
+        self.store(simd, start, excess);
+        Elementwise::<C>::apply(FakeQuantize, simd, lanes, rounding, start, x, out);
+    }
+
+    #[inline(always)]
+    fn apply_four<S: Simd>(
+        self,
+        simd: S,
+        codes: CodeRange<C>,
+        lanes: &[Lanes<S>; FOUR],
+        start: usize,
+        x: &[[f32; LANES]; FOUR],
+        out: &mut [[f32; LANES]; FOUR],
+    ) -> bool {
+        if !S::RECIPROCALS {
+            return false;
+        }
+        let Some(rounded) = simd.round_four(Lanes::quotients(lanes, simd, x)) else { return false };
+        for j in 0..FOUR {
+            let [min, max] = lanes[j].bounds(simd, codes);
+            let q = simd.min_i32(simd.max_i32(rounded[j], min), max);
+            self.store(simd, start + j * LANES, simd.sub_i32(rounded[j], q));
             simd.store_f32(lanes[j].real(simd, q), &mut out[j]);
         }
         true

@@ -87,6 +87,7 @@ impl Extremes {
         isa.run(GroupExtremes { x, granularity: Granularity::Tensor, groups: 1 })[0]
     }
 
+    #[inline(always)]
     pub fn merge(self, other: Extremes) -> Extremes {
         Extremes {
             min: if other.min < self.min { other.min } else { self.min },
@@ -149,6 +150,31 @@ impl<S: Simd> ExtremeLanes<S> {
         simd.store_i32(self.bits, &mut bits);
         core::array::from_fn(|i| Extremes { min: min[i], max: max[i], bits: bits[i] })
     }
+
+    /// Those of all lanes together.
+    #[inline(always)]
+    fn all(self, simd: S) -> Extremes {
+        let sign = simd.splat_i32(i32::MIN);
+        Extremes {
+            min: -max_of(simd, simd.xor_i32(simd.to_bits(self.min), sign)),
+            max: max_of(simd, simd.to_bits(self.max)),
+            bits: simd.max_of_i32(self.bits),
+        }
+    }
+}
+
+/// Bits of f32 that are no NaN, as i32 that have their order; and back.
+#[inline(always)]
+fn order_bits(bits: u32) -> u32 {
+    bits ^ (((bits as i32) >> 31) as u32 >> 1)
+}
+
+/// The largest of sixteen f32 that have these bits.
+#[inline(always)]
+fn max_of<S: Simd>(simd: S, bits: S::I32) -> f32 {
+    let signs = simd.shift_right(bits, simd.splat_i32(31));
+    let ordered = simd.xor_i32(bits, simd.and_i32(signs, simd.splat_i32(i32::MAX)));
+    f32::from_bits(order_bits(simd.max_of_i32(ordered) as u32))
 }
 
 struct GroupExtremes<'a> {
@@ -186,7 +212,7 @@ impl Kernel for GroupExtremes<'_> {
             let [a, b, c, d] = lanes;
             let lanes = a.merge(simd, b).merge(simd, c.merge(simd, d));
             let group = &mut extremes[group];
-            *group = lanes.lanes(simd).into_iter().fold(*group, Extremes::merge);
+            *group = group.merge(lanes.all(simd));
         }
         extremes
     }

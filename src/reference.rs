@@ -12,7 +12,7 @@ use crate::codes::{Code, CodeRange};
 use crate::formats::BlockFormat;
 use crate::layers::Window;
 use crate::matrix::{Matrix, ZeroPoints};
-use crate::params::{Granularity, QuantParams, Range};
+use crate::params::{Granularity, QuantParams, Range, Scheme};
 use crate::random::Stream;
 pub use calibrate::{clip_by_entropy, clip_by_mse, histogram, moments, percentile};
 
@@ -318,6 +318,28 @@ pub fn decode_blocks(format: BlockFormat, bytes: &[u8]) -> Vec<f32> {
     };
     let blocks = bytes.chunks(format.block_bytes());
     blocks.flat_map(|block| (0..32).map(move |i| real(block_code(format, block, i)))).collect()
+}
+
+/// The mask of [`fake_quantize_with_mask`](crate::fake_quantize_with_mask()).
+#[must_use]
+pub fn straight_through_mask<C: Code>(x: &[f32], params: &QuantParams<C>) -> Vec<u8> {
+    let ones = vec![1.0; x.len()];
+    straight_through(x, &ones, params).into_iter().map(|mask| mask as u8).collect()
+}
+
+/// [`quantize_dynamic`](crate::quantize_dynamic()) of finite numbers, `groups` of them: the parameters and the codes.
+#[must_use]
+pub fn quantize_dynamic<C: Code>(
+    x: &[f32],
+    codes: CodeRange<C>,
+    scheme: Scheme,
+    granularity: Granularity,
+    groups: usize,
+) -> (QuantParams<C>, Vec<C>) {
+    let ranges = ranges(x, granularity, groups);
+    let params = QuantParams::from_ranges(codes, scheme, granularity, &ranges).expect("a range has parameters");
+    let codes = quantize(x, &params);
+    (params, codes)
 }
 
 /// [`ranges`](crate::ranges()) of finite numbers: `groups` of them.

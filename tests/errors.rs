@@ -6,8 +6,9 @@ use common::every_isa;
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, Dequantize, Error, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Isa,
     Linear, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams, Range, Requantize, Scheme, Shift, Stream, Window,
-    ZeroPoints, abs_max, dequantize, fake_quantize, fake_quantize_stochastic, fill_uniform, fill_words, matmul,
-    min_max, quantize, quantize_bias, quantize_multiplier, quantize_stochastic, ranges, straight_through,
+    ZeroPoints, abs_max, dequantize, fake_quantize, fake_quantize_stochastic, fake_quantize_with_mask, fill_uniform,
+    fill_words, matmul, min_max, quantize, quantize_bias, quantize_dynamic, quantize_multiplier, quantize_stochastic,
+    ranges, straight_through,
 };
 
 /// The error, and its one line for people.
@@ -34,6 +35,15 @@ fn lengths_of_tensors() {
         refused(dequantize(isa, &[1; 5], &per_tensor(), &mut out), &length("the output", 5, 4));
         refused(fake_quantize(isa, &[1.0; 3], &per_tensor(), &mut out), &length("the output", 3, 4));
         refused(straight_through(isa, &[1.0; 4], &[1.0; 3], &per_tensor(), &mut out), &length("the gradient", 4, 3));
+        let masked = fake_quantize_with_mask(isa, &[1.0; 4], &per_tensor(), &mut out, &mut [0; 5]);
+        refused(masked, &length("the mask", 4, 5));
+        let mut dynamic = |x: &[f32]| {
+            let range = CodeRange::unsigned(8).unwrap();
+            quantize_dynamic(isa, x, range, Scheme::ASYMMETRIC, Granularity::Tensor, &mut codes)
+        };
+        refused(dynamic(&[1.0; 5]), &length("the output", 5, 4));
+        let found = f32::INFINITY;
+        refused(dynamic(&[1.0, 2.0, found, 1.0]), &Error::NonFinite { what: "the tensor", found });
         let multiple = Error::Multiple { what: "the tensor", unit: 3, found: 4 };
         refused(quantize(isa, &[1.0; 4], &by_channel, &mut codes), &multiple);
         refused(ranges(isa, &[1.0; 4], rows), &multiple);

@@ -6,8 +6,8 @@ mod common;
 use common::{Ranges, SPECIALS, bits, every_isa, finite, granularities, guarded, nudge, tensors};
 use proptest::prelude::*;
 use zeropoint::{
-    CodeRange, Granularity, QuantParams, Range, abs_max, dequantize, fake_quantize, min_max, quantize, ranges,
-    reference, straight_through,
+    CodeRange, Granularity, QuantParams, Range, Scheme, abs_max, dequantize, fake_quantize, fake_quantize_with_mask,
+    min_max, quantize, quantize_dynamic, ranges, reference, straight_through,
 };
 
 fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
@@ -24,6 +24,11 @@ fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
 
         fake_quantize(isa, x, params, &mut real).unwrap();
         assert_eq!(bits(&real), bits(&reference::fake_quantize(x, params)), "fake_quantize {isa}");
+
+        let mut mask = vec![7; x.len()];
+        fake_quantize_with_mask(isa, x, params, &mut real, &mut mask).unwrap();
+        assert_eq!(bits(&real), bits(&reference::fake_quantize(x, params)), "fake_quantize_with_mask {isa}");
+        assert_eq!(mask, reference::straight_through_mask(x, params), "mask {isa}");
 
         straight_through(isa, x, &gradient, params, &mut real).unwrap();
         assert_eq!(bits(&real), bits(&reference::straight_through(x, &gradient, params)), "straight_through {isa}");
@@ -54,8 +59,13 @@ proptest! {
         let groups = granularity.groups(x.len()).unwrap();
         let want = reference::ranges(x, granularity, groups);
         let amax = x.iter().fold(0.0, |most: f32, x| x.abs().max(most));
+        let codes = CodeRange::signed(8).unwrap();
+        let dynamic = reference::quantize_dynamic(x, codes, Scheme::ASYMMETRIC, granularity, groups);
         every_isa(|isa| {
             assert_eq!(ranges(isa, x, granularity).unwrap(), want, "{isa} {granularity:?}");
+            let mut out = vec![7; x.len()];
+            let params = quantize_dynamic(isa, x, codes, Scheme::ASYMMETRIC, granularity, &mut out).unwrap();
+            assert_eq!((params, &out), (dynamic.0.clone(), &dynamic.1), "{isa} {granularity:?}");
             assert_eq!(abs_max(isa, x).unwrap(), amax, "{isa}");
             let Range { min, max } = min_max(isa, x).unwrap();
             let all = reference::ranges(x, Granularity::Tensor, 1)[0];
@@ -67,7 +77,7 @@ proptest! {
     fn zero_has_the_code_z_and_errors_stay_below_half_a_step(x in prop::collection::vec(-50.0_f32..50.0, 1..100)) {
         let range = reference::ranges(&x, Granularity::Tensor, 1)[0];
         let codes = CodeRange::unsigned(8).unwrap();
-        let params = QuantParams::from_ranges(codes, zeropoint::Scheme::ASYMMETRIC, Granularity::Tensor, &[range]).unwrap();
+        let params = QuantParams::from_ranges(codes, Scheme::ASYMMETRIC, Granularity::Tensor, &[range]).unwrap();
         let (scale, zero_point) = (params.scales()[0], params.zero_points()[0]);
         assert_eq!(reference::quantize_one(0.0, scale, zero_point, codes), zero_point);
         every_isa(|isa| {

@@ -1,0 +1,96 @@
+//! Times elementwise operations on request, for `benches/peers/elementwise.py`, which gives other libraries their turns in
+//! between: a line `<isa> <operation> <elements>` comes in, the seconds of a call go out.
+
+use std::error::Error;
+use std::hint::black_box;
+use std::io::BufRead;
+use std::time::{Duration, Instant};
+
+use zeropoint::{
+    CodeRange, Granularity, Isa, QuantParams, Scheme, abs_max, dequantize, fake_quantize, fake_quantize_with_mask,
+    min_max, quantize, quantize_dynamic,
+};
+
+/// How long a turn is to take.
+const TURN: Duration = Duration::from_millis(3);
+
+/// The elements of a row.
+const ROW: usize = 1024;
+
+/// A tensor of a size, and what it is turned into.
+struct Tensor {
+    x: Vec<f32>,
+    codes: Vec<u8>,
+    real: Vec<f32>,
+    mask: Vec<u8>,
+}
+
+impl Tensor {
+    fn new(elements: usize) -> Self {
+        // The same in every run, from -2 to 2.
+        let real = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 22) as f32 - 2.0;
+        let x = (0..elements as u32).map(real).collect();
+        Tensor { x, codes: vec![0; elements], real: vec![0.0; elements], mask: vec![0; elements] }
+    }
+
+    /// One call.
+    fn call(&mut self, isa: Isa, operation: &str, params: &QuantParams<u8>) -> Result<(), Box<dyn Error>> {
+        let Tensor { x, codes, real, mask } = self;
+        let by_rows = Granularity::channel(&[x.len() / ROW, ROW], 0);
+        let mut dynamic = |granularity| {
+            quantize_dynamic(isa, x, CodeRange::unsigned(8)?, Scheme::ASYMMETRIC, granularity, codes).map(drop)
+        };
+        match operation {
+            "dynamic" => dynamic(Granularity::Tensor)?,
+            "dynamic-rows" => dynamic(by_rows?)?,
+            "dynamic-block32" => dynamic(Granularity::block(&[x.len() / ROW, ROW], 32)?)?,
+            "min-max" => drop(black_box(min_max(isa, x)?)),
+            "abs-max" => drop(black_box(abs_max(isa, x)?)),
+            _ if operation.starts_with("quantize") => quantize(isa, x, params, codes)?,
+            _ if operation.starts_with("dequantize") => dequantize(isa, codes, params, real)?,
+            _ if operation.starts_with("fake-mask") => fake_quantize_with_mask(isa, x, params, real, mask)?,
+            _ if operation.starts_with("fake") => fake_quantize(isa, x, params, real)?,
+            _ => return Err(format!("no operation `{operation}`").into()),
+        }
+        Ok(())
+    }
+}
+
+/// Parameters of the granularity at the end of an operation's name.
+fn params(operation: &str, elements: usize) -> Result<QuantParams<u8>, Box<dyn Error>> {
+    let shape = [elements / ROW, ROW];
+    let granularity = match operation.rsplit_once('-').map(|(_, granularity)| granularity) {
+        Some("rows") => Granularity::channel(&shape, 0)?,
+        Some("columns") => Granularity::channel(&shape, 1)?,
+        Some(block) if block.starts_with("block") => Granularity::block(&shape, block["block".len()..].parse()?)?,
+        _ => Granularity::Tensor,
+    };
+    let groups = granularity.groups(elements)?;
+    let scales = (0..groups).map(|group| 0.0129 + (group % 100) as f32 * 1e-5).collect();
+    Ok(QuantParams::new(CodeRange::unsigned(8)?, granularity, scales, vec![117; groups])?)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut tensor = Tensor::new(0);
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let [isa, operation, elements] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            return Err(format!("not a request: {line}").into());
+        };
+        let (isa, elements) = (Isa::named(isa)?, elements.parse()?);
+        if tensor.x.len() != elements {
+            tensor = Tensor::new(elements);
+        }
+        let params = params(operation, elements)?;
+        let mut timed = |calls: u32| -> Result<Duration, Box<dyn Error>> {
+            let start = Instant::now();
+            (0..calls).try_for_each(|_| tensor.call(isa, operation, &params))?;
+            Ok(start.elapsed())
+        };
+        // The first one finds caches that others left.
+        timed(1)?;
+        let calls = (TURN.as_secs_f64() / timed(1)?.as_secs_f64().max(1e-9)).ceil().clamp(1.0, 1e6) as u32;
+        println!("{}", timed(calls)?.as_secs_f64() / f64::from(calls));
+    }
+    Ok(())
+}
