@@ -165,7 +165,7 @@ impl<C: Code> Kernel for AnyOutside<'_, C> {
             crate::simd::fold_blocks(
                 codes,
                 #[inline(always)]
-                |codes| {
+                |_, codes| {
                     let codes = C::load(simd, codes);
                     min = simd.min_i32(min, codes);
                     max = simd.max_i32(max, codes);
