@@ -189,7 +189,9 @@ mod hand {
     pub fn quantize(_: &[f32], _: f32, _: &mut [u8]) {}
     pub fn dequantize(_: &[u8], _: f32, _: &mut [f32]) {}
     pub fn fake_quantize(_: &[f32], _: f32, _: &mut [f32]) {}
-    pub fn sum(_: &[f32]) {}
+    pub fn sum(_: &[f32]) -> f32 {
+        0.0
+    }
 }
 
 criterion_group!(benches, elementwise);
