@@ -1,9 +1,10 @@
 //! The example `compare` from end to end: the numbers of the notebook's tensor, files of every kind, and one line for what is
-//! wrong. It runs as `tests/lenet.rs` says.
+//! wrong.
 
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use npyz::WriterBuilder;
 use safetensors::Dtype;
@@ -17,7 +18,9 @@ fn temporary(name: &str) -> PathBuf {
 /// What it prints; its picture goes to a file of its own.
 #[track_caller]
 fn compare(arguments: &[&str]) -> String {
-    let figure = temporary("figure.svg");
+    // Tests run beside each other.
+    static FIGURES: AtomicUsize = AtomicUsize::new(0);
+    let figure = temporary(&format!("figure{}.svg", FIGURES.fetch_add(1, Ordering::Relaxed)));
     let output = common::run_example("compare", &[&["--figure", figure.to_str().unwrap()], arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let svg = std::fs::read_to_string(&figure).expect("it is drawn");
