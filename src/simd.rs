@@ -52,7 +52,7 @@ pub trait Simd: Copy {
     const RECIPROCALS: bool = false;
 
     /// How many results of three vectors, none waiting for another, the registers have room for: up to [`FOUR`].
-    const CHAINS: usize = 2;
+    const CHAINS: usize = 1;
 
     /// `x`
     fn splat_f32(self, x: f32) -> Self::F32;
