@@ -350,22 +350,20 @@ pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default>(
     let mut start = head;
     let (fours, _) = x[head..].as_chunks::<LANES>().0.as_chunks();
     let (out_fours, _) = out[head..].as_chunks_mut::<LANES>().0.as_chunks_mut();
-    let mut lines = Four([[U::default(); LANES]; FOUR]);
-    for (x, out) in fours.iter().zip(out_fours) {
-        let to = if stream { &mut lines.0 } else { &mut *out };
-        if !four(start, x, to) {
-            let ([x0, x1, x2, x3], [to0, to1, to2, to3]) = (x, to);
-            f(start, x0, to0);
-            f(start + LANES, x1, to1);
-            f(start + 2 * LANES, x2, to2);
-            f(start + 3 * LANES, x3, to3);
-        }
-        if stream {
+    if stream {
+        let mut lines = Four([[U::default(); LANES]; FOUR]);
+        for (x, out) in fours.iter().zip(out_fours) {
+            map_four(start, x, &mut lines.0, &mut four, &mut f);
             for (line, out) in lines.lines().iter().zip(lines_mut(out)) {
                 simd.stream(line, out);
             }
+            start += LANES * FOUR;
         }
-        start += LANES * FOUR;
+    } else {
+        for (x, out) in fours.iter().zip(out_fours) {
+            map_four(start, x, out, &mut four, &mut f);
+            start += LANES * FOUR;
+        }
     }
     // What is left overlaps what was done, if it is less than a block.
     if start < x.len() {
@@ -376,6 +374,22 @@ pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default>(
             #[inline(always)]
             |i, x, out| f(start + i, x, out),
         );
+    }
+}
+
+/// Four blocks together, or one by one.
+#[inline(always)]
+fn map_four<T, U>(
+    start: usize,
+    x: &[[T; LANES]; FOUR],
+    out: &mut [[U; LANES]; FOUR],
+    four: &mut impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
+    f: &mut impl FnMut(usize, &[T; LANES], &mut [U; LANES]),
+) {
+    if !four(start, x, out) {
+        for (j, (x, out)) in x.iter().zip(out).enumerate() {
+            f(start + j * LANES, x, out);
+        }
     }
 }
 
