@@ -6,9 +6,11 @@
 //! | [Q8_0](BlockFormat::Q8_0) | 34 | d (f16, little-endian), 32 × i8 | `q · d` |
 //! | [Q4_0](BlockFormat::Q4_0) | 18 | d (f16, little-endian), 16 × u8 | `(nibble − 8) · d`; byte j has number j low, j + 16 high |
 //!
-//! Every block's scale comes from its own largest magnitude, so a block is read, its range found, and its codes written in
-//! one pass. The formulas stand with each format, in a file of its own. Rounding follows the document or the scalar code that
-//! defines the format, on every ISA. (The vector code of ggml rounds ties of Q8_0 otherwise than its scalar code.)
+//! Every block's scale comes from its own largest magnitude. Sixteen blocks are encoded together: their largest magnitudes
+//! make one vector, and so do their scales, so that a division is paid for once and not per block; then the codes are
+//! written, block by block. The formulas stand with each format, in a file of its own. Rounding follows the document or the
+//! scalar code that defines the format, on every ISA. (The vector code of ggml rounds ties of Q8_0 otherwise than its scalar
+//! code.)
 
 pub(crate) mod half;
 mod mxint8;
@@ -167,18 +169,52 @@ pub fn split_blocks(
     Ok(())
 }
 
+/// Sixteen blocks, of two vectors each.
+pub(crate) type Sixteen = [[[f32; LANES]; 2]; LANES];
+
 /// A block of BYTES bytes.
 pub(crate) trait Format<const BYTES: usize>: Copy {
-    /// Writes the block of these numbers.
-    fn encode<S: Simd>(self, simd: S, x: [S::F32; 2], block: &mut [u8; BYTES]);
+    /// The largest multiple of the scale.
+    const LIMIT: f32;
+    /// The scales of sixteen blocks.
+    fn scales<S: Simd>(self, simd: S, x: &Sixteen) -> Scales<S>;
+    /// Writes the block of these multiples of its scale: within ±LIMIT, but for what rounding made of it.
+    fn write<S: Simd>(self, simd: S, stored: i32, multiples: [S::F32; 2], block: &mut [u8; BYTES]);
     /// The scale of a block, and its codes as integers.
     fn read<S: Simd>(self, simd: S, block: &[u8; BYTES]) -> (f32, [S::I32; 2]);
 }
 
-/// The bits of the largest magnitude.
+/// What sixteen blocks store of their scales, and what their numbers are multiplied by.
+pub(crate) struct Scales<S: Simd> {
+    stored: S::I32,
+    /// One after the other.
+    factors: [S::F32; 2],
+    /// The second factor is 1, and all products are multiples within the limit: as almost always.
+    plain: bool,
+}
+
+impl<S: Simd> Scales<S> {
+    /// Of scales that are stored as f16: the factor is 1 / d, or 0.
+    #[inline(always)]
+    fn halves(simd: S, d: S::F32) -> Self {
+        let not_zero = simd.shift_right(simd.sub_i32(simd.splat_i32(0), magnitude_bits(simd, d)), simd.splat_i32(31));
+        let one = simd.splat_f32(1.0);
+        let reciprocal = simd.and_i32(simd.to_bits(simd.div_f32(one, d)), not_zero);
+        let reciprocal = simd.from_bits(reciprocal);
+        // That of the smallest scales is infinite.
+        let plain = simd.max_of_i32(magnitude_bits(simd, reciprocal)) < f32::INFINITY.to_bits() as i32;
+        Scales { stored: half::to_half(simd, d), factors: [reciprocal, one], plain }
+    }
+}
+
+/// The largest `bits` of every block.
 #[inline(always)]
-fn largest_bits<S: Simd>(simd: S, x: [S::F32; 2]) -> i32 {
-    simd.max_of_i32(simd.max_i32(magnitude_bits(simd, x[0]), magnitude_bits(simd, x[1])))
+fn largest_of_each<S: Simd>(simd: S, x: &Sixteen, bits: impl Fn(S::F32) -> S::I32) -> S::I32 {
+    let mut largest = [simd.splat_i32(0); LANES];
+    for (largest, x) in largest.iter_mut().zip(x) {
+        *largest = simd.max_i32(bits(simd.load_f32(&x[0])), bits(simd.load_f32(&x[1])));
+    }
+    simd.max_of_each_i32(largest)
 }
 
 /// Both halves of a block. (The methods of arrays are functions without target features.)
@@ -187,13 +223,11 @@ fn both<T: Copy, U>(x: [T; 2], f: impl Fn(T) -> U) -> [U; 2] {
     [f(x[0]), f(x[1])]
 }
 
-/// Writes codes of eight bits.
+/// Writes codes of eight bits, −127…127 of them.
 #[inline(always)]
 fn store_i8<S: Simd>(simd: S, q: [S::I32; 2], out: &mut [u8; BLOCK]) {
     // SAFETY: the same bytes.
-    let halves = unsafe { &mut *core::ptr::from_mut(out).cast::<[[i8; LANES]; 2]>() };
-    simd.store_i8(q[0], &mut halves[0]);
-    simd.store_i8(q[1], &mut halves[1]);
+    simd.store_symmetric_i8(q, unsafe { &mut *core::ptr::from_mut(out).cast::<[i8; BLOCK]>() });
 }
 
 /// Reads codes of eight bits.
@@ -216,9 +250,45 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let (halves, _) = self.x.as_chunks::<LANES>();
-        for (x, block) in halves.as_chunks::<2>().0.iter().zip(self.bytes.as_chunks_mut().0) {
-            self.format.encode(simd, [simd.load_f32(&x[0]), simd.load_f32(&x[1])], block);
+        let (sixteens, rest) = halves.as_chunks::<2>().0.as_chunks();
+        let (outs, rest_out) = self.bytes.as_chunks_mut().0.as_chunks_mut::<LANES>();
+        for (x, out) in sixteens.iter().zip(outs) {
+            encode_sixteen(simd, self.format, x, out);
         }
+        if !rest.is_empty() {
+            let mut padded = Sixteen::default();
+            padded[..rest.len()].copy_from_slice(rest);
+            encode_sixteen(simd, self.format, &padded, rest_out);
+        }
+    }
+}
+
+/// Writes the first of sixteen blocks, as many as `out` has.
+#[inline(always)]
+fn encode_sixteen<S: Simd, F: Format<BYTES>, const BYTES: usize>(
+    simd: S,
+    format: F,
+    x: &Sixteen,
+    out: &mut [[u8; BYTES]],
+) {
+    let scales = format.scales(simd, x);
+    let (mut stored, mut factors) = ([0; LANES], [[0.0; LANES]; 2]);
+    simd.store_i32(scales.stored, &mut stored);
+    simd.store_f32(scales.factors[0], &mut factors[0]);
+    simd.store_f32(scales.factors[1], &mut factors[1]);
+    let (min, max) = (simd.splat_f32(-F::LIMIT), simd.splat_f32(F::LIMIT));
+    for (i, (x, block)) in x.iter().zip(out).enumerate() {
+        let first = simd.splat_f32(factors[0][i]);
+        let mut multiples = [simd.mul_f32(simd.load_f32(&x[0]), first), simd.mul_f32(simd.load_f32(&x[1]), first)];
+        if !scales.plain {
+            let second = simd.splat_f32(factors[1][i]);
+            multiples = both(
+                multiples,
+                #[inline(always)]
+                |v| simd.clamp_f32(simd.mul_f32(v, second), min, max),
+            );
+        }
+        format.write(simd, stored[i], multiples, block);
     }
 }
 

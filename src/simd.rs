@@ -105,10 +105,14 @@ pub trait Simd: Copy {
     fn floor_f32(self, a: Self::F32) -> Self::F32;
     /// `a[i].floor() as i32`, for `|a[i]| < 2²²`
     fn floor_to_i32(self, a: Self::F32) -> Self::I32;
+    /// `a[i] as i32`, towards zero, for `|a[i]| < 2²²`
+    fn trunc_to_i32(self, a: Self::F32) -> Self::I32;
     /// `a[i] as f32`, ties to even
     fn to_f32(self, a: Self::I32) -> Self::F32;
     /// `a[i].to_bits() as i32`
     fn to_bits(self, a: Self::F32) -> Self::I32;
+    /// `f32::from_bits(a[i] as u32)`
+    fn from_bits(self, a: Self::I32) -> Self::F32;
 
     /// `x`
     fn splat_f64(self, x: f64) -> Self::F64;
@@ -192,6 +196,14 @@ pub trait Simd: Copy {
     /// Whatever was streamed before is written before what comes after
     #[inline(always)]
     fn fence(self) {}
+    /// `out[16k + i] = a[k][i].clamp(-127, 127) as i8`, for `|a[k][i]| < 2¹⁵`
+    #[inline(always)]
+    fn store_symmetric_i8(self, a: [Self::I32; 2], out: &mut [i8; 2 * LANES]) {
+        let (min, max) = (self.splat_i32(-127), self.splat_i32(127));
+        for (a, out) in a.into_iter().zip(out.as_chunks_mut().0) {
+            self.store_i8(self.max_i32(self.min_i32(a, max), min), out);
+        }
+    }
     /// `a[i] + Σ x[4i … 4i + 3] as i32`
     #[inline(always)]
     fn add_quads_u8(self, a: Self::I32, x: &[u8; 4 * LANES]) -> Self::I32 {
@@ -237,6 +249,15 @@ pub trait Simd: Copy {
         let mut lanes = [0; LANES];
         self.store_i32(a, &mut lanes);
         lanes.into_iter().fold(i32::MIN, i32::max)
+    }
+    /// Lane i is the largest `a[i][j]`
+    #[inline(always)]
+    fn max_of_each_i32(self, a: [Self::I32; LANES]) -> Self::I32 {
+        let mut largest = [0; LANES];
+        for (largest, a) in largest.iter_mut().zip(a) {
+            *largest = self.max_of_i32(a);
+        }
+        self.load_i32(&largest)
     }
     /// `a[i] + b[i]`
     fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
@@ -591,6 +612,7 @@ mod tests {
                    if a < b { a } else { b });
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.replace_nan(a, b), if a.is_nan() { b } else { a });
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.to_bits(a), a.to_bits() as i32);
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.from_bits(s.to_bits(a)), a);
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.splat_f32(-0.0), -0.0);
         for (min, max) in [(-128.0, 127.0), (0.0, 255.0), (-255.0, 0.0)] {
             struct Op(f32, f32);
@@ -624,6 +646,8 @@ mod tests {
                    s.add_f32(s.floor_f32(a), b), a.floor() + b);
         operation!(pairs(&small, &[0.0]), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.floor_to_i32(a),
                    a.floor() as i32);
+        operation!(pairs(&small, &[0.0]), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.trunc_to_i32(a),
+                   a as i32);
         // Fractions of every size beside words at, and one step around, what they are compared with.
         let mut rounded = pairs(&small, &I32S);
         for &a in &small {
@@ -930,6 +954,51 @@ mod tests {
                     let same = out[offset..].iter().zip(&x).all(|(out, x)| *out == x * 3);
                     assert!(same, "{isa} {length} {offset} {stream}");
                 }
+            }
+        }
+    }
+
+    /// The largest of every vector of sixteen, wherever it is, and the codes of two.
+    #[test]
+    fn largest_of_each() {
+        struct Each16;
+        impl Operation<i32, i32, i32> for Each16 {
+            #[inline(always)]
+            fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], _: &[i32; LANES], out: &mut [i32; LANES]) {
+                let mut rows = [s.splat_i32(0); LANES];
+                for (i, row) in rows.iter_mut().enumerate() {
+                    let mut lanes = *a;
+                    lanes.rotate_left(7 * i % LANES);
+                    lanes[i] = lanes[i].wrapping_add(i as i32);
+                    *row = s.load_i32(&lanes);
+                }
+                s.store_i32(s.max_of_each_i32(rows), out);
+            }
+        }
+        struct Symmetric;
+        impl Operation<i32, i32, i32> for Symmetric {
+            #[inline(always)]
+            fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut [i32; LANES]) {
+                let mut codes = [0; 2 * LANES];
+                s.store_symmetric_i8([s.load_i32(a), s.load_i32(b)], &mut codes);
+                *out = from_fn(|i| i32::from(codes[i]) << 8 | i32::from(codes[i + LANES]) & 255);
+            }
+        }
+        let all: Vec<i32> = I32S.into_iter().chain((-100..92).map(|i: i32| i.wrapping_mul(77_777_777))).collect();
+        let small: Vec<i32> = I32S.into_iter().filter(|a| a.abs_diff(0) < 1 << 15).collect();
+        for isa in Isa::supported() {
+            let out = isa.run(Each { pairs: &pairs(&all, &[0]), f: Each16, out: core::marker::PhantomData });
+            for (a, out) in all.chunks_exact(LANES).zip(out.chunks(LANES)) {
+                for (i, &out) in out.iter().enumerate() {
+                    let mut lanes = a.to_vec();
+                    lanes.rotate_left(7 * i % LANES);
+                    lanes[i] = lanes[i].wrapping_add(i as i32);
+                    assert_eq!(Some(out), lanes.into_iter().max(), "{isa} {i}: {a:?}");
+                }
+            }
+            let out = isa.run(Each { pairs: &pairs(&small, &small), f: Symmetric, out: core::marker::PhantomData });
+            for ((a, b), out) in pairs(&small, &small).into_iter().zip(out) {
+                assert_eq!(out, a.clamp(-127, 127) << 8 | b.clamp(-127, 127) & 255, "{isa}: {a} {b}");
             }
         }
     }

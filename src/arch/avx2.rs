@@ -86,6 +86,28 @@ fn narrow([low, high]: [__m256i; 2]) -> __m256i {
     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high))
 }
 
+/// The largest of each of eight times sixteen lanes.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn max_of_eight(low: [[__m256i; 2]; 4], high: [[__m256i; 2]; 4]) -> __m256i {
+    /// The larger ones of neighbours: in every half, two of each.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn two(a: [__m256i; 2], b: [__m256i; 2]) -> __m256i {
+        let (a, b) = (_mm256_max_epi32(a[0], a[1]), _mm256_max_epi32(b[0], b[1]));
+        _mm256_max_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b))
+    }
+    /// In every half, one of each.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn four([a, b, c, d]: [[__m256i; 2]; 4]) -> __m256i {
+        let (ab, cd) = (two(a, b), two(c, d));
+        _mm256_max_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
+    }
+    let (low, high) = (four(low), four(high));
+    _mm256_max_epi32(_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high))
+}
+
 /// Four squares, added.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
@@ -211,6 +233,8 @@ impl Simd for Avx2 {
         fn floor_to_i32(a: [__m256; 2]) -> [__m256i; 2] {
             [_mm256_cvttps_epi32(_mm256_floor_ps(a[0])), _mm256_cvttps_epi32(_mm256_floor_ps(a[1]))]
         }
+        fn trunc_to_i32(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_cvttps_epi32(a[0]), _mm256_cvttps_epi32(a[1])] }
+        fn from_bits(a: [__m256i; 2]) -> [__m256; 2] { [_mm256_castsi256_ps(a[0]), _mm256_castsi256_ps(a[1])] }
         fn to_f32(a: [__m256i; 2]) -> [__m256; 2] { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
         fn to_bits(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_castps_si256(a[0]), _mm256_castps_si256(a[1])] }
         fn splat_f64(x: f64) -> [__m256d; 4] { [_mm256_set1_pd(x); 4] }
@@ -349,6 +373,16 @@ impl Simd for Avx2 {
                 [_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x.as_ptr().add(32).cast())]
             };
             [add_pairs(a[0], _mm256_maddubs_epi16(one, low)), add_pairs(a[1], _mm256_maddubs_epi16(one, high))]
+        }
+        fn store_symmetric_i8(a: [[__m256i; 2]; 2], out: &mut [i8; 2 * LANES]) {
+            let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a[0][0], a[0][1]), _mm256_packs_epi32(a[1][0], a[1][1]));
+            let codes = in_order(_mm256_max_epi8(bytes, _mm256_set1_epi8(-127)));
+            // SAFETY: 32 bytes may be written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
+        }
+        fn max_of_each_i32(a: [[__m256i; 2]; LANES]) -> [__m256i; 2] {
+            [max_of_eight([a[0], a[1], a[2], a[3]], [a[4], a[5], a[6], a[7]]),
+             max_of_eight([a[8], a[9], a[10], a[11]], [a[12], a[13], a[14], a[15]])]
         }
         fn max_of_i32(a: [__m256i; 2]) -> i32 {
             let eight = _mm256_max_epi32(a[0], a[1]);

@@ -105,6 +105,27 @@ fn in_order(bytes: __m512i) -> __m512i {
     _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), bytes)
 }
 
+/// In every quarter, the largest of each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn max_of_four([a, b, c, d]: [__m512i; 4]) -> __m512i {
+    let ab = _mm512_max_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let cd = _mm512_max_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    _mm512_max_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd))
+}
+
+/// The largest of the four quarters of each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn max_of_fours([a, b, c, d]: [__m512i; 4]) -> __m512i {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    fn halves(a: __m512i, b: __m512i) -> __m512i {
+        _mm512_max_epi32(_mm512_shuffle_i32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b))
+    }
+    halves(halves(a, b), halves(c, d))
+}
+
 impl Simd for Avx512 {
     type F32 = __m512;
     type I32 = __m512i;
@@ -148,6 +169,8 @@ impl Simd for Avx512 {
         fn floor_to_i32(a: __m512) -> __m512i {
             _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a)
         }
+        fn trunc_to_i32(a: __m512) -> __m512i { _mm512_cvttps_epi32(a) }
+        fn from_bits(a: __m512i) -> __m512 { _mm512_castsi512_ps(a) }
         fn to_f32(a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         fn to_bits(a: __m512) -> __m512i { _mm512_castps_si512(a) }
         fn splat_f64(x: f64) -> [__m512d; 2] { [_mm512_set1_pd(x); 2] }
@@ -253,6 +276,21 @@ impl Simd for Avx512 {
         fn add_some_quads_u8(a: __m512i, x: &[u8]) -> __m512i { add_quads_u8(a, load_some(x)) }
         fn add_some_quads_i8(a: __m512i, x: &[i8]) -> __m512i { add_quads_i8(a, load_some(x)) }
         fn sum_i32(a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }
+        fn store_symmetric_i8(a: [__m512i; 2], out: &mut [i8; 2 * LANES]) {
+            let bytes = _mm512_cvtsepi16_epi8(_mm512_packs_epi32(a[0], a[1]));
+            let codes = _mm256_max_epi8(bytes, _mm256_set1_epi8(-127));
+            let in_order = _mm256_permutevar8x32_epi32(codes, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+            // SAFETY: 32 bytes may be written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order) }
+        }
+        fn max_of_each_i32(a: [__m512i; LANES]) -> __m512i {
+            max_of_fours([
+                max_of_four([a[0], a[1], a[2], a[3]]),
+                max_of_four([a[4], a[5], a[6], a[7]]),
+                max_of_four([a[8], a[9], a[10], a[11]]),
+                max_of_four([a[12], a[13], a[14], a[15]]),
+            ])
+        }
         fn max_of_i32(a: __m512i) -> i32 { _mm512_reduce_max_epi32(a) }
         fn add_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
         fn sub_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi32(a, b) }

@@ -136,6 +136,8 @@ impl Simd for Neon {
         fn round_to_i32(a: F32) -> I32 { map(a, |a| vcvtnq_s32_f32(a)) }
         fn floor_f32(a: F32) -> F32 { map(a, |a| vrndmq_f32(a)) }
         fn floor_to_i32(a: F32) -> I32 { map(a, |a| vcvtmq_s32_f32(a)) }
+        fn trunc_to_i32(a: F32) -> I32 { map(a, |a| vcvtq_s32_f32(a)) }
+        fn from_bits(a: I32) -> F32 { map(a, |a| vreinterpretq_f32_s32(a)) }
         fn to_f32(a: I32) -> F32 { map(a, |a| vcvtq_f32_s32(a)) }
         fn to_bits(a: F32) -> I32 { map(a, |a| vreinterpretq_s32_f32(a)) }
         fn splat_f64(x: f64) -> [float64x2_t; 8] { [vdupq_n_f64(x); 8] }
@@ -209,6 +211,17 @@ impl Simd for Neon {
         fn store_i8(a: I32, out: &mut [i8; LANES]) {
             // SAFETY: sixteen bytes may be written.
             unsafe { vst1q_s8(out.as_mut_ptr(), narrow(a)) }
+        }
+        fn max_of_each_i32(a: [I32; LANES]) -> I32 {
+            // The larger of neighbours, twice, of what was four.
+            let four = |first: usize| {
+                let largest = |i: usize| vmaxq_s32(vmaxq_s32(a[i][0], a[i][1]), vmaxq_s32(a[i][2], a[i][3]));
+                vpmaxq_s32(
+                    vpmaxq_s32(largest(first), largest(first + 1)),
+                    vpmaxq_s32(largest(first + 2), largest(first + 3)),
+                )
+            };
+            [four(0), four(4), four(8), four(12)]
         }
         fn max_of_i32(a: I32) -> i32 { vmaxvq_s32(vmaxq_s32(vmaxq_s32(a[0], a[1]), vmaxq_s32(a[2], a[3]))) }
         fn add_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vaddq_s32(a, b)) }

@@ -92,6 +92,14 @@ impl Simd for Portable {
         nearest + cast::<f32x16, i32x16>(a.simd_lt(self.to_f32(nearest)))
     }
     #[inline(always)]
+    fn trunc_to_i32(self, a: f32x16) -> i32x16 {
+        a.fast_trunc_int()
+    }
+    #[inline(always)]
+    fn from_bits(self, a: i32x16) -> f32x16 {
+        cast(a)
+    }
+    #[inline(always)]
     fn to_f32(self, a: i32x16) -> f32x16 {
         f32x16::from_i32x16(a)
     }

@@ -116,6 +116,14 @@ impl Simd for Scalar {
         zip(nearest, a, |nearest, a| nearest - i32::from(nearest as f32 > a))
     }
     #[inline(always)]
+    fn trunc_to_i32(self, a: Array<f32>) -> Array<i32> {
+        map(a, |a| a as i32)
+    }
+    #[inline(always)]
+    fn from_bits(self, a: Array<i32>) -> Array<f32> {
+        map(a, |a| f32::from_bits(a as u32))
+    }
+    #[inline(always)]
     fn to_f32(self, a: Array<i32>) -> Array<f32> {
         map(a, |a| a as f32)
     }

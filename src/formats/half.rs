@@ -1,24 +1,24 @@
-//! Between f32 and f16, one number at a time: a block has one.
+//! Between f32 and f16: to f16 sixteen numbers at a time, those of sixteen blocks, from f16 one.
 
-/// The nearest f16, ties to even; infinity from 65520 on. A NaN is the quiet one.
+use crate::reduce::magnitude_bits;
+use crate::simd::Simd;
+
+/// The bits of the nearest f16, ties to even, for numbers below 65520, from which on it is infinite.
 #[inline(always)]
-pub(crate) fn to_half(x: f32) -> u16 {
-    const INFINITY: u16 = 0x7c00;
-    const SMALLEST_NORMAL: u32 = (127 - 14) << 23;
-    let (sign, magnitude) = ((x.to_bits() >> 16) as u16 & 0x8000, x.to_bits() & 0x7fff_ffff);
-    let half = if magnitude > 0x7f80_0000 {
-        INFINITY | 0x200
-    } else if magnitude >= 65_520_f32.to_bits() {
-        INFINITY
-    } else if magnitude < SMALLEST_NORMAL {
-        // A multiple of 2⁻²⁴, which is what the sum with a half is rounded to.
-        ((f32::from_bits(magnitude) + 0.5).to_bits() - 0.5_f32.to_bits()) as u16
-    } else {
-        // Half a unit of what falls off, less a bit when that leaves an even number; a carry moves the exponent.
-        let rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
-        ((rounded - ((127 - 15) << 23)) >> 13) as u16
-    };
-    sign | half
+pub(crate) fn to_half<S: Simd>(simd: S, x: S::F32) -> S::I32 {
+    const SMALLEST_NORMAL: i32 = (127 - 14) << 23;
+    let (magnitude, thirteen) = (magnitude_bits(simd, x), simd.splat_i32(13));
+    // A multiple of 2⁻²⁴, which is what the sum with a half is rounded to.
+    let half = simd.splat_f32(0.5);
+    let subnormal = simd.sub_i32(simd.to_bits(simd.add_f32(simd.from_bits(magnitude), half)), simd.to_bits(half));
+    // Half a unit of what falls off, less a bit when that leaves an even number; a carry moves the exponent.
+    let odd = simd.and_i32(simd.shift_right(magnitude, thirteen), simd.splat_i32(1));
+    let rounded = simd.add_i32(simd.add_i32(magnitude, odd), simd.splat_i32(0xfff - ((127 - 15) << 23)));
+    let normal = simd.shift_right(rounded, thirteen);
+    let below = simd.shift_right(simd.sub_i32(magnitude, simd.splat_i32(SMALLEST_NORMAL)), simd.splat_i32(31));
+    let nearest = simd.xor_i32(normal, simd.and_i32(simd.xor_i32(normal, subnormal), below));
+    let sign = simd.and_i32(simd.shift_right(simd.to_bits(x), simd.splat_i32(16)), simd.splat_i32(0x8000));
+    simd.xor_i32(nearest, sign)
 }
 
 /// The same number.
@@ -39,28 +39,54 @@ pub(crate) fn from_half(half: u16) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Isa;
+    use crate::simd::{Kernel, LANES, block};
+
+    struct Halves<'a>(&'a [f32]);
+
+    impl Kernel for Halves<'_> {
+        type Output = Vec<i32>;
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Vec<i32> {
+            let mut halves = Vec::new();
+            for start in (0..self.0.len()).step_by(LANES) {
+                let mut lanes = [0; LANES];
+                simd.store_i32(to_half(simd, simd.load_f32(&block(self.0, start))), &mut lanes);
+                halves.extend_from_slice(&lanes[..LANES.min(self.0.len() - start)]);
+            }
+            halves
+        }
+    }
 
     /// Every f16 is itself, and between two neighbours the middle goes to the even one, its neighbours to the nearer.
     #[test]
     fn all() {
+        let (mut x, mut want) = (vec![-1e-45], vec![0x8000]);
         for half in 0..=u16::MAX {
-            let x = from_half(half);
-            if half & 0x7fff > 0x7c00 {
-                assert!(x.is_nan());
-                assert_eq!(to_half(x) & 0x7fff, 0x7e00);
-                continue;
+            let number = from_half(half);
+            match half & 0x7fff {
+                0x7c01.. => assert!(number.is_nan()),
+                0x7c00 => assert!(number.is_infinite()),
+                magnitude => {
+                    x.push(number);
+                    want.push(half.into());
+                    // The next larger magnitude; beyond the largest, 65536.
+                    let next = if magnitude == 0x7bff { 65_536_f32.copysign(number) } else { from_half(half + 1) };
+                    let middle = f32::midpoint(number, next).to_bits();
+                    let around = [(middle - 1, half), (middle, half + (half & 1)), (middle + 1, half + 1)];
+                    for (bits, half) in around.into_iter().filter(|(bits, _)| f32::from_bits(*bits).abs() < 65_520.0) {
+                        x.push(f32::from_bits(bits));
+                        want.push(half.into());
+                    }
+                }
             }
-            assert_eq!(to_half(x), half);
-            if half & 0x7fff < 0x7c00 {
-                // The next larger magnitude; beyond the largest, 65536.
-                let next = if half & 0x7fff == 0x7bff { 65_536_f32.copysign(x) } else { from_half(half + 1) };
-                let middle = (x + next) / 2.0;
-                assert_eq!(to_half(middle), half + (half & 1), "{middle}");
-                assert_eq!(to_half(f32::from_bits(middle.to_bits() - 1)), half, "{middle}");
-                assert_eq!(to_half(f32::from_bits(middle.to_bits() + 1)), half + 1, "{middle}");
+        }
+        for isa in Isa::supported() {
+            let halves = isa.run(Halves(&x));
+            for ((x, want), half) in x.iter().zip(&want).zip(halves) {
+                assert_eq!(half, *want, "{isa}: {x}");
             }
         }
         assert_eq!([from_half(1), from_half(0x3555), from_half(0x7bff)], [5.960_464_5e-8, 0.333_251_95, 65_504.0]);
-        assert_eq!([f32::MAX, f32::INFINITY, 65_519.0, -1e-45].map(to_half), [0x7c00, 0x7c00, 0x7bff, 0x8000]);
     }
 }

@@ -1,7 +1,8 @@
 //! MXINT8, by the OCP Microscaling specification: a power of two for the block, two's complement with six bits behind the
 //! point. The exponent is that of the largest magnitude, out of its bits: `log2` is wrong just below powers of two.
 
-use super::{BLOCK, Format, both, largest_bits, load_i8, store_i8};
+use super::{BLOCK, Format, Scales, Sixteen, both, largest_of_each, load_i8, store_i8};
+use crate::reduce::magnitude_bits;
 use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
@@ -16,23 +17,44 @@ fn power_of_two(k: i32) -> f32 {
     f32::from_bits(((127 + k) << 23) as u32)
 }
 
+/// The same of lanes, 0 where `some` is 0 and not −1.
+#[inline(always)]
+fn powers_of_two<S: Simd>(simd: S, k: S::I32, some: S::I32) -> S::F32 {
+    simd.from_bits(simd.and_i32(simd.shift_left::<23>(simd.add_i32(k, simd.splat_i32(127))), some))
+}
+
 impl Format<33> for MxInt8 {
+    const LIMIT: f32 = 127.0;
+
     #[inline(always)]
-    fn encode<S: Simd>(self, simd: S, x: [S::F32; 2], block: &mut [u8; 33]) {
-        // Subnormal numbers have the exponent 0, infinity and NaN 255.
-        let exponent = largest_bits(simd, x) >> 23;
-        let [exponent_out, codes @ ..] = block;
-        *exponent_out = exponent as u8;
-        // 2⁶ / 2^(E − 127) as two factors, since it can be above the largest f32. Neither product is rounded, but for
-        // numbers far below a half, whose code is 0.
-        let k = 6 + 127 - exponent;
-        let factors = if exponent == NAN { [0.0; 2] } else { [power_of_two(k >> 1), power_of_two(k - (k >> 1))] };
-        let (first, second) = (simd.splat_f32(factors[0]), simd.splat_f32(factors[1]));
-        let (min, max) = (simd.splat_f32(-127.0), simd.splat_f32(127.0));
-        let q = both(
+    fn scales<S: Simd>(self, simd: S, x: &Sixteen) -> Scales<S> {
+        let bits = largest_of_each(
+            simd,
             x,
             #[inline(always)]
-            |x| simd.round_to_i32(simd.clamp_f32(simd.mul_f32(simd.mul_f32(x, first), second), min, max)),
+            |x| magnitude_bits(simd, x),
+        );
+        // Subnormal numbers have the exponent 0, infinity and NaN 255.
+        let exponents = simd.shift_right(bits, simd.splat_i32(23));
+        // 2⁶ / 2^(E − 127) as two factors where it can be above the largest f32. Neither product is rounded, but for
+        // numbers far below a half, whose code is 0.
+        let k = simd.sub_i32(simd.splat_i32(6 + 127), exponents);
+        let no_numbers = simd.sub_i32(exponents, simd.splat_i32(NAN - 1));
+        let plain = simd.max_of_i32(simd.max_i32(simd.sub_i32(k, simd.splat_i32(127)), no_numbers)) <= 0;
+        let first = if plain { k } else { simd.shift_right(k, simd.splat_i32(1)) };
+        let some = simd.shift_right(simd.sub_i32(exponents, simd.splat_i32(NAN)), simd.splat_i32(31));
+        let factors = [powers_of_two(simd, first, some), powers_of_two(simd, simd.sub_i32(k, first), some)];
+        Scales { stored: exponents, factors, plain }
+    }
+
+    #[inline(always)]
+    fn write<S: Simd>(self, simd: S, exponent: i32, multiples: [S::F32; 2], block: &mut [u8; 33]) {
+        let [exponent_out, codes @ ..] = block;
+        *exponent_out = exponent as u8;
+        let q = both(
+            multiples,
+            #[inline(always)]
+            |v| simd.round_to_i32(v),
         );
         store_i8(simd, q, codes);
     }
