@@ -200,7 +200,7 @@ impl<S: Simd> Scales<S> {
         let not_zero = simd.shift_right(simd.sub_i32(simd.splat_i32(0), magnitude_bits(simd, d)), simd.splat_i32(31));
         let one = simd.splat_f32(1.0);
         let reciprocal = simd.and_i32(simd.to_bits(simd.div_f32(one, d)), not_zero);
-        let reciprocal = simd.from_bits(reciprocal);
+        let reciprocal = simd.of_bits(reciprocal);
         // That of the smallest scales is infinite.
         let plain = simd.max_of_i32(magnitude_bits(simd, reciprocal)) < f32::INFINITY.to_bits() as i32;
         Scales { stored: half::to_half(simd, d), factors: [reciprocal, one], plain }

@@ -112,7 +112,7 @@ pub trait Simd: Copy {
     /// `a[i].to_bits() as i32`
     fn to_bits(self, a: Self::F32) -> Self::I32;
     /// `f32::from_bits(a[i] as u32)`
-    fn from_bits(self, a: Self::I32) -> Self::F32;
+    fn of_bits(self, a: Self::I32) -> Self::F32;
 
     /// `x`
     fn splat_f64(self, x: f64) -> Self::F64;
@@ -612,7 +612,7 @@ mod tests {
                    if a < b { a } else { b });
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.replace_nan(a, b), if a.is_nan() { b } else { a });
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.to_bits(a), a.to_bits() as i32);
-        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.from_bits(s.to_bits(a)), a);
+        operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.of_bits(s.to_bits(a)), a);
         operation!(all(), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32, s.splat_f32(-0.0), -0.0);
         for (min, max) in [(-128.0, 127.0), (0.0, 255.0), (-255.0, 0.0)] {
             struct Op(f32, f32);

@@ -234,7 +234,7 @@ impl Simd for Avx2 {
             [_mm256_cvttps_epi32(_mm256_floor_ps(a[0])), _mm256_cvttps_epi32(_mm256_floor_ps(a[1]))]
         }
         fn trunc_to_i32(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_cvttps_epi32(a[0]), _mm256_cvttps_epi32(a[1])] }
-        fn from_bits(a: [__m256i; 2]) -> [__m256; 2] { [_mm256_castsi256_ps(a[0]), _mm256_castsi256_ps(a[1])] }
+        fn of_bits(a: [__m256i; 2]) -> [__m256; 2] { [_mm256_castsi256_ps(a[0]), _mm256_castsi256_ps(a[1])] }
         fn to_f32(a: [__m256i; 2]) -> [__m256; 2] { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
         fn to_bits(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_castps_si256(a[0]), _mm256_castps_si256(a[1])] }
         fn splat_f64(x: f64) -> [__m256d; 4] { [_mm256_set1_pd(x); 4] }

@@ -170,7 +170,7 @@ impl Simd for Avx512 {
             _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a)
         }
         fn trunc_to_i32(a: __m512) -> __m512i { _mm512_cvttps_epi32(a) }
-        fn from_bits(a: __m512i) -> __m512 { _mm512_castsi512_ps(a) }
+        fn of_bits(a: __m512i) -> __m512 { _mm512_castsi512_ps(a) }
         fn to_f32(a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         fn to_bits(a: __m512) -> __m512i { _mm512_castps_si512(a) }
         fn splat_f64(x: f64) -> [__m512d; 2] { [_mm512_set1_pd(x); 2] }

@@ -137,7 +137,7 @@ impl Simd for Neon {
         fn floor_f32(a: F32) -> F32 { map(a, |a| vrndmq_f32(a)) }
         fn floor_to_i32(a: F32) -> I32 { map(a, |a| vcvtmq_s32_f32(a)) }
         fn trunc_to_i32(a: F32) -> I32 { map(a, |a| vcvtq_s32_f32(a)) }
-        fn from_bits(a: I32) -> F32 { map(a, |a| vreinterpretq_f32_s32(a)) }
+        fn of_bits(a: I32) -> F32 { map(a, |a| vreinterpretq_f32_s32(a)) }
         fn to_f32(a: I32) -> F32 { map(a, |a| vcvtq_f32_s32(a)) }
         fn to_bits(a: F32) -> I32 { map(a, |a| vreinterpretq_s32_f32(a)) }
         fn splat_f64(x: f64) -> [float64x2_t; 8] { [vdupq_n_f64(x); 8] }

@@ -96,7 +96,7 @@ impl Simd for Portable {
         a.fast_trunc_int()
     }
     #[inline(always)]
-    fn from_bits(self, a: i32x16) -> f32x16 {
+    fn of_bits(self, a: i32x16) -> f32x16 {
         cast(a)
     }
     #[inline(always)]

@@ -120,7 +120,7 @@ impl Simd for Scalar {
         map(a, |a| a as i32)
     }
     #[inline(always)]
-    fn from_bits(self, a: Array<i32>) -> Array<f32> {
+    fn of_bits(self, a: Array<i32>) -> Array<f32> {
         map(a, |a| f32::from_bits(a as u32))
     }
     #[inline(always)]

@@ -10,7 +10,7 @@ pub(crate) fn to_half<S: Simd>(simd: S, x: S::F32) -> S::I32 {
     let (magnitude, thirteen) = (magnitude_bits(simd, x), simd.splat_i32(13));
     // A multiple of 2⁻²⁴, which is what the sum with a half is rounded to.
     let half = simd.splat_f32(0.5);
-    let subnormal = simd.sub_i32(simd.to_bits(simd.add_f32(simd.from_bits(magnitude), half)), simd.to_bits(half));
+    let subnormal = simd.sub_i32(simd.to_bits(simd.add_f32(simd.of_bits(magnitude), half)), simd.to_bits(half));
     // Half a unit of what falls off, less a bit when that leaves an even number; a carry moves the exponent.
     let odd = simd.and_i32(simd.shift_right(magnitude, thirteen), simd.splat_i32(1));
     let rounded = simd.add_i32(simd.add_i32(magnitude, odd), simd.splat_i32(0xfff - ((127 - 15) << 23)));

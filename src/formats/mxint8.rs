@@ -20,7 +20,7 @@ fn power_of_two(k: i32) -> f32 {
 /// The same of lanes, 0 where `some` is 0 and not −1.
 #[inline(always)]
 fn powers_of_two<S: Simd>(simd: S, k: S::I32, some: S::I32) -> S::F32 {
-    simd.from_bits(simd.and_i32(simd.shift_left::<23>(simd.add_i32(k, simd.splat_i32(127))), some))
+    simd.of_bits(simd.and_i32(simd.shift_left::<23>(simd.add_i32(k, simd.splat_i32(127))), some))
 }
 
 impl Format<33> for MxInt8 {

@@ -28,7 +28,7 @@ fn extremes<S: Simd>(simd: S, x: &Sixteen) -> S::F32 {
     let (positive, negative) = (simd.max_i32(positive, zero), simd.max_i32(negative, zero));
     let largest = simd.max_i32(positive, negative);
     let sign_bits = simd.and_i32(simd.sub_i32(positive, negative), sign);
-    let extremes = simd.from_bits(simd.xor_i32(largest, sign_bits));
+    let extremes = simd.of_bits(simd.xor_i32(largest, sign_bits));
     // Where both are there, as rarely (but for zeros), the first one counts.
     let same = simd.sub_i32(zero, simd.xor_i32(positive, negative));
     if simd.max_of_i32(same) < 0 {

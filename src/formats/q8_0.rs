@@ -18,7 +18,7 @@ const BELOW_HALF: f32 = 0.5 - 1.0 / (1 << 25) as f32;
 fn round_away<S: Simd>(simd: S, v: S::F32) -> S::I32 {
     let sign = simd.and_i32(simd.to_bits(v), simd.splat_i32(i32::MIN));
     let almost_half = simd.xor_i32(sign, simd.splat_i32(BELOW_HALF.to_bits() as i32));
-    simd.trunc_to_i32(simd.add_f32(v, simd.from_bits(almost_half)))
+    simd.trunc_to_i32(simd.add_f32(v, simd.of_bits(almost_half)))
 }
 
 impl Format<34> for Q8_0 {
@@ -32,7 +32,7 @@ impl Format<34> for Q8_0 {
             #[inline(always)]
             |x| magnitude_bits(simd, x),
         );
-        Scales::halves(simd, simd.div_f32(simd.from_bits(amax), simd.splat_f32(127.0)))
+        Scales::halves(simd, simd.div_f32(simd.of_bits(amax), simd.splat_f32(127.0)))
     }
 
     #[inline(always)]
