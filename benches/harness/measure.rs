@@ -34,6 +34,11 @@ impl Times {
         self.quantile(0.5)
     }
 
+    /// How many times as long another took, turn by turn: the median of what is free of whatever drifts from round to round.
+    pub fn ratio(&self, other: &Times) -> f64 {
+        Times(self.0.iter().zip(&other.0).map(|(own, other)| other / own).collect()).median()
+    }
+
     /// The middle half of the turns, from its shortest to its longest, over the median.
     pub fn spread(&self) -> f64 {
         (self.quantile(0.75) - self.quantile(0.25)) / self.median()

@@ -181,16 +181,19 @@ impl Report {
             (0..count).for_each(|i| contenders[(round + i) % count].turn());
         }
 
-        // In what a contender counts.
-        let moving = best(&moving).map(|bytes| bytes / operation.bytes(shape) as f64 * shape.work());
         let scalar = contenders.iter().find(|contender| contender.isa.name() == "scalar");
-        let scalar = scalar.map(|scalar| scalar.times.median());
+        let scalar = scalar.map(|scalar| scalar.times.clone());
+        // The quicker way to move the bytes; a rival's work, in calls of a contender.
+        let moving = moving.iter().max_by(|a, b| a.rate().total_cmp(&b.rate()));
+        let moving = moving.map(|rival| (rival, rival.0.work / operation.bytes(shape) as f64));
         for Contender { isa, threads, times, .. } in contenders {
-            let peak = isas.iter().position(|&other| other == isa).and_then(|i| peaks[i].as_ref()).map(Rival::rate);
+            let peak = isas.iter().position(|&other| other == isa).and_then(|i| peaks[i].as_ref());
+            let peak = peak.map(|rival| (rival, rival.0.work / shape.work()));
+            // What takes longer for a call's work.
+            let seconds = |&(rival, calls): &(&Rival, f64)| rival.1.median() / calls;
             let limit = match (operation.is_product(), peak, moving) {
-                (true, Some(peak), moving) => Some(moving.map_or(peak, |moving| peak.min(moving))),
                 (true, None, _) => None,
-                (false, _, moving) => moving,
+                (_, peak, moving) => peak.into_iter().chain(moving).max_by(|a, b| seconds(a).total_cmp(&seconds(b))),
             };
             let rate = shape.work() / times.median();
             self.entries.push(Entry {
@@ -201,8 +204,8 @@ impl Report {
                 threads,
                 value: rate / 1e9,
                 unit: shape.unit(),
-                limit_fraction: limit.map(|limit| rate / limit / threads as f64),
-                times_scalar: scalar.map(|scalar| scalar / times.median()),
+                limit_fraction: limit.map(|(rival, calls)| times.ratio(&rival.1) / calls / threads as f64),
+                times_scalar: scalar.as_ref().map(|scalar| times.ratio(scalar)),
                 spread: times.spread(),
                 operation,
             });

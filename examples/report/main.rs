@@ -39,7 +39,7 @@ struct Arguments {
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
     /// Turns of every contender
-    #[arg(long, value_name = "N", default_value_t = 11, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = value_parser!(u32).range(1..))]
     rounds: u32,
     /// Prints the numbers as JSON instead of tables
     #[arg(long)]
