@@ -367,7 +367,13 @@ pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default>(
     debug_assert_eq!(x.len(), out.len());
     // Lines begin where they do; blocks before the first one are not streamed.
     let head = if stream { out.as_ptr().align_offset(align_of::<Line>()).min(x.len()) } else { 0 };
-    map_blocks(&x[..head], &mut out[..head], &mut f);
+    // (`&mut f` would be called by a function of the standard library, which may not be inlined.)
+    map_blocks(
+        &x[..head],
+        &mut out[..head],
+        #[inline(always)]
+        |i, x, out| f(i, x, out),
+    );
     let mut start = head;
     let (fours, _) = x[head..].as_chunks::<LANES>().0.as_chunks();
     let (out_fours, _) = out[head..].as_chunks_mut::<LANES>().0.as_chunks_mut();
