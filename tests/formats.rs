@@ -37,7 +37,11 @@ fn blocks() -> impl Strategy<Value = Vec<f32>> {
     ];
     let block = (prop::collection::vec(number, 32), prop_oneof![2 => -20_i32..18, 1 => -149_i32..18])
         .prop_map(|(block, k)| block.into_iter().map(move |x| (f64::from(x) * 2_f64.powi(k)) as f32));
-    prop::collection::vec(block, 0..4).prop_map(|blocks| blocks.into_iter().flatten().collect())
+    // Few, and more than the sixteen that are encoded together.
+    let count = prop_oneof![8 => 0_usize..4, 1 => 15_usize..36];
+    count
+        .prop_flat_map(move |count| prop::collection::vec(block.clone(), count))
+        .prop_map(|blocks| blocks.into_iter().flatten().collect())
 }
 
 proptest! {
