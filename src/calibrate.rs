@@ -141,8 +141,7 @@ pub trait Observer {
     /// # Errors
     /// As [`ranges`](Observer::ranges).
     fn range(&self) -> Result<Range, Error> {
-        let union = |a: Range, b: Range| Range { min: a.min.min(b.min), max: a.max.max(b.max) };
-        Ok(self.ranges()?.into_iter().reduce(union).expect("an observer has a group"))
+        Ok(self.ranges()?.into_iter().reduce(Range::union).expect("an observer has a group"))
     }
 
     /// NaN and infinities that were skipped.

@@ -49,6 +49,11 @@ impl Range {
         Range { min: -amax, max: amax }
     }
 
+    /// The smallest range that contains both.
+    pub(crate) fn union(self, other: Range) -> Range {
+        Range { min: self.min.min(other.min), max: self.max.max(other.max) }
+    }
+
     fn check(self) -> Result<(), Error> {
         for end in [self.min, self.max] {
             if !end.is_finite() {

@@ -449,17 +449,39 @@ impl<C: Code> Elementwise<C> for FakeQuantize {
         x: &[[f32; LANES]; FOUR],
         out: &mut [[f32; LANES]; FOUR],
     ) -> bool {
-        if !S::RECIPROCALS {
-            return false;
-        }
-        let Some(q) = simd.round_four(Lanes::quotients(lanes, simd, x)) else { return false };
-        for j in 0..FOUR {
-            let [min, max] = lanes[j].bounds(simd, codes);
-            let q = simd.min_i32(simd.max_i32(q[j], min), max);
-            simd.store_f32(lanes[j].real(simd, q), &mut out[j]);
-        }
-        true
+        fake_quantize_four(
+            simd,
+            codes,
+            lanes,
+            x,
+            out,
+            #[inline(always)]
+            |_, _| (),
+        )
     }
+}
+
+/// Four blocks, or a refusal; `store(j, excess)` learns what clamping takes away from block j.
+#[inline(always)]
+fn fake_quantize_four<C: Code, S: Simd>(
+    simd: S,
+    codes: CodeRange<C>,
+    lanes: &[Lanes<S>; FOUR],
+    x: &[[f32; LANES]; FOUR],
+    out: &mut [[f32; LANES]; FOUR],
+    store: impl Fn(usize, S::I32),
+) -> bool {
+    if !S::RECIPROCALS {
+        return false;
+    }
+    let Some(rounded) = simd.round_four(Lanes::quotients(lanes, simd, x)) else { return false };
+    for j in 0..FOUR {
+        let [min, max] = lanes[j].bounds(simd, codes);
+        let q = simd.min_i32(simd.max_i32(rounded[j], min), max);
+        store(j, simd.sub_i32(rounded[j], q));
+        simd.store_f32(lanes[j].real(simd, q), &mut out[j]);
+    }
+    true
 }
 
 #[derive(Clone, Copy)]
@@ -473,6 +495,7 @@ impl FakeQuantizeWithMask<'_> {
     fn store<S: Simd>(self, simd: S, start: usize, excess: S::I32) {
         let mut mask = [0; LANES];
         simd.store_u8(within(simd, excess), &mut mask);
+        // Of sixteen it is one vector.
         match self.mask[start..].first_chunk::<LANES>() {
             Some(cells) => cells.iter().zip(mask).for_each(
                 #[inline(always)]
@@ -522,17 +545,15 @@ impl<C: Code> Elementwise<C> for FakeQuantizeWithMask<'_> {
         x: &[[f32; LANES]; FOUR],
         out: &mut [[f32; LANES]; FOUR],
     ) -> bool {
-        if !S::RECIPROCALS {
-            return false;
-        }
-        let Some(rounded) = simd.round_four(Lanes::quotients(lanes, simd, x)) else { return false };
-        for j in 0..FOUR {
-            let [min, max] = lanes[j].bounds(simd, codes);
-            let q = simd.min_i32(simd.max_i32(rounded[j], min), max);
-            self.store(simd, start + j * LANES, simd.sub_i32(rounded[j], q));
-            simd.store_f32(lanes[j].real(simd, q), &mut out[j]);
-        }
-        true
+        fake_quantize_four(
+            simd,
+            codes,
+            lanes,
+            x,
+            out,
+            #[inline(always)]
+            |j, excess| self.store(simd, start + j * LANES, excess),
+        )
     }
 }
 
@@ -572,7 +593,7 @@ pub(crate) struct Groups<'a, C, Op: Elementwise<C>, R> {
     /// Where `x` begins in the tensor.
     first: usize,
     /// Whether the tensor is more than the caches hold, so that results are written past them.
-    stream: bool,
+    past_caches: bool,
 }
 
 /// Runs that are worth a look at where their lines begin.
@@ -582,15 +603,15 @@ impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op, Nearest> {
     pub fn new(params: &'a QuantParams<C>, x: &'a [Op::In], out: &'a mut [Op::Out], op: Op) -> Result<Self, Error> {
         params.check_elements(x.len())?;
         check_length("the output", x.len(), out.len())?;
-        let stream = size_of_val(x) + size_of_val(out) > arch::last_level();
-        Ok(Groups { params, x, out, op, rounding: Nearest, first: 0, stream })
+        let past_caches = size_of_val(x) + size_of_val(out) > arch::last_level();
+        Ok(Groups { params, x, out, op, rounding: Nearest, first: 0, past_caches })
     }
 
     /// The same with stochastic rounding.
     pub fn stochastic(self, stream: Stream) -> Result<Groups<'a, C, Op, Stream>, Error> {
         stream.check(self.x.len())?;
         let Groups { params, x, out, op, first, .. } = self;
-        Ok(Groups { params, x, out, op, rounding: stream, first, stream: false })
+        Ok(Groups { params, x, out, op, rounding: stream, first, past_caches: false })
     }
 }
 
@@ -599,7 +620,7 @@ impl<'a, C: Code, Op: Elementwise<C> + Send, R: Rounding> Groups<'a, C, Op, R> {
     /// The same work in pieces, the first of `first_length` elements and the others of `length`, which may run on
     /// different threads.
     pub fn pieces(self, first_length: usize, length: usize) -> impl DoubleEndedIterator<Item = Self> + Send {
-        let Groups { params, x, out, op, rounding, first, stream } = self;
+        let Groups { params, x, out, op, rounding, first, past_caches } = self;
         let (x, more_x) = x.split_at(first_length.min(x.len()));
         let (out, more_out) = out.split_at_mut(x.len());
         let first_piece = core::iter::once((first, x, out));
@@ -607,7 +628,7 @@ impl<'a, C: Code, Op: Elementwise<C> + Send, R: Rounding> Groups<'a, C, Op, R> {
         let more = more_x.chunks(length).zip(more_out.chunks_mut(length)).enumerate();
         first_piece
             .chain(more.map(move |(i, (x, out))| (behind + i * length, x, out)))
-            .map(move |(first, x, out)| Groups { params, x, out, op, rounding, first, stream })
+            .map(move |(first, x, out)| Groups { params, x, out, op, rounding, first, past_caches })
     }
 }
 
@@ -616,17 +637,17 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Groups { params, x, out, op, rounding, first, stream } = self;
+        let Groups { params, x, out, op, rounding, first, past_caches } = self;
         let (codes, parameters) = (params.codes(), params.parameters());
         let mut walker = rounding.walker(simd, first, x.len());
         // Calls of `apply` for a run: its elements, and the parameters from some of them on.
         macro_rules! map_run {
-            ($start:expr, $end:expr, $stream:expr, $lanes:expr) => {{
+            ($start:expr, $end:expr, $past_caches:expr, $lanes:expr) => {{
                 let (start, lanes) = ($start, $lanes);
                 R::map_blocks(
                     &mut walker,
                     simd,
-                    $stream,
+                    $past_caches,
                     &x[start..$end],
                     &mut out[start..$end],
                     #[inline(always)]
@@ -656,20 +677,20 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
                 map_run!(
                     0,
                     x.len(),
-                    stream && whole,
+                    past_caches && whole,
                     #[inline(always)]
                     move |i| Lanes::splat(simd, codes, &parameters, (first + i) >> shift)
                 );
             }
             granularity => {
                 for Run { group, start, end } in granularity.runs(first, x.len()) {
-                    let stream = stream && end - start >= LONG_RUN;
+                    let past_caches = past_caches && end - start >= LONG_RUN;
                     if let Granularity::Channel { inner: 1, .. } = granularity {
                         // A run of channels: the parameters are vectors too.
                         map_run!(
                             start,
                             end,
-                            stream,
+                            past_caches,
                             #[inline(always)]
                             move |i| Lanes::load(simd, codes, &parameters, group + i)
                         );
@@ -678,7 +699,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
                         map_run!(
                             start,
                             end,
-                            stream,
+                            past_caches,
                             #[inline(always)]
                             move |_| lanes
                         );
@@ -686,7 +707,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
                 }
             }
         }
-        if stream {
+        if past_caches {
             simd.fence();
         }
     }

@@ -354,11 +354,11 @@ pub fn map_blocks<T: Copy + Default, U: Copy + Default>(
 /// As [`map_blocks`], but offers four blocks at a time to `four(start, input, output)` first, which may refuse: then `f`
 /// gets them one by one.
 ///
-/// With `stream`, what four blocks become is written past the caches: worth it only for more than they hold.
+/// With `past_caches`, what four blocks become is written past the caches: worth it only for more than they hold.
 #[inline(always)]
 pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default>(
     simd: S,
-    stream: bool,
+    past_caches: bool,
     x: &[T],
     out: &mut [U],
     mut four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
@@ -366,7 +366,7 @@ pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default>(
 ) {
     debug_assert_eq!(x.len(), out.len());
     // Lines begin where they do; blocks before the first one are not streamed.
-    let head = if stream { out.as_ptr().align_offset(align_of::<Line>()).min(x.len()) } else { 0 };
+    let head = if past_caches { out.as_ptr().align_offset(align_of::<Line>()).min(x.len()) } else { 0 };
     // (`&mut f` would be called by a function of the standard library, which may not be inlined.)
     map_blocks(
         &x[..head],
@@ -377,7 +377,7 @@ pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default>(
     let mut start = head;
     let (fours, _) = x[head..].as_chunks::<LANES>().0.as_chunks();
     let (out_fours, _) = out[head..].as_chunks_mut::<LANES>().0.as_chunks_mut();
-    if stream {
+    if past_caches {
         let mut lines = Four([[U::default(); LANES]; FOUR]);
         for (x, out) in fours.iter().zip(out_fours) {
             map_four(start, x, &mut lines.0, &mut four, &mut f);

@@ -373,6 +373,16 @@ fn what_observers_refuse() {
     }
     assert!(percentile(&[], 1.0).is_err() && percentile(&[f32::NAN], 1.0).is_err());
     assert!(clip_by_entropy(&[], 2, 0, 1).is_err() && clip_by_mse(&[], 2, 0, 1).is_err());
+    let many = Error::Shape { why: "bins of 2⁶³ numbers or more", found: 2 };
+    assert_eq!(clip_by_entropy(&[u64::MAX, u64::MAX], 2, 0, 1), Err(many.clone()));
+    assert_eq!(clip_by_mse(&[u64::MAX >> 1, 1], 2, 0, 1), Err(many.clone()));
+    assert_eq!(percentile_of_bins(&[u64::MAX >> 1, 1], 50.0), Err(many));
+    // One fewer: nothing wraps on the way.
+    assert_eq!(clip_by_mse(&[0, u64::MAX >> 1], 255, 0, 1), Ok(1));
+    assert!(
+        clip_by_entropy(&[0, u64::MAX >> 1], 2, 0, 1).is_ok()
+            && percentile_of_bins(&[0, u64::MAX >> 1], 99.0) == Ok(1.99)
+    );
     for method in METHODS {
         assert_eq!(observer(isa(), method).observe(&[]), Err(Error::Empty { what: "the tensor" }), "{method}");
         assert_eq!(method.to_string().parse(), Ok(method));

@@ -54,10 +54,10 @@ pub fn percentile(x: &[f32], p: f64) -> Result<f32, Error> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Setting`] unless 0 ≤ p ≤ 100.
+/// [`Error::Setting`] unless 0 ≤ p ≤ 100; [`Error::Shape`] for 2⁶³ numbers or more.
 pub fn percentile_of_bins(counts: &[u64], p: f64) -> Result<f64, Error> {
     check_percentile(p)?;
-    let target = p / 100.0 * counts.iter().sum::<u64>() as f64;
+    let target = p / 100.0 * total(counts)? as f64;
     let mut below = 0;
     for (bin, &count) in counts.iter().enumerate() {
         if count > 0 && (below + count) as f64 >= target {
@@ -78,8 +78,8 @@ pub fn percentile_of_bins(counts: &[u64], p: f64) -> Result<f64, Error> {
 /// The first of equal ones. Errors are compared as integers, so there is no rounding to decide.
 ///
 /// # Errors
-/// [`Error::Setting`] unless the largest code is 1 … 255, [`Error::Shape`] when there are no bins, more than 2²⁰, or no
-/// stride.
+/// [`Error::Setting`] unless the largest code is 1 … 255, [`Error::Shape`] when there are no bins, more than 2²⁰, no stride, or
+/// 2⁶³ numbers or more.
 pub fn clip_by_mse(counts: &[u64], largest_code: u32, start: usize, stride: usize) -> Result<usize, Error> {
     check_bins(counts, largest_code, stride)?;
     // Prefix sums of count · xᵏ, with x = 2j + 1: twice the middle of a bin.
@@ -179,7 +179,13 @@ fn check_bins(counts: &[u64], largest_code: u32, stride: usize) -> Result<(), Er
     if stride == 0 {
         return Err(Error::Shape { why: "no stride", found: 0 });
     }
-    Ok(())
+    total(counts).map(drop)
+}
+
+/// How many numbers were counted: fewer than 2⁶³, so that no sum of them wraps.
+fn total(counts: &[u64]) -> Result<u64, Error> {
+    let total = counts.iter().try_fold(0, |sum: u64, &count| sum.checked_add(count).filter(|&sum| sum < 1 << 63));
+    total.ok_or(Error::Shape { why: "bins of 2⁶³ numbers or more", found: counts.len() })
 }
 
 /// `n · ln(n)`

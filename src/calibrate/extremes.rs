@@ -9,10 +9,6 @@ use crate::reduce::ranges;
 /// The range of nothing, which any number widens.
 const NOTHING: Range = Range { min: f32::INFINITY, max: f32::NEG_INFINITY };
 
-fn union(a: Range, b: Range) -> Range {
-    Range { min: a.min.min(b.min), max: a.max.max(b.max) }
-}
-
 /// The smallest and the largest element of every group.
 ///
 /// ```
@@ -60,7 +56,7 @@ impl MinMax {
                     if x.is_finite() {
                         let range = &mut ranges[self.granularity.group_of(i)];
                         // −0 + 0 = +0
-                        *range = union(*range, Range { min: x + 0.0, max: x + 0.0 });
+                        *range = range.union(Range { min: x + 0.0, max: x + 0.0 });
                     } else {
                         skipped += 1;
                     }
@@ -76,7 +72,7 @@ impl MinMax {
             self.ranges = ranges.to_vec();
         }
         for (sum, &range) in self.ranges.iter_mut().zip(ranges) {
-            *sum = union(*sum, range);
+            *sum = sum.union(range);
         }
     }
 }

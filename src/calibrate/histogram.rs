@@ -170,8 +170,7 @@ impl Histogram {
     }
 
     fn add_range(&mut self, range: Range) {
-        let Range { min, max } = self.range.unwrap_or(range);
-        self.range = Some(Range { min: min.min(range.min), max: max.max(range.max) });
+        self.range = self.range.into_iter().chain([range]).reduce(Range::union);
     }
 }
 

@@ -167,7 +167,7 @@ impl Observer for Moments {
             let (sums, deviations) = self.batch(threads, &admitted.x);
             self.sums = self.sums.merge(sums);
             self.deviations += deviations;
-            self.range = union(self.range, Some(admitted.range));
+            self.range = self.range.into_iter().chain([admitted.range]).reduce(Range::union);
         }
         self.gate.skipped += skipped;
         Ok(())
@@ -177,7 +177,7 @@ impl Observer for Moments {
         check_merge(self.spread == other.spread, "they make ranges in different ways")?;
         self.sums = self.sums.merge(other.sums);
         self.deviations += other.deviations;
-        self.range = union(self.range, other.range);
+        self.range = self.range.into_iter().chain(other.range).reduce(Range::union);
         self.gate.skipped += other.gate.skipped;
         Ok(())
     }
@@ -198,13 +198,6 @@ impl Observer for Moments {
 
     fn skipped(&self) -> u64 {
         self.gate.skipped
-    }
-}
-
-fn union(a: Option<Range>, b: Option<Range>) -> Option<Range> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(Range { min: a.min.min(b.min), max: a.max.max(b.max) }),
-        (one, other) => one.or(other),
     }
 }
 

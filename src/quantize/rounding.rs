@@ -52,7 +52,7 @@ pub(crate) trait Rounding: Copy + Send + Sync {
     fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
         walker: &mut Self::Walker,
         simd: S,
-        stream: bool,
+        past_caches: bool,
         x: &[T],
         out: &mut [U],
         four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
@@ -72,7 +72,7 @@ impl Rounding for Nearest {
     fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
         (): &mut (),
         simd: S,
-        stream: bool,
+        past_caches: bool,
         x: &[T],
         out: &mut [U],
         four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
@@ -80,7 +80,7 @@ impl Rounding for Nearest {
     ) {
         map_fours(
             simd,
-            stream,
+            past_caches,
             x,
             out,
             four,
