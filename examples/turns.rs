@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::io::BufRead;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use zeropoint::{
     CodeRange, Granularity, Isa, QuantParams, Scheme, abs_max, dequantize, fake_quantize, fake_quantize_with_mask,
     min_max, quantize, quantize_dynamic,
@@ -70,7 +71,12 @@ fn params(operation: &str, elements: usize) -> Result<QuantParams<u8>, Box<dyn E
     Ok(QuantParams::new(CodeRange::unsigned(8)?, granularity, scales, vec![117; groups])?)
 }
 
+/// Times a call of every operation that a line of the input asks for: `<isa> <operation> <elements>`.
+#[derive(Parser)]
+struct Arguments {}
+
 fn main() -> Result<(), Box<dyn Error>> {
+    Arguments::parse();
     let mut tensor = Tensor::new(0);
     for line in std::io::stdin().lock().lines() {
         let line = line?;

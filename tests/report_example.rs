@@ -70,6 +70,21 @@ fn pictures_and_tables_are_written() {
 }
 
 #[test]
+fn arguments_that_do_not_go_together_are_one_line() {
+    for (arguments, why) in [
+        (["--op", "quantize", "--shape", "2x3x4"], "no operation that is to be measured takes the shape 2x3x4"),
+        (["--op", "matmul", "--shape", "1024"], "no operation that is to be measured takes the shape 1 Ki"),
+    ] {
+        let output = common::run_example("report", &arguments);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), format!("error: {why}\n"));
+    }
+    let output = common::run_example("report", &["--op", "matmul", "--op", "words", "--shape", "2x3x4"]);
+    let why = "error: words takes a number of elements, which no --shape is\n";
+    assert_eq!((output.status.success(), &*String::from_utf8_lossy(&output.stderr)), (false, why));
+}
+
+#[test]
 fn arguments_that_do_not_fit_are_refused() {
     for arguments in [["--isa", "mmx"], ["--shape", "1x2"], ["--op", "divide"], ["--threads", "0"], ["--rounds", "0"]] {
         let output = common::run_example("report", &arguments);

@@ -76,6 +76,16 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             operation.shapes(&arguments.shape, arguments.quick).into_iter().map(move |shape| (operation, shape))
         })
         .collect();
+    // What was asked for is measured, or refused.
+    if let Some(shape) = arguments.shape.iter().find(|&&shape| !work.iter().any(|&(_, other)| other == shape)) {
+        return Err(format!("no operation that is to be measured takes the shape {shape}").into());
+    }
+    if let Some(operation) =
+        operations.iter().find(|&&op| !arguments.op.is_empty() && !work.iter().any(|work| work.0 == op))
+    {
+        let what = if operation.is_product() { "MxNxK" } else { "a number of elements" };
+        return Err(format!("{} takes {what}, which no --shape is", operation.name()).into());
+    }
     let progress = ProgressBar::new(work.len() as u64);
     progress.set_style(ProgressStyle::with_template("measuring {wide_bar} {pos}/{len} {msg}")?);
     let mut report = Report::new(rounds);
