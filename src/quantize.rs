@@ -576,7 +576,7 @@ impl<C: Code> Elementwise<C> for StraightThrough<'_> {
         out: &mut [f32; LANES],
     ) {
         let (_, outside) = lanes.code_and_excess(simd, simd.load_f32(x));
-        let mask = simd.to_f32(simd.sub_i32(simd.splat_i32(1), simd.mul_i32(outside, outside)));
+        let mask = simd.to_f32(within(simd, outside));
         let gradient = simd.load_f32(&block(self.gradient, start));
         // ∞ · 0 is NaN of another sign on every architecture.
         simd.store_f32(simd.replace_nan(simd.mul_f32(gradient, mask), simd.splat_f32(f32::NAN)), out);
