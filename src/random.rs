@@ -599,7 +599,7 @@ mod tests {
 
     #[test]
     fn published_words_and_states() {
-        let golden: serde_json::Value = serde_json::from_str(include_str!("../tests/golden/seeds.json")).unwrap();
+        let golden: serde_json::Value = serde_json::from_str(include_str!("../tests/suite/golden/seeds.json")).unwrap();
         let numbers = |name: &str| -> Vec<u32> { serde_json::from_value(golden["rng"][name].clone()).unwrap() };
         for isa in Isa::supported() {
             let words: Vec<u32> = isa.run(Steps(10, [1, 2, 3, 4])).iter().map(|step| step.0).collect();

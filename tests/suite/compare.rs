@@ -1,8 +1,6 @@
 //! The example `compare` from end to end: the numbers of the notebook's tensor, files of every kind, and one line for what is
 //! wrong.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,7 +19,7 @@ fn compare(arguments: &[&str]) -> String {
     // Tests run beside each other.
     static FIGURES: AtomicUsize = AtomicUsize::new(0);
     let figure = temporary(&format!("figure{}.svg", FIGURES.fetch_add(1, Ordering::Relaxed)));
-    let output = common::run_example("compare", &[&["--figure", figure.to_str().unwrap()], arguments].concat());
+    let output = crate::common::run_example("compare", &[&["--figure", figure.to_str().unwrap()], arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let svg = std::fs::read_to_string(&figure).expect("it is drawn");
     assert!(svg.contains("signal to quantization noise, dB") && svg.contains("bits of a code"));
@@ -98,7 +96,7 @@ fn what_is_wrong_is_one_line() {
         (&["--bits", "9"], "9 bits; codes have 2 to 8"),
         (&["--isa", "mmx"], "no ISA `mmx` on this CPU"),
     ] {
-        let output = common::run_example("compare", arguments);
+        let output = crate::common::run_example("compare", arguments);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && stderr.contains(why), "{stderr:?} does not contain {why:?}");
         assert_eq!((stderr.lines().count(), output.stdout.len()), (1, 0), "{stderr}");

@@ -1,5 +1,4 @@
 //! The parallel forms give the serial bytes, for any number of threads.
-#![cfg(feature = "rayon")]
 
 use std::sync::LazyLock;
 

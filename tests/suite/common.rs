@@ -1,5 +1,4 @@
 //! What the tests share: every ISA, numbers that hurt, codes that hurt.
-#![allow(dead_code, reason = "every test uses a part")]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -174,7 +173,7 @@ pub fn requantized<C: Code, M: Multiplier>(
     out
 }
 
-/// Runs an example as a program, from Cargo's target directory, where `cargo test` puts it. `cargo test --test <name>` alone
+/// Runs an example as a program, from Cargo's target directory, where `cargo test` puts it. `cargo test --test suite` alone
 /// does not: `cargo build --profile test --example <name>` goes before it. Where programs of this target need an emulator
 /// that the kernel does not know of, `ZEROPOINT_TEST_RUNNER` is the command that runs them, words separated by spaces:
 ///

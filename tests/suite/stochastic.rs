@@ -1,8 +1,6 @@
 //! Stochastic rounding equals its formula on every ISA, for any piece of a tensor; and it has no bias.
 
-mod common;
-
-use common::{Ranges, SPECIALS, bits, every_isa, guarded, streams, tensors};
+use crate::common::{Ranges, SPECIALS, bits, every_isa, guarded, streams, tensors};
 use proptest::prelude::*;
 use zeropoint::{
     Code, CodeRange, Conv2d, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, OffsetKind, PackedMatrix,

@@ -1,8 +1,6 @@
 //! Every error once, and the output as it was.
 
-mod common;
-
-use common::every_isa;
+use crate::common::every_isa;
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, Dequantize, Error, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Isa,
     Linear, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams, Range, Requantize, Scheme, Shift, Stream, Window,

@@ -1,8 +1,6 @@
 //! The random words: the published stream on every ISA, from any index to any length, and words that look random.
 
-mod common;
-
-use common::{bits, every_isa, guarded, streams};
+use crate::common::{bits, every_isa, guarded, streams};
 use proptest::prelude::*;
 use rand::RngExt;
 use rand_core::{Rng, SeedableRng};

@@ -1,11 +1,9 @@
 //! A multiplication that is repeated does not allocate: its workspace belongs to the thread.
 
-mod common;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use common::every_isa;
+use crate::common::every_isa;
 use zeropoint::{
     Accumulators, FloatMultiplier, Matrix, MatrixMut, PackedMatrix, Requantize, Stream, UnpackedMatrix, matmul,
 };

@@ -1,8 +1,6 @@
 //! The error report equals its formulas on every ISA, bit for bit, and what quantization and a reconstruction say together.
 
-mod common;
-
-use common::{Ranges, every_isa, finite, tensors};
+use crate::common::{Ranges, every_isa, finite, tensors};
 use proptest::prelude::*;
 use zeropoint::{CodeRange, Error, Granularity, QuantParams, quantization_error, reconstruction_error, reference};
 

@@ -1,9 +1,7 @@
 //! Quantize, dequantize, fake-quantize, the straight-through gradient and the reductions equal their formulas on every
 //! ISA, bit for bit.
 
-mod common;
-
-use common::{Ranges, SPECIALS, bits, every_isa, finite, granularities, guarded, nudge, tensors};
+use crate::common::{Ranges, SPECIALS, bits, every_isa, finite, granularities, guarded, nudge, tensors};
 use proptest::prelude::*;
 use zeropoint::{
     CodeRange, Granularity, QuantParams, Range, Scheme, abs_max, dequantize, fake_quantize, fake_quantize_with_mask,

@@ -1,8 +1,6 @@
 //! The example `lenet` from end to end: accuracy, one digest for every scheme on all ISAs and all architectures, and
 //! one line for whatever is wrong with a file.
 
-mod common;
-
 use std::path::Path;
 use std::process::Output;
 
@@ -20,7 +18,7 @@ const SCHEMES: [(&str, u64, &str); 4] = [
 ];
 
 fn lenet(arguments: &[&str]) -> Output {
-    common::run_example("lenet", arguments)
+    crate::common::run_example("lenet", arguments)
 }
 
 fn report(arguments: &[&str]) -> Value {

@@ -1,8 +1,6 @@
 //! Convolution, depthwise and grouped too, linear layers and max-pooling equal their formulas on every ISA.
 
-mod common;
-
-use common::{codes, every_isa, zero_points};
+use crate::common::{codes, every_isa, zero_points};
 use proptest::prelude::*;
 use zeropoint::reference::{dequantize_accumulator, fixed_point_product, saturate};
 use zeropoint::{

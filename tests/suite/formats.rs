@@ -1,8 +1,6 @@
 //! Block formats equal their formulas on every ISA, byte for byte, and refuse what they cannot store.
 
-mod common;
-
-use common::{bits, every_isa, nudge};
+use crate::common::{bits, every_isa, nudge};
 use proptest::prelude::*;
 use serde_json::Value;
 use zeropoint::{BlockFormat, Error, decode_blocks, encode_blocks, reference};

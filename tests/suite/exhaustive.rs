@@ -1,6 +1,5 @@
 //! All 2³² floats through the quantizer, on every ISA or the one that `ZEROPOINT_ISA` names. Half a minute natively, so
-//! only on request: `cargo test --test exhaustive -- --ignored`.
-#![cfg(feature = "rayon")]
+//! only on request: `cargo test --test suite -- --ignored`.
 
 use rayon::prelude::*;
 use zeropoint::{

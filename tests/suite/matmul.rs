@@ -1,8 +1,6 @@
 //! The integer matmul equals its formula on every ISA: all sign pairs, full code ranges, any zero points, any shape.
 
-mod common;
-
-use common::{codes, every_isa, requantized, zero_points};
+use crate::common::{codes, every_isa, requantized, zero_points};
 use proptest::prelude::*;
 use zeropoint::{
     Accumulators, Code, Dequantize, FixedPoint, FloatMultiplier, Gemmlowp, Isa, Matrix, MatrixMut, Multiplier,
@@ -183,7 +181,7 @@ proptest! {
             let columns = Dequantize::new(&weight_scales, bias).unwrap();
             if case.m > 0 {
                 let out = case.run(&packed, &columns.rows(&row_scales).unwrap(), f32::INFINITY);
-                assert_eq!(common::bits(&out), dequantized, "dequantize {isa}");
+                assert_eq!(crate::common::bits(&out), dequantized, "dequantize {isa}");
             }
         });
     }

@@ -1,8 +1,6 @@
 //! From ranges to scales and zero points: the formulas, and the ranges that break them elsewhere.
 
-mod common;
-
-use common::{Ranges, finite};
+use crate::common::{Ranges, finite};
 use proptest::prelude::*;
 use zeropoint::{Code, CodeRange, Granularity, OffsetKind, Range, RoundingKind, ScaleKind, Scheme, reference};
 

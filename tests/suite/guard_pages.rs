@@ -1,10 +1,7 @@
 //! No kernel reads or writes past a slice: every operand lies against a page that nobody may touch, first behind it,
 //! then before it.
-#![cfg(unix)]
 
-mod common;
-
-use common::every_isa;
+use crate::common::every_isa;
 use region::{Allocation, Protection};
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, FixedPoint, FloatMultiplier, Granularity, Matrix, MatrixMut, MaxPool2d,

@@ -1,8 +1,6 @@
 //! Packed codes are the codes of their unpacked forms, two a byte, on every ISA.
 
-mod common;
-
-use common::{Ranges, bits, every_isa, guarded, streams, tensors};
+use crate::common::{Ranges, bits, every_isa, guarded, streams, tensors};
 use proptest::prelude::*;
 use zeropoint::{
     Code, CodeRange, Error, Granularity, QuantParams, Stream, dequantize_packed, pack_nibbles, quantize_packed,

@@ -1,8 +1,6 @@
 //! Products with block-scaled weights equal the reference on every ISA, bit for bit.
 
-mod common;
-
-use common::{Ranges, bits, codes, every_isa, zero_points};
+use crate::common::{Ranges, bits, codes, every_isa, zero_points};
 use proptest::prelude::*;
 use zeropoint::{
     BlockActivations, BlockFormat, Error, Isa, Matrix, MatrixMut, PackedBlocks, encode_blocks, matmul_blocks,

@@ -3,9 +3,7 @@
 //! Where a source rounds exact ties to odd (its largest element then becomes −127 instead of −128), the difference is
 //! stated beside the expectation.
 
-mod common;
-
-use common::{every_isa, requantized};
+use crate::common::{every_isa, requantized};
 use serde_json::Value;
 use zeropoint::calibrate::{
     AverageMinMax, Ema, GAUSS, LAPLACE, Moments, Observer, Spread, clip_by_entropy, clip_by_mse, percentile,

@@ -1,9 +1,7 @@
 //! Observers equal `reference` on every ISA, whatever order, split and threads; ranges keep what they promise, on data
 //! that breaks them elsewhere.
 
-mod common;
-
-use common::{bits, every_isa, finite};
+use crate::common::{bits, every_isa, finite};
 use proptest::prelude::*;
 use zeropoint::calibrate::{
     AbsMax, AverageMinMax, Calibrator, Clip, Ema, Histogram, Method, MinMax, Moments, NonFinite, Observer, Spread,
@@ -200,7 +198,7 @@ proptest! {
 
     #[test]
     fn groups_have_observers_of_their_own(
-        (x, granularity) in common::granularities().prop_flat_map(|(granularity, length)| {
+        (x, granularity) in crate::common::granularities().prop_flat_map(|(granularity, length)| {
             (prop::collection::vec(-9.0_f32..9.0, length), Just(granularity))
         }),
     ) {
