@@ -83,7 +83,7 @@ macro_rules! ops {
 mod cache;
 mod portable;
 mod scalar;
-pub use cache::{align_loop, last_level, level2, prefetch_line};
+pub use cache::{align_loop, last_level, level2, prefetch_ahead, prefetch_line};
 pub use portable::Portable;
 pub use scalar::Scalar;
 

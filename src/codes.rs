@@ -47,7 +47,8 @@ pub trait Code:
         b: [S::I32; FOUR],
         bounds: [Self; 2],
         out: &mut [[Self; LANES]; FOUR],
-    ) -> bool;
+        doubt: S::I32,
+    ) -> S::I32;
 }
 
 macro_rules! code {
@@ -97,8 +98,9 @@ macro_rules! code {
                 b: [S::I32; FOUR],
                 bounds: [Self; 2],
                 out: &mut [[Self; LANES]; FOUR],
-            ) -> bool {
-                simd.$narrow_four(a, b, bounds, out)
+                doubt: S::I32,
+            ) -> S::I32 {
+                simd.$narrow_four(a, b, bounds, out, doubt)
             }
         }
     };

@@ -28,10 +28,13 @@
 
 mod conventions;
 
+use core::fmt;
+
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length, elements_of};
 use crate::matrix::ZeroPoints;
 use crate::simd::LANES;
+use crate::workspace::Lines;
 
 /// A range of real numbers.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -399,32 +402,103 @@ impl Iterator for Runs {
 /// assert_eq!(codes, [64, -127, 32, 127, -64, 32]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone)]
 pub struct QuantParams<C> {
     codes: CodeRange<C>,
     granularity: Granularity,
-    /// Here and in the others, [`LANES`] more follow than there are groups, so that whole vectors can be loaded.
-    scales: Vec<f32>,
-    reciprocals: [Vec<f32>; 2],
-    zero_points: Vec<i32>,
+    groups: usize,
+    /// Scales, then both parts of their reciprocals.
+    floats: Lines,
+    zero_points: Lines,
+    /// That of all groups, if they have the same.
+    zero_point: Option<i32>,
 }
 
-/// What a group is quantized with, in arrays of one length.
+impl<C: PartialEq> PartialEq for QuantParams<C> {
+    fn eq(&self, other: &Self) -> bool {
+        self.codes == other.codes
+            && self.granularity == other.granularity
+            && self.scales() == other.scales()
+            && self.zero_points() == other.zero_points()
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for QuantParams<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuantParams")
+            .field("codes", &self.codes)
+            .field("granularity", &self.granularity)
+            .field("scales", &self.scales())
+            .field("zero_points", &self.zero_points())
+            .finish()
+    }
+}
+
+/// What a group is quantized with, in arrays of one length that begin where lines do: vectors across two lines are read at
+/// half the speed.
 #[derive(Clone, Copy)]
 pub(crate) struct Parameters<'a> {
     pub scales: &'a [f32],
     /// The two parts of every [`reciprocal`].
     pub reciprocals: [&'a [f32]; 2],
     pub zero_points: &'a [i32],
+    /// That of all groups, if they have the same.
+    pub zero_point: Option<i32>,
+}
+
+impl Parameters<'_> {
+    /// Itself, said so that the compiler sees: one check of an index does for all.
+    #[inline(always)]
+    pub fn of_one_length(&self) -> Self {
+        let Parameters { scales, reciprocals: [high, low], zero_points, zero_point } = *self;
+        let length = scales.len();
+        let reciprocals = [&high[..length], &low[..length]];
+        Parameters { scales, reciprocals, zero_points: &zero_points[..length], zero_point }
+    }
 }
 
 impl<'a> Parameters<'a> {
-    /// Itself, said so that the compiler sees: one check of an index does for all.
+    /// Those of so many groups from one on.
     #[inline(always)]
-    pub fn of_one_length(&self) -> Parameters<'a> {
-        let Parameters { scales, reciprocals: [high, low], zero_points } = *self;
-        let length = scales.len();
-        Parameters { scales, reciprocals: [&high[..length], &low[..length]], zero_points: &zero_points[..length] }
+    pub fn slice(&self, group: usize, groups: usize) -> Parameters<'a> {
+        let slice = group..group + groups;
+        let Parameters { scales, reciprocals: [high, low], zero_points, zero_point } = *self;
+        let reciprocals = [&high[slice.clone()], &low[slice.clone()]];
+        Parameters { scales: &scales[slice.clone()], reciprocals, zero_points: &zero_points[slice], zero_point }
+    }
+}
+
+/// The length of arrays of parameters: [`LANES`] more follow the last group at least, so that whole vectors can be loaded.
+#[inline(always)]
+fn padded(groups: usize) -> usize {
+    groups.next_multiple_of(LANES) + LANES
+}
+
+impl<C> QuantParams<C> {
+    /// All of it.
+    #[inline(always)]
+    pub(crate) fn parameters(&self) -> Parameters<'_> {
+        let length = padded(self.groups);
+        let (scales, reciprocals) = self.floats.as_slice(3 * length).split_at(length);
+        let zero_points = self.zero_points.as_slice(length);
+        Parameters {
+            scales,
+            reciprocals: reciprocals.split_at(length).into(),
+            zero_points,
+            zero_point: self.zero_point,
+        }
+    }
+
+    /// The scale of every group.
+    #[must_use]
+    pub fn scales(&self) -> &[f32] {
+        self.floats.as_slice(self.groups)
+    }
+
+    /// The zero point of every group.
+    #[must_use]
+    pub fn zero_points(&self) -> &[i32] {
+        self.zero_points.as_slice(self.groups)
     }
 }
 
@@ -450,11 +524,18 @@ impl<C: Code> QuantParams<C> {
         check_length("zero points", groups, zero_points.len())?;
         scales.iter().try_for_each(|&scale| check_scale(scale))?;
         zero_points.iter().try_for_each(|&zero_point| codes.check_zero_point(zero_point))?;
-        let (mut scales, mut zero_points) = (scales, zero_points);
-        scales.extend_from_slice(&[1.0; LANES]);
-        zero_points.extend_from_slice(&[0; LANES]);
-        let (high, low) = scales.iter().map(|&scale| reciprocal(scale).into()).unzip::<f32, f32, Vec<_>, Vec<_>>();
-        Ok(QuantParams { codes, granularity, scales, reciprocals: [high, low], zero_points })
+        let length = padded(groups);
+        let (mut floats, mut lines) = (Lines::default(), Lines::default());
+        let (scale, reciprocals) = floats.elements::<f32>(3 * length).split_at_mut(length);
+        scale.fill(1.0);
+        scale[..groups].copy_from_slice(&scales);
+        let (high, low) = reciprocals.split_at_mut(length);
+        for ((&scale, high), low) in scale.iter().zip(high).zip(low) {
+            [*high, *low] = reciprocal(scale);
+        }
+        lines.elements(length)[..groups].copy_from_slice(&zero_points);
+        let zero_point = zero_points.first().copied().filter(|first| zero_points.iter().all(|each| each == first));
+        Ok(QuantParams { codes, granularity, groups, floats, zero_points: lines, zero_point })
     }
 
     /// One scale and one zero point for the whole tensor.
@@ -496,34 +577,10 @@ impl<C: Code> QuantParams<C> {
         self.granularity
     }
 
-    /// The scale of every group.
-    #[must_use]
-    pub fn scales(&self) -> &[f32] {
-        &self.scales[..self.groups()]
-    }
-
-    /// How many groups there are.
-    fn groups(&self) -> usize {
-        self.scales.len() - LANES
-    }
-
-    /// All of it, with [`LANES`] more behind the last group.
-    #[inline(always)]
-    pub(crate) fn parameters(&self) -> Parameters<'_> {
-        let [high, low] = &self.reciprocals;
-        Parameters { scales: &self.scales, reciprocals: [high, low], zero_points: &self.zero_points }
-    }
-
-    /// The zero point of every group.
-    #[must_use]
-    pub fn zero_points(&self) -> &[i32] {
-        &self.zero_points[..self.groups()]
-    }
-
     /// `Ok` when a tensor of this many elements has these groups.
     pub(crate) fn check_elements(&self, elements: usize) -> Result<(), Error> {
         let groups = self.granularity.groups(elements)?;
-        check_length("scales", groups, self.groups())
+        check_length("scales", groups, self.groups)
     }
 }
 
@@ -553,7 +610,7 @@ impl<'a, C: Code> From<&'a QuantParams<C>> for ZeroPoints<'a> {
 /// v′ = RN(x · h + RN(x · l))      rounds to the same integer as      v = RN(x / S)
 /// ```
 ///
-/// or both to integers beyond ±255; h is infinite where that is not sure, so that v′ has no integer.
+/// or both to integers beyond ±255; h is NaN where that is not sure, and so is v′ then.
 ///
 /// Proof. With finite numbers y′ = x · h + RN(x · l) is x / S · (1 + ε), |ε| < 2⁻⁴⁵: l is 2⁻²² / S at most, and both l and
 /// x · l are rounded once. v and v′ can only be different if some midpoint m of two neighbouring f32 lies between x / S
@@ -569,7 +626,7 @@ fn reciprocal(scale: f32) -> [f32; 2] {
     let sure = (low_bits >= 32 || low_bits == 0) && (2_f32.powi(-64)..=2_f32.powi(64)).contains(&scale);
     let exact = 1.0 / f64::from(scale);
     let high = f32::from_bits((exact as f32).to_bits() - 1);
-    if sure { [high, (exact - f64::from(high)) as f32] } else { [f32::INFINITY, 0.0] }
+    if sure { [high, (exact - f64::from(high)) as f32] } else { [f32::NAN; 2] }
 }
 
 pub(crate) fn check_scale(scale: f32) -> Result<(), Error> {

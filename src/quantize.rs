@@ -19,9 +19,9 @@
 //!
 //! Clamping first makes the conversion to integers safe on every ISA (they disagree about numbers that do not fit). A product
 //! with 1 / S differs from the division on ties; one with both parts of a reciprocal that [`QuantParams`] keeps rounds to the
-//! same integers. Where multiplying is faster, four blocks at a time do: product, rounding, zero point, clamp, in
-//! this order, since integers saturate as they are narrowed. Four blocks with a number that has no i32 (NaN, infinity), or
-//! with a scale that has no such reciprocal, go the plain way.
+//! same integers. Where multiplying is faster, four blocks at a time do. To codes: product, rounding, zero point, clamp, in
+//! this order, since integers saturate as they are narrowed. Back to real numbers: product, clamp, rounding, all in floats.
+//! What has a number without an i32 in it (NaN, infinity), or a scale without such a reciprocal, is done again the plain way.
 
 mod packed;
 mod rounding;
@@ -35,7 +35,7 @@ use crate::isa::Isa;
 use crate::params::{Granularity, Parameters, QuantParams, Run, Scheme};
 use crate::random::Stream;
 use crate::reduce::ranges;
-use crate::simd::{FOUR, Kernel, LANES, Simd, block, four};
+use crate::simd::{FOUR, Kernel, LANES, Memory, Simd, block, four};
 use crate::workspace::{Element, LINE};
 pub use packed::{dequantize_packed, pack_nibbles, quantize_packed, quantize_packed_stochastic, unpack_nibbles};
 pub(crate) use rounding::Nearest;
@@ -262,24 +262,6 @@ impl<S: Simd> Lanes<S> {
         Lanes { scale, reciprocal: [simd.splat_f32(f32::NAN); 2], zero_point, min, max }
     }
 
-    /// Those of one group in every lane.
-    #[inline(always)]
-    fn splat<C: Code>(simd: S, codes: CodeRange<C>, parameters: &Parameters<'_>, group: usize) -> Self {
-        let Parameters { scales, reciprocals: [high, low], zero_points } = parameters.of_one_length();
-        let reciprocal = [simd.splat_f32(high[group]), simd.splat_f32(low[group])];
-        let (scale, zero_point) = (simd.splat_f32(scales[group]), simd.splat_i32(zero_points[group]));
-        Lanes { reciprocal, ..Lanes::new(simd, codes, scale, zero_point) }
-    }
-
-    /// Those of sixteen groups.
-    #[inline(always)]
-    fn load<C: Code>(simd: S, codes: CodeRange<C>, parameters: &Parameters<'_>, group: usize) -> Self {
-        let Parameters { scales, reciprocals: [high, low], zero_points } = parameters.of_one_length();
-        let reciprocal = [simd.load_f32(lanes(high, group)), simd.load_f32(lanes(low, group))];
-        let (scale, zero_point) = (simd.load_f32(lanes(scales, group)), simd.load_i32(lanes(zero_points, group)));
-        Lanes { reciprocal, ..Lanes::new(simd, codes, scale, zero_point) }
-    }
-
     /// `clamp(x / S)`: what is rounded to the code without its zero point.
     #[inline(always)]
     fn clamped(&self, simd: S, x: S::F32) -> S::F32 {
@@ -297,8 +279,7 @@ impl<S: Simd> Lanes<S> {
         (q, simd.sub_i32(beyond, q))
     }
 
-    /// What rounds to the same integers up to ±255 as `x / S` of four blocks does; NaN or infinite for a scale that has no such
-    /// reciprocal.
+    /// What rounds to the same integers up to ±255 as `x / S` of four blocks does; NaN for a scale that has no such reciprocal.
     #[inline(always)]
     fn quotients(lanes: &[Self; FOUR], simd: S, x: &[[f32; LANES]; FOUR]) -> [S::F32; FOUR] {
         four(
@@ -316,17 +297,96 @@ impl<S: Simd> Lanes<S> {
         simd.mul_f32(simd.to_f32(q), self.scale)
     }
 
-    /// The code range relative to the zero point, as integers.
+    /// The same for a code that is a float, of which −0 becomes 0.
     #[inline(always)]
-    fn bounds<C: Code>(&self, simd: S, codes: CodeRange<C>) -> [S::I32; 2] {
-        let (min, max) = (simd.splat_i32(codes.min().into()), simd.splat_i32(codes.max().into()));
-        [simd.sub_i32(min, self.zero_point), simd.sub_i32(max, self.zero_point)]
+    fn real_of_f32(&self, simd: S, q: S::F32) -> S::F32 {
+        simd.mul_add_f32(q, self.scale, simd.splat_f32(0.0))
+    }
+}
+
+/// The parameters of a tensor, as lanes.
+#[derive(Clone, Copy)]
+struct LanesOf<'a, S: Simd, C> {
+    simd: S,
+    codes: CodeRange<C>,
+    parameters: Parameters<'a>,
+    /// Lanes of the zero point of all groups, if they have the same: but for the scale.
+    zero_point: Option<Lanes<S>>,
+}
+
+impl<'a, S: Simd, C: Code> LanesOf<'a, S, C> {
+    #[inline(always)]
+    fn new(simd: S, params: &'a QuantParams<C>) -> Self {
+        let (codes, parameters) = (params.codes(), params.parameters());
+        let lanes = LanesOf { simd, codes, parameters, zero_point: None };
+        let zero_point = parameters.zero_point.map(
+            #[inline(always)]
+            |zero_point| lanes.of_zero_point(simd.splat_i32(zero_point)),
+        );
+        LanesOf { zero_point, ..lanes }
+    }
+
+    #[inline(always)]
+    fn of_zero_point(&self, zero_point: S::I32) -> Lanes<S> {
+        Lanes::new(self.simd, self.codes, self.simd.splat_f32(1.0), zero_point)
+    }
+
+    /// Those of one group in every lane.
+    #[inline(always)]
+    fn splat(&self, group: usize) -> Lanes<S> {
+        let LanesOf { simd, parameters, .. } = *self;
+        let Parameters { scales, reciprocals: [high, low], zero_points, .. } = parameters.of_one_length();
+        let lanes = match self.zero_point {
+            Some(lanes) => lanes,
+            None => self.of_zero_point(simd.splat_i32(zero_points[group])),
+        };
+        let reciprocal = [simd.splat_f32(high[group]), simd.splat_f32(low[group])];
+        Lanes { scale: simd.splat_f32(scales[group]), reciprocal, ..lanes }
+    }
+
+    /// Those of sixteen groups, some of which may follow the last one.
+    #[inline(always)]
+    fn load(&self, group: usize) -> Lanes<S> {
+        let lanes = match self.zero_point {
+            Some(lanes) => lanes,
+            None => self.of_zero_point(self.simd.load_i32(sixteen(self.parameters.zero_points, group))),
+        };
+        self.load_scales(lanes, &self.parameters.of_one_length(), group)
+    }
+
+    /// Those of 64 groups, which are there.
+    #[inline(always)]
+    fn load_four(&self, group: usize) -> [Lanes<S>; FOUR] {
+        // One check of an index.
+        let parameters = self.parameters.of_one_length().slice(group, FOUR * LANES);
+        let lanes = match self.zero_point {
+            Some(lanes) => [lanes; FOUR],
+            None => four(
+                #[inline(always)]
+                |j| self.of_zero_point(self.simd.load_i32(sixteen(parameters.zero_points, j * LANES))),
+            ),
+        };
+        four(
+            #[inline(always)]
+            |j| self.load_scales(lanes[j], &parameters, j * LANES),
+        )
+    }
+
+    #[inline(always)]
+    fn load_scales(&self, lanes: Lanes<S>, parameters: &Parameters<'_>, group: usize) -> Lanes<S> {
+        let Parameters { scales, reciprocals: [high, low], .. } = *parameters;
+        let [scale, high, low] = [
+            self.simd.load_f32(sixteen(scales, group)),
+            self.simd.load_f32(sixteen(high, group)),
+            self.simd.load_f32(sixteen(low, group)),
+        ];
+        Lanes { scale, reciprocal: [high, low], ..lanes }
     }
 }
 
 /// Sixteen groups' parameters, which are there as [`Parameters`] are padded.
 #[inline(always)]
-fn lanes<T>(parameters: &[T], group: usize) -> &[T; LANES] {
+fn sixteen<T>(parameters: &[T], group: usize) -> &[T; LANES] {
     parameters[group..].first_chunk().expect("as many follow the last group")
 }
 
@@ -344,8 +404,12 @@ pub(crate) trait Elementwise<C>: Copy {
         out: &mut [Self::Out; LANES],
     );
 
-    /// The same for four blocks and nearest rounding, or a refusal, always where it would not be faster.
+    /// Whether four blocks together take less time where a reciprocal does.
+    const FOURS: bool = false;
+
+    /// The same for four blocks and nearest rounding, and the doubt about them: see [`Simd::is_doubt`].
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "those of `apply` and the doubt")]
     fn apply_four<S: Simd>(
         self,
         _simd: S,
@@ -354,8 +418,9 @@ pub(crate) trait Elementwise<C>: Copy {
         _start: usize,
         _x: &[[Self::In; LANES]; FOUR],
         _out: &mut [[Self::Out; LANES]; FOUR],
-    ) -> bool {
-        false
+        doubt: S::I32,
+    ) -> S::I32 {
+        doubt
     }
 }
 
@@ -379,6 +444,8 @@ impl<C: Code> Elementwise<C> for Quantize {
         C::store(simd, simd.add_i32(q, lanes.zero_point), out);
     }
 
+    const FOURS: bool = true;
+
     #[inline(always)]
     fn apply_four<S: Simd>(
         self,
@@ -388,13 +455,13 @@ impl<C: Code> Elementwise<C> for Quantize {
         _: usize,
         x: &[[f32; LANES]; FOUR],
         out: &mut [[C; LANES]; FOUR],
-    ) -> bool {
+        doubt: S::I32,
+    ) -> S::I32 {
         let zero_points = four(
             #[inline(always)]
             |j| lanes[j].zero_point,
         );
-        S::RECIPROCALS
-            && C::narrow_four(simd, Lanes::quotients(lanes, simd, x), zero_points, [codes.min(), codes.max()], out)
+        C::narrow_four(simd, Lanes::quotients(lanes, simd, x), zero_points, [codes.min(), codes.max()], out, doubt)
     }
 }
 
@@ -439,49 +506,26 @@ impl<C: Code> Elementwise<C> for FakeQuantize {
         simd.store_f32(lanes.real(simd, q), out);
     }
 
+    const FOURS: bool = true;
+
     #[inline(always)]
     fn apply_four<S: Simd>(
         self,
         simd: S,
-        codes: CodeRange<C>,
+        _: CodeRange<C>,
         lanes: &[Lanes<S>; FOUR],
         _: usize,
         x: &[[f32; LANES]; FOUR],
         out: &mut [[f32; LANES]; FOUR],
-    ) -> bool {
-        fake_quantize_four(
-            simd,
-            codes,
-            lanes,
-            x,
-            out,
-            #[inline(always)]
-            |_, _| (),
-        )
+        doubt: S::I32,
+    ) -> S::I32 {
+        let v = Lanes::quotients(lanes, simd, x);
+        for j in 0..FOUR {
+            let clamped = simd.min_f32(simd.max_f32(v[j], lanes[j].min), lanes[j].max);
+            simd.store_f32(lanes[j].real_of_f32(simd, simd.round_f32(clamped)), &mut out[j]);
+        }
+        simd.doubt_nan(v, doubt)
     }
-}
-
-/// Four blocks, or a refusal; `store(j, excess)` learns what clamping takes away from block j.
-#[inline(always)]
-fn fake_quantize_four<C: Code, S: Simd>(
-    simd: S,
-    codes: CodeRange<C>,
-    lanes: &[Lanes<S>; FOUR],
-    x: &[[f32; LANES]; FOUR],
-    out: &mut [[f32; LANES]; FOUR],
-    store: impl Fn(usize, S::I32),
-) -> bool {
-    if !S::RECIPROCALS {
-        return false;
-    }
-    let Some(rounded) = simd.round_four(Lanes::quotients(lanes, simd, x)) else { return false };
-    for j in 0..FOUR {
-        let [min, max] = lanes[j].bounds(simd, codes);
-        let q = simd.min_i32(simd.max_i32(rounded[j], min), max);
-        store(j, simd.sub_i32(rounded[j], q));
-        simd.store_f32(lanes[j].real(simd, q), &mut out[j]);
-    }
-    true
 }
 
 #[derive(Clone, Copy)]
@@ -490,20 +534,18 @@ struct FakeQuantizeWithMask<'a> {
 }
 
 impl FakeQuantizeWithMask<'_> {
-    /// Stores the mask of a block that begins at `start`: 1 where nothing was taken away, or what there is of it.
+    /// Stores the mask of elements from `start` on, or what there is of it.
     #[inline(always)]
-    fn store<S: Simd>(self, simd: S, start: usize, excess: S::I32) {
-        let mut mask = [0; LANES];
-        simd.store_u8(within(simd, excess), &mut mask);
-        // Of sixteen it is one vector.
-        match self.mask[start..].first_chunk::<LANES>() {
-            Some(cells) => cells.iter().zip(mask).for_each(
-                #[inline(always)]
-                |(cell, mask)| cell.set(mask),
-            ),
+    fn store<const N: usize>(self, start: usize, mask: &[u8; N]) {
+        match self.mask[start..].first_chunk::<N>() {
+            Some(cells) => {
+                let cells = core::ptr::from_ref(cells).cast::<Cell<[u8; N]>>();
+                // SAFETY: a cell has the layout of what is in it, and nobody else has these.
+                unsafe { &*cells }.set(*mask);
+            }
             None => self.mask[start..].iter().zip(mask).for_each(
                 #[inline(always)]
-                |(cell, mask)| cell.set(mask),
+                |(cell, &mask)| cell.set(mask),
             ),
         }
     }
@@ -531,29 +573,41 @@ impl<C: Code> Elementwise<C> for FakeQuantizeWithMask<'_> {
         out: &mut [f32; LANES],
     ) {
         let (_, excess) = lanes.code_and_excess(simd, simd.load_f32(x));
-        self.store(simd, start, excess);
+        let mut mask = [0; LANES];
+        simd.store_u8(within(simd, excess), &mut mask);
+        self.store(start, &mask);
         Elementwise::<C>::apply(FakeQuantize, simd, lanes, rounding, start, x, out);
     }
+
+    const FOURS: bool = true;
 
     #[inline(always)]
     fn apply_four<S: Simd>(
         self,
         simd: S,
-        codes: CodeRange<C>,
+        _: CodeRange<C>,
         lanes: &[Lanes<S>; FOUR],
         start: usize,
         x: &[[f32; LANES]; FOUR],
         out: &mut [[f32; LANES]; FOUR],
-    ) -> bool {
-        fake_quantize_four(
-            simd,
-            codes,
-            lanes,
-            x,
-            out,
+        doubt: S::I32,
+    ) -> S::I32 {
+        let v = Lanes::quotients(lanes, simd, x);
+        let rounded = four(
             #[inline(always)]
-            |j, excess| self.store(simd, start + j * LANES, excess),
-        )
+            |j| simd.round_f32(v[j]),
+        );
+        let clamped = four(
+            #[inline(always)]
+            |j| simd.min_f32(simd.max_f32(rounded[j], lanes[j].min), lanes[j].max),
+        );
+        for j in 0..FOUR {
+            simd.store_f32(lanes[j].real_of_f32(simd, clamped[j]), &mut out[j]);
+        }
+        let mut mask = [[0; LANES]; FOUR];
+        simd.store_equal_four(rounded, clamped, &mut mask);
+        self.store::<{ FOUR * LANES }>(start, mask.as_flattened().first_chunk().expect("four blocks"));
+        simd.doubt_nan(v, doubt)
     }
 }
 
@@ -592,11 +646,11 @@ pub(crate) struct Groups<'a, C, Op: Elementwise<C>, R> {
     rounding: R,
     /// Where `x` begins in the tensor.
     first: usize,
-    /// Whether the tensor is more than the caches hold, so that results are written past them.
+    /// Whether the tensor is more than the caches hold.
     past_caches: bool,
 }
 
-/// Runs that are worth a look at where their lines begin.
+/// Runs that are worth the blocks before their first line, which are not streamed.
 const LONG_RUN: usize = 4096;
 
 impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op, Nearest> {
@@ -638,25 +692,27 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Groups { params, x, out, op, rounding, first, past_caches } = self;
-        let (codes, parameters) = (params.codes(), params.parameters());
+        let (codes, lanes_of) = (params.codes(), LanesOf::new(simd, params));
         let mut walker = rounding.walker(simd, first, x.len());
-        // Calls of `apply` for a run: its elements, and the parameters from some of them on.
+        let memory = |streams: bool| match past_caches {
+            false => Memory::Cached,
+            true if streams => Memory::Streamed,
+            true => Memory::Beyond,
+        };
+        // Calls of `apply` for a run: its elements, and the parameters of one and of four blocks from some of them on.
         macro_rules! map_run {
-            ($start:expr, $end:expr, $past_caches:expr, $lanes:expr) => {{
-                let (start, lanes) = ($start, $lanes);
+            ($start:expr, $end:expr, $memory:expr, $lanes:expr, $lanes_of_four:expr) => {{
+                let (start, lanes, lanes_of_four) = ($start, $lanes, $lanes_of_four);
                 R::map_blocks(
                     &mut walker,
                     simd,
-                    $past_caches,
+                    $memory,
+                    S::RECIPROCALS && Op::FOURS,
                     &x[start..$end],
                     &mut out[start..$end],
                     #[inline(always)]
-                    move |i, x, out| {
-                        let lanes = four(
-                            #[inline(always)]
-                            move |j| lanes(i + j * LANES),
-                        );
-                        op.apply_four(simd, codes, &lanes, first + start + i, x, out)
+                    move |i, x, out, doubt| {
+                        op.apply_four(simd, codes, &lanes_of_four(i), first + start + i, x, out, doubt)
                     },
                     #[inline(always)]
                     move |i, x, out, rounding| op.apply(simd, &lanes(i), rounding, first + start + i, x, out),
@@ -673,35 +729,62 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
                     && (first | x.len()).is_multiple_of(LANES) =>
             {
                 let shift = length.trailing_zeros();
-                let whole = out.as_ptr().align_offset(LINE).is_multiple_of(LANES);
+                let head = if past_caches { out.as_ptr().align_offset(LINE) } else { 0 };
+                // Whether four blocks, or two, have the same parameters: the fewer are read, the better.
+                let of_one_group = |blocks: usize| {
+                    let elements = blocks * LANES;
+                    length >= elements && (first | head).is_multiple_of(elements)
+                };
+                let (fours, twos) = (of_one_group(FOUR), of_one_group(2));
                 map_run!(
                     0,
                     x.len(),
-                    past_caches && whole,
+                    memory(head.is_multiple_of(LANES)),
                     #[inline(always)]
-                    move |i| Lanes::splat(simd, codes, &parameters, (first + i) >> shift)
+                    move |i| lanes_of.splat((first + i) >> shift),
+                    #[inline(always)]
+                    move |i| {
+                        let i = first + i;
+                        if fours {
+                            [lanes_of.splat(i >> shift); FOUR]
+                        } else if twos {
+                            let first = lanes_of.splat(i >> shift);
+                            let second = lanes_of.splat((i + 2 * LANES) >> shift);
+                            [first, first, second, second]
+                        } else {
+                            four(
+                                #[inline(always)]
+                                move |j| lanes_of.splat((i + j * LANES) >> shift),
+                            )
+                        }
+                    }
                 );
             }
             granularity => {
                 for Run { group, start, end } in granularity.runs(first, x.len()) {
-                    let past_caches = past_caches && end - start >= LONG_RUN;
+                    let begins_a_line = out[start..].as_ptr().align_offset(LINE) == 0;
+                    let memory = memory(begins_a_line || end - start >= LONG_RUN);
                     if let Granularity::Channel { inner: 1, .. } = granularity {
                         // A run of channels: the parameters are vectors too.
                         map_run!(
                             start,
                             end,
-                            past_caches,
+                            memory,
                             #[inline(always)]
-                            move |i| Lanes::load(simd, codes, &parameters, group + i)
+                            move |i| lanes_of.load(group + i),
+                            #[inline(always)]
+                            move |i| lanes_of.load_four(group + i)
                         );
                     } else {
-                        let lanes = Lanes::splat(simd, codes, &parameters, group);
+                        let lanes = lanes_of.splat(group);
                         map_run!(
                             start,
                             end,
-                            past_caches,
+                            memory,
                             #[inline(always)]
-                            move |_| lanes
+                            move |_| lanes,
+                            #[inline(always)]
+                            move |_| [lanes; FOUR]
                         );
                     }
                 }

@@ -4,10 +4,11 @@
 //! finite number, so one maximum finds both it and what must be refused. A minimum or maximum of ±0 is +0, whatever the
 //! order of the elements.
 
+use crate::arch;
 use crate::error::Error;
 use crate::isa::Isa;
 use crate::params::{Granularity, Range, Run};
-use crate::simd::{FOUR, Kernel, LANES, Simd, block, fold_blocks};
+use crate::simd::{FOUR, Kernel, LANES, Memory, Simd, block, fold_blocks};
 
 /// The smallest and the largest element.
 ///
@@ -177,6 +178,11 @@ fn max_of<S: Simd>(simd: S, bits: S::I32) -> f32 {
     f32::from_bits(order_bits(simd.max_of_i32(ordered) as u32))
 }
 
+/// Where a tensor is.
+fn memory_of(x: &[f32]) -> Memory {
+    if size_of_val(x) > arch::last_level() { Memory::Beyond } else { Memory::Cached }
+}
+
 struct GroupExtremes<'a> {
     x: &'a [f32],
     granularity: Granularity,
@@ -201,11 +207,13 @@ impl Kernel for GroupExtremes<'_> {
             }
             return extremes;
         }
+        let memory = memory_of(x);
         for Run { group, start, end } in granularity.runs(0, x.len()) {
             // Each waits for its own last result only.
             let mut lanes = [ExtremeLanes::none(simd); FOUR];
             fold_blocks(
                 &x[start..end],
+                memory,
                 #[inline(always)]
                 |j, x| lanes[j % S::CHAINS] = lanes[j % S::CHAINS].observe(simd, x),
             );
@@ -230,6 +238,7 @@ impl Kernel for AbsMax<'_> {
         let mut largest = [simd.splat_i32(0); FOUR];
         fold_blocks(
             self.x,
+            memory_of(self.x),
             #[inline(always)]
             |j, x| largest[j] = simd.max_i32(magnitude_bits(simd, simd.load_f32(x)), largest[j]),
         );

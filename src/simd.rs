@@ -12,6 +12,7 @@
 
 use core::array::from_fn;
 
+use crate::arch::prefetch_ahead;
 use crate::workspace::Element;
 
 /// The elements of a block, on every ISA.
@@ -48,7 +49,7 @@ pub trait Simd: Copy {
     type F64: Copy;
 
     /// Whether a product with a reciprocal in two parts takes less time here than a division: `mul_add_f32` is an
-    /// instruction, and those of four blocks do more than refuse.
+    /// instruction, and what is done to four blocks does more than doubt.
     const RECIPROCALS: bool = false;
 
     /// How many results of three vectors, none waiting for another, the registers have room for: up to [`FOUR`].
@@ -95,11 +96,10 @@ pub trait Simd: Copy {
     }
     /// `a[i].round_ties_even() as i32`, for `|a[i]| < 2²²`
     fn round_to_i32(self, a: Self::F32) -> Self::I32;
-    /// `a[j][i].round_ties_even() as i32`. Refused if one is NaN or has a magnitude of 2³¹ or more, and always where no
-    /// instruction tells.
+    /// `a[i].round_ties_even()`, for `|a[i]| < 2²²`; 0 of any sign
     #[inline(always)]
-    fn round_four(self, _a: [Self::F32; FOUR]) -> Option<[Self::I32; FOUR]> {
-        None
+    fn round_f32(self, a: Self::F32) -> Self::F32 {
+        self.to_f32(self.round_to_i32(a))
     }
     /// `a[i].floor()`, for `|a[i]| < 2²²`; 0 of any sign
     fn floor_f32(self, a: Self::F32) -> Self::F32;
@@ -165,8 +165,8 @@ pub trait Simd: Copy {
     fn store_u8(self, a: Self::I32, out: &mut [u8; LANES]);
     /// `out[i] = a[i] as i8`, for `a[i]` in −128…127
     fn store_i8(self, a: Self::I32, out: &mut [i8; LANES]);
-    /// `out[j][i] = (a[j][i].round_ties_even() + b[j][i] as f32).clamp(min, max) as u8` as if exact, for `|b[j][i]| ≤ 255`. Refused
-    /// as by `round_four`, or if something is below −32767, before `out` is touched.
+    /// `out[j][i] = (a[j][i].round_ties_even() + b[j][i] as f32).clamp(min, max) as u8` as if exact, for `|b[j][i]| ≤ 255`. Where
+    /// an `a[j][i]` is NaN, 2³¹ or more, or rounds to less than −32767, the codes are anything and the doubt becomes one.
     #[inline(always)]
     fn narrow_four_u8(
         self,
@@ -174,8 +174,9 @@ pub trait Simd: Copy {
         _b: [Self::I32; FOUR],
         _bounds: [u8; 2],
         _out: &mut [[u8; LANES]; FOUR],
-    ) -> bool {
-        false
+        _doubt: Self::I32,
+    ) -> Self::I32 {
+        self.splat_i32(i32::MIN)
     }
     /// `out[j][i] = (a[j][i].round_ties_even() + b[j][i] as f32).clamp(min, max) as i8`, in the same way
     #[inline(always)]
@@ -185,8 +186,32 @@ pub trait Simd: Copy {
         _b: [Self::I32; FOUR],
         _bounds: [i8; 2],
         _out: &mut [[i8; LANES]; FOUR],
-    ) -> bool {
-        false
+        _doubt: Self::I32,
+    ) -> Self::I32 {
+        self.splat_i32(i32::MIN)
+    }
+    /// The doubt, which becomes one if an `a[j][i]` is NaN
+    #[inline(always)]
+    fn doubt_nan(self, _a: [Self::F32; FOUR], _doubt: Self::I32) -> Self::I32 {
+        self.splat_i32(i32::MIN)
+    }
+    /// Whether one half of a lane, of sixteen bits, is the smallest number of them: what a doubt is
+    #[inline(always)]
+    fn is_doubt(self, _a: Self::I32) -> bool {
+        true
+    }
+    /// `out[j][i] = (a[j][i] == b[j][i]) as u8`
+    #[inline(always)]
+    fn store_equal_four(self, a: [Self::F32; FOUR], b: [Self::F32; FOUR], out: &mut [[u8; LANES]; FOUR]) {
+        for (j, out) in out.iter_mut().enumerate() {
+            let mut lanes = [[0.0; LANES]; 2];
+            self.store_f32(a[j], &mut lanes[0]);
+            self.store_f32(b[j], &mut lanes[1]);
+            *out = from_fn(
+                #[inline(always)]
+                |i| u8::from(lanes[0][i] == lanes[1][i]),
+            );
+        }
     }
     /// `out = x`, past the caches where there are instructions for that; a [`fence`](Simd::fence) has to follow
     #[inline(always)]
@@ -351,22 +376,35 @@ pub fn map_blocks<T: Copy + Default, U: Copy + Default>(
     }
 }
 
-/// As [`map_blocks`], but offers four blocks at a time to `four(start, input, output)` first, which may refuse: then `f`
-/// gets them one by one.
-///
-/// With `past_caches`, what four blocks become is written past the caches: worth it only for more than they hold.
+/// How a walk goes through memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Memory {
+    /// The caches hold what is read and written.
+    Cached,
+    /// They do not: lines are asked for ahead.
+    Beyond,
+    /// Nor would they hold anything until it is needed again: besides, four blocks are written past them.
+    Streamed,
+}
+
+/// Four blocks of which one doubt is kept: all of them are done again for it.
+const DOUBTED: usize = 16;
+
+/// As [`map_blocks`], but where `together`, four blocks at a time go to `doubt = four(start, input, output, doubt)`. What
+/// leaves a [doubt](Simd::is_doubt) goes to `f` too, block by block, and so does what four blocks leave.
 #[inline(always)]
 pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default>(
     simd: S,
-    past_caches: bool,
+    memory: Memory,
+    together: bool,
     x: &[T],
     out: &mut [U],
-    mut four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
+    mut four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
     mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES]),
 ) {
     debug_assert_eq!(x.len(), out.len());
     // Lines begin where they do; blocks before the first one are not streamed.
-    let head = if past_caches { out.as_ptr().align_offset(align_of::<Line>()).min(x.len()) } else { 0 };
+    let head = if memory == Memory::Streamed { out.as_ptr().align_offset(align_of::<Line>()).min(x.len()) } else { 0 };
     // (`&mut f` would be called by a function of the standard library, which may not be inlined.)
     map_blocks(
         &x[..head],
@@ -375,22 +413,36 @@ pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default>(
         |i, x, out| f(i, x, out),
     );
     let mut start = head;
-    let (fours, _) = x[head..].as_chunks::<LANES>().0.as_chunks();
-    let (out_fours, _) = out[head..].as_chunks_mut::<LANES>().0.as_chunks_mut();
-    if past_caches {
-        let mut lines = Four([[U::default(); LANES]; FOUR]);
-        for (x, out) in fours.iter().zip(out_fours) {
-            map_four(start, x, &mut lines.0, &mut four, &mut f);
-            for (line, out) in lines.lines().iter().zip(lines_mut(out)) {
-                simd.stream(line, out);
-            }
-            start += LANES * FOUR;
+    let (fours, _) = x[head..].as_chunks::<LANES>().0.as_chunks::<FOUR>();
+    let (out_fours, _) = out[head..].as_chunks_mut::<LANES>().0.as_chunks_mut::<FOUR>();
+    let length = if together { DOUBTED } else { fours.len().max(1) };
+    for (fours, out_fours) in fours.chunks(length).zip(out_fours.chunks_mut(length)) {
+        let mut doubt = simd.splat_i32(0);
+        if together {
+            map_each_four(
+                simd,
+                memory,
+                fours,
+                out_fours,
+                #[inline(always)]
+                |i, x, out| doubt = four(start + i, x, out, doubt),
+            );
         }
-    } else {
-        for (x, out) in fours.iter().zip(out_fours) {
-            map_four(start, x, out, &mut four, &mut f);
-            start += LANES * FOUR;
+        if !together || simd.is_doubt(doubt) {
+            map_each_four(
+                simd,
+                memory,
+                fours,
+                out_fours,
+                #[inline(always)]
+                |i, x, out| {
+                    for (j, (x, out)) in x.iter().zip(out).enumerate() {
+                        f(start + i + j * LANES, x, out);
+                    }
+                },
+            );
         }
+        start += fours.len() * FOUR * LANES;
     }
     // What is left overlaps what was done, if it is less than a block.
     if start < x.len() {
@@ -404,18 +456,31 @@ pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default>(
     }
 }
 
-/// Four blocks together, or one by one.
+/// Calls `f(start, input, output)` for four blocks at a time.
 #[inline(always)]
-fn map_four<T, U>(
-    start: usize,
-    x: &[[T; LANES]; FOUR],
-    out: &mut [[U; LANES]; FOUR],
-    four: &mut impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
-    f: &mut impl FnMut(usize, &[T; LANES], &mut [U; LANES]),
+fn map_each_four<S: Simd, T, U: Element + Default>(
+    simd: S,
+    memory: Memory,
+    x: &[[[T; LANES]; FOUR]],
+    out: &mut [[[U; LANES]; FOUR]],
+    mut f: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]),
 ) {
-    if !four(start, x, out) {
-        for (j, (x, out)) in x.iter().zip(out).enumerate() {
-            f(start + j * LANES, x, out);
+    if memory == Memory::Cached {
+        for (i, (x, out)) in x.iter().zip(out).enumerate() {
+            f(i * LANES * FOUR, x, out);
+        }
+        return;
+    }
+    let mut lines = Four([[U::default(); LANES]; FOUR]);
+    for (i, (x, out)) in x.iter().zip(out).enumerate() {
+        prefetch_ahead(x);
+        f(i * LANES * FOUR, x, &mut lines.0);
+        if memory == Memory::Streamed {
+            for (line, out) in lines.lines().iter().zip(lines_mut(out)) {
+                simd.stream(line, out);
+            }
+        } else {
+            *out = lines.0;
         }
     }
 }
@@ -446,10 +511,13 @@ fn lines_mut<U: Element>(four: &mut [[U; LANES]; FOUR]) -> &mut [Line] {
 /// Calls `f(j, block)` for blocks that cover `x`, which is not empty, with j from 0 to 3 in turn. The last one overlaps its
 /// predecessor, and fewer than sixteen elements are filled up with the first one: for reductions that do not count.
 #[inline(always)]
-pub fn fold_blocks<T: Copy>(x: &[T], mut f: impl FnMut(usize, &[T; LANES])) {
+pub fn fold_blocks<T: Copy>(x: &[T], memory: Memory, mut f: impl FnMut(usize, &[T; LANES])) {
     let (blocks, tail) = x.as_chunks();
     let (fours, rest) = blocks.as_chunks::<FOUR>();
     for four in fours {
+        if memory != Memory::Cached {
+            prefetch_ahead(four);
+        }
         for (j, block) in four.iter().enumerate() {
             f(j, block);
         }
@@ -648,6 +716,8 @@ mod tests {
         operation!(pairs(&small, &[0.0]), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.round_to_i32(a),
                    a.round_ties_even() as i32);
         let plus_zero = 0.0;
+        operation!(pairs(&small, &[plus_zero]), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32,
+                   s.add_f32(s.round_f32(a), b), a.round_ties_even() + b);
         operation!(pairs(&small, &[plus_zero]), |s, a: f32 = load_f32, b: f32 = load_f32| -> f32 = store_f32,
                    s.add_f32(s.floor_f32(a), b), a.floor() + b);
         operation!(pairs(&small, &[0.0]), |s, a: f32 = load_f32, b: f32 = load_f32| -> i32 = store_i32, s.floor_to_i32(a),
@@ -851,12 +921,13 @@ mod tests {
         }
     }
 
-    /// Four blocks at once are what single ones are, or refused, for a reason where there are instructions for it.
+    /// Four blocks at once are what single ones are, or in doubt, for a reason where there are instructions for it.
     #[test]
     fn fours() {
         struct Fours<'a>(&'a [f32], i32);
         impl Kernel for Fours<'_> {
-            type Output = (bool, Option<Vec<i32>>, Option<Vec<u8>>, Option<Vec<i8>>);
+            /// Whether fours are worth it; the codes of both types, or a doubt; whether there is one about NaN.
+            type Output = (bool, Option<Vec<u8>>, Option<Vec<i8>>, bool);
             #[inline(always)]
             fn run<S: Simd>(self, simd: S) -> Self::Output {
                 let a = four(
@@ -864,24 +935,37 @@ mod tests {
                     |j| simd.load_f32(&block(self.0, j * LANES)),
                 );
                 let b = [simd.splat_i32(self.1); FOUR];
+                let none = simd.splat_i32(0);
                 let (mut unsigned, mut signed) = ([[0; LANES]; FOUR], [[0; LANES]; FOUR]);
-                let rounded = simd.round_four(a).map(
-                    #[inline(always)]
-                    |rounded| {
-                        let mut out = [[0; LANES]; FOUR];
-                        for j in 0..FOUR {
-                            simd.store_i32(rounded[j], &mut out[j]);
-                        }
-                        out.as_flattened().to_vec()
-                    },
+                let of_unsigned = simd.narrow_four_u8(a, b, [3, 250], &mut unsigned, none);
+                let of_signed = simd.narrow_four_i8(a, b, [-127, 126], &mut signed, none);
+                let of_nan = simd.doubt_nan(a, none);
+                assert!(!S::RECIPROCALS || !simd.is_doubt(none));
+                // A doubt stays one, and the whole ranges need no clamp.
+                let mut whole = ([[0; LANES]; FOUR], [[0; LANES]; FOUR]);
+                assert!(
+                    simd.is_doubt(simd.narrow_four_u8(
+                        [simd.splat_f32(0.5); FOUR],
+                        b,
+                        [0, 255],
+                        &mut whole.0,
+                        of_unsigned
+                    )) == simd.is_doubt(of_unsigned)
                 );
-                let is_unsigned = simd.narrow_four_u8(a, b, [3, 250], &mut unsigned);
-                let is_signed = simd.narrow_four_i8(a, b, [-127, 126], &mut signed);
+                assert!(simd.is_doubt(simd.doubt_nan([simd.splat_f32(0.5); FOUR], of_nan)) == simd.is_doubt(of_nan));
+                let again = simd.narrow_four_u8(a, b, [0, 255], &mut whole.0, none);
+                simd.narrow_four_i8(a, b, [-128, 127], &mut whole.1, none);
+                if !simd.is_doubt(again) {
+                    let clamped = whole.0.as_flattened().iter().map(|code| (*code).clamp(3, 250));
+                    assert!(clamped.eq(unsigned.as_flattened().iter().copied()));
+                    let clamped = whole.1.as_flattened().iter().map(|code| (*code).clamp(-127, 126));
+                    assert!(clamped.eq(signed.as_flattened().iter().copied()));
+                }
                 (
                     S::RECIPROCALS,
-                    rounded,
-                    is_unsigned.then(|| unsigned.as_flattened().to_vec()),
-                    is_signed.then(|| signed.as_flattened().to_vec()),
+                    (!simd.is_doubt(of_unsigned)).then(|| unsigned.as_flattened().to_vec()),
+                    (!simd.is_doubt(of_signed)).then(|| signed.as_flattened().to_vec()),
+                    simd.is_doubt(of_nan),
                 )
             }
         }
@@ -890,18 +974,13 @@ mod tests {
             for b in [-255, -128, 0, 77, 255] {
                 let mut a: Vec<f32> = (0..64).map(|i| (i * 37 % 64 - 32) as f32 * 8.5).collect();
                 a[i * 11 % 64] = x;
-                let rounds = |x: f32| x.abs() < 2_147_483_648.0;
-                let narrows = |x: f32| x.round_ties_even() > -32_768.0 && x < 2_147_483_648.0;
+                let narrows = x.round_ties_even() > -32_768.0 && x < 2_147_483_648.0;
                 let want: Vec<i64> = a.iter().map(|a| a.round_ties_even() as i64).collect();
                 let code = |min: i64, max: i64| want.iter().map(move |q| (q + i64::from(b)).clamp(min, max));
                 for isa in Isa::supported() {
-                    let (able, rounded, unsigned, signed) = isa.run(Fours(&a, b));
-                    assert_eq!(rounded.is_some(), able && rounds(x), "{isa}: {x}");
-                    assert_eq!([unsigned.is_some(), signed.is_some()], [able && narrows(x); 2], "{isa}: {x}");
-                    assert!(
-                        rounded.is_none_or(|out| out.iter().map(|&q| i64::from(q)).eq(want.iter().copied())),
-                        "{isa}: {x}"
-                    );
+                    let (able, unsigned, signed, nan) = isa.run(Fours(&a, b));
+                    assert_eq!([unsigned.is_some(), signed.is_some()], [able && narrows; 2], "{isa}: {x}");
+                    assert_eq!(nan, !able || x.is_nan(), "{isa}: {x}");
                     assert!(
                         unsigned.is_none_or(|out| out.iter().map(|&q| i64::from(q)).eq(code(3, 250))),
                         "{isa}: {x}"
@@ -915,30 +994,56 @@ mod tests {
         }
     }
 
-    /// As [`walkers`], by four blocks, some of which are refused, streamed or not, wherever lines begin.
+    /// Which of 64 are equal.
+    #[test]
+    fn equal_fours() {
+        struct Equal<'a>(&'a [f32], &'a [f32]);
+        impl Kernel for Equal<'_> {
+            type Output = Vec<u8>;
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) -> Vec<u8> {
+                let (mut a, mut b) = ([simd.splat_f32(0.0); FOUR], [simd.splat_f32(0.0); FOUR]);
+                for j in 0..FOUR {
+                    (a[j], b[j]) = (simd.load_f32(&block(self.0, j * LANES)), simd.load_f32(&block(self.1, j * LANES)));
+                }
+                let mut out = [[0; LANES]; FOUR];
+                simd.store_equal_four(a, b, &mut out);
+                out.as_flattened().to_vec()
+            }
+        }
+        let a: Vec<f32> = F32S.iter().cycle().take(64).copied().collect();
+        for shift in 0..64 {
+            let b: Vec<f32> = (0..64).map(|i| if i % 3 == 0 { a[i] } else { a[(i + shift) % 64] }).collect();
+            for isa in Isa::supported() {
+                let want = a.iter().zip(&b).map(|(a, b)| u8::from(a == b));
+                assert!(isa.run(Equal(&a, &b)).into_iter().eq(want), "{isa} {shift}");
+            }
+        }
+    }
+
+    /// As [`walkers`], by four blocks, some of which are in doubt, wherever lines begin.
     #[test]
     fn walkers_by_four() {
-        struct Walk<'a>(bool, &'a [i32], &'a mut [i32]);
+        struct Walk<'a>(Memory, bool, i32, &'a [i32], &'a mut [i32]);
         impl Kernel for Walk<'_> {
             type Output = ();
             #[inline(always)]
             fn run<S: Simd>(self, simd: S) {
-                let Walk(stream, x, out) = self;
+                let Walk(memory, together, doubtful, x, out) = self;
                 map_fours(
                     simd,
-                    stream,
+                    memory,
+                    together,
                     x,
                     out,
                     #[inline(always)]
-                    |start, x, out| {
+                    |start, x, out, doubt| {
                         assert_eq!(x[0][0], start as i32);
-                        let taken = start % 3 != 0;
-                        if taken {
-                            for (out, x) in out.as_flattened_mut().iter_mut().zip(x.as_flattened()) {
-                                *out = x * 3;
-                            }
+                        let in_doubt = x.as_flattened().contains(&doubtful);
+                        for (out, x) in out.as_flattened_mut().iter_mut().zip(x.as_flattened()) {
+                            *out = if in_doubt { -7 } else { x * 3 };
                         }
-                        taken
+                        if in_doubt { simd.splat_i32(i32::MIN) } else { doubt }
                     },
                     #[inline(always)]
                     |start, x, out| {
@@ -949,16 +1054,19 @@ mod tests {
                 simd.fence();
             }
         }
+        let lengths = (0..300).chain([1023, 1024, 1025, 2048, 3000]);
         for isa in Isa::supported() {
-            for (length, offset) in (0..300).flat_map(|length| [0, 3, 7].map(|offset| (length, offset))) {
-                for stream in [false, true] {
-                    let x: Vec<i32> = (0..length).collect();
-                    let mut out = vec![-1; x.len() + offset + 1];
-                    isa.run(Walk(stream, &x, &mut out[offset..][..x.len()]));
-                    let (before, behind) = (&out[..offset], out[offset + x.len()]);
-                    assert!(before.iter().all(|&out| out == -1) && behind == -1, "{isa} {length} {stream}");
-                    let same = out[offset..].iter().zip(&x).all(|(out, x)| *out == x * 3);
-                    assert!(same, "{isa} {length} {offset} {stream}");
+            for (length, offset) in lengths.clone().flat_map(|length| [0, 3, 7].map(|offset| (length, offset))) {
+                for memory in [Memory::Cached, Memory::Beyond, Memory::Streamed] {
+                    for (together, doubtful) in [(false, -1), (true, -1), (true, length / 2), (true, length - 20)] {
+                        let x: Vec<i32> = (0..length).collect();
+                        let mut out = vec![-1; x.len() + offset + 1];
+                        isa.run(Walk(memory, together, doubtful, &x, &mut out[offset..][..x.len()]));
+                        let (before, behind) = (&out[..offset], out[offset + x.len()]);
+                        assert!(before.iter().all(|&out| out == -1) && behind == -1, "{isa} {length} {memory:?}");
+                        let same = out[offset..].iter().zip(&x).all(|(out, x)| *out == x * 3);
+                        assert!(same, "{isa} {length} {offset} {memory:?} {together} {doubtful}");
+                    }
                 }
             }
         }
@@ -1022,7 +1130,7 @@ mod tests {
             assert!(out.iter().zip(&x).all(|(out, x)| *out == x * 3), "{length}");
             if length > 0 {
                 let mut seen = vec![false; x.len()];
-                fold_blocks(&x, |_, x| x.iter().for_each(|&x| seen[x as usize] = true));
+                fold_blocks(&x, Memory::Cached, |_, x| x.iter().for_each(|&x| seen[x as usize] = true));
                 assert!(seen.into_iter().all(|seen| seen), "{length}");
             }
         }

@@ -11,7 +11,7 @@ struct Line(#[expect(dead_code, reason = "read through pointers")] [u8; LINE]);
 pub(crate) const LINE: usize = 64;
 
 /// Memory in whole cache lines.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Lines(Vec<Line>);
 
 impl Lines {

@@ -142,23 +142,22 @@ fn words(a: [[__m256i; 2]; FOUR]) -> [__m256i; FOUR] {
     )
 }
 
-/// Four times sixteen numbers rounded, and others that fit 16 bits added, saturated there as [`words`]. What has no i32
-/// becomes the smallest one, so where there is the smallest word, it is refused.
+/// Four times sixteen numbers rounded, and others that fit 16 bits added, saturated there as [`words`]; and the doubt: what
+/// has no i32 becomes the smallest one.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn rounded_words(a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR]) -> Option<[__m256i; FOUR]> {
+fn rounded_words(a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR], doubt: __m256i) -> ([__m256i; FOUR], __m256i) {
     let rounded = four(
         #[inline(always)]
         |j| [_mm256_cvtps_epi32(a[j][0]), _mm256_cvtps_epi32(a[j][1])],
     );
     let (a, b) = (words(rounded), words(b));
     let smallest = _mm256_min_epi16(_mm256_min_epi16(a[0], a[1]), _mm256_min_epi16(a[2], a[3]));
-    let refused = _mm256_cmpeq_epi16(smallest, _mm256_set1_epi16(i16::MIN));
     let sums = four(
         #[inline(always)]
         |j| _mm256_adds_epi16(a[j], b[j]),
     );
-    (_mm256_testz_si256(refused, refused) == 1).then_some(sums)
+    (sums, _mm256_min_epi16(doubt, smallest))
 }
 
 /// The bytes of [`words`] that were packed again, in order.
@@ -218,16 +217,9 @@ impl Simd for Avx2 {
             [clamp_f32(a[0], min[0], max[0]), clamp_f32(a[1], min[1], max[1])]
         }
         fn round_to_i32(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_cvtps_epi32(a[0]), _mm256_cvtps_epi32(a[1])] }
-        fn round_four(a: [[__m256; 2]; FOUR]) -> Option<[[__m256i; 2]; FOUR]> {
-            // What has no i32 becomes the smallest one.
-            let rounded = four(#[inline(always)] |j| [_mm256_cvtps_epi32(a[j][0]), _mm256_cvtps_epi32(a[j][1])]);
-            let smaller = four(#[inline(always)] |j| _mm256_min_epi32(rounded[j][0], rounded[j][1]));
-            let smallest = _mm256_min_epi32(
-                _mm256_min_epi32(smaller[0], smaller[1]),
-                _mm256_min_epi32(smaller[2], smaller[3]),
-            );
-            let refused = _mm256_cmpeq_epi32(smallest, _mm256_set1_epi32(i32::MIN));
-            (_mm256_testz_si256(refused, refused) == 1).then_some(rounded)
+        fn round_f32(a: [__m256; 2]) -> [__m256; 2] {
+            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            [_mm256_round_ps::<NEAREST>(a[0]), _mm256_round_ps::<NEAREST>(a[1])]
         }
         fn floor_f32(a: [__m256; 2]) -> [__m256; 2] { [_mm256_floor_ps(a[0]), _mm256_floor_ps(a[1])] }
         fn floor_to_i32(a: [__m256; 2]) -> [__m256i; 2] {
@@ -321,32 +313,63 @@ impl Simd for Avx2 {
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) }
         }
         fn narrow_four_u8(
-            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR]
-        ) -> bool {
-            let Some([a, b, c, d]) = rounded_words(a, b) else { return false };
-            let (min, max) = (_mm256_set1_epi8(bounds[0] as i8), _mm256_set1_epi8(bounds[1] as i8));
-            let low = _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(a, b), min), max);
-            let high = _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(c, d), min), max);
+            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR], doubt: [__m256i; 2]
+        ) -> [__m256i; 2] {
+            let ([a, b, c, d], smallest) = rounded_words(a, b, doubt[0]);
+            let (mut low, mut high) = (_mm256_packus_epi16(a, b), _mm256_packus_epi16(c, d));
+            // Saturated already.
+            if bounds != [u8::MIN, u8::MAX] {
+                let (min, max) = (_mm256_set1_epi8(bounds[0] as i8), _mm256_set1_epi8(bounds[1] as i8));
+                low = _mm256_min_epu8(_mm256_max_epu8(low, min), max);
+                high = _mm256_min_epu8(_mm256_max_epu8(high, min), max);
+            }
             // SAFETY: 64 bytes may be written.
             unsafe {
                 _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order(low));
                 _mm256_storeu_si256(out.as_mut_ptr().add(2).cast(), in_order(high));
             }
-            true
+            [smallest, doubt[1]]
         }
         fn narrow_four_i8(
-            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR]
-        ) -> bool {
-            let Some([a, b, c, d]) = rounded_words(a, b) else { return false };
-            let (min, max) = (_mm256_set1_epi8(bounds[0]), _mm256_set1_epi8(bounds[1]));
-            let low = _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(a, b), min), max);
-            let high = _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(c, d), min), max);
+            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR], doubt: [__m256i; 2]
+        ) -> [__m256i; 2] {
+            let ([a, b, c, d], smallest) = rounded_words(a, b, doubt[0]);
+            let (mut low, mut high) = (_mm256_packs_epi16(a, b), _mm256_packs_epi16(c, d));
+            // Saturated already.
+            if bounds != [i8::MIN, i8::MAX] {
+                let (min, max) = (_mm256_set1_epi8(bounds[0]), _mm256_set1_epi8(bounds[1]));
+                low = _mm256_min_epi8(_mm256_max_epi8(low, min), max);
+                high = _mm256_min_epi8(_mm256_max_epi8(high, min), max);
+            }
             // SAFETY: 64 bytes may be written.
             unsafe {
                 _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order(low));
                 _mm256_storeu_si256(out.as_mut_ptr().add(2).cast(), in_order(high));
             }
-            true
+            [smallest, doubt[1]]
+        }
+        fn doubt_nan(a: [[__m256; 2]; FOUR], doubt: [__m256i; 2]) -> [__m256i; 2] {
+            let [a, b, c, d] = four(#[inline(always)] |j| _mm256_cmp_ps::<_CMP_UNORD_Q>(a[j][0], a[j][1]));
+            let any = _mm256_or_ps(_mm256_or_ps(a, b), _mm256_or_ps(c, d));
+            [_mm256_or_si256(doubt[0], _mm256_slli_epi32::<31>(_mm256_castps_si256(any))), doubt[1]]
+        }
+        fn is_doubt(a: [__m256i; 2]) -> bool {
+            let smallest = _mm256_set1_epi16(i16::MIN);
+            let any = _mm256_or_si256(_mm256_cmpeq_epi16(a[0], smallest), _mm256_cmpeq_epi16(a[1], smallest));
+            _mm256_testz_si256(any, any) == 0
+        }
+        fn store_equal_four(a: [[__m256; 2]; FOUR], b: [[__m256; 2]; FOUR], out: &mut [[u8; LANES]; FOUR]) {
+            let equal = |a, b| _mm256_castps_si256(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b));
+            let [a, b, c, d] = words(four(
+                #[inline(always)]
+                |j| [equal(a[j][0], b[j][0]), equal(a[j][1], b[j][1])],
+            ));
+            let one = _mm256_set1_epi8(1);
+            // SAFETY: 64 bytes may be written.
+            unsafe {
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm256_and_si256(in_order(_mm256_packs_epi16(a, b)), one));
+                _mm256_storeu_si256(out.as_mut_ptr().add(2).cast(), _mm256_and_si256(in_order(_mm256_packs_epi16(c, d)), one));
+            }
         }
         fn stream(x: &Line, out: &mut Line) {
             let (x, out): (*const __m256i, *mut __m256i) = (core::ptr::from_ref(x).cast(), core::ptr::from_mut(out).cast());

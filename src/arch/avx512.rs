@@ -82,11 +82,11 @@ fn words([a, b, c, d]: [__m512i; FOUR]) -> [__m512i; 2] {
     [_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)]
 }
 
-/// Four vectors rounded, and four others that fit 16 bits added, saturated there as [`words`]. What has no i32 becomes the
-/// smallest one, so where there is the smallest word, it is refused.
+/// Four vectors rounded, and four others that fit 16 bits added, saturated there as [`words`]; and the doubt: what has no i32
+/// becomes the smallest one.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn rounded_words(a: [__m512; FOUR], b: [__m512i; FOUR]) -> Option<[__m512i; 2]> {
+fn rounded_words(a: [__m512; FOUR], b: [__m512i; FOUR], doubt: __m512i) -> ([__m512i; 2], __m512i) {
     let ([a, c], [b, d]) = (
         words(four(
             #[inline(always)]
@@ -94,8 +94,7 @@ fn rounded_words(a: [__m512; FOUR], b: [__m512i; FOUR]) -> Option<[__m512i; 2]> 
         )),
         words(b),
     );
-    let refused = _mm512_cmpeq_epi16_mask(_mm512_min_epi16(a, c), _mm512_set1_epi16(i16::MIN));
-    (refused == 0).then_some([_mm512_adds_epi16(a, b), _mm512_adds_epi16(c, d)])
+    ([_mm512_adds_epi16(a, b), _mm512_adds_epi16(c, d)], _mm512_min_epi16(doubt, _mm512_min_epi16(a, c)))
 }
 
 /// The bytes of [`words`] that were packed again, in order.
@@ -156,12 +155,8 @@ impl Simd for Avx512 {
             _mm512_min_ps(_mm512_maskz_max_ps(ordered, a, min), max)
         }
         fn round_to_i32(a: __m512) -> __m512i { _mm512_cvtps_epi32(a) }
-        fn round_four(a: [__m512; FOUR]) -> Option<[__m512i; FOUR]> {
-            // What has no i32 becomes the smallest one.
-            let [a, b, c, d] = four(#[inline(always)] |j| _mm512_cvtps_epi32(a[j]));
-            let smallest = _mm512_min_epi32(_mm512_min_epi32(a, b), _mm512_min_epi32(c, d));
-            let refused = _mm512_cmpeq_epi32_mask(smallest, _mm512_set1_epi32(i32::MIN));
-            (refused == 0).then_some([a, b, c, d])
+        fn round_f32(a: __m512) -> __m512 {
+            _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)
         }
         fn floor_f32(a: __m512) -> __m512 {
             _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a)
@@ -247,21 +242,45 @@ impl Simd for Avx512 {
             // SAFETY: sixteen bytes may be written.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
         }
-        fn narrow_four_u8(a: [__m512; FOUR], b: [__m512i; FOUR], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR]) -> bool {
-            let Some([low, high]) = rounded_words(a, b) else { return false };
-            let (min, max) = (_mm512_set1_epi8(bounds[0] as i8), _mm512_set1_epi8(bounds[1] as i8));
-            let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), min), max);
+        fn narrow_four_u8(
+            a: [__m512; FOUR], b: [__m512i; FOUR], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR], doubt: __m512i
+        ) -> __m512i {
+            let ([low, high], doubt) = rounded_words(a, b, doubt);
+            let mut bytes = _mm512_packus_epi16(low, high);
+            // Saturated already.
+            if bounds != [u8::MIN, u8::MAX] {
+                let (min, max) = (_mm512_set1_epi8(bounds[0] as i8), _mm512_set1_epi8(bounds[1] as i8));
+                bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, min), max);
+            }
             // SAFETY: 64 bytes may be written.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), in_order(bytes)) }
-            true
+            doubt
         }
-        fn narrow_four_i8(a: [__m512; FOUR], b: [__m512i; FOUR], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR]) -> bool {
-            let Some([low, high]) = rounded_words(a, b) else { return false };
-            let (min, max) = (_mm512_set1_epi8(bounds[0]), _mm512_set1_epi8(bounds[1]));
-            let bytes = _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), min), max);
+        fn narrow_four_i8(
+            a: [__m512; FOUR], b: [__m512i; FOUR], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR], doubt: __m512i
+        ) -> __m512i {
+            let ([low, high], doubt) = rounded_words(a, b, doubt);
+            let mut bytes = _mm512_packs_epi16(low, high);
+            // Saturated already.
+            if bounds != [i8::MIN, i8::MAX] {
+                let (min, max) = (_mm512_set1_epi8(bounds[0]), _mm512_set1_epi8(bounds[1]));
+                bytes = _mm512_min_epi8(_mm512_max_epi8(bytes, min), max);
+            }
             // SAFETY: 64 bytes may be written.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), in_order(bytes)) }
-            true
+            doubt
+        }
+        fn doubt_nan(a: [__m512; FOUR], doubt: __m512i) -> __m512i {
+            let smallest = _mm512_set1_epi32(i32::MIN);
+            let doubt = _mm512_mask_mov_epi32(doubt, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a[0], a[1]), smallest);
+            _mm512_mask_mov_epi32(doubt, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a[2], a[3]), smallest)
+        }
+        fn is_doubt(a: __m512i) -> bool { _mm512_cmpeq_epi16_mask(a, _mm512_set1_epi16(i16::MIN)) != 0 }
+        fn store_equal_four(a: [__m512; FOUR], b: [__m512; FOUR], out: &mut [[u8; LANES]; FOUR]) {
+            let [a, b, c, d] = four(#[inline(always)] |j| u32::from(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a[j], b[j])));
+            let equal = _mm512_kunpackd(u64::from(_mm512_kunpackw(d, c)), u64::from(_mm512_kunpackw(b, a)));
+            // SAFETY: 64 bytes may be written.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_maskz_set1_epi8(equal, 1)) }
         }
         fn stream(x: &Line, out: &mut Line) {
             // SAFETY: a line is 64 bytes, and begins at a multiple of 64.

@@ -13,7 +13,7 @@ pub(super) fn check_percentile(percentile: f64) -> Result<(), Error> {
 }
 
 /// The percentile of numbers in memory: that of order `p / 100 · (n − 1)`, between two numbers the straight line, as
-/// `numpy.percentile` and `torch.quantile` have it ("linear"). Of magnitudes, give magnitudes.
+/// `numpy.percentile` and `torch.quantile` have it ("linear"). Of magnitudes, give magnitudes. ±0 is 0.
 ///
 /// ```
 /// use zeropoint::calibrate::percentile;
@@ -35,11 +35,12 @@ pub fn percentile(x: &[f32], p: f64) -> Result<f32, Error> {
     let mut x = x.to_vec();
     let (_, &mut lower, above) = x.select_nth_unstable_by(order.floor() as usize, f32::total_cmp);
     let upper = above.iter().copied().fold(f32::INFINITY, f32::min);
+    // −0 + 0 = +0
     if order.fract() == 0.0 {
-        return Ok(lower);
+        return Ok(lower + 0.0);
     }
     let (lower, upper) = (f64::from(lower), f64::from(upper));
-    Ok((lower + (upper - lower) * order.fract()) as f32)
+    Ok((lower + (upper - lower) * order.fract()) as f32 + 0.0)
 }
 
 /// The percentile of binned numbers, in bins from the lower edge of the first: the place in its bin that divides the bin's

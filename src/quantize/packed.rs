@@ -13,7 +13,7 @@ use crate::isa::Isa;
 use crate::matmul::tile::Sign;
 use crate::params::QuantParams;
 use crate::random::Stream;
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{Kernel, LANES, Memory, Simd, fold_blocks};
 
 /// The codes of a piece: even.
 const PIECE: usize = 4096;
@@ -170,8 +170,9 @@ impl<C: Code> Kernel for AnyOutside<'_, C> {
         let AnyOutside { codes, range: (least, most) } = self;
         let (mut min, mut max) = (simd.splat_i32(least), simd.splat_i32(most));
         if !codes.is_empty() {
-            crate::simd::fold_blocks(
+            fold_blocks(
                 codes,
+                Memory::Cached,
                 #[inline(always)]
                 |_, codes| {
                     let codes = C::load(simd, codes);

@@ -4,7 +4,7 @@
 //! rounding needs every element's own word, which a [`Cursor`] brings along.
 
 use crate::random::{Cursor, Stream};
-use crate::simd::{FOUR, LANES, Simd, map_fours};
+use crate::simd::{FOUR, LANES, Memory, Simd, map_fours};
 use crate::workspace::Element;
 
 /// How a block of clamped numbers is rounded to integers.
@@ -47,15 +47,17 @@ pub(crate) trait Rounding: Copy + Send + Sync {
     /// At an element of the tensor, for so many.
     fn walker<S: Simd>(self, simd: S, first: usize, elements: usize) -> Self::Walker;
 
-    /// Calls `f(start, input, output, rounding)` for blocks that cover the next run, after `four(start, input, output)`
-    /// where rounding depends on nothing else: see [`map_fours`].
+    /// Calls `f(start, input, output, rounding)` for blocks that cover the next run, or where `together` and rounding depends
+    /// on nothing else, `four(start, input, output, doubt)`: see [`map_fours`].
+    #[expect(clippy::too_many_arguments, reason = "those of `map_fours` and the walker")]
     fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
         walker: &mut Self::Walker,
         simd: S,
-        past_caches: bool,
+        memory: Memory,
+        together: bool,
         x: &[T],
         out: &mut [U],
-        four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
+        four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
         f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Self::Block<S>),
     );
 }
@@ -72,15 +74,17 @@ impl Rounding for Nearest {
     fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
         (): &mut (),
         simd: S,
-        past_caches: bool,
+        memory: Memory,
+        together: bool,
         x: &[T],
         out: &mut [U],
-        four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
+        four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
         mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Nearest),
     ) {
         map_fours(
             simd,
-            past_caches,
+            memory,
+            together,
             x,
             out,
             four,
@@ -105,10 +109,11 @@ impl Rounding for Stream {
     fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
         cursor: &mut Cursor,
         simd: S,
+        _: Memory,
         _: bool,
         x: &[T],
         out: &mut [U],
-        _: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR]) -> bool,
+        _: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
         mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Words<S>),
     ) {
         cursor.map_blocks(

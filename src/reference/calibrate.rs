@@ -69,10 +69,7 @@ pub fn percentile(x: &[f32], p: f64) -> f32 {
     x.sort_by(f32::total_cmp);
     let order = p / 100.0 * (x.len() - 1) as f64;
     let (lower, upper) = (x[order.floor() as usize], x[order.ceil() as usize]);
-    if lower.to_bits() == upper.to_bits() {
-        return lower;
-    }
-    (f64::from(lower) + (f64::from(upper) - f64::from(lower)) * order.fract()) as f32
+    (f64::from(lower) + (f64::from(upper) - f64::from(lower)) * order.fract()) as f32 + 0.0
 }
 
 /// [`clip_by_mse`](crate::calibrate::clip_by_mse): every bin for every candidate, as integers.
