@@ -32,9 +32,10 @@ pub use matmul::{
 pub use matrix::{Matrix, MatrixMut, ZeroPoints};
 pub use params::{Granularity, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme};
 pub use quantize::{
-    dequantize, dequantize_packed, fake_quantize, fake_quantize_stochastic, fake_quantize_with_mask, pack_nibbles,
-    quantize, quantize_dynamic, quantize_packed, quantize_packed_stochastic, quantize_stochastic, straight_through,
-    unpack_nibbles,
+    dequantize, dequantize_matrix, dequantize_packed, fake_quantize, fake_quantize_in_place, fake_quantize_matrix,
+    fake_quantize_stochastic, fake_quantize_stochastic_in_place, fake_quantize_with_mask, pack_nibbles, quantize,
+    quantize_dynamic, quantize_matrix, quantize_packed, quantize_packed_stochastic, quantize_stochastic,
+    straight_through, straight_through_in_place, unpack_nibbles,
 };
 pub use random::{Stream, StreamRng, fill_uniform, fill_words};
 pub use reduce::{abs_max, min_max, ranges};

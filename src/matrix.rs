@@ -32,6 +32,11 @@ impl Layout {
         }
         Ok(Layout { rows, columns, stride })
     }
+
+    /// How many elements lie together, if all do.
+    fn dense_length(&self) -> Option<usize> {
+        (self.stride == self.columns || self.rows <= 1).then_some(self.rows * self.columns)
+    }
 }
 
 /// A row-major matrix; rows may lie further apart than they are long.
@@ -74,6 +79,11 @@ impl<'a, T> Matrix<'a, T> {
     #[must_use]
     pub fn stride(&self) -> usize {
         self.layout.stride
+    }
+
+    /// All elements, if nothing lies between its rows.
+    pub(crate) fn dense(&self) -> Option<&'a [T]> {
+        self.layout.dense_length().map(|length| &self.data[..length])
     }
 
     /// Everything from the beginning of a row on.
@@ -129,6 +139,22 @@ impl<'a, T> MatrixMut<'a, T> {
     #[must_use]
     pub fn columns(&self) -> usize {
         self.layout.columns
+    }
+
+    /// All elements, if nothing lies between its rows.
+    pub(crate) fn dense_mut(&mut self) -> Option<&mut [T]> {
+        self.layout.dense_length().map(|length| &mut self.data[..length])
+    }
+
+    /// A row.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn row_mut(&mut self, row: usize) -> &mut [T] {
+        let Layout { rows, columns, stride } = self.layout;
+        assert!(row < rows, "row {row} of {rows}");
+        &mut self.data[row * stride..][..columns]
     }
 
     /// The matrix in pieces that different tasks may write.

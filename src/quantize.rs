@@ -23,8 +23,10 @@
 //! this order, since integers saturate as they are narrowed. Back to real numbers: product, clamp, rounding, all in floats.
 //! What has a number without an i32 in it (NaN, infinity), or a scale without such a reciprocal, is done again the plain way.
 
+mod in_place;
 mod packed;
 mod rounding;
+mod strided;
 
 use core::cell::Cell;
 
@@ -37,9 +39,11 @@ use crate::random::Stream;
 use crate::reduce::ranges;
 use crate::simd::{FOUR, Kernel, LANES, Memory, Simd, block, four};
 use crate::workspace::{Element, LINE};
+pub use in_place::{fake_quantize_in_place, fake_quantize_stochastic_in_place, straight_through_in_place};
 pub use packed::{dequantize_packed, pack_nibbles, quantize_packed, quantize_packed_stochastic, unpack_nibbles};
 pub(crate) use rounding::Nearest;
 use rounding::{Round, Rounding};
+pub use strided::{dequantize_matrix, fake_quantize_matrix, quantize_matrix};
 
 /// Quantizes `x` into `codes`.
 ///
@@ -240,7 +244,7 @@ pub fn straight_through<C: Code>(
     out: &mut [f32],
 ) -> Result<(), Error> {
     check_length("the gradient", x.len(), gradient.len())?;
-    isa.run(Groups::new(params, x, out, StraightThrough { gradient })?);
+    isa.run(Groups::new(params, x, out, StraightThrough { gradient, first: 0 })?);
     Ok(())
 }
 
@@ -614,6 +618,8 @@ impl<C: Code> Elementwise<C> for FakeQuantizeWithMask<'_> {
 #[derive(Clone, Copy)]
 struct StraightThrough<'a> {
     gradient: &'a [f32],
+    /// The element that it begins with.
+    first: usize,
 }
 
 impl<C: Code> Elementwise<C> for StraightThrough<'_> {
@@ -631,7 +637,7 @@ impl<C: Code> Elementwise<C> for StraightThrough<'_> {
     ) {
         let (_, outside) = lanes.code_and_excess(simd, simd.load_f32(x));
         let mask = simd.to_f32(within(simd, outside));
-        let gradient = simd.load_f32(&block(self.gradient, start));
+        let gradient = simd.load_f32(&block(self.gradient, start - self.first));
         // ∞ · 0 is NaN of another sign on every architecture.
         simd.store_f32(simd.replace_nan(simd.mul_f32(gradient, mask), simd.splat_f32(f32::NAN)), out);
     }

@@ -85,7 +85,6 @@ impl Stream {
     }
 
     /// The words that are left in the chunk that this one lies in.
-    #[cfg(feature = "rayon")]
     pub(crate) fn rest_of_chunk(self) -> usize {
         CHUNK - (self.offset % CHUNK as u64) as usize
     }

@@ -4,9 +4,10 @@ use crate::common::every_isa;
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, Dequantize, Error, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Isa,
     Linear, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams, Range, Requantize, Scheme, Shift, Stream, Window,
-    ZeroPoints, abs_max, dequantize, fake_quantize, fake_quantize_stochastic, fake_quantize_with_mask, fill_uniform,
-    fill_words, matmul, min_max, quantize, quantize_bias, quantize_dynamic, quantize_multiplier, quantize_stochastic,
-    ranges, straight_through,
+    ZeroPoints, abs_max, dequantize, fake_quantize, fake_quantize_in_place, fake_quantize_matrix,
+    fake_quantize_stochastic, fake_quantize_stochastic_in_place, fake_quantize_with_mask, fill_uniform, fill_words,
+    matmul, min_max, quantize, quantize_bias, quantize_dynamic, quantize_matrix, quantize_multiplier,
+    quantize_stochastic, ranges, straight_through, straight_through_in_place,
 };
 
 /// The error, and its one line for people.
@@ -48,6 +49,15 @@ fn lengths_of_tensors() {
         let blocks = Granularity::block(&[2, 4], 2).unwrap();
         let blocks = QuantParams::new(CodeRange::unsigned(8).unwrap(), blocks, vec![1.0; 3], vec![0; 3]).unwrap();
         refused(quantize(isa, &[1.0; 4], &blocks, &mut codes), &length("scales", 2, 3));
+        refused(fake_quantize_in_place(isa, &mut out, &by_channel), &multiple);
+        refused(straight_through_in_place(isa, &[1.0; 3], &mut out, &per_tensor()), &length("the gradient", 3, 4));
+        let x = Matrix::with_stride(&[1.0; 6], 2, 2, 4).unwrap();
+        let narrow = MatrixMut::new(&mut codes[..2], 2, 1).unwrap();
+        refused(quantize_matrix(isa, x, &per_tensor(), narrow), &length("the columns of the output", 2, 1));
+        let low = MatrixMut::new(&mut out[..2], 1, 2).unwrap();
+        refused(fake_quantize_matrix(isa, x, &per_tensor(), low), &length("the rows of the output", 2, 1));
+        let whole = MatrixMut::new(&mut out, 2, 2).unwrap();
+        refused(fake_quantize_matrix(isa, x, &by_channel, whole), &multiple);
         assert_eq!((codes, out), ([7; 4], [7.0; 4]), "untouched");
     });
 }
@@ -63,6 +73,7 @@ fn ends_of_streams() {
             let error = past(offset, 4);
             refused(quantize_stochastic(isa, &[1.0; 4], &per_tensor(), at(offset), &mut codes), &error);
             refused(fake_quantize_stochastic(isa, &[1.0; 4], &per_tensor(), at(offset), &mut out), &error);
+            refused(fake_quantize_stochastic_in_place(isa, &mut out, &per_tensor(), at(offset)), &error);
             refused(fill_words(isa, at(offset), &mut words), &error);
             refused(fill_uniform(isa, at(offset), &mut out), &error);
             let packed = PackedMatrix::<u8, i8>::pack(isa, Matrix::new(&[1, 2], 1, 2).unwrap(), 0.into()).unwrap();

@@ -4,8 +4,10 @@
 use crate::common::{Ranges, SPECIALS, bits, every_isa, finite, granularities, guarded, nudge, tensors};
 use proptest::prelude::*;
 use zeropoint::{
-    CodeRange, Granularity, QuantParams, Range, Scheme, abs_max, dequantize, fake_quantize, fake_quantize_with_mask,
-    min_max, quantize, quantize_dynamic, ranges, reference, straight_through,
+    CodeRange, Granularity, Matrix, MatrixMut, QuantParams, Range, Scheme, Stream, abs_max, dequantize,
+    dequantize_matrix, fake_quantize, fake_quantize_in_place, fake_quantize_matrix, fake_quantize_stochastic_in_place,
+    fake_quantize_with_mask, min_max, quantize, quantize_dynamic, quantize_matrix, ranges, reference, straight_through,
+    straight_through_in_place,
 };
 
 fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
@@ -30,7 +32,25 @@ fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
 
         straight_through(isa, x, &gradient, params, &mut real).unwrap();
         assert_eq!(bits(&real), bits(&reference::straight_through(x, &gradient, params)), "straight_through {isa}");
+
+        let mut place = gradient.clone();
+        straight_through_in_place(isa, x, &mut place, params).unwrap();
+        assert_eq!(bits(&place), bits(&real), "straight_through_in_place {isa}");
+
+        let mut place = x.to_vec();
+        fake_quantize_in_place(isa, &mut place, params).unwrap();
+        assert_eq!(bits(&place), bits(&reference::fake_quantize(x, params)), "fake_quantize_in_place {isa}");
     });
+}
+
+/// A matrix whose rows lie apart, and what lies between them.
+fn apart<T: Copy>(dense: &[T], columns: usize, stride: usize, between: T) -> Vec<T> {
+    let mut rows = Vec::new();
+    for row in dense.chunks(columns) {
+        rows.extend_from_slice(row);
+        rows.resize(rows.len() + stride - columns, between);
+    }
+    rows
 }
 
 proptest! {
@@ -44,6 +64,36 @@ proptest! {
     #[test]
     fn signed((x, params) in tensors::<i8>()) {
         everything_equals_reference(&x, &params);
+    }
+
+    #[test]
+    fn rows_that_lie_apart(
+        ((x, params), [gap, out_gap], row) in (tensors::<i8>(), [0_usize..9, 0..9], any::<prop::sample::Index>()),
+    ) {
+        // All shapes with so many elements are one as good as the other.
+        let divisors: Vec<usize> = (1..=x.len()).filter(|row| x.len().is_multiple_of(*row)).collect();
+        prop_assume!(!divisors.is_empty());
+        let columns = divisors[row.index(divisors.len())];
+        let (rows, stride, out_stride) = (x.len() / columns, columns + gap, columns + out_gap);
+        let matrix = |data, stride| Matrix::with_stride(data, rows, columns, stride).unwrap();
+        let codes = reference::quantize(&x, &params);
+        let real = apart(&reference::dequantize(&codes, &params), columns, out_stride, 7.5);
+        let code_rows = apart(&codes, columns, stride, 1);
+        let x_rows = apart(&x, columns, stride, f32::NAN);
+        every_isa(|isa| {
+            let mut out = vec![99; rows * out_stride];
+            let into = MatrixMut::with_stride(&mut out, rows, columns, out_stride).unwrap();
+            quantize_matrix(isa, matrix(&x_rows, stride), &params, into).unwrap();
+            assert_eq!(out, apart(&codes, columns, out_stride, 99), "quantize_matrix {isa}");
+            let mut out = vec![7.5; rows * out_stride];
+            let into = MatrixMut::with_stride(&mut out, rows, columns, out_stride).unwrap();
+            dequantize_matrix(isa, Matrix::with_stride(&code_rows, rows, columns, stride).unwrap(), &params, into).unwrap();
+            assert_eq!(bits(&out), bits(&real), "dequantize_matrix {isa}");
+            out.fill(7.5);
+            let into = MatrixMut::with_stride(&mut out, rows, columns, out_stride).unwrap();
+            fake_quantize_matrix(isa, matrix(&x_rows, stride), &params, into).unwrap();
+            assert_eq!(bits(&out), bits(&real), "fake_quantize_matrix {isa}");
+        });
     }
 
     #[test]
@@ -168,27 +218,70 @@ fn ties_of_many_scales() {
     }
 }
 
+/// Tensors of several pieces, with numbers in doubt in some of them: in place too, and from the middle of a stream.
+#[test]
+fn several_pieces() {
+    let mut x: Vec<f32> = (0..36_000).map(|i| ((i * 7919) % 6151) as f32 / 100.0 - 30.0).collect();
+    (x[77], x[2050], x[2051], x[30_000]) = (f32::NAN, f32::INFINITY, -3e20, f32::NEG_INFINITY);
+    let codes = CodeRange::unsigned(8).unwrap();
+    for granularity in [
+        Granularity::Tensor,
+        Granularity::channel(&[18, 2000], 0).unwrap(),
+        Granularity::channel(&[240, 150], 1).unwrap(),
+        Granularity::block(&[36, 1000], 32).unwrap(),
+        Granularity::block(&[36, 1000], 24).unwrap(),
+        Granularity::block(&[18, 2000], 16).unwrap(),
+        Granularity::block(&[9, 4000], 64).unwrap(),
+    ] {
+        let groups = granularity.groups(x.len()).unwrap();
+        let scales = (0..groups).map(|group| 0.1 + group as f32 * 1e-3).collect();
+        let zero_points = (0..groups).map(|group| (group as i32 * 37) % 256).collect();
+        let params = QuantParams::new(codes, granularity, scales, zero_points).unwrap();
+        everything_equals_reference(&x, &params);
+        let stream = Stream { seed: 5, offset: 12_345 };
+        let want = bits(&reference::fake_quantize_stochastic(&x, &params, stream));
+        every_isa(|isa| {
+            let mut place = x.clone();
+            fake_quantize_stochastic_in_place(isa, &mut place, &params, stream).unwrap();
+            assert_eq!(bits(&place), want, "{isa} {granularity:?}");
+        });
+    }
+}
+
 /// Tensors that the caches do not hold are written past them, where there are instructions for that.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn large_tensors() {
     // A little more than 64 MiB.
-    let length = (1 << 24) / 5 * 4 + 1003;
+    let length = 128 * 120 * 874;
     let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0).collect();
-    let params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.0623, 130).unwrap();
     let isa = zeropoint::Isa::best().unwrap();
     let (mut codes, mut real, mut fake) = (vec![0; length], vec![0.0; length + 1], vec![0.0; length]);
-    quantize(isa, &x, &params, &mut codes).unwrap();
-    dequantize(isa, &codes, &params, &mut real[1..]).unwrap();
-    fake_quantize(isa, &x, &params, &mut fake).unwrap();
-    for i in (0..length).step_by(61).chain(length - 100..length) {
-        let code = reference::quantize_one(x[i], 0.0623, 130, params.codes());
-        assert_eq!(
-            (i32::from(codes[i]), real[i + 1], fake[i]),
-            (code, 0.0623 * (code - 130) as f32, real[i + 1]),
-            "{i}"
-        );
+    for granularity in [
+        Granularity::Tensor,
+        Granularity::channel(&[length / 128, 128], 0).unwrap(),
+        Granularity::channel(&[length / 120, 120], 1).unwrap(),
+        Granularity::block(&[length / 128, 128], 32).unwrap(),
+    ] {
+        let scales = (0..granularity.groups(length).unwrap()).map(|group| 0.0623 + (group % 64) as f32 * 1e-4);
+        let scales: Vec<f32> = scales.collect();
+        let zero_points = vec![130; scales.len()];
+        let params = QuantParams::new(CodeRange::unsigned(8).unwrap(), granularity, scales, zero_points).unwrap();
+        quantize(isa, &x, &params, &mut codes).unwrap();
+        dequantize(isa, &codes, &params, &mut real[1..]).unwrap();
+        fake_quantize(isa, &x, &params, &mut fake).unwrap();
+        for i in (0..length).step_by(61).chain(length - 100..length) {
+            let scale = params.scales()[granularity.group_of(i)];
+            let code = reference::quantize_one(x[i], scale, 130, params.codes());
+            assert_eq!(
+                (i32::from(codes[i]), real[i + 1], fake[i]),
+                (code, scale * (code - 130) as f32, real[i + 1]),
+                "{granularity:?} {i}"
+            );
+        }
     }
+    let Range { min, max } = min_max(isa, &x).unwrap();
+    assert_eq!([min, max], [x.iter().copied().fold(0.0, f32::min), x.iter().copied().fold(0.0, f32::max)]);
 }
 
 #[test]
