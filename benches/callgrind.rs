@@ -21,9 +21,9 @@ use zeropoint::calibrate::{Method, Observer};
 use zeropoint::{
     Accumulators, BlockActivations, BlockFormat, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut,
     PackedBlocks, PackedMatrix, QuantParams, Requantize, RightOperand, Scheme, Stage, Stream, UnpackedMatrix,
-    ZeroPoints, abs_max, decode_blocks, dequantize, encode_blocks, fake_quantize, fake_quantize_with_mask, fill_words,
-    matmul, matmul_blocks, min_max, quantization_error, quantize, quantize_dynamic, quantize_packed,
-    quantize_stochastic,
+    ZeroPoints, abs_max, decode_blocks, dequantize, encode_blocks, fake_quantize, fake_quantize_in_place,
+    fake_quantize_with_mask, fill_words, matmul, matmul_blocks, min_max, quantization_error, quantize,
+    quantize_dynamic, quantize_matrix, quantize_packed, quantize_stochastic,
 };
 
 /// What is counted: a second call, for which memory and the size of the cache are at hand.
@@ -109,6 +109,8 @@ groups! {
         dequantize_4096: dequantized()
         fake_quantize_4096: fake_quantized()
         fake_quantize_with_mask_4096: fake_quantized_with_mask()
+        fake_quantize_in_place_4096: fake_quantized_in_place()
+        quantize_matrix_8x448: quantized_with_strides()
         min_max_4096: reduced()
         histogram_4096: observed(Method::Percentile(99.9))
         moments_4096: observed(Method::Std(3.0))
@@ -282,6 +284,21 @@ fn fake_quantized(isa: Isa) -> Call {
 fn fake_quantized_with_mask(isa: Isa) -> Call {
     let (x, params, mut out, mut mask) = (reals(), params(), vec![0.0; ELEMENTS], vec![0; ELEMENTS]);
     warm(move || fake_quantize_with_mask(isa, &x, &params, &mut out, &mut mask).unwrap())
+}
+
+fn fake_quantized_in_place(isa: Isa) -> Call {
+    let (mut x, params) = (reals(), params());
+    warm(move || fake_quantize_in_place(isa, &mut x, &params).unwrap())
+}
+
+/// Some columns of [`SHAPE`].
+fn quantized_with_strides(isa: Isa) -> Call {
+    let ([rows, stride], columns) = (SHAPE, 448);
+    let (x, params, mut codes) = (reals(), params(), vec![0; ELEMENTS]);
+    warm(move || {
+        let x = Matrix::with_stride(&x, rows, columns, stride).unwrap();
+        quantize_matrix(isa, x, &params, MatrixMut::with_stride(&mut codes, rows, columns, stride).unwrap()).unwrap();
+    })
 }
 
 fn magnitude(isa: Isa) -> Call {

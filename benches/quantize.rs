@@ -3,8 +3,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use zeropoint::{
-    CodeRange, Granularity, Isa, QuantParams, Scheme, abs_max, dequantize, fake_quantize, fake_quantize_with_mask,
-    min_max, quantize, quantize_dynamic,
+    CodeRange, Granularity, Isa, Matrix, MatrixMut, QuantParams, Scheme, abs_max, dequantize, fake_quantize,
+    fake_quantize_in_place, fake_quantize_with_mask, min_max, quantize, quantize_dynamic, quantize_matrix,
 };
 
 /// Small, in the level-1, -2 and -3 caches, and beyond.
@@ -90,6 +90,20 @@ fn elementwise(c: &mut Criterion) {
         each(
             "fake-quantize with mask",
             &mut |isa| fake_quantize_with_mask(isa, &x, &per_tensor, &mut out, &mut mask).unwrap(),
+            None,
+        );
+        let mut place = x.clone();
+        each("fake-quantize in place", &mut |isa| fake_quantize_in_place(isa, &mut place, &per_tensor).unwrap(), None);
+        // A line lies between rows.
+        let ([rows, columns], stride) = (shape, row + 16);
+        let x_rows = reals(rows * stride);
+        let x_rows = Matrix::with_stride(&x_rows, rows, columns, stride).unwrap();
+        each(
+            "quantize f32→u8 with row strides",
+            &mut |isa| {
+                let codes = MatrixMut::new(&mut codes, rows, columns).unwrap();
+                quantize_matrix(isa, x_rows, &per_tensor, codes).unwrap();
+            },
             None,
         );
         each(

@@ -89,6 +89,11 @@ impl Isa {
         }
     }
 
+    /// The one that every CPU has.
+    pub(crate) fn scalar() -> Isa {
+        Isa(Tier::Scalar(arch::Scalar::detect().expect("it is always there")))
+    }
+
     /// The ISA of this name.
     ///
     /// # Errors

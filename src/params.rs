@@ -27,14 +27,17 @@
 //! S = 1, Z = 0; S is at least `f32::MIN_POSITIVE`.
 
 mod conventions;
+mod formula;
 
 use core::fmt;
 
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length, elements_of};
+use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
 use crate::simd::LANES;
 use crate::workspace::Lines;
+use formula::{Formula, Solve, to_scale};
 
 /// A range of real numbers.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -161,54 +164,18 @@ impl Scheme {
     /// unsigned codes and a negative minimum, or when the scale would be above the largest f32 (2 bits, widest ranges).
     pub fn parameters<C: Code>(self, codes: CodeRange<C>, range: Range) -> Result<(f32, i32), Error> {
         range.check()?;
-        let (qmin, qmax): (i32, i32) = (codes.min().into(), codes.max().into());
-        let (min, max) = (f64::from(range.min).min(0.0), f64::from(range.max).max(0.0));
-        let amax = f64::from(range.min.abs().max(range.max.abs()));
-        if amax == 0.0 {
-            return Ok((1.0, 0));
+        let formula = Formula::new(self, codes);
+        if formula.lacks(range) {
+            let why = "unsigned codes with zero offset cannot represent negative numbers";
+            return Err(Error::Range { min: range.min, max: range.max, why });
         }
-        let headroom = i32::from(self.rounding == RoundingKind::Stochastic);
-        let scale = match self.offset {
-            OffsetKind::Integer => (max - min) / f64::from(codes.steps() - headroom),
-            // As many codes below 0 as above.
-            OffsetKind::Zero if qmin < 0 && headroom > 0 => amax / f64::from(qmax),
-            OffsetKind::Zero if qmin < 0 => amax / (f64::from(codes.steps()) / 2.0),
-            OffsetKind::Zero if range.min < 0.0 => {
-                let why = "unsigned codes with zero offset cannot represent negative numbers";
-                return Err(Error::Range { min: range.min, max: range.max, why });
-            }
-            OffsetKind::Zero => amax / f64::from(qmax),
-        };
-        let scale = match self.scale {
-            ScaleKind::Float => scale,
-            ScaleKind::PowerOfTwo => power_of_two_at_least(scale).max(f64::from(f32::MIN_POSITIVE)),
-        };
+        let (scale, zero_point) = formula.parameters(range);
         if scale > f64::from(f32::MAX) {
             let why = "its scale is above the largest f32";
             return Err(Error::Range { min: range.min, max: range.max, why });
         }
-        // The middle of the codes; a half beyond it where narrow codes and their headroom need it.
-        let half = if headroom > 0 && qmin == -qmax { 0.5 } else { 0.0 };
-        let zero_point = match (self.scale, self.offset, self.rounding) {
-            (_, OffsetKind::Zero, _) => return Ok((to_scale(scale), 0)),
-            (ScaleKind::Float, _, RoundingKind::Nearest) => (f64::from(qmin) - min / scale).round_ties_even(),
-            _ => f64::from(codes.middle()) + (half - (min + max) / (2.0 * scale)).floor(),
-        };
-        Ok((to_scale(scale), (zero_point as i32).clamp(qmin, qmax)))
+        Ok((to_scale(scale), zero_point))
     }
-}
-
-/// The one rounding to f32, and the floor under tiny scales.
-fn to_scale(scale: f64) -> f32 {
-    (scale as f32).max(f32::MIN_POSITIVE)
-}
-
-/// The smallest power of two that is at least `x`, a positive normal number.
-fn power_of_two_at_least(x: f64) -> f64 {
-    const MANTISSA: u64 = (1 << 52) - 1;
-    let bits = x.to_bits();
-    let floor = bits & !MANTISSA;
-    f64::from_bits(if bits == floor { floor } else { floor + MANTISSA + 1 })
 }
 
 /// Which elements of a row-major tensor share a scale and a zero point: one description for every granularity.
@@ -278,6 +245,15 @@ impl Granularity {
             | Granularity::Block { row: 0, .. } => Err(Error::Shape { why: "an axis has no length", found: 0 }),
             Granularity::Block { length: 0, .. } => Err(Error::Shape { why: "a block has no length", found: 0 }),
             valid => Ok(valid),
+        }
+    }
+
+    /// How many scales every tensor has; with blocks as many as there are: as it has rows for, which its length will tell.
+    fn groups_or(self, blocks: usize) -> usize {
+        match self {
+            Granularity::Tensor => 1,
+            Granularity::Channel { channels, .. } => channels,
+            Granularity::Block { .. } => blocks,
         }
     }
 
@@ -446,6 +422,13 @@ pub(crate) struct Parameters<'a> {
     pub zero_point: Option<i32>,
 }
 
+/// The same to be written.
+struct ParametersMut<'a> {
+    scales: &'a mut [f32],
+    reciprocals: [&'a mut [f32]; 2],
+    zero_points: &'a mut [i32],
+}
+
 impl Parameters<'_> {
     /// Itself, said so that the compiler sees: one check of an index does for all.
     #[inline(always)]
@@ -514,28 +497,47 @@ impl<C: Code> QuantParams<C> {
         scales: Vec<f32>,
         zero_points: Vec<i32>,
     ) -> Result<Self, Error> {
-        let groups = match granularity.checked()? {
-            Granularity::Tensor => 1,
-            Granularity::Channel { channels, .. } => channels,
-            // As many as the tensor has rows for, which its length will tell.
-            Granularity::Block { .. } => scales.len(),
-        };
+        let groups = granularity.checked()?.groups_or(scales.len());
         check_length("scales", groups, scales.len())?;
         check_length("zero points", groups, zero_points.len())?;
         scales.iter().try_for_each(|&scale| check_scale(scale))?;
         zero_points.iter().try_for_each(|&zero_point| codes.check_zero_point(zero_point))?;
-        let length = padded(groups);
-        let (mut floats, mut lines) = (Lines::default(), Lines::default());
-        let (scale, reciprocals) = floats.elements::<f32>(3 * length).split_at_mut(length);
-        scale.fill(1.0);
-        scale[..groups].copy_from_slice(&scales);
-        let (high, low) = reciprocals.split_at_mut(length);
-        for ((&scale, high), low) in scale.iter().zip(high).zip(low) {
+        let mut params = QuantParams::unfilled(codes, granularity, groups);
+        let filled = params.parameters_mut();
+        filled.scales.copy_from_slice(&scales);
+        filled.zero_points.copy_from_slice(&zero_points);
+        let [high, low] = filled.reciprocals;
+        for ((&scale, high), low) in scales.iter().zip(high).zip(low) {
             [*high, *low] = reciprocal(scale);
         }
-        lines.elements(length)[..groups].copy_from_slice(&zero_points);
-        let zero_point = zero_points.first().copied().filter(|first| zero_points.iter().all(|each| each == first));
-        Ok(QuantParams { codes, granularity, groups, floats, zero_points: lines, zero_point })
+        Ok(params.filled())
+    }
+
+    /// Room for the parameters of so many groups.
+    fn unfilled(codes: CodeRange<C>, granularity: Granularity, groups: usize) -> Self {
+        let length = padded(groups);
+        let (mut floats, mut zero_points) = (Lines::default(), Lines::default());
+        floats.elements::<f32>(3 * length)[groups..length].fill(1.0);
+        zero_points.elements::<i32>(length);
+        QuantParams { codes, granularity, groups, floats, zero_points, zero_point: None }
+    }
+
+    /// Those of the groups, to be written.
+    fn parameters_mut(&mut self) -> ParametersMut<'_> {
+        let (groups, length) = (self.groups, padded(self.groups));
+        let (scales, reciprocals) = self.floats.elements(3 * length).split_at_mut(length);
+        let (high, low) = reciprocals.split_at_mut(length);
+        let reciprocals = [&mut high[..groups], &mut low[..groups]];
+        let zero_points = &mut self.zero_points.elements(length)[..groups];
+        ParametersMut { scales: &mut scales[..groups], reciprocals, zero_points }
+    }
+
+    /// Itself, when they are written.
+    fn filled(mut self) -> Self {
+        let zero_points = self.zero_points();
+        let first = zero_points.first().copied();
+        self.zero_point = first.filter(|&first| zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0);
+        self
     }
 
     /// One scale and one zero point for the whole tensor.
@@ -556,13 +558,29 @@ impl<C: Code> QuantParams<C> {
         granularity: Granularity,
         ranges: &[Range],
     ) -> Result<Self, Error> {
-        let (mut scales, mut zero_points) = (Vec::with_capacity(ranges.len()), Vec::with_capacity(ranges.len()));
-        for &range in ranges {
-            let (scale, zero_point) = scheme.parameters(codes, range)?;
-            scales.push(scale);
-            zero_points.push(zero_point);
+        QuantParams::from_ranges_on(Isa::scalar(), codes, scheme, granularity, ranges)
+    }
+
+    /// The same, with the vectors of an ISA.
+    pub(crate) fn from_ranges_on(
+        isa: Isa,
+        codes: CodeRange<C>,
+        scheme: Scheme,
+        granularity: Granularity,
+        ranges: &[Range],
+    ) -> Result<Self, Error> {
+        let groups = granularity.checked()?.groups_or(ranges.len());
+        check_length("scales", groups, ranges.len())?;
+        let mut params = QuantParams::unfilled(codes, granularity, groups);
+        let ParametersMut { scales, reciprocals, zero_points } = params.parameters_mut();
+        let formula = Formula::new(scheme, codes);
+        if !isa.run(Solve { formula, ranges, scales, reciprocals, zero_points }) {
+            for &range in ranges {
+                scheme.parameters(codes, range)?;
+            }
+            unreachable!("one range has no parameters");
         }
-        QuantParams::new(codes, granularity, scales, zero_points)
+        Ok(params.filled())
     }
 
     /// The codes.
@@ -621,11 +639,13 @@ impl<'a, C: Code> From<&'a QuantParams<C>> for ZeroPoints<'a> {
 /// And if s is a multiple of 16 there is none either: the difference is one as well, and 0 it cannot be, since the
 /// odd M · s / 2ⁿ ≥ 2²⁴ is not X. (Twice as much is asked for below.) Infinity stays infinity, as no part is negative, and NaN
 /// stays NaN. Scales within 2^±64 keep whatever matters here away from subnormal numbers.
+#[inline(always)]
 fn reciprocal(scale: f32) -> [f32; 2] {
+    const LARGEST: f32 = (1_u128 << 64) as f32;
     let low_bits = (scale.to_bits() as i16).unsigned_abs();
-    let sure = (low_bits >= 32 || low_bits == 0) && (2_f32.powi(-64)..=2_f32.powi(64)).contains(&scale);
+    let sure = ((low_bits >= 32) | (low_bits == 0)) & (1.0 / LARGEST..=LARGEST).contains(&scale);
     let exact = 1.0 / f64::from(scale);
-    let high = f32::from_bits((exact as f32).to_bits() - 1);
+    let high = f32::from_bits((exact as f32).to_bits().wrapping_sub(1));
     if sure { [high, (exact - f64::from(high)) as f32] } else { [f32::NAN; 2] }
 }
 

@@ -91,7 +91,7 @@ pub fn quantize_dynamic<C: Code>(
     codes: &mut [C],
 ) -> Result<QuantParams<C>, Error> {
     check_length("the output", x.len(), codes.len())?;
-    let params = QuantParams::from_ranges(range, scheme, granularity, &ranges(isa, x, granularity)?)?;
+    let params = QuantParams::from_ranges_on(isa, range, scheme, granularity, &ranges(isa, x, granularity)?)?;
     quantize(isa, x, &params, codes)?;
     Ok(params)
 }

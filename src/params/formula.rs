@@ -1,0 +1,144 @@
+//! From ranges to scales and zero points: the table of [`params`](super), without branches, so that the compiler makes vectors
+//! of it where there are many ranges.
+
+use super::{OffsetKind, Range, RoundingKind, ScaleKind, Scheme, reciprocal};
+use crate::codes::{Code, CodeRange};
+use crate::simd::{Kernel, Simd};
+
+/// How a zero point is found.
+#[derive(Clone, Copy, PartialEq)]
+enum Offset {
+    Zero,
+    /// `RNE(qmin − min / S)`
+    Nearest,
+    /// `c + floor(½ or 0 − (min + max) / 2S)`
+    Centred,
+}
+
+/// A scheme for a range of codes.
+#[derive(Clone, Copy)]
+pub(super) struct Formula {
+    kind: ScaleKind,
+    offset: Offset,
+    /// What the span of a range, or its largest magnitude, is divided by.
+    steps: f64,
+    min: f64,
+    max: f64,
+    middle: f64,
+    half: f64,
+    /// Whether codes of negative numbers are missing.
+    magnitudes: bool,
+}
+
+impl Formula {
+    pub fn new<C: Code>(scheme: Scheme, codes: CodeRange<C>) -> Self {
+        let (min, max): (i32, i32) = (codes.min().into(), codes.max().into());
+        let headroom = i32::from(scheme.rounding == RoundingKind::Stochastic);
+        let steps = match scheme.offset {
+            OffsetKind::Integer => f64::from(codes.steps() - headroom),
+            // As many codes below 0 as above.
+            OffsetKind::Zero if min < 0 && headroom == 0 => f64::from(codes.steps()) / 2.0,
+            OffsetKind::Zero => f64::from(max),
+        };
+        let offset = match (scheme.offset, scheme.scale, scheme.rounding) {
+            (OffsetKind::Zero, ..) => Offset::Zero,
+            (_, ScaleKind::Float, RoundingKind::Nearest) => Offset::Nearest,
+            _ => Offset::Centred,
+        };
+        Formula {
+            kind: scheme.scale,
+            offset,
+            steps,
+            min: min.into(),
+            max: max.into(),
+            middle: codes.middle().into(),
+            // The middle of the codes; a half beyond it where narrow codes and their headroom need it.
+            half: if headroom > 0 && min == -max { 0.5 } else { 0.0 },
+            magnitudes: scheme.offset == OffsetKind::Zero && min >= 0,
+        }
+    }
+
+    /// Whether the range has a negative number, which these codes lack.
+    #[inline(always)]
+    pub fn lacks(&self, range: Range) -> bool {
+        self.magnitudes & (range.min < 0.0)
+    }
+
+    /// The scale before it is rounded, and the zero point. Of a range that is not one, anything.
+    #[inline(always)]
+    pub fn parameters(&self, range: Range) -> (f64, i32) {
+        let (min, max) = (f64::from(range.min).min(0.0), f64::from(range.max).max(0.0));
+        let amax = f64::from(range.min.abs().max(range.max.abs()));
+        let scale = if self.offset == Offset::Zero { amax } else { max - min } / self.steps;
+        let scale = match self.kind {
+            ScaleKind::Float => scale,
+            ScaleKind::PowerOfTwo => power_of_two_at_least(scale).max(f64::from(f32::MIN_POSITIVE)),
+        };
+        let zero_point = match self.offset {
+            Offset::Zero => 0.0,
+            Offset::Nearest => (self.min - min / scale).round_ties_even(),
+            Offset::Centred => self.middle + (self.half - (min + max) / (2.0 * scale)).floor(),
+        };
+        let zero_point = zero_point.clamp(self.min, self.max) as i32;
+        if amax == 0.0 { (1.0, 0) } else { (scale, if self.offset == Offset::Zero { 0 } else { zero_point }) }
+    }
+}
+
+/// The one rounding to f32, and the floor under tiny scales.
+#[inline(always)]
+pub(super) fn to_scale(scale: f64) -> f32 {
+    (scale as f32).max(f32::MIN_POSITIVE)
+}
+
+/// The smallest power of two that is at least `x`, a positive normal number.
+#[inline(always)]
+fn power_of_two_at_least(x: f64) -> f64 {
+    const MANTISSA: u64 = (1 << 52) - 1;
+    let bits = x.to_bits();
+    let floor = bits & !MANTISSA;
+    f64::from_bits(if bits == floor { floor } else { floor + MANTISSA + 1 })
+}
+
+/// The parameters of many ranges, and whether all have some.
+pub(super) struct Solve<'a> {
+    pub formula: Formula,
+    pub ranges: &'a [Range],
+    pub scales: &'a mut [f32],
+    pub reciprocals: [&'a mut [f32]; 2],
+    pub zero_points: &'a mut [i32],
+}
+
+impl Kernel for Solve<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> bool {
+        let Solve { formula, ranges, scales, reciprocals: [high, low], zero_points } = self;
+        let mut all = true;
+        // One loop for every kind, none of which has a choice to make.
+        macro_rules! solve {
+            ($kind:expr, $offset:expr) => {{
+                let formula = Formula { kind: $kind, offset: $offset, ..formula };
+                for ((&range, out), zero_point) in ranges.iter().zip(&mut *scales).zip(zero_points) {
+                    let (scale, z) = formula.parameters(range);
+                    // (NaN is not in order, infinities have no finite scale.)
+                    all &= (range.min <= range.max) & (scale <= f64::from(f32::MAX)) & !formula.lacks(range);
+                    (*out, *zero_point) = (to_scale(scale), z);
+                }
+            }};
+        }
+        match (formula.kind, formula.offset) {
+            (ScaleKind::Float, Offset::Zero) => solve!(ScaleKind::Float, Offset::Zero),
+            (ScaleKind::Float, Offset::Nearest) => solve!(ScaleKind::Float, Offset::Nearest),
+            (ScaleKind::Float, Offset::Centred) => solve!(ScaleKind::Float, Offset::Centred),
+            (ScaleKind::PowerOfTwo, Offset::Zero) => solve!(ScaleKind::PowerOfTwo, Offset::Zero),
+            (ScaleKind::PowerOfTwo, Offset::Nearest | Offset::Centred) => {
+                solve!(ScaleKind::PowerOfTwo, Offset::Centred);
+            }
+        }
+        for ((&mut scale, high), low) in scales.iter_mut().zip(high).zip(low) {
+            [*high, *low] = reciprocal(scale);
+        }
+        all
+    }
+}
