@@ -101,18 +101,20 @@ proptest! {
         (x, granularity) in granularities().prop_flat_map(|(granularity, length)| {
             (prop::collection::vec(finite(), length), Just(granularity))
         }),
+        scheme in prop::sample::select(Scheme::ALL.to_vec()),
+        // Two bits have no scale for the widest ranges.
+        codes in prop::sample::select(i8::all().split_off(2)),
     ) {
         prop_assume!(!x.is_empty());
         let x = &x[..];
         let groups = granularity.groups(x.len()).unwrap();
         let want = reference::ranges(x, granularity, groups);
         let amax = x.iter().fold(0.0, |most: f32, x| x.abs().max(most));
-        let codes = CodeRange::signed(8).unwrap();
-        let dynamic = reference::quantize_dynamic(x, codes, Scheme::ASYMMETRIC, granularity, groups);
+        let dynamic = reference::quantize_dynamic(x, codes, scheme, granularity, groups);
         every_isa(|isa| {
             assert_eq!(ranges(isa, x, granularity).unwrap(), want, "{isa} {granularity:?}");
             let mut out = vec![7; x.len()];
-            let params = quantize_dynamic(isa, x, codes, Scheme::ASYMMETRIC, granularity, &mut out).unwrap();
+            let params = quantize_dynamic(isa, x, codes, scheme, granularity, &mut out).unwrap();
             assert_eq!((params, &out), (dynamic.0.clone(), &dynamic.1), "{isa} {granularity:?}");
             assert_eq!(abs_max(isa, x).unwrap(), amax, "{isa}");
             let Range { min, max } = min_max(isa, x).unwrap();
