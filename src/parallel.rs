@@ -31,10 +31,10 @@ use crew::{Apart, Crew, Who};
 /// The elements of a piece of a tensor.
 pub const PIECE: usize = 16 << 10;
 
-/// No core divides more numbers a nanosecond, or makes more random words.
+/// No core makes more random words a nanosecond, or squares more differences.
 const DIVIDED: usize = 16;
 
-/// No core reads or writes more of them.
+/// No core reads, writes or quantizes more numbers.
 const READ: usize = 32;
 
 /// No core counts more of them.
@@ -90,7 +90,7 @@ fn run_chunks<C: Code, Op: Elementwise<C> + Send + Sync>(
 /// # Errors
 /// The same.
 pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &mut [C]) -> Result<(), Error> {
-    run_pieces(isa, x.len() / DIVIDED, Groups::new(params, x, codes, Quantize)?);
+    run_pieces(isa, x.len() / READ, Groups::new(params, x, codes, Quantize)?);
     Ok(())
 }
 
@@ -122,7 +122,7 @@ pub fn dequantize<C: Code>(isa: Isa, codes: &[C], params: &QuantParams<C>, out: 
 /// # Errors
 /// The same.
 pub fn fake_quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
-    run_pieces(isa, x.len() / DIVIDED, Groups::new(params, x, out, FakeQuantize)?);
+    run_pieces(isa, x.len() / READ, Groups::new(params, x, out, FakeQuantize)?);
     Ok(())
 }
 

@@ -657,7 +657,7 @@ pub(crate) struct Groups<'a, C, Op: Elementwise<C>, R> {
 }
 
 /// Runs that are worth the blocks before their first line, which are not streamed.
-const LONG_RUN: usize = 4096;
+const LONG_RUN: usize = 1024;
 
 impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op, Nearest> {
     pub fn new(params: &'a QuantParams<C>, x: &'a [Op::In], out: &'a mut [Op::Out], op: Op) -> Result<Self, Error> {

@@ -27,9 +27,9 @@ pub fn peak(isa: Isa) -> Option<Limit> {
     }
 }
 
-/// One core reading a buffer from its beginning to its end.
+/// One core reading a buffer that its caches do not hold, from its beginning to its end.
 pub fn bandwidth(bytes: usize) -> Option<Limit> {
-    traffic(Traffic::Read, bytes, false)
+    traffic(Traffic::Read, bytes, true)
 }
 
 /// What is read for what is written.
@@ -60,8 +60,8 @@ impl Traffic {
     }
 }
 
-/// One core reading and writing about so many bytes in all, from the beginning of its buffers to their end; past the
-/// caches, if it is to be `streaming`.
+/// One core reading and writing about so many bytes in all, from the beginning of its buffers to their end; if it is to be
+/// `streaming`, it asks for lines ahead and writes past the caches.
 pub fn traffic(traffic: Traffic, bytes: usize, streaming: bool) -> Option<Limit> {
     #[cfg(target_arch = "x86_64")]
     return x86::traffic(traffic, bytes, streaming);
@@ -80,6 +80,9 @@ mod x86 {
 
     use super::{Limit, Traffic};
     use zeropoint::Isa;
+
+    /// How many bytes ahead lines are asked for.
+    const AHEAD: usize = 8 << 10;
 
     /// Turns of a loop in a run.
     const TURNS: u32 = 10_000;
@@ -172,6 +175,11 @@ mod x86 {
                 let value = black_box($splat(1));
                 let mut sums = [$splat(0); READS];
                 for _ in 0..steps {
+                    if STREAMING {
+                        for line in 0..lines(READS) {
+                            _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(AHEAD + line * size_of::<Line>()));
+                        }
+                    }
                     for (i, sum) in sums.iter_mut().enumerate() {
                         // SAFETY: `from` has READS vectors for every step.
                         *sum = $add(*sum, unsafe { $load(from.add(i)) });
@@ -225,7 +233,8 @@ mod x86 {
         macro_rules! loops {
             ($name:ident) => {
                 match (traffic, streaming) {
-                    (Traffic::Read, _) => $name::<8, 0, false> as Loop,
+                    (Traffic::Read, false) => $name::<8, 0, false> as Loop,
+                    (Traffic::Read, true) => $name::<8, 0, true>,
                     (Traffic::ReadFourWriteOne, false) => $name::<8, 2, false>,
                     (Traffic::ReadFourWriteOne, true) => $name::<8, 2, true>,
                     (Traffic::Copy, false) => $name::<4, 4, false>,

@@ -106,10 +106,13 @@ impl Rival {
     }
 }
 
-/// Both ways to move so many bytes, if anything is written.
+/// Both ways to move so many bytes.
 fn traffic(traffic: Traffic, bytes: usize) -> Vec<Rival> {
-    let ways = if traffic == Traffic::Read { &[false][..] } else { &[false, true] };
-    ways.iter().copied().filter_map(|streaming| limits::traffic(traffic, bytes, streaming)).map(Rival::new).collect()
+    [false, true]
+        .into_iter()
+        .filter_map(|streaming| limits::traffic(traffic, bytes, streaming))
+        .map(Rival::new)
+        .collect()
 }
 
 fn best(rivals: &[Rival]) -> Option<f64> {
