@@ -1,8 +1,12 @@
-//! Integer matmul on one thread and on two: one group for every shape, one function for every way to call.
+//! What is divided among threads: one group for every operation and size, one function for every number of threads, as a
+//! parameter. The calls are made inside a rayon pool of so many; of the multiplication, from outside of one too.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rayon::ThreadPoolBuilder;
-use zeropoint::{Accumulators, Isa, Matrix, MatrixMut, PackedMatrix, matmul, parallel};
+use std::time::Instant;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use zeropoint::calibrate::Method;
+use zeropoint::{Accumulators, CodeRange, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Stream, matmul, parallel};
 
 /// M × N × K: from what is too small to be shared to what hardly fits a cache; thin ones.
 const SHAPES: [[usize; 3]; 7] = [
@@ -15,44 +19,87 @@ const SHAPES: [[usize; 3]; 7] = [
     [8, 4096, 4096],
 ];
 
+/// From what is hardly shared to what no cache holds.
+const LENGTHS: [usize; 4] = [16 << 10, 64 << 10, 1 << 20, 16 << 20];
+
+/// Pools of one thread, of two, four and so on, up to as many as there are.
+fn pools() -> Vec<ThreadPool> {
+    let available = std::thread::available_parallelism().unwrap().get();
+    let threads = (0..).map(|doublings| 1 << doublings).take_while(|&threads| threads < available).chain([available]);
+    threads.map(|threads| ThreadPoolBuilder::new().num_threads(threads).build().unwrap()).collect()
+}
+
+/// A group of `call`, with every number of threads.
+fn on_threads(c: &mut Criterion, name: &str, elements: usize, pools: &[ThreadPool], call: &mut (dyn FnMut() + Send)) {
+    let mut group = c.benchmark_group(format!("threads {name}"));
+    group.throughput(Throughput::Elements(elements as u64));
+    for pool in pools {
+        group.bench_function(BenchmarkId::from_parameter(pool.current_num_threads()), |bencher| {
+            bencher.iter_custom(|calls| {
+                pool.install(|| {
+                    let begin = Instant::now();
+                    (0..calls).for_each(|_| call());
+                    begin.elapsed()
+                })
+            });
+        });
+    }
+}
+
 /// Bytes of every value, the same in every run.
 fn bytes(count: usize) -> Vec<u8> {
     (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-fn u8i8_to_i32_prepacked(c: &mut Criterion) {
-    let isa = Isa::best().unwrap();
-    ThreadPoolBuilder::new().num_threads(2).build_global().unwrap();
-    let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+fn products(c: &mut Criterion) {
+    let (isa, pools) = (Isa::best().unwrap(), pools());
+    ThreadPoolBuilder::new().num_threads(pools[pools.len() - 1].current_num_threads()).build_global().unwrap();
     for [m, n, k] in SHAPES {
         let a = bytes(m * k);
         let a = Matrix::new(&a, m, k).unwrap();
         let b: Vec<i8> = bytes(k * n).into_iter().map(|byte| byte as i8).collect();
         let packed = PackedMatrix::pack(isa, Matrix::new(&b, k, n).unwrap(), 0.into()).unwrap();
         let mut out = vec![0; m * n];
-        let mut group = c.benchmark_group(format!("threads u8×i8→i32 prepacked/{m}x{n}x{k}"));
-        group.throughput(Throughput::Elements((m * n * k) as u64));
-        let mut serial = || {
-            let out = MatrixMut::new(&mut out, m, n).unwrap();
-            matmul(a, 0.into(), &packed, &Accumulators, out).unwrap();
-        };
-        group.bench_function("one", |bencher| bencher.iter(&mut serial));
         let mut shared = || {
             let out = MatrixMut::new(&mut out, m, n).unwrap();
             parallel::matmul(a, 0.into(), &packed, &Accumulators, out).unwrap();
         };
-        group.bench_function("two, inside the pool", |bencher| {
-            bencher.iter_custom(|calls| {
-                pool.install(|| {
-                    let begin = std::time::Instant::now();
-                    (0..calls).for_each(|_| shared());
-                    begin.elapsed()
-                })
+        let name = format!("u8×i8→i32 prepacked/{m}x{n}x{k}");
+        on_threads(c, &name, m * n * k, &pools, &mut shared);
+        let mut group = c.benchmark_group(format!("threads {name}"));
+        group.bench_function("all, from outside", |bencher| bencher.iter(&mut shared));
+        group.bench_function("none", |bencher| {
+            bencher.iter(|| {
+                matmul(a, 0.into(), &packed, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
             });
         });
-        group.bench_function("two, from outside", |bencher| bencher.iter(&mut shared));
     }
 }
 
-criterion_group!(benches, u8i8_to_i32_prepacked);
+fn elements(c: &mut Criterion) {
+    let (isa, pools) = (Isa::best().unwrap(), pools());
+    let range = CodeRange::<u8>::unsigned(8).unwrap();
+    let params = QuantParams::per_tensor(range, 0.0129, 117).unwrap();
+    for length in LENGTHS {
+        let x: Vec<f32> = bytes(length).into_iter().map(|byte| f32::from(byte) / 64.0 - 2.0).collect();
+        let (mut codes, mut out, mut words) = (bytes(length), vec![0.0; length], vec![0; length]);
+        let mut each = |name: &str, call: &mut (dyn FnMut() + Send)| {
+            on_threads(c, &format!("{name}/{length}"), length, &pools, call);
+        };
+        each("quantize", &mut || parallel::quantize(isa, &x, &params, &mut codes).unwrap());
+        each("quantize stochastically", &mut || {
+            parallel::quantize_stochastic(isa, &x, &params, Stream::new(1), &mut codes).unwrap();
+        });
+        each("dequantize", &mut || parallel::dequantize(isa, &codes, &params, &mut out).unwrap());
+        each("fake-quantize", &mut || parallel::fake_quantize(isa, &x, &params, &mut out).unwrap());
+        each("words", &mut || parallel::fill_words(isa, Stream::new(1), &mut words).unwrap());
+        each("min-max", &mut || {
+            std::hint::black_box(parallel::min_max(isa, &x).unwrap());
+        });
+        let mut observer = Method::Percentile(99.9).observer(isa, range, length).unwrap();
+        each("histogram", &mut || parallel::observe(&mut observer, &x).unwrap());
+    }
+}
+
+criterion_group!(benches, products, elements);
 criterion_main!(benches);

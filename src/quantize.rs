@@ -670,8 +670,8 @@ impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op, Nearest> {
     /// The same with stochastic rounding.
     pub fn stochastic(self, stream: Stream) -> Result<Groups<'a, C, Op, Stream>, Error> {
         stream.check(self.x.len())?;
-        let Groups { params, x, out, op, first, .. } = self;
-        Ok(Groups { params, x, out, op, rounding: stream, first, past_caches: false })
+        let Groups { params, x, out, op, first, past_caches, .. } = self;
+        Ok(Groups { params, x, out, op, rounding: stream, first, past_caches })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nearest rounding depends on the number alone, so that the last block of a run may overlap its predecessor. Stochastic
 //! rounding needs every element's own word, which a [`Cursor`] brings along.
 
+use crate::arch::prefetch_ahead;
 use crate::random::{Cursor, Stream};
 use crate::simd::{FOUR, LANES, Memory, Simd, map_fours};
 use crate::workspace::Element;
@@ -109,7 +110,7 @@ impl Rounding for Stream {
     fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
         cursor: &mut Cursor,
         simd: S,
-        _: Memory,
+        memory: Memory,
         _: bool,
         x: &[T],
         out: &mut [U],
@@ -121,7 +122,12 @@ impl Rounding for Stream {
             x,
             out,
             #[inline(always)]
-            move |start, x, out, words| f(start, x, out, Words(words)),
+            move |start, x, out, words| {
+                if memory != Memory::Cached {
+                    prefetch_ahead(x);
+                }
+                f(start, x, out, Words(words));
+            },
         );
     }
 }
