@@ -67,11 +67,12 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn max_f32(self, a: f32x16, b: f32x16) -> f32x16 {
-        a.simd_gt(b).select(a, b)
+        // `maxps` is this expression; other instructions have other rules for NaN.
+        if cfg!(target_feature = "sse") { a.fast_max(b) } else { a.simd_gt(b).select(a, b) }
     }
     #[inline(always)]
     fn min_f32(self, a: f32x16, b: f32x16) -> f32x16 {
-        a.simd_lt(b).select(a, b)
+        if cfg!(target_feature = "sse") { a.fast_min(b) } else { a.simd_lt(b).select(a, b) }
     }
     #[inline(always)]
     fn replace_nan(self, a: f32x16, b: f32x16) -> f32x16 {
