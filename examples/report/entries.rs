@@ -61,17 +61,24 @@ struct Contender {
     isa: Isa,
     pool: Option<ThreadPool>,
     threads: usize,
-    call: Box<dyn FnMut() + Send>,
     times: Times,
 }
 
 impl Contender {
-    fn turn(&mut self) {
-        let Contender { pool, call, times, .. } = self;
+    /// A turn in memory of its own: where operands lie, in lines and in pages, is luck, of which a median is made too.
+    fn turn(&mut self, operation: Operation, shape: Shape) -> Result<(), Error> {
+        let Contender { isa, pool, times, .. } = self;
+        let mut call = operation.prepare(shape, *isa, pool.is_some())?;
+        let mut turn = || {
+            // Its pages are there only when they were written.
+            call();
+            times.turn(&mut call);
+        };
         match pool {
-            Some(pool) => pool.install(|| times.turn(call)),
-            None => times.turn(call),
+            Some(pool) => pool.install(turn),
+            None => turn(),
         }
+        Ok(())
     }
 }
 
@@ -164,14 +171,12 @@ impl Report {
     ) -> Result<(), Error> {
         let mut contenders = Vec::new();
         for &isa in isas {
-            let call = operation.prepare(shape, isa, false)?;
-            contenders.push(Contender { isa, pool: None, threads: 1, call, times: Times::default() });
+            contenders.push(Contender { isa, pool: None, threads: 1, times: Times::default() });
         }
         for &threads in threads.iter().filter(|&&threads| threads > 1) {
             let isa = *isas.last().expect("there is one");
             let pool = Some(pinned_pool(threads));
-            let call = operation.prepare(shape, isa, true)?;
-            contenders.push(Contender { isa, pool, threads, call, times: Times::default() });
+            contenders.push(Contender { isa, pool, threads, times: Times::default() });
         }
         let peak = |isa: Isa| if operation.is_product() { limits::peak(isa).map(Rival::new) } else { None };
         let mut peaks: Vec<Option<Rival>> = isas.iter().map(|&isa| peak(isa)).collect();
@@ -181,7 +186,7 @@ impl Report {
         for round in 0..rounds as usize {
             peaks.iter_mut().flatten().chain(&mut moving).for_each(Rival::turn);
             // Another order in every round, so that no one always follows the same.
-            (0..count).for_each(|i| contenders[(round + i) % count].turn());
+            (0..count).try_for_each(|i| contenders[(round + i) % count].turn(operation, shape))?;
         }
 
         let scalar = contenders.iter().find(|contender| contender.isa.name() == "scalar");

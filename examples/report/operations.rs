@@ -1,6 +1,7 @@
 //! What is measured: operations, their shapes, and calls of them.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 
 use clap::ValueEnum;
@@ -133,7 +134,7 @@ impl Operation {
         isa: Isa,
         shared: bool,
     ) -> Result<Box<dyn FnMut() + Send>, Error> {
-        let b: Vec<i8> = bytes(k * n).into_iter().map(|byte| byte as i8).collect();
+        let b = Aligned::of(bytes(k * n).map(|byte| byte as i8));
         if self == Operation::MatmulUnpacked {
             return Ok(repeat(shape, move |a, out| {
                 let b = UnpackedMatrix::<u8, i8>::new(isa, Matrix::new(&b, k, n)?, 0.into())?;
@@ -160,9 +161,9 @@ impl Operation {
     }
 
     fn prepare_elements(self, length: usize, isa: Isa, shared: bool) -> Result<Box<dyn FnMut() + Send>, Error> {
-        let x: Vec<f32> = match self {
-            Operation::Words | Operation::Dequantize => Vec::new(),
-            _ => bytes(length).into_iter().map(|byte| f32::from(byte) / 64.0 - 2.0).collect(),
+        let x = match self {
+            Operation::Words | Operation::Dequantize => Aligned::default(),
+            _ => Aligned::of(bytes(length).map(|byte| f32::from(byte) / 64.0 - 2.0)),
         };
         let params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.0129, 117)?;
         macro_rules! call {
@@ -175,16 +176,18 @@ impl Operation {
             }};
         }
         Ok(match self {
-            Operation::Quantize => call!(quantize(x, vec![0_u8; length])),
-            Operation::QuantizeStochastic => call!(quantize_stochastic(x, vec![0_u8; length], Stream::new(42))),
-            Operation::Dequantize => call!(dequantize(bytes(length), vec![0.0; length])),
-            Operation::FakeQuantize => call!(fake_quantize(x, vec![0.0; length])),
+            Operation::Quantize => call!(quantize(x, Aligned::<u8>::zeros(length))),
+            Operation::QuantizeStochastic => {
+                call!(quantize_stochastic(x, Aligned::<u8>::zeros(length), Stream::new(42)))
+            }
+            Operation::Dequantize => call!(dequantize(Aligned::of(bytes(length)), Aligned::<f32>::zeros(length))),
+            Operation::FakeQuantize => call!(fake_quantize(x, Aligned::<f32>::zeros(length))),
             Operation::MinMax => Box::new(move || {
                 let range = if shared { parallel::min_max } else { min_max };
                 std::hint::black_box(range(isa, &x).expect("finite numbers"));
             }),
             _ => {
-                let mut out = vec![0; length];
+                let mut out = Aligned::<u32>::zeros(length);
                 Box::new(move || {
                     let fill = if shared { parallel::fill_words } else { fill_words };
                     fill(isa, Stream::new(42), &mut out).expect("the stream has so many");
@@ -199,7 +202,7 @@ fn repeat<T: Copy + Default + Send + 'static>(
     [m, n, k]: [usize; 3],
     mut multiply: impl FnMut(Matrix<'_, u8>, MatrixMut<'_, T>) -> Result<(), Error> + Send + 'static,
 ) -> Box<dyn FnMut() + Send> {
-    let (a, mut out) = (bytes(m * k), vec![T::default(); m * n]);
+    let (a, mut out) = (Aligned::of(bytes(m * k)), Aligned::<T>::zeros(m * n));
     Box::new(move || {
         let done = Matrix::new(&a, m, k).and_then(|a| multiply(a, MatrixMut::new(&mut out, m, n)?));
         done.expect("the shapes go together");
@@ -207,8 +210,45 @@ fn repeat<T: Copy + Default + Send + 'static>(
 }
 
 /// Bytes of every value, the same in every run.
-fn bytes(count: usize) -> Vec<u8> {
-    (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+fn bytes(count: usize) -> impl ExactSizeIterator<Item = u8> {
+    (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+}
+
+/// Elements that begin where a line of the caches does, for every contender and in every run.
+#[derive(Default)]
+struct Aligned<T> {
+    memory: Vec<T>,
+    start: usize,
+    length: usize,
+}
+
+impl<T: Copy + Default> Aligned<T> {
+    const LINE: usize = 64;
+
+    fn zeros(length: usize) -> Self {
+        let memory = vec![T::default(); length + Self::LINE];
+        let start = memory.as_ptr().align_offset(Self::LINE);
+        Aligned { memory, start, length }
+    }
+
+    fn of(elements: impl ExactSizeIterator<Item = T>) -> Self {
+        let mut aligned = Aligned::zeros(elements.len());
+        aligned.iter_mut().zip(elements).for_each(|(to, element)| *to = element);
+        aligned
+    }
+}
+
+impl<T> Deref for Aligned<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.memory[self.start..][..self.length]
+    }
+}
+
+impl<T> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.memory[self.start..][..self.length]
+    }
 }
 
 impl Shape {
