@@ -17,6 +17,7 @@ mod mxint8;
 mod q4_0;
 mod q8_0;
 
+use crate::arch;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::reduce::{abs_max, magnitude_bits};
@@ -252,7 +253,11 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
         let (halves, _) = self.x.as_chunks::<LANES>();
         let (sixteens, rest) = halves.as_chunks::<2>().0.as_chunks();
         let (outs, rest_out) = self.bytes.as_chunks_mut().0.as_chunks_mut::<LANES>();
+        let beyond_caches = size_of_val(self.x) > arch::last_level();
         for (x, out) in sixteens.iter().zip(outs) {
+            if beyond_caches {
+                arch::prefetch_ahead(x);
+            }
             encode_sixteen(simd, self.format, x, out);
         }
         if !rest.is_empty() {

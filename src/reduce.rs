@@ -87,6 +87,7 @@ pub(crate) struct Extremes {
 }
 
 impl Extremes {
+    #[cfg(feature = "rayon")]
     pub const NONE: Extremes = Extremes { negated_min: i32::MIN, max: i32::MIN, magnitude: 0 };
 
     /// Those of a tensor without groups.
