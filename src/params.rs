@@ -429,7 +429,7 @@ struct ParametersMut<'a> {
     zero_points: &'a mut [i32],
 }
 
-impl Parameters<'_> {
+impl<'a> Parameters<'a> {
     /// Itself, said so that the compiler sees: one check of an index does for all.
     #[inline(always)]
     pub fn of_one_length(&self) -> Self {
@@ -438,12 +438,10 @@ impl Parameters<'_> {
         let reciprocals = [&high[..length], &low[..length]];
         Parameters { scales, reciprocals, zero_points: &zero_points[..length], zero_point }
     }
-}
 
-impl<'a> Parameters<'a> {
     /// Those of so many groups from one on.
     #[inline(always)]
-    pub fn slice(&self, group: usize, groups: usize) -> Parameters<'a> {
+    pub fn slice(&self, group: usize, groups: usize) -> Self {
         let slice = group..group + groups;
         let Parameters { scales, reciprocals: [high, low], zero_points, zero_point } = *self;
         let reciprocals = [&high[slice.clone()], &low[slice.clone()]];

@@ -49,7 +49,7 @@ pub trait Simd: Copy {
     type F64: Copy;
 
     /// Whether a product with a reciprocal in two parts takes less time here than a division: `mul_add_f32` is an
-    /// instruction, and what is done to four blocks does more than doubt.
+    /// instruction, and the operations on four blocks are more than a doubt.
     const RECIPROCALS: bool = false;
 
     /// How many results of three vectors, none waiting for another, the registers have room for: up to [`FOUR`].

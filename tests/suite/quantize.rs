@@ -211,7 +211,7 @@ fn ties_of_many_scales() {
                 &x,
                 &QuantParams::per_tensor(CodeRange::signed(8).unwrap(), scale, -7).unwrap(),
             );
-            // Refused, a little of everywhere.
+            // In doubt, a little of everywhere.
             for i in (0..x.len()).step_by(301) {
                 x[i] = SPECIALS[i % SPECIALS.len()];
             }
