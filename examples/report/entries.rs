@@ -1,10 +1,9 @@
-//! The measurements: contenders take turns, and every number stands beside a limit of the machine of the same rounds.
+//! What the rounds say: every number stands beside a limit of the machine of the same rounds.
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
-use zeropoint::{Error, Isa};
 
-use crate::harness::limits::{self, Limit, Traffic};
+use crate::contests::{Contender, Contest};
+use crate::harness::limits::Traffic;
 use crate::harness::machine::Machine;
 use crate::harness::measure::Times;
 use crate::operations::{Operation, Shape};
@@ -40,13 +39,13 @@ pub struct Entry {
     /// That of multiplications.
     pub kernel: &'static str,
     pub threads: usize,
-    /// Of the median turn.
+    /// Of the middle half of the turns.
     pub value: f64,
     pub unit: &'static str,
     /// Of what one core can do, times the threads.
     pub limit_fraction: Option<f64>,
     pub times_scalar: Option<f64>,
-    /// Of the middle half of the turns, over the median.
+    /// The middle half of the turns, from its shortest to its longest, over its mean.
     pub spread: f64,
     #[serde(skip)]
     pub operation: Operation,
@@ -56,169 +55,83 @@ fn as_text<S: serde::Serializer>(shape: &Shape, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(shape)
 }
 
-/// What takes turns.
-struct Contender {
-    isa: Isa,
-    pool: Option<ThreadPool>,
-    threads: usize,
-    times: Times,
-}
-
-impl Contender {
-    /// A turn in memory of its own: where operands lie, in lines and in pages, is luck, of which a median is made too.
-    fn turn(&mut self, operation: Operation, shape: Shape) -> Result<(), Error> {
-        let Contender { isa, pool, times, .. } = self;
-        let mut call = operation.prepare(shape, *isa, pool.is_some())?;
-        let mut turn = || {
-            // Its pages are there only when they were written.
-            call();
-            times.turn(&mut call);
-        };
-        match pool {
-            Some(pool) => pool.install(turn),
-            None => turn(),
-        }
-        Ok(())
-    }
-}
-
-/// Threads with a core each, as long as there are so many: in turns of a few milliseconds the kernel may not yet have found
-/// out that two of them are on the same.
-fn pinned_pool(threads: usize) -> ThreadPool {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let pin = move |thread: usize| {
-        if let Some(core) = cores.get(thread % cores.len().max(1)) {
-            core_affinity::set_for_current(*core);
-        }
-    };
-    ThreadPoolBuilder::new().num_threads(threads).start_handler(pin).build().expect("threads")
-}
-
-/// A limit that takes turns too.
-struct Rival(Limit, Times);
-
-impl Rival {
-    fn new(limit: Limit) -> Self {
-        Rival(limit, Times::default())
-    }
-
-    fn turn(&mut self) {
-        let Rival(limit, times) = self;
-        times.turn(&mut || limit.run());
-    }
-
-    /// Work in a second.
-    fn rate(&self) -> f64 {
-        self.0.work / self.1.median()
-    }
-}
-
-/// Both ways to move so many bytes.
-fn traffic(traffic: Traffic, bytes: usize) -> Vec<Rival> {
-    [false, true]
-        .into_iter()
-        .filter_map(|streaming| limits::traffic(traffic, bytes, streaming))
-        .map(Rival::new)
-        .collect()
-}
-
-fn best(rivals: &[Rival]) -> Option<f64> {
-    rivals.iter().map(Rival::rate).reduce(f64::max)
-}
-
 impl Report {
-    pub fn new(rounds: u32) -> Self {
-        Report { machine: Machine::here(), rounds, limits: Vec::new(), entries: Vec::new() }
+    /// Of contests that had their rounds.
+    pub fn new(machine: Machine, rounds: u32, contests: &[Contest]) -> Self {
+        let mut report = Report { machine, rounds, limits: Vec::new(), entries: Vec::new() };
+        for contest in contests {
+            match contest.call {
+                Some((operation, shape)) => report.add_calls(contest, operation, shape),
+                None => report.add_limits(contest),
+            }
+        }
+        report
     }
 
-    /// The multiplications of each ISA; reading and copying in half of each cache, and far beyond the last.
-    pub fn measure_limits(&mut self, isas: &[Isa], rounds: u32) {
-        let mut peaks: Vec<(&Isa, Rival)> =
-            isas.iter().filter_map(|isa| Some((isa, Rival::new(limits::peak(*isa)?)))).collect();
-        let caches = self.machine.caches.iter().map(|cache| (format!("L{}", cache.level), cache.bytes / 2));
-        let beyond = self.machine.caches.iter().map(|cache| cache.bytes).max().unwrap_or(32 << 20) * 4;
-        let mut places: Vec<_> = caches
-            .chain([("memory".to_owned(), beyond)])
-            .flat_map(|(place, bytes)| {
-                [(Traffic::Read, "reading"), (Traffic::Copy, "copying")]
-                    .map(|(kind, verb)| (format!("{verb}, {place}"), bytes, traffic(kind, bytes)))
-            })
-            .collect();
-        for _ in 0..rounds {
-            peaks.iter_mut().for_each(|(_, rival)| rival.turn());
-            places.iter_mut().flat_map(|(.., rivals)| rivals).for_each(Rival::turn);
+    fn add_limits(&mut self, contest: &Contest) {
+        for (contender, times) in contest.contenders.iter().zip(&contest.times) {
+            let Some(times) = times else { continue };
+            let value = 1.0 / times.middle() / 1e9;
+            match *contender {
+                Contender::Peak(isa) => self.limits.push(MachineLimit {
+                    what: format!("multiplying, {isa}"),
+                    isa: Some(isa.name()),
+                    bytes: None,
+                    value,
+                    unit: "GMAC/s",
+                }),
+                Contender::Traffic { kind, bytes, .. } => {
+                    let verb = if kind == Traffic::Read { "reading" } else { "copying" };
+                    let place = match self.machine.caches.iter().find(|cache| bytes < cache.bytes) {
+                        Some(cache) => format!("L{}", cache.level),
+                        None => "memory".into(),
+                    };
+                    let what = format!("{verb}, {place}");
+                    // The quicker of the ways to do it.
+                    match self.limits.iter_mut().find(|limit| limit.what == what) {
+                        Some(limit) => limit.value = limit.value.max(value),
+                        None => {
+                            self.limits.push(MachineLimit { what, isa: None, bytes: Some(bytes), value, unit: "GB/s" });
+                        }
+                    }
+                }
+                Contender::Call { .. } => unreachable!("limits are no calls"),
+            }
         }
-        self.limits.extend(peaks.iter().map(|(isa, rival)| MachineLimit {
-            what: format!("multiplying, {isa}"),
-            isa: Some(isa.name()),
-            bytes: None,
-            value: rival.rate() / 1e9,
-            unit: "GMAC/s",
-        }));
-        self.limits.extend(places.into_iter().filter_map(|(what, bytes, rivals)| {
-            Some(MachineLimit { what, isa: None, bytes: Some(bytes), value: best(&rivals)? / 1e9, unit: "GB/s" })
-        }));
     }
 
-    /// Measures an operation at a shape: all ISAs on one thread, and the last of them on more.
-    pub fn measure(
-        &mut self,
-        operation: Operation,
-        shape: Shape,
-        isas: &[Isa],
-        threads: &[usize],
-        rounds: u32,
-    ) -> Result<(), Error> {
-        let mut contenders = Vec::new();
-        for &isa in isas {
-            contenders.push(Contender { isa, pool: None, threads: 1, times: Times::default() });
-        }
-        for &threads in threads.iter().filter(|&&threads| threads > 1) {
-            let isa = *isas.last().expect("there is one");
-            let pool = Some(pinned_pool(threads));
-            contenders.push(Contender { isa, pool, threads, times: Times::default() });
-        }
-        let peak = |isa: Isa| if operation.is_product() { limits::peak(isa).map(Rival::new) } else { None };
-        let mut peaks: Vec<Option<Rival>> = isas.iter().map(|&isa| peak(isa)).collect();
-        let mut moving = traffic(operation.traffic(), operation.bytes(shape));
-
-        let count = contenders.len();
-        for round in 0..rounds as usize {
-            peaks.iter_mut().flatten().chain(&mut moving).for_each(Rival::turn);
-            // Another order in every round, so that no one always follows the same.
-            (0..count).try_for_each(|i| contenders[(round + i) % count].turn(operation, shape))?;
-        }
-
-        let scalar = contenders.iter().find(|contender| contender.isa.name() == "scalar");
-        let scalar = scalar.map(|scalar| scalar.times.clone());
-        // The quicker way to move the bytes; a rival's work, in calls of a contender.
-        let moving = moving.iter().max_by(|a, b| a.rate().total_cmp(&b.rate()));
-        let moving = moving.map(|rival| (rival, rival.0.work / operation.bytes(shape) as f64));
-        for Contender { isa, threads, times, .. } in contenders {
-            let peak = isas.iter().position(|&other| other == isa).and_then(|i| peaks[i].as_ref());
-            let peak = peak.map(|rival| (rival, rival.0.work / shape.work()));
-            // What takes longer for a call's work.
-            let seconds = |&(rival, calls): &(&Rival, f64)| rival.1.median() / calls;
+    fn add_calls(&mut self, contest: &Contest, operation: Operation, shape: Shape) {
+        let all =
+            || contest.contenders.iter().zip(&contest.times).filter_map(|(one, times)| Some((one, times.as_ref()?)));
+        let scalar = all().find(|(one, _)| matches!(one, Contender::Call { isa, .. } if isa.name() == "scalar"));
+        // The quicker way to move the bytes.
+        let moving = all().filter(|(one, _)| matches!(one, Contender::Traffic { .. }));
+        let moving = moving.map(|(_, times)| times).min_by(|a, b| a.middle().total_cmp(&b.middle()));
+        for (contender, times) in all() {
+            let &Contender::Call { isa, threads } = contender else { continue };
+            let peak = all().find(|(one, _)| **one == Contender::Peak(isa)).map(|(_, times)| times);
+            // What takes longer for all of a call's work.
+            let peak = peak.map(|times| (times, shape.work()));
+            let moving = moving.map(|times| (times, operation.bytes(shape) as f64));
+            let seconds = |&(times, work): &(&Times, f64)| times.middle() * work;
             let limit = match (operation.is_product(), peak, moving) {
                 (true, None, _) => None,
                 (_, peak, moving) => peak.into_iter().chain(moving).max_by(|a, b| seconds(a).total_cmp(&seconds(b))),
             };
-            let rate = shape.work() / times.median();
             self.entries.push(Entry {
                 op: operation.name(),
                 shape,
                 isa: isa.name(),
                 kernel: if operation.is_product() { isa.kernel() } else { "" },
                 threads,
-                value: rate / 1e9,
+                value: 1.0 / times.middle() / 1e9,
                 unit: shape.unit(),
-                limit_fraction: limit.map(|(rival, calls)| times.ratio(&rival.1) / calls / threads as f64),
-                times_scalar: scalar.as_ref().map(|scalar| times.ratio(scalar)),
+                limit_fraction: limit.map(|(limit, work)| times.ratio(limit) * work / shape.work() / threads as f64),
+                times_scalar: scalar.map(|(_, scalar)| times.ratio(scalar)),
                 spread: times.spread(),
                 operation,
             });
         }
-        Ok(())
     }
 
     /// The operations, in order.

@@ -1,6 +1,7 @@
 //! Every operation on every ISA of this machine, beside what the machine can do at most: `cargo run --release --example
 //! report`. Writes tables, numbers and pictures into a folder of `results/`; results/README.md says how they are taken.
 
+mod contests;
 mod entries;
 #[path = "../../benches/harness/mod.rs"]
 mod harness;
@@ -17,7 +18,9 @@ use clap::{Parser, ValueEnum, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use zeropoint::Isa;
 
+use contests::{Contest, print_round, take_round};
 use entries::Report;
+use harness::machine::Machine;
 use operations::{Operation, Shape};
 
 /// Measures zeropoint on this machine: operations × shapes × ISAs, interleaved, beside the machine's limits.
@@ -38,8 +41,8 @@ struct Arguments {
     /// Threads of the best of the ISAs, beside one (may be repeated; as many as there are by default)
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
-    /// Turns of every contender
-    #[arg(long, value_name = "N", default_value_t = 15, value_parser = value_parser!(u32).range(1..))]
+    /// Turns of every contender, each in a process of its own
+    #[arg(long, value_name = "N", default_value_t = 31, value_parser = value_parser!(u32).range(1..))]
     rounds: u32,
     /// Prints the numbers as JSON instead of tables
     #[arg(long)]
@@ -48,6 +51,9 @@ struct Arguments {
     /// part is measured
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// What a process that does a round of another's is told
+    #[arg(long, hide = true)]
+    round: Option<usize>,
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -59,7 +65,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         [] => Operation::value_variants(),
         operations => operations,
     };
-    let available = harness::machine::Machine::here().threads;
+    let machine = Machine::here();
+    let available = machine.threads;
     let threads: Vec<usize> = match arguments.threads.as_slice() {
         [] => (1..)
             .map(|doublings| 1 << doublings)
@@ -86,16 +93,23 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let what = if operation.is_product() { "MxNxK" } else { "a number of elements" };
         return Err(format!("{} takes {what}, which no --shape is", operation.name()).into());
     }
-    let progress = ProgressBar::new(work.len() as u64);
+    let mut contests = vec![Contest::of_limits(&machine, &isas)];
+    contests.extend(work.iter().map(|&(operation, shape)| Contest::of_calls(operation, shape, &isas, &threads)));
+    if let Some(round) = arguments.round {
+        return print_round(&contests, round);
+    }
+    let progress = ProgressBar::new((contests.len() * rounds as usize) as u64);
     progress.set_style(ProgressStyle::with_template("measuring {wide_bar} {pos}/{len} {msg}")?);
-    let mut report = Report::new(rounds);
-    report.measure_limits(&isas, rounds);
-    for (operation, shape) in work {
-        progress.set_message(format!("{} {shape}", operation.name()));
-        report.measure(operation, shape, &isas, &threads, rounds)?;
-        progress.inc(1);
+    for round in 0..rounds {
+        take_round(&mut contests, &["--round".into(), round.to_string()], |contest| {
+            if let Some((operation, shape)) = contest.call {
+                progress.set_message(format!("{} {shape}", operation.name()));
+            }
+            progress.inc(1);
+        })?;
     }
     progress.finish_and_clear();
+    let report = Report::new(machine, rounds, &contests);
 
     let partial =
         !arguments.op.is_empty() || !arguments.shape.is_empty() || !arguments.isa.is_empty() || arguments.quick;

@@ -46,7 +46,7 @@ pub fn summary(report: &Report) -> String {
 
 fn notes(report: &Report) -> String {
     let mut text = format!(
-        "Medians of {} interleaved turns of about 3 ms. In brackets: times the scalar ISA, and the part of the limit: the \
+        "The middle half of {} interleaved turns of about 3 ms, each in a process of its own. In brackets: times the scalar ISA, and the part of the limit: the \
          multiplications of the ISA from registers, or the bytes that have to come and go, whichever takes longer. `{}` \
          marks numbers whose turns spread by more than {:.0} %.\n",
         report.rounds,

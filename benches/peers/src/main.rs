@@ -146,14 +146,14 @@ fn measure(
         }
     }
 
-    let rate = |limit: &Option<(Limit, Times)>| limit.as_ref().map(|(limit, times)| limit.work / times.median() / 1e9);
+    let rate = |limit: &Option<(Limit, Times)>| limit.as_ref().map(|(limit, times)| limit.work / times.middle() / 1e9);
     let peaks: Vec<Option<f64>> = peaks.iter().map(rate).collect();
     let entries = contenders.into_iter().map(|contender| Entry {
         name: contender.peer.name(),
         is_ours: contender.is_ours,
         is_float: contender.is_float,
         verdict: contender.verdict,
-        gmacs: shape.macs() / contender.times.median() / 1e9,
+        gmacs: shape.macs() / contender.times.middle() / 1e9,
         best_gmacs: shape.macs() / contender.times.best() / 1e9,
         seconds: contender.times,
     });

@@ -19,7 +19,7 @@ pub struct Entry {
     /// For context, not for comparison.
     pub is_float: bool,
     pub verdict: Verdict,
-    /// Of the median turn.
+    /// Of the middle half of the turns.
     pub gmacs: f64,
     /// Of the best one.
     pub best_gmacs: f64,
@@ -184,7 +184,7 @@ impl Report {
         }
         let _ = write!(
             text,
-            "\nGMAC/s of the median of {} rounds, and its share of the limit: the peak of the ISA, or what reading the \
+            "\nGMAC/s of the middle half of {} rounds, and its share of the limit: the peak of the ISA, or what reading the \
              weights allows. ≠: not the result that was asked for.",
             self.rounds
         );
