@@ -1,8 +1,8 @@
 //! Minimum and maximum of real numbers, by tensor or by group: what scales are made of.
 //!
-//! The largest magnitude is found as an integer: the bits of |x| order as |x| does, with infinity and NaN above every
-//! finite number, so one maximum finds both it and what must be refused. A minimum or maximum of ±0 is +0, whatever the
-//! order of the elements.
+//! All are found as integers: the bits of |x| order as |x| does, with infinity and NaN above every finite number, so one
+//! maximum finds both the largest and what must be refused. A minimum or maximum of ±0 is +0, whatever the order of the
+//! elements.
 
 use crate::arch;
 use crate::error::Error;
@@ -77,18 +77,25 @@ fn finite(bits: i32, x: &[f32]) -> Result<f32, Error> {
     Err(Error::NonFinite { what: "the tensor", found })
 }
 
-/// Minimum, maximum and magnitude of some elements, as integers that have the order of f32: of −min, of max, and of the
-/// magnitude. So those of more elements are the largest of each.
+/// What tells minimum and maximum of some elements, of their bits as integers. Numbers without a sign order as their bits do,
+/// negative ones the other way round, and behind them where bits are unsigned. So the largest signed bits are the maximum if
+/// any number has no sign, the largest unsigned ones the minimum if any has one; and if all are of one kind, the smallest
+/// unsigned bits are the other end. Infinity and NaN are above every finite number of either kind.
+///
+/// All three are kept such that those of more elements are the largest of each.
 #[derive(Clone, Copy)]
 pub(crate) struct Extremes {
-    negated_min: i32,
-    max: i32,
-    magnitude: i32,
+    /// The largest bits, signed.
+    signed: i32,
+    /// The largest bits, unsigned; without the uppermost, which is set if it is one of a negative number's and else not.
+    unsigned: i32,
+    /// The smallest bits, unsigned; all but the uppermost inverted. Anything if there are numbers of both kinds.
+    smallest: i32,
 }
 
 impl Extremes {
     #[cfg(feature = "rayon")]
-    pub const NONE: Extremes = Extremes { negated_min: i32::MIN, max: i32::MIN, magnitude: 0 };
+    pub const NONE: Extremes = Extremes { signed: i32::MIN, unsigned: i32::MIN, smallest: i32::MIN };
 
     /// Those of a tensor without groups.
     pub fn of(isa: Isa, x: &[f32]) -> Self {
@@ -98,35 +105,31 @@ impl Extremes {
     #[cfg(feature = "rayon")]
     pub fn merge(self, other: Extremes) -> Extremes {
         Extremes {
-            negated_min: self.negated_min.max(other.negated_min),
-            max: self.max.max(other.max),
-            magnitude: self.magnitude.max(other.magnitude),
+            signed: self.signed.max(other.signed),
+            unsigned: self.unsigned.max(other.unsigned),
+            smallest: self.smallest.max(other.smallest),
         }
     }
 
     pub fn range(self, x: &[f32]) -> Result<Range, Error> {
-        finite(self.magnitude, x).map(|_| range_of(self.negated_min, self.max))
+        finite(self.magnitude(), x).map(|_| self.of_finite())
     }
-}
 
-/// The range of these integers.
-#[inline(always)]
-fn range_of(negated_min: i32, max: i32) -> Range {
-    // −0 + 0 = +0
-    Range { min: -f32_of(negated_min) + 0.0, max: f32_of(max) + 0.0 }
-}
+    /// The bits of the largest magnitude.
+    #[inline(always)]
+    fn magnitude(self) -> i32 {
+        self.signed.max(self.unsigned)
+    }
 
-/// The number that an integer in the order of f32 stands for.
-#[inline(always)]
-fn f32_of(ordered: i32) -> f32 {
-    f32::from_bits((ordered ^ ((ordered >> 31) & i32::MAX)) as u32)
-}
-
-/// The integers of f32 with these bits.
-#[inline(always)]
-fn ordered<S: Simd>(simd: S, bits: S::I32) -> S::I32 {
-    let signs = simd.shift_right(bits, simd.splat_i32(31));
-    simd.xor_i32(bits, simd.and_i32(signs, simd.splat_i32(i32::MAX)))
+    /// The range, if all are numbers.
+    #[inline(always)]
+    fn of_finite(self) -> Range {
+        let other_end = self.smallest ^ i32::MAX;
+        let min = if self.unsigned >= 0 { self.unsigned ^ i32::MIN } else { other_end };
+        let max = if self.signed >= 0 { self.signed } else { other_end };
+        // −0 + 0 = +0
+        Range { min: f32::from_bits(min as u32) + 0.0, max: f32::from_bits(max as u32) + 0.0 }
+    }
 }
 
 #[inline(always)]
@@ -134,72 +137,124 @@ pub(crate) fn magnitude_bits<S: Simd>(simd: S, x: S::F32) -> S::I32 {
     simd.and_i32(simd.to_bits(x), simd.splat_i32(i32::MAX))
 }
 
-/// Extremes of sixteen lanes.
+/// [`Extremes`] of sixteen lanes. Where integers have no such instructions: the maximum, the minimum, and the sum of x · 0, which
+/// is 0 as long as all are numbers.
 #[derive(Clone, Copy)]
-struct ExtremeLanes<S: Simd> {
-    min: S::F32,
-    max: S::F32,
-    magnitude: S::I32,
-}
+struct ExtremeLanes<S: Simd>([S::I32; 3]);
 
 impl<S: Simd> ExtremeLanes<S> {
     #[inline(always)]
     fn none(simd: S) -> Self {
-        let (min, max) = (simd.splat_f32(f32::INFINITY), simd.splat_f32(f32::NEG_INFINITY));
-        ExtremeLanes { min, max, magnitude: simd.splat_i32(0) }
+        let none = if S::ORDERS_BITS {
+            [i32::MIN, 0, -1]
+        } else {
+            [f32::NEG_INFINITY, f32::INFINITY, 0.0].map(|x| x.to_bits() as i32)
+        };
+        ExtremeLanes([simd.splat_i32(none[0]), simd.splat_i32(none[1]), simd.splat_i32(none[2])])
     }
 
     /// Those of elements that lie together.
     #[inline(always)]
     fn of(simd: S, x: &[f32], memory: Memory) -> Self {
+        let (first, mut rest) = x.split_at(DECIDED.min(x.len()));
+        let mut found = ExtremeLanes::none(simd).fold(simd, first, memory, true);
+        let mut length = DECIDED;
+        while !rest.is_empty() {
+            if found.has_both(simd) {
+                // There is no other end.
+                return found.fold(simd, rest, memory, false);
+            }
+            length *= 2;
+            let (piece, behind) = rest.split_at(length.min(rest.len()));
+            (found, rest) = (found.fold(simd, piece, memory, true), behind);
+        }
+        found
+    }
+
+    /// Those of some elements more; without the smallest bits if nobody asks for the `other_end`.
+    #[inline(always)]
+    fn fold(mut self, simd: S, x: &[f32], memory: Memory, other_end: bool) -> Self {
         if x.len() < FOUR * LANES {
-            let mut lanes = ExtremeLanes::none(simd);
             fold_blocks(
                 x,
                 memory,
                 #[inline(always)]
-                |_, x| lanes = lanes.observe(simd, x),
+                |_, x| self = self.observe(simd, x, other_end),
             );
-            return lanes;
+            return self;
         }
-        let mut lanes = [ExtremeLanes::none(simd); FOUR];
         // Each waits for its own last result only.
+        let none = ExtremeLanes::none(simd);
+        let mut lanes = [self, none, none, none];
         fold_blocks(
             x,
             memory,
             #[inline(always)]
-            |j, x| lanes[j % S::CHAINS] = lanes[j % S::CHAINS].observe(simd, x),
+            |j, x| lanes[j % S::CHAINS] = lanes[j % S::CHAINS].observe(simd, x, other_end),
         );
         let [a, b, c, d] = lanes;
-        a.merge(simd, b).merge(simd, c.merge(simd, d))
+        match S::CHAINS {
+            1 => a,
+            2 => a.merge(simd, b),
+            _ => a.merge(simd, b).merge(simd, c.merge(simd, d)),
+        }
     }
 
     #[inline(always)]
-    fn observe(self, simd: S, x: &[f32; LANES]) -> Self {
+    fn observe(self, simd: S, x: &[f32; LANES], other_end: bool) -> Self {
+        let ExtremeLanes([a, b, c]) = self;
         let x = simd.load_f32(x);
-        ExtremeLanes {
-            min: simd.min_f32(x, self.min),
-            max: simd.max_f32(x, self.max),
-            magnitude: simd.max_i32(magnitude_bits(simd, x), self.magnitude),
-        }
+        let bits = simd.to_bits(x);
+        ExtremeLanes(if S::ORDERS_BITS {
+            let smallest = if other_end { simd.min_u32(bits, c) } else { c };
+            [simd.max_i32(bits, a), simd.max_u32(bits, b), smallest]
+        } else {
+            [
+                simd.to_bits(simd.max_f32(x, simd.of_bits(a))),
+                simd.to_bits(simd.min_f32(x, simd.of_bits(b))),
+                simd.to_bits(simd.add_f32(simd.mul_f32(x, simd.splat_f32(0.0)), simd.of_bits(c))),
+            ]
+        })
     }
 
     #[inline(always)]
     fn merge(self, simd: S, other: Self) -> Self {
-        ExtremeLanes {
-            min: simd.min_f32(other.min, self.min),
-            max: simd.max_f32(other.max, self.max),
-            magnitude: simd.max_i32(other.magnitude, self.magnitude),
-        }
+        let (ExtremeLanes([a, b, c]), ExtremeLanes([x, y, z])) = (self, other);
+        ExtremeLanes(if S::ORDERS_BITS {
+            [simd.max_i32(a, x), simd.max_u32(b, y), simd.min_u32(c, z)]
+        } else {
+            [
+                simd.to_bits(simd.max_f32(simd.of_bits(a), simd.of_bits(x))),
+                simd.to_bits(simd.min_f32(simd.of_bits(b), simd.of_bits(y))),
+                simd.to_bits(simd.add_f32(simd.of_bits(c), simd.of_bits(z))),
+            ]
+        })
     }
 
-    /// As the integers of [`Extremes`].
+    /// Whether there are numbers with a sign and numbers without.
+    #[inline(always)]
+    fn has_both(self, simd: S) -> bool {
+        let [signed, unsigned, _] = self.integers(simd);
+        (simd.max_of_i32(signed) >= 0) & (simd.max_of_i32(unsigned) >= 0)
+    }
+
+    /// As they are in [`Extremes`].
     #[inline(always)]
     fn integers(self, simd: S) -> [S::I32; 3] {
-        let negated_min = simd.xor_i32(simd.to_bits(self.min), simd.splat_i32(i32::MIN));
-        [ordered(simd, negated_min), ordered(simd, simd.to_bits(self.max)), self.magnitude]
+        let ExtremeLanes([mut signed, mut unsigned, mut smallest]) = self;
+        if !S::ORDERS_BITS {
+            // NaN, of either sign, is beyond all numbers of one kind.
+            let not_a_number = simd.of_bits(smallest);
+            signed = simd.to_bits(simd.add_f32(simd.of_bits(signed), not_a_number));
+            unsigned = simd.to_bits(simd.add_f32(simd.of_bits(unsigned), not_a_number));
+            smallest = simd.min_u32(signed, unsigned);
+        }
+        [signed, simd.xor_i32(unsigned, simd.splat_i32(i32::MIN)), simd.xor_i32(smallest, simd.splat_i32(i32::MAX))]
     }
 }
+
+/// As many elements are looked at before it is asked whether they have numbers of both kinds.
+const DECIDED: usize = 1024;
 
 /// Where a tensor is.
 fn memory_of(x: &[f32]) -> Memory {
@@ -215,11 +270,11 @@ impl Kernel for TensorExtremes<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Extremes {
-        let [negated_min, max, magnitude] = ExtremeLanes::of(simd, self.x, memory_of(self.x)).integers(simd);
+        let [signed, unsigned, smallest] = ExtremeLanes::of(simd, self.x, memory_of(self.x)).integers(simd);
         Extremes {
-            negated_min: simd.max_of_i32(negated_min),
-            max: simd.max_of_i32(max),
-            magnitude: simd.max_of_i32(magnitude),
+            signed: simd.max_of_i32(signed),
+            unsigned: simd.max_of_i32(unsigned),
+            smallest: simd.max_of_i32(smallest),
         }
     }
 }
@@ -238,22 +293,57 @@ struct Batch<S: Simd> {
 }
 
 impl<S: Simd> Batch<S> {
+    /// Up to sixteen groups of a few blocks.
+    #[inline(always)]
+    fn fill<'a>(&mut self, simd: S, groups: impl ExactSizeIterator<Item = &'a [[f32; LANES]]>, memory: Memory) {
+        self.groups = groups.len();
+        let [signed, unsigned, smallest] = &mut self.integers;
+        for (((group, signed), unsigned), smallest) in groups.zip(signed).zip(unsigned).zip(smallest) {
+            let mut lanes = ExtremeLanes::none(simd);
+            for x in group {
+                if memory != Memory::Cached {
+                    arch::prefetch_ahead(x);
+                }
+                lanes = lanes.observe(simd, x, true);
+            }
+            [*signed, *unsigned, *smallest] = lanes.integers(simd);
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, simd: S, lanes: ExtremeLanes<S>) {
+        for (all, integers) in self.integers.iter_mut().zip(lanes.integers(simd)) {
+            all[self.groups] = integers;
+        }
+        self.groups += 1;
+    }
+
     /// Adds the largest lanes to what was found of the groups before, and begins with another group.
     #[inline(always)]
     fn flush(&mut self, simd: S, found: &mut [Vec<i32>; 3], next: usize) {
-        for (integers, found) in self.integers.iter().zip(found) {
-            let largest = simd.max_of_each_i32(*integers);
-            let found = &mut found[self.first..][..self.groups];
-            match found.first_chunk_mut() {
-                Some(found) => simd.store_i32(simd.max_i32(simd.load_i32(found), largest), found),
-                None => {
-                    let mut each = [0; LANES];
-                    simd.store_i32(largest, &mut each);
-                    found.iter_mut().zip(each).for_each(|(found, largest)| *found = largest.max(*found));
-                }
-            }
+        let [signed, unsigned, smallest] = self.integers;
+        let [of_signed, of_unsigned, of_smallest] = found;
+        let (signed, unsigned) = (simd.max_of_each_i32(signed), simd.max_of_each_i32(unsigned));
+        self.keep(simd, signed, of_signed);
+        self.keep(simd, unsigned, of_unsigned);
+        // The other end counts where one of both is negative.
+        if simd.any_negative(simd.min_i32(signed, unsigned)) {
+            self.keep(simd, simd.max_of_each_i32(smallest), of_smallest);
         }
         (self.first, self.groups) = (next, 0);
+    }
+
+    #[inline(always)]
+    fn keep(&self, simd: S, largest: S::I32, found: &mut [i32]) {
+        let found = &mut found[self.first..][..self.groups];
+        match found.first_chunk_mut() {
+            Some(found) => simd.store_i32(simd.max_i32(simd.load_i32(found), largest), found),
+            None => {
+                let mut each = [0; LANES];
+                simd.store_i32(largest, &mut each);
+                found.iter_mut().zip(each).for_each(|(found, largest)| *found = largest.max(*found));
+            }
+        }
     }
 }
 
@@ -264,13 +354,40 @@ impl Kernel for GroupRanges<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> (Vec<Range>, i32) {
         let GroupRanges { x, granularity, groups } = self;
-        let mut found = [vec![i32::MIN; groups], vec![i32::MIN; groups], vec![0; groups]];
-        if let Granularity::Channel { channels, inner: 1 } = granularity {
+        let mut found = [vec![i32::MIN; groups], vec![i32::MIN; groups], vec![i32::MIN; groups]];
+        let mut batch = Batch { integers: [[simd.splat_i32(0); LANES]; 3], first: 0, groups: 0 };
+        let memory = memory_of(x);
+        // Short groups of whole blocks, each in one place: as few steps for each as there can be.
+        let even = match granularity {
+            Granularity::Block { length, row } if row % length == 0 => length,
+            Granularity::Channel { channels, inner } if channels * inner == x.len() => inner,
+            _ => 0,
+        };
+        if let (blocks, []) = x.as_chunks::<LANES>()
+            && (LANES..DECIDED).contains(&even)
+            && even % LANES == 0
+        {
+            for sixteen in blocks.chunks(even) {
+                // Of two blocks it is worth it that the compiler knows it.
+                if even == 2 * LANES {
+                    let groups = sixteen.as_chunks::<2>().0.iter();
+                    let groups = groups.map(
+                        #[inline(always)]
+                        |group| group.as_slice(),
+                    );
+                    batch.fill(simd, groups, memory);
+                } else {
+                    batch.fill(simd, sixteen.chunks_exact(even / LANES), memory);
+                }
+                let next = batch.first + batch.groups;
+                batch.flush(simd, &mut found, next);
+            }
+        } else if let Granularity::Channel { channels, inner: 1 } = granularity {
             // Neighbours belong to different channels: sixteen channels at a time, row by row.
             for i in (0..channels).step_by(LANES) {
                 let mut lanes = ExtremeLanes::none(simd);
                 for row in x.chunks_exact(channels) {
-                    lanes = lanes.observe(simd, &block(row, i));
+                    lanes = lanes.observe(simd, &block(row, i), true);
                 }
                 for (integers, found) in lanes.integers(simd).into_iter().zip(&mut found) {
                     let mut each = [0; LANES];
@@ -280,26 +397,25 @@ impl Kernel for GroupRanges<'_> {
                 }
             }
         } else {
-            let memory = memory_of(x);
-            let mut batch = Batch { integers: [[simd.splat_i32(0); LANES]; 3], first: 0, groups: 0 };
             for Run { group, start, end } in granularity.runs(0, x.len()) {
                 if batch.groups == LANES || group != batch.first + batch.groups {
                     batch.flush(simd, &mut found, group);
                 }
-                let integers = ExtremeLanes::of(simd, &x[start..end], memory).integers(simd);
-                for (all, integers) in batch.integers.iter_mut().zip(integers) {
-                    all[batch.groups] = integers;
-                }
-                batch.groups += 1;
+                batch.push(simd, ExtremeLanes::of(simd, &x[start..end], memory));
             }
             batch.flush(simd, &mut found, 0);
         }
-        let [negated_min, max, magnitude] = found;
-        let ranges = negated_min.iter().zip(&max).map(
+        let [signed, unsigned, smallest] = found;
+        let mut magnitude = 0;
+        let ranges = signed.iter().zip(&unsigned).zip(&smallest).map(
             #[inline(always)]
-            |(&negated_min, &max)| range_of(negated_min, max),
+            |((&signed, &unsigned), &smallest)| {
+                let extremes = Extremes { signed, unsigned, smallest };
+                magnitude = magnitude.max(extremes.magnitude());
+                extremes.of_finite()
+            },
         );
-        (ranges.collect(), magnitude.into_iter().fold(0, i32::max))
+        (ranges.collect(), magnitude)
     }
 }
 

@@ -55,6 +55,9 @@ pub trait Simd: Copy {
     /// How many results of three vectors, none waiting for another, the registers have room for: up to [`FOUR`].
     const CHAINS: usize = 1;
 
+    /// Whether maxima and minima of integers, signed and unsigned, are instructions.
+    const ORDERS_BITS: bool = false;
+
     /// `x`
     fn splat_f32(self, x: f32) -> Self::F32;
     /// `x[i]`
@@ -275,6 +278,11 @@ pub trait Simd: Copy {
         self.store_i32(a, &mut lanes);
         lanes.into_iter().fold(i32::MIN, i32::max)
     }
+    /// Whether an `a[i]` is below 0
+    #[inline(always)]
+    fn any_negative(self, a: Self::I32) -> bool {
+        self.max_of_i32(self.xor_i32(a, self.splat_i32(-1))) >= 0
+    }
     /// Lane i is the largest `a[i][j]`
     #[inline(always)]
     fn max_of_each_i32(self, a: [Self::I32; LANES]) -> Self::I32 {
@@ -294,6 +302,10 @@ pub trait Simd: Copy {
     fn max_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a[i].min(b[i])`
     fn min_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `(a[i] as u32).max(b[i] as u32) as i32`
+    fn max_u32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `(a[i] as u32).min(b[i] as u32) as i32`
+    fn min_u32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a[i] & b[i]`
     fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a[i] ^ b[i]`
@@ -522,8 +534,11 @@ pub fn fold_blocks<T: Copy>(x: &[T], memory: Memory, mut f: impl FnMut(usize, &[
             f(j, block);
         }
     }
-    for (j, block) in rest.iter().enumerate() {
-        f(j, block);
+    // The compiler knows every j, and keeps what belongs to it in registers.
+    for j in 0..FOUR - 1 {
+        if let Some(block) = rest.get(j) {
+            f(j, block);
+        }
     }
     if tail.is_empty() {
         return;
@@ -770,6 +785,18 @@ mod tests {
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.mul_i32(a, b), a.wrapping_mul(b));
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.max_i32(a, b), a.max(b));
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.min_i32(a, b), a.min(b));
+        operation!(
+            all(),
+            |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32,
+            s.max_u32(a, b),
+            (a as u32).max(b as u32) as i32
+        );
+        operation!(
+            all(),
+            |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32,
+            s.min_u32(a, b),
+            (a as u32).min(b as u32) as i32
+        );
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.and_i32(a, b), a & b);
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32, s.xor_i32(a, b), a ^ b);
         operation!(all(), |s, a: i32 = load_i32, b: i32 = load_i32| -> i32 = store_i32,

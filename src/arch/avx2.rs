@@ -172,6 +172,8 @@ impl Simd for Avx2 {
     type I32 = [__m256i; 2];
     type F64 = [__m256d; 4];
     const RECIPROCALS: bool = true;
+    const CHAINS: usize = 2;
+    const ORDERS_BITS: bool = true;
 
     ops! { "avx2,fma"
         fn splat_f32(x: f32) -> [__m256; 2] { [_mm256_set1_ps(x); 2] }
@@ -407,6 +409,9 @@ impl Simd for Avx2 {
             [max_of_eight([a[0], a[1], a[2], a[3]], [a[4], a[5], a[6], a[7]]),
              max_of_eight([a[8], a[9], a[10], a[11]], [a[12], a[13], a[14], a[15]])]
         }
+        fn any_negative(a: [__m256i; 2]) -> bool {
+            _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_or_si256(a[0], a[1]))) != 0
+        }
         fn max_of_i32(a: [__m256i; 2]) -> i32 {
             let eight = _mm256_max_epi32(a[0], a[1]);
             let four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256::<1>(eight));
@@ -427,6 +432,12 @@ impl Simd for Avx2 {
         }
         fn min_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
             [_mm256_min_epi32(a[0], b[0]), _mm256_min_epi32(a[1], b[1])]
+        }
+        fn max_u32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_max_epu32(a[0], b[0]), _mm256_max_epu32(a[1], b[1])]
+        }
+        fn min_u32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_min_epu32(a[0], b[0]), _mm256_min_epu32(a[1], b[1])]
         }
         fn and_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
             [_mm256_and_si256(a[0], b[0]), _mm256_and_si256(a[1], b[1])]

@@ -131,6 +131,7 @@ impl Simd for Avx512 {
     type F64 = [__m512d; 2];
     const RECIPROCALS: bool = true;
     const CHAINS: usize = FOUR;
+    const ORDERS_BITS: bool = true;
 
     ops! { "avx512f,avx512bw,avx512vl,avx512dq"
         fn splat_f32(x: f32) -> __m512 { _mm512_set1_ps(x) }
@@ -310,12 +311,15 @@ impl Simd for Avx512 {
                 max_of_four([a[12], a[13], a[14], a[15]]),
             ])
         }
+        fn any_negative(a: __m512i) -> bool { _mm512_movepi32_mask(a) != 0 }
         fn max_of_i32(a: __m512i) -> i32 { _mm512_reduce_max_epi32(a) }
         fn add_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
         fn sub_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi32(a, b) }
         fn mul_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_mullo_epi32(a, b) }
         fn max_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_max_epi32(a, b) }
         fn min_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_min_epi32(a, b) }
+        fn max_u32(a: __m512i, b: __m512i) -> __m512i { _mm512_max_epu32(a, b) }
+        fn min_u32(a: __m512i, b: __m512i) -> __m512i { _mm512_min_epu32(a, b) }
         fn and_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
         fn xor_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_xor_si512(a, b) }
         fn xor3_i32(a: __m512i, b: __m512i, c: __m512i) -> __m512i { _mm512_ternarylogic_epi32::<0b1001_0110>(a, b, c) }

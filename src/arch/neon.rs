@@ -107,6 +107,7 @@ impl Simd for Neon {
     type F32 = F32;
     type I32 = I32;
     type F64 = [float64x2_t; 8];
+    const ORDERS_BITS: bool = true;
 
     ops! { "neon"
         fn splat_f32(x: f32) -> F32 { [vdupq_n_f32(x); 4] }
@@ -229,6 +230,12 @@ impl Simd for Neon {
         fn mul_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmulq_s32(a, b)) }
         fn max_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmaxq_s32(a, b)) }
         fn min_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vminq_s32(a, b)) }
+        fn max_u32(a: I32, b: I32) -> I32 {
+            zip(a, b, |a, b| vreinterpretq_s32_u32(vmaxq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b))))
+        }
+        fn min_u32(a: I32, b: I32) -> I32 {
+            zip(a, b, |a, b| vreinterpretq_s32_u32(vminq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b))))
+        }
         fn and_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vandq_s32(a, b)) }
         fn xor_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| veorq_s32(a, b)) }
         fn add_if_less(a: I32, x: F32, y: F32) -> I32 {

@@ -171,6 +171,16 @@ impl Simd for Portable {
         a.min(b)
     }
     #[inline(always)]
+    fn max_u32(self, a: i32x16, b: i32x16) -> i32x16 {
+        let flip = i32x16::splat(i32::MIN);
+        (a ^ flip).max(b ^ flip) ^ flip
+    }
+    #[inline(always)]
+    fn min_u32(self, a: i32x16, b: i32x16) -> i32x16 {
+        let flip = i32x16::splat(i32::MIN);
+        (a ^ flip).min(b ^ flip) ^ flip
+    }
+    #[inline(always)]
     fn and_i32(self, a: i32x16, b: i32x16) -> i32x16 {
         a & b
     }

@@ -192,6 +192,14 @@ impl Simd for Scalar {
         zip(a, b, i32::min)
     }
     #[inline(always)]
+    fn max_u32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
+        zip(a, b, |a, b| (a as u32).max(b as u32) as i32)
+    }
+    #[inline(always)]
+    fn min_u32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
+        zip(a, b, |a, b| (a as u32).min(b as u32) as i32)
+    }
+    #[inline(always)]
     fn and_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
         zip(a, b, |a, b| a & b)
     }

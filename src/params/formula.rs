@@ -67,27 +67,50 @@ impl Formula {
     /// The scale before it is rounded, and the zero point. Of a range that is not one, anything.
     #[inline(always)]
     pub fn parameters(&self, range: Range) -> (f64, i32) {
-        let (min, max) = (f64::from(range.min).min(0.0), f64::from(range.max).max(0.0));
-        let amax = f64::from(range.min.abs().max(range.max.abs()));
+        // With 0 in it.
+        let (min, max) = (smaller(range.min.into(), 0.0), larger(range.max.into(), 0.0));
+        let amax = larger(max, -min);
         let scale = if self.offset == Offset::Zero { amax } else { max - min } / self.steps;
         let scale = match self.kind {
             ScaleKind::Float => scale,
-            ScaleKind::PowerOfTwo => power_of_two_at_least(scale).max(f64::from(f32::MIN_POSITIVE)),
+            ScaleKind::PowerOfTwo => larger(power_of_two_at_least(scale), f32::MIN_POSITIVE.into()),
         };
         let zero_point = match self.offset {
             Offset::Zero => 0.0,
-            Offset::Nearest => (self.min - min / scale).round_ties_even(),
+            Offset::Nearest => self.min - min / scale,
             Offset::Centred => self.middle + (self.half - (min + max) / (2.0 * scale)).floor(),
         };
-        let zero_point = zero_point.clamp(self.min, self.max) as i32;
+        // Bounds are integers, so it is the same to round before or after; and a conversion that checks is no vector's.
+        let zero_point = nearest_i32(larger(smaller(zero_point, self.max), self.min));
         if amax == 0.0 { (1.0, 0) } else { (scale, if self.offset == Offset::Zero { 0 } else { zero_point }) }
     }
+}
+
+// What a vector has an instruction for, unlike `f64::max`, which has its own rule for NaN.
+
+#[inline(always)]
+fn larger(a: f64, b: f64) -> f64 {
+    if a > b { a } else { b }
+}
+
+#[inline(always)]
+fn smaller(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
+}
+
+/// `x.round_ties_even() as i32` for `|x| < 2³¹`; of NaN, anything.
+#[inline(always)]
+fn nearest_i32(x: f64) -> i32 {
+    // A sum whose last bit counts ones.
+    const ONES: f64 = 1.5 * (1_u64 << 52) as f64;
+    (x + ONES).to_bits() as i32
 }
 
 /// The one rounding to f32, and the floor under tiny scales.
 #[inline(always)]
 pub(super) fn to_scale(scale: f64) -> f32 {
-    (scale as f32).max(f32::MIN_POSITIVE)
+    let scale = scale as f32;
+    if scale > f32::MIN_POSITIVE { scale } else { f32::MIN_POSITIVE }
 }
 
 /// The smallest power of two that is at least `x`, a positive normal number.

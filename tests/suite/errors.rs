@@ -119,15 +119,23 @@ fn ranges_of_data() {
         refused(min_max(isa, &[]), &Error::Empty { what: "the tensor" });
         refused(abs_max(isa, &[]), &Error::Empty { what: "the tensor" });
         for found in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for at in [0, 5, 17, 39] {
-                let mut x = [1.0; 40];
+            for (at, number) in [0, 5, 17, 39].into_iter().flat_map(|at| [(at, 1.0), (at, -1.0)]) {
+                let mut x = [number; 40];
                 x[at] = found;
+                let granularity = Granularity::channel(&[8, 5], 1).unwrap();
                 refused(min_max(isa, &x), &Error::NonFinite { what: "the tensor", found });
                 refused(abs_max(isa, &x), &Error::NonFinite { what: "the tensor", found });
-                refused(
-                    ranges(isa, &x, Granularity::channel(&[8, 5], 1).unwrap()),
-                    &Error::NonFinite { what: "the tensor", found },
-                );
+                refused(ranges(isa, &x, granularity), &Error::NonFinite { what: "the tensor", found });
+                // In short groups, and in the pieces of long ones.
+                for (at, other) in [100, 1500, 4000].into_iter().flat_map(|at| [(at, number), (at, -number)]) {
+                    let mut x = [number; 4096];
+                    (x[at], x[0]) = (found, other);
+                    refused(min_max(isa, &x), &Error::NonFinite { what: "the tensor", found });
+                    for block in [32, 48, 2048] {
+                        let granularity = Granularity::block(&[2, 2048], block).unwrap();
+                        refused(ranges(isa, &x, granularity), &Error::NonFinite { what: "the tensor", found });
+                    }
+                }
             }
         }
     });

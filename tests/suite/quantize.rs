@@ -104,8 +104,10 @@ proptest! {
         scheme in prop::sample::select(Scheme::ALL.to_vec()),
         // Two bits have no scale for the widest ranges.
         codes in prop::sample::select(i8::all().split_off(2)),
+        kind in prop::sample::select(vec![|x: f32| x, f32::abs, |x: f32| -x.abs()]),
     ) {
         prop_assume!(!x.is_empty());
+        let x: Vec<f32> = x.into_iter().map(kind).collect();
         let x = &x[..];
         let groups = granularity.groups(x.len()).unwrap();
         let want = reference::ranges(x, granularity, groups);
@@ -142,6 +144,39 @@ proptest! {
                 }
             }
         });
+    }
+}
+
+/// Numbers without a sign, or with one, but for a single one of the other kind, early or late.
+#[test]
+fn ranges_of_one_kind() {
+    let numbers: Vec<f32> = (0..5120).map(|i| 3.0 + ((i * 7919) % 6151) as f32 / 100.0).collect();
+    let granularities = [
+        Granularity::Tensor,
+        Granularity::channel(&[2, 2560], 0).unwrap(),
+        Granularity::channel(&[4, 20, 64], 1).unwrap(),
+        Granularity::channel(&[80, 64], 0).unwrap(),
+        Granularity::channel(&[80, 64], 1).unwrap(),
+        Granularity::block(&[10, 512], 32).unwrap(),
+        Granularity::block(&[10, 512], 96).unwrap(),
+        Granularity::block(&[5, 1024], 512).unwrap(),
+    ];
+    for sign in [1.0, -1.0] {
+        for (i, other) in [0.0, -0.0, 2.5, -2.5, -1e-45, 1e-45, -100.0, 100.0].into_iter().enumerate() {
+            for at in [0, 40, 1023, 1024, 3071, 3072, 5119] {
+                let mut x: Vec<f32> = numbers.iter().map(|x| x * sign).collect();
+                x[at] = other;
+                for granularity in granularities {
+                    let want = reference::ranges(&x, granularity, granularity.groups(x.len()).unwrap());
+                    let want = want.iter().map(|range| bits(&[range.min, range.max])).collect::<Vec<_>>();
+                    every_isa(|isa| {
+                        let found = ranges(isa, &x, granularity).unwrap();
+                        let found = found.iter().map(|range| bits(&[range.min, range.max])).collect::<Vec<_>>();
+                        assert_eq!(found, want, "{isa} {granularity:?} {sign} {i} at {at}");
+                    });
+                }
+            }
+        }
     }
 }
 
