@@ -203,7 +203,8 @@ impl<S: Simd> Scales<S> {
         let reciprocal = simd.and_i32(simd.to_bits(simd.div_f32(one, d)), not_zero);
         let reciprocal = simd.of_bits(reciprocal);
         // That of the smallest scales is infinite.
-        let plain = simd.max_of_i32(magnitude_bits(simd, reciprocal)) < f32::INFINITY.to_bits() as i32;
+        let largest = simd.splat_i32(f32::MAX.to_bits() as i32);
+        let plain = !simd.any_negative(simd.sub_i32(largest, magnitude_bits(simd, reciprocal)));
         Scales { stored: half::to_half(simd, d), factors: [reciprocal, one], plain }
     }
 }
@@ -254,46 +255,65 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
         let (sixteens, rest) = halves.as_chunks::<2>().0.as_chunks();
         let (outs, rest_out) = self.bytes.as_chunks_mut().0.as_chunks_mut::<LANES>();
         let beyond_caches = size_of_val(self.x) > arch::last_level();
+        // Scales take long to be there: those of the next blocks are on their way while these are written.
+        let mut pending: Option<Pending<'_, BYTES>> = None;
         for (x, out) in sixteens.iter().zip(outs) {
             if beyond_caches {
                 arch::prefetch_ahead(x);
             }
-            encode_sixteen(simd, self.format, x, out);
+            let next = Pending::new(simd, self.format, x, out);
+            if let Some(pending) = pending.replace(next) {
+                pending.write(simd, self.format);
+            }
+        }
+        if let Some(pending) = pending {
+            pending.write(simd, self.format);
         }
         if !rest.is_empty() {
             let mut padded = Sixteen::default();
             padded[..rest.len()].copy_from_slice(rest);
-            encode_sixteen(simd, self.format, &padded, rest_out);
+            Pending::new(simd, self.format, &padded, rest_out).write(simd, self.format);
         }
     }
 }
 
-/// Writes the first of sixteen blocks, as many as `out` has.
-#[inline(always)]
-fn encode_sixteen<S: Simd, F: Format<BYTES>, const BYTES: usize>(
-    simd: S,
-    format: F,
-    x: &Sixteen,
-    out: &mut [[u8; BYTES]],
-) {
-    let scales = format.scales(simd, x);
-    let (mut stored, mut factors) = ([0; LANES], [[0.0; LANES]; 2]);
-    simd.store_i32(scales.stored, &mut stored);
-    simd.store_f32(scales.factors[0], &mut factors[0]);
-    simd.store_f32(scales.factors[1], &mut factors[1]);
-    let (min, max) = (simd.splat_f32(-F::LIMIT), simd.splat_f32(F::LIMIT));
-    for (i, (x, block)) in x.iter().zip(out).enumerate() {
-        let first = simd.splat_f32(factors[0][i]);
-        let mut multiples = [simd.mul_f32(simd.load_f32(&x[0]), first), simd.mul_f32(simd.load_f32(&x[1]), first)];
-        if !scales.plain {
-            let second = simd.splat_f32(factors[1][i]);
-            multiples = both(
-                multiples,
-                #[inline(always)]
-                |v| simd.clamp_f32(simd.mul_f32(v, second), min, max),
-            );
+/// Sixteen blocks whose scales are known, of which as many are written as `out` has.
+struct Pending<'a, const BYTES: usize> {
+    x: &'a Sixteen,
+    out: &'a mut [[u8; BYTES]],
+    stored: [i32; LANES],
+    factors: [[f32; LANES]; 2],
+    plain: bool,
+}
+
+impl<'a, const BYTES: usize> Pending<'a, BYTES> {
+    #[inline(always)]
+    fn new<S: Simd>(simd: S, format: impl Format<BYTES>, x: &'a Sixteen, out: &'a mut [[u8; BYTES]]) -> Self {
+        let Scales { stored, factors: [first, second], plain } = format.scales(simd, x);
+        let mut pending = Pending { x, out, stored: [0; LANES], factors: [[0.0; LANES]; 2], plain };
+        simd.store_i32(stored, &mut pending.stored);
+        simd.store_f32(first, &mut pending.factors[0]);
+        simd.store_f32(second, &mut pending.factors[1]);
+        pending
+    }
+
+    #[inline(always)]
+    fn write<S: Simd, F: Format<BYTES>>(self, simd: S, format: F) {
+        let Pending { x, out, stored, factors, plain } = self;
+        let (min, max) = (simd.splat_f32(-F::LIMIT), simd.splat_f32(F::LIMIT));
+        for (i, (x, block)) in x.iter().zip(out).enumerate() {
+            let first = simd.splat_f32(factors[0][i]);
+            let mut multiples = [simd.mul_f32(simd.load_f32(&x[0]), first), simd.mul_f32(simd.load_f32(&x[1]), first)];
+            if !plain {
+                let second = simd.splat_f32(factors[1][i]);
+                multiples = both(
+                    multiples,
+                    #[inline(always)]
+                    |v| simd.clamp_f32(simd.mul_f32(v, second), min, max),
+                );
+            }
+            format.write(simd, stored[i], multiples, block);
         }
-        format.write(simd, stored[i], multiples, block);
     }
 }
 

@@ -297,11 +297,11 @@ impl Simd for Avx512 {
         fn add_some_quads_i8(a: __m512i, x: &[i8]) -> __m512i { add_quads_i8(a, load_some(x)) }
         fn sum_i32(a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }
         fn store_symmetric_i8(a: [__m512i; 2], out: &mut [i8; 2 * LANES]) {
-            let bytes = _mm512_cvtsepi16_epi8(_mm512_packs_epi32(a[0], a[1]));
-            let codes = _mm256_max_epi8(bytes, _mm256_set1_epi8(-127));
-            let in_order = _mm256_permutevar8x32_epi32(codes, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+            let words = _mm512_packs_epi32(a[0], a[1]);
+            let in_order = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), words);
+            let codes = _mm256_max_epi8(_mm512_cvtsepi16_epi8(in_order), _mm256_set1_epi8(-127));
             // SAFETY: 32 bytes may be written.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order) }
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
         }
         fn max_of_each_i32(a: [__m512i; LANES]) -> __m512i {
             max_of_fours([

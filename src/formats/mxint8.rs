@@ -39,8 +39,8 @@ impl Format<33> for MxInt8 {
         // 2⁶ / 2^(E − 127) as two factors where it can be above the largest f32. Neither product is rounded, but for
         // numbers far below a half, whose code is 0.
         let k = simd.sub_i32(simd.splat_i32(6 + 127), exponents);
-        let no_numbers = simd.sub_i32(exponents, simd.splat_i32(NAN - 1));
-        let plain = simd.max_of_i32(simd.max_i32(simd.sub_i32(k, simd.splat_i32(127)), no_numbers)) <= 0;
+        let numbers = simd.sub_i32(simd.splat_i32(NAN - 1), exponents);
+        let plain = !simd.any_negative(simd.min_i32(simd.sub_i32(simd.splat_i32(127), k), numbers));
         let first = if plain { k } else { simd.shift_right(k, simd.splat_i32(1)) };
         let some = simd.shift_right(simd.sub_i32(exponents, simd.splat_i32(NAN)), simd.splat_i32(31));
         let factors = [powers_of_two(simd, first, some), powers_of_two(simd, simd.sub_i32(k, first), some)];

@@ -30,8 +30,8 @@ fn extremes<S: Simd>(simd: S, x: &Sixteen) -> S::F32 {
     let sign_bits = simd.and_i32(simd.sub_i32(positive, negative), sign);
     let extremes = simd.of_bits(simd.xor_i32(largest, sign_bits));
     // Where both are there, as rarely (but for zeros), the first one counts.
-    let same = simd.sub_i32(zero, simd.xor_i32(positive, negative));
-    if simd.max_of_i32(same) < 0 {
+    let different = simd.sub_i32(simd.xor_i32(positive, negative), simd.splat_i32(1));
+    if !simd.any_negative(different) {
         return extremes;
     }
     let mut first = [0.0; LANES];
