@@ -383,9 +383,8 @@ pub struct QuantParams<C> {
     codes: CodeRange<C>,
     granularity: Granularity,
     groups: usize,
-    /// Scales, then both parts of their reciprocals.
-    floats: Lines,
-    zero_points: Lines,
+    /// Scales, both parts of their reciprocals, then zero points: four arrays of one length, elements of one size.
+    parameters: Lines,
     /// That of all groups, if they have the same.
     zero_point: Option<i32>,
 }
@@ -460,8 +459,8 @@ impl<C> QuantParams<C> {
     #[inline(always)]
     pub(crate) fn parameters(&self) -> Parameters<'_> {
         let length = padded(self.groups);
-        let (scales, reciprocals) = self.floats.as_slice(3 * length).split_at(length);
-        let zero_points = self.zero_points.as_slice(length);
+        let (scales, reciprocals) = self.parameters.as_slice(3 * length).split_at(length);
+        let zero_points = &self.parameters.as_slice(4 * length)[3 * length..];
         Parameters {
             scales,
             reciprocals: reciprocals.split_at(length).into(),
@@ -473,13 +472,13 @@ impl<C> QuantParams<C> {
     /// The scale of every group.
     #[must_use]
     pub fn scales(&self) -> &[f32] {
-        self.floats.as_slice(self.groups)
+        self.parameters.as_slice(self.groups)
     }
 
     /// The zero point of every group.
     #[must_use]
     pub fn zero_points(&self) -> &[i32] {
-        self.zero_points.as_slice(self.groups)
+        &self.parameters().zero_points[..self.groups]
     }
 }
 
@@ -514,19 +513,19 @@ impl<C: Code> QuantParams<C> {
     /// Room for the parameters of so many groups.
     fn unfilled(codes: CodeRange<C>, granularity: Granularity, groups: usize) -> Self {
         let length = padded(groups);
-        let (mut floats, mut zero_points) = (Lines::default(), Lines::default());
-        floats.elements::<f32>(3 * length)[groups..length].fill(1.0);
-        zero_points.elements::<i32>(length);
-        QuantParams { codes, granularity, groups, floats, zero_points, zero_point: None }
+        let mut parameters = Lines::default();
+        parameters.elements::<f32>(4 * length)[groups..length].fill(1.0);
+        QuantParams { codes, granularity, groups, parameters, zero_point: None }
     }
 
     /// Those of the groups, to be written.
     fn parameters_mut(&mut self) -> ParametersMut<'_> {
         let (groups, length) = (self.groups, padded(self.groups));
-        let (scales, reciprocals) = self.floats.elements(3 * length).split_at_mut(length);
+        let (floats, zero_points) = self.parameters.two_kinds([3 * length, length]);
+        let (scales, reciprocals) = floats.split_at_mut(length);
         let (high, low) = reciprocals.split_at_mut(length);
         let reciprocals = [&mut high[..groups], &mut low[..groups]];
-        let zero_points = &mut self.zero_points.elements(length)[..groups];
+        let zero_points = &mut zero_points[..groups];
         ParametersMut { scales: &mut scales[..groups], reciprocals, zero_points }
     }
 

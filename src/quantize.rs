@@ -34,9 +34,9 @@ use crate::arch;
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
-use crate::params::{Granularity, Parameters, QuantParams, Run, Scheme};
+use crate::params::{Granularity, Parameters, QuantParams, Range, Run, Scheme};
 use crate::random::Stream;
-use crate::reduce::ranges;
+use crate::reduce::{min_max, ranges};
 use crate::simd::{FOUR, Kernel, LANES, Memory, Simd, block, four};
 use crate::workspace::{Element, LINE};
 pub use in_place::{fake_quantize_in_place, fake_quantize_stochastic_in_place, straight_through_in_place};
@@ -91,7 +91,16 @@ pub fn quantize_dynamic<C: Code>(
     codes: &mut [C],
 ) -> Result<QuantParams<C>, Error> {
     check_length("the output", x.len(), codes.len())?;
-    let params = QuantParams::from_ranges_on(isa, range, scheme, granularity, &ranges(isa, x, granularity)?)?;
+    let (whole, groups);
+    // One range needs no memory.
+    let ranges: &[Range] = if granularity == Granularity::Tensor {
+        whole = [min_max(isa, x)?];
+        &whole
+    } else {
+        groups = ranges(isa, x, granularity)?;
+        &groups
+    };
+    let params = QuantParams::from_ranges_on(isa, range, scheme, granularity, ranges)?;
     quantize(isa, x, &params, codes)?;
     Ok(params)
 }

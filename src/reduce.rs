@@ -87,9 +87,9 @@ fn finite(bits: i32, x: &[f32]) -> Result<f32, Error> {
 pub(crate) struct Extremes {
     /// The largest bits, signed.
     signed: i32,
-    /// The largest bits, unsigned; without the uppermost, which is set if it is one of a negative number's and else not.
+    /// The largest bits, unsigned, − 2³¹: what is left of a negative number is its magnitude.
     unsigned: i32,
-    /// The smallest bits, unsigned; all but the uppermost inverted. Anything if there are numbers of both kinds.
+    /// 2³¹ − 1 − the smallest bits, unsigned. Anything if there are numbers of both kinds.
     smallest: i32,
 }
 
@@ -137,8 +137,8 @@ pub(crate) fn magnitude_bits<S: Simd>(simd: S, x: S::F32) -> S::I32 {
     simd.and_i32(simd.to_bits(x), simd.splat_i32(i32::MAX))
 }
 
-/// [`Extremes`] of sixteen lanes. Where integers have no such instructions: the maximum, the minimum, and the sum of x · 0, which
-/// is 0 as long as all are numbers.
+/// [`Extremes`] of sixteen lanes, the bits as they are. Where integers have no such instructions: the maximum, the minimum, and
+/// the sum of x · 0, which is 0 as long as all are numbers.
 #[derive(Clone, Copy)]
 struct ExtremeLanes<S: Simd>([S::I32; 3]);
 

@@ -26,6 +26,21 @@ impl Lines {
         unsafe { core::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), length) }
     }
 
+    /// The same for elements of two kinds, the second of which begin with a line.
+    #[inline]
+    pub fn two_kinds<T: Element, U: Element>(&mut self, [first, second]: [usize; 2]) -> (&mut [T], &mut [U]) {
+        let first_lines = (first * size_of::<T>()).div_ceil(LINE);
+        let all = first_lines * LINE + second * size_of::<U>();
+        let (begin, rest) = self.elements::<u8>(all).split_at_mut(first_lines * LINE);
+        // SAFETY: both begin where a line does, and have the bytes of so many elements, initialized, which any bytes make.
+        unsafe {
+            (
+                core::slice::from_raw_parts_mut(begin.as_mut_ptr().cast(), first),
+                core::slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), second),
+            )
+        }
+    }
+
     /// `length` elements of the memory, which has them.
     #[inline]
     pub fn as_slice<T: Element>(&self, length: usize) -> &[T] {
