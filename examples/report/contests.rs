@@ -81,6 +81,15 @@ impl Contest {
         }
         Ok(seconds)
     }
+
+    /// Adds the turns of a round.
+    fn keep(&mut self, seconds: &[Option<f64>]) {
+        for (times, seconds) in self.times.iter_mut().zip(seconds) {
+            if let Some(seconds) = seconds {
+                times.get_or_insert_default().push(*seconds);
+            }
+        }
+    }
 }
 
 /// The size of buffers that no cache holds.
@@ -115,13 +124,24 @@ fn pinned_pool(threads: usize) -> ThreadPool {
     ThreadPoolBuilder::new().num_threads(threads).start_handler(pin).build().expect("threads")
 }
 
-/// What the process of a round does: prints a line of turns for each contest.
-pub fn print_round(contests: &[Contest], round: usize) -> Result<(), Box<dyn Error>> {
-    let mut out = std::io::stdout();
+/// A round in this process: `done` is called after every contest, with the seconds for a unit of work of everyone.
+pub fn make_round(
+    contests: &mut [Contest],
+    round: usize,
+    mut done: impl FnMut(&Contest, &[Option<f64>]) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
     for contest in contests {
-        writeln!(out, "{}", serde_json::to_string(&contest.round(round)?)?)?;
+        let seconds = contest.round(round)?;
+        contest.keep(&seconds);
+        done(contest, &seconds)?;
     }
     Ok(())
+}
+
+/// What the process of a round does: prints a line of turns for each contest.
+pub fn print_round(contests: &mut [Contest], round: usize) -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout();
+    make_round(contests, round, |_, seconds| Ok(writeln!(out, "{}", serde_json::to_string(seconds)?)?))
 }
 
 /// Has this program do a round in a process of its own, with the arguments that this one got and those that make it a
@@ -133,12 +153,7 @@ pub fn take_round(contests: &mut [Contest], round: &[String], done: impl Fn(&Con
     for contest in contests {
         // Without a line it has said on stderr why.
         let Some(line) = lines.next() else { break };
-        let seconds: Vec<Option<f64>> = serde_json::from_str(&line?)?;
-        for (times, seconds) in contest.times.iter_mut().zip(seconds) {
-            if let Some(seconds) = seconds {
-                times.get_or_insert_default().push(seconds);
-            }
-        }
+        contest.keep(&serde_json::from_str::<Vec<_>>(&line?)?);
         done(contest);
     }
     let status = process.wait()?;

@@ -18,7 +18,7 @@ use clap::{Parser, ValueEnum, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use zeropoint::Isa;
 
-use contests::{Contest, print_round, take_round};
+use contests::{Contest, make_round, print_round, take_round};
 use entries::Report;
 use harness::machine::Machine;
 use operations::{Operation, Shape};
@@ -41,7 +41,7 @@ struct Arguments {
     /// Threads of the best of the ISAs, beside one (may be repeated; as many as there are by default)
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
-    /// Turns of every contender, each in a process of its own
+    /// Turns of every contender, if more than one each in a process of its own
     #[arg(long, value_name = "N", default_value_t = 31, value_parser = value_parser!(u32).range(1..))]
     rounds: u32,
     /// Prints the numbers as JSON instead of tables
@@ -96,17 +96,25 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut contests = vec![Contest::of_limits(&machine, &isas)];
     contests.extend(work.iter().map(|&(operation, shape)| Contest::of_calls(operation, shape, &isas, &threads)));
     if let Some(round) = arguments.round {
-        return print_round(&contests, round);
+        return print_round(&mut contests, round);
     }
     let progress = ProgressBar::new((contests.len() * rounds as usize) as u64);
     progress.set_style(ProgressStyle::with_template("measuring {wide_bar} {pos}/{len} {msg}")?);
-    for round in 0..rounds {
-        take_round(&mut contests, &["--round".into(), round.to_string()], |contest| {
-            if let Some((operation, shape)) = contest.call {
-                progress.set_message(format!("{} {shape}", operation.name()));
-            }
-            progress.inc(1);
+    let done = |contest: &Contest| {
+        if let Some((operation, shape)) = contest.call {
+            progress.set_message(format!("{} {shape}", operation.name()));
+        }
+        progress.inc(1);
+    };
+    if rounds == 1 {
+        make_round(&mut contests, 0, |contest, _| {
+            done(contest);
+            Ok(())
         })?;
+    } else {
+        for round in 0..rounds {
+            take_round(&mut contests, &["--round".into(), round.to_string()], done)?;
+        }
     }
     progress.finish_and_clear();
     let report = Report::new(machine, rounds, &contests);

@@ -4,7 +4,8 @@ use serde_json::Value;
 use zeropoint::Isa;
 
 fn report(arguments: &[&str]) -> Value {
-    let output = crate::common::run_example("report", &[&["--json", "--rounds", "1"], arguments].concat());
+    let rounds: &[&str] = if arguments.contains(&"--rounds") { &[] } else { &["--rounds", "1"] };
+    let output = crate::common::run_example("report", &[&["--json"], rounds, arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else")
 }
@@ -35,6 +36,19 @@ fn flags_choose_what_is_measured() {
 
     let threads = report(&["--op", "words", "--shape", "4096", "--isa", "portable", "--threads", "2"]);
     assert_eq!(measured(&threads), [("words", "4 Ki", "portable", 1), ("words", "4 Ki", "portable", 2)]);
+}
+
+/// Every round in a process of its own; a program in an emulator cannot start itself.
+#[test]
+fn rounds_are_processes() {
+    if std::env::var_os("ZEROPOINT_TEST_RUNNER").is_some() {
+        return;
+    }
+    let report =
+        report(&["--rounds", "3", "--op", "matmul", "--shape", "16x16x16", "--isa", "scalar", "--isa", "portable"]);
+    assert_eq!(report["rounds"], 3);
+    let isas: Vec<&str> = measured(&report).into_iter().filter(|entry| entry.3 == 1).map(|entry| entry.2).collect();
+    assert_eq!(isas, ["scalar", "portable"]);
 }
 
 #[test]
