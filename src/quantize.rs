@@ -750,36 +750,30 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Groups<'_, C, Op, R> {
                     let elements = blocks * LANES;
                     length >= elements && (first | head).is_multiple_of(elements)
                 };
-                macro_rules! map_groups {
-                    (|$element:ident| $lanes_of_four:expr) => {
-                        map_run!(
-                            0,
-                            x.len(),
-                            memory(head.is_multiple_of(LANES)),
-                            #[inline(always)]
-                            move |i| lanes_of.splat((first + i) >> shift),
-                            #[inline(always)]
-                            move |i| {
-                                let $element = first + i;
-                                $lanes_of_four
-                            }
-                        )
-                    };
-                }
-                if of_one_group(FOUR) {
-                    map_groups!(|i| [lanes_of.splat(i >> shift); FOUR]);
-                } else if of_one_group(2) {
-                    map_groups!(|i| {
-                        let first = lanes_of.splat(i >> shift);
-                        let second = lanes_of.splat((i + 2 * LANES) >> shift);
-                        [first, first, second, second]
-                    });
-                } else {
-                    map_groups!(|i| four(
-                        #[inline(always)]
-                        |j| lanes_of.splat((i + j * LANES) >> shift),
-                    ));
-                }
+                let (fours, twos) = (of_one_group(FOUR), of_one_group(2));
+                map_run!(
+                    0,
+                    x.len(),
+                    memory(head.is_multiple_of(LANES)),
+                    #[inline(always)]
+                    move |i| lanes_of.splat((first + i) >> shift),
+                    #[inline(always)]
+                    move |i| {
+                        let i = first + i;
+                        if fours {
+                            [lanes_of.splat(i >> shift); FOUR]
+                        } else if twos {
+                            let first = lanes_of.splat(i >> shift);
+                            let second = lanes_of.splat((i + 2 * LANES) >> shift);
+                            [first, first, second, second]
+                        } else {
+                            four(
+                                #[inline(always)]
+                                move |j| lanes_of.splat((i + j * LANES) >> shift),
+                            )
+                        }
+                    }
+                );
             }
             granularity => {
                 for Run { group, start, end } in granularity.runs(first, x.len()) {
