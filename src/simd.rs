@@ -939,6 +939,18 @@ mod tests {
                 });
             }
         }
+        struct Negative;
+        impl Operation<i32, i32, i32> for Negative {
+            #[inline(always)]
+            fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut [i32; LANES]) {
+                // One of these among those that are not.
+                for (i, (a, b)) in a.iter().zip(b).enumerate() {
+                    let mut lanes = [i32::MAX; LANES];
+                    (lanes[i], lanes[(i + 7) % LANES]) = (*a, b & i32::MAX);
+                    out[i] = i32::from(s.any_negative(s.load_i32(&lanes)));
+                }
+            }
+        }
         let all: Vec<i32> = I32S.into_iter().chain((-100..92).map(|i: i32| i.wrapping_mul(77_777_777))).collect();
         for isa in Isa::supported() {
             let out = isa.run(Each { pairs: &pairs(&all, &[0]), f: Largest, out: core::marker::PhantomData });
@@ -1099,7 +1111,7 @@ mod tests {
         }
     }
 
-    /// The largest of every vector of sixteen, wherever it is, and the codes of two.
+    /// The largest of every vector of sixteen, wherever it is, a negative one, and the codes of two.
     #[test]
     fn largest_of_each() {
         struct Each16;
@@ -1125,6 +1137,18 @@ mod tests {
                 *out = from_fn(|i| i32::from(codes[i]) << 8 | i32::from(codes[i + LANES]) & 255);
             }
         }
+        struct Negative;
+        impl Operation<i32, i32, i32> for Negative {
+            #[inline(always)]
+            fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut [i32; LANES]) {
+                // One of these among those that are not.
+                for (i, (a, b)) in a.iter().zip(b).enumerate() {
+                    let mut lanes = [i32::MAX; LANES];
+                    (lanes[i], lanes[(i + 7) % LANES]) = (*a, b & i32::MAX);
+                    out[i] = i32::from(s.any_negative(s.load_i32(&lanes)));
+                }
+            }
+        }
         let all: Vec<i32> = I32S.into_iter().chain((-100..92).map(|i: i32| i.wrapping_mul(77_777_777))).collect();
         let small: Vec<i32> = I32S.into_iter().filter(|a| a.abs_diff(0) < 1 << 15).collect();
         for isa in Isa::supported() {
@@ -1136,6 +1160,10 @@ mod tests {
                     lanes[i] = lanes[i].wrapping_add(i as i32);
                     assert_eq!(Some(out), lanes.into_iter().max(), "{isa} {i}: {a:?}");
                 }
+            }
+            let out = isa.run(Each { pairs: &pairs(&all, &all), f: Negative, out: core::marker::PhantomData });
+            for ((a, _), out) in pairs(&all, &all).into_iter().zip(out) {
+                assert_eq!(out, i32::from(a < 0), "{isa}: {a}");
             }
             let out = isa.run(Each { pairs: &pairs(&small, &small), f: Symmetric, out: core::marker::PhantomData });
             for ((a, b), out) in pairs(&small, &small).into_iter().zip(out) {

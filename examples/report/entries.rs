@@ -82,7 +82,7 @@ impl Report {
                 }),
                 Contender::Traffic { kind, bytes, .. } => {
                     let verb = if kind == Traffic::Read { "reading" } else { "copying" };
-                    let place = match self.machine.caches.iter().find(|cache| bytes < cache.bytes) {
+                    let place = match self.machine.caches.iter().find(|cache| bytes == cache.bytes / 2) {
                         Some(cache) => format!("L{}", cache.level),
                         None => "memory".into(),
                     };

@@ -46,17 +46,19 @@ pub fn summary(report: &Report) -> String {
 
 fn notes(report: &Report) -> String {
     let mut text = format!(
-        "The middle half of {} interleaved turns of about 3 ms, each in a process of its own. In brackets: times the scalar ISA, and the part of the limit: the \
-         multiplications of the ISA from registers, or the bytes that have to come and go, whichever takes longer. `{}` \
-         marks numbers whose turns spread by more than {:.0} %.\n",
+        "The middle half of {} interleaved turns of about 3 ms{}. In brackets: times the scalar ISA, and the part of the \
+         limit: the multiplications of the ISA from registers, or the bytes that have to come and go, whichever takes \
+         longer. `{}` marks numbers whose turns spread by more than {:.0} %.\n",
         report.rounds,
+        if report.rounds > 1 { ", each in a process of its own" } else { "" },
         MARK,
         NOISY * 100.0
     );
     if let Some(noisy) = report.noisy() {
         let _ = writeln!(
             text,
-            "\nWarning: {:.0} % of the numbers spread by more than {:.0} %. The machine had other things to do.",
+            "\nWarning: {:.0} % of the numbers spread by more than {:.0} %. The machine had other things to do, or it matters \
+             where memory lies.",
             (noisy * 100.0).ceil(),
             NOISY * 100.0
         );
