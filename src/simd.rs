@@ -939,18 +939,6 @@ mod tests {
                 });
             }
         }
-        struct Negative;
-        impl Operation<i32, i32, i32> for Negative {
-            #[inline(always)]
-            fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut [i32; LANES]) {
-                // One of these among those that are not.
-                for (i, (a, b)) in a.iter().zip(b).enumerate() {
-                    let mut lanes = [i32::MAX; LANES];
-                    (lanes[i], lanes[(i + 7) % LANES]) = (*a, b & i32::MAX);
-                    out[i] = i32::from(s.any_negative(s.load_i32(&lanes)));
-                }
-            }
-        }
         let all: Vec<i32> = I32S.into_iter().chain((-100..92).map(|i: i32| i.wrapping_mul(77_777_777))).collect();
         for isa in Isa::supported() {
             let out = isa.run(Each { pairs: &pairs(&all, &[0]), f: Largest, out: core::marker::PhantomData });
