@@ -65,7 +65,7 @@ fn run_pieces<C: Code, Op: Elementwise<C> + Send + Sync>(
     work: Groups<'_, C, Op, Nearest>,
 ) {
     let crew = gather(nanoseconds);
-    if crew.alone() { isa.run(work) } else { share(&crew, work.pieces(PIECE, PIECE), |piece| isa.run(piece)) }
+    if crew.alone() { work.run(isa) } else { share(&crew, work.pieces(PIECE, PIECE), |piece| piece.run(isa)) }
 }
 
 /// Pieces end where chunks of the stream do: entering a chunk in its middle takes steps.
@@ -78,9 +78,9 @@ fn run_chunks<C: Code, Op: Elementwise<C> + Send + Sync>(
     let work = work.stochastic(stream)?;
     let crew = gather(nanoseconds);
     if crew.alone() {
-        isa.run(work);
+        work.run(isa);
     } else {
-        share(&crew, work.pieces(stream.rest_of_chunk(), CHUNK), |piece| isa.run(piece));
+        share(&crew, work.pieces(stream.rest_of_chunk(), CHUNK), |piece| piece.run(isa));
     }
     Ok(())
 }

@@ -101,5 +101,5 @@ fn run<C: Code, Op: Elementwise<C, In = f32, Out = f32>>(
     x: &[f32],
     out: &mut [f32],
 ) {
-    isa.run(Groups { params, x, out, op, rounding, first, past_caches: false });
+    Groups { params, x, out, op, rounding, first, past_caches: false }.run(isa);
 }

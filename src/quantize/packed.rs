@@ -111,15 +111,8 @@ pub fn dequantize_packed<C: Code>(
     for (i, (bytes, out)) in bytes.chunks(PIECE / 2).zip(out.chunks_mut(PIECE)).enumerate() {
         let codes = &mut codes[..out.len()];
         isa.run(Unpack { bytes, codes });
-        isa.run(Groups {
-            params,
-            x: codes,
-            out,
-            op: Dequantize,
-            rounding: Nearest,
-            first: i * PIECE,
-            past_caches: false,
-        });
+        let first = i * PIECE;
+        Groups { params, x: codes, out, op: Dequantize, rounding: Nearest, first, past_caches: false }.run(isa);
     }
     Ok(())
 }
@@ -135,7 +128,7 @@ fn quantize_pieces<C: Code>(
     let mut codes = [C::default(); PIECE];
     for (i, (x, bytes)) in x.chunks(PIECE).zip(bytes.chunks_mut(PIECE / 2)).enumerate() {
         let (codes, first) = (&mut codes[..x.len()], i * PIECE);
-        isa.run(Groups { params, x, out: codes, op: Quantize, rounding, first, past_caches: false });
+        Groups { params, x, out: codes, op: Quantize, rounding, first, past_caches: false }.run(isa);
         let zero_point = params.zero_points()[params.granularity().group_of(first + x.len() - 1)];
         let pad = C::try_from(zero_point).ok().expect("zero points are codes");
         isa.run(Pack { codes, pad, bytes });

@@ -9,7 +9,6 @@ use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::params::QuantParams;
-use crate::simd::{Kernel, Simd};
 
 /// [`quantize`](crate::quantize()) of a matrix with row strides into another.
 ///
@@ -74,29 +73,13 @@ fn run<C: Code, Op: Elementwise<C>>(
     check_length("the columns of the output", x.columns(), out.columns())?;
     params.check_elements(elements_of(&[x.rows(), x.columns()]))?;
     match (x.dense(), out.dense_mut()) {
-        (Some(x), Some(out)) => isa.run(Groups::new(params, x, out, op)?),
-        _ => isa.run(Rows { params, x, out, op }),
-    }
-    Ok(())
-}
-
-/// The rows one by one.
-struct Rows<'a, C, Op: Elementwise<C>> {
-    params: &'a QuantParams<C>,
-    x: Matrix<'a, Op::In>,
-    out: MatrixMut<'a, Op::Out>,
-    op: Op,
-}
-
-impl<C: Code, Op: Elementwise<C>> Kernel for Rows<'_, C, Op> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Rows { params, x, mut out, op } = self;
-        for row in 0..x.rows() {
-            let (first, x, out) = (row * x.columns(), x.row(row), out.row_mut(row));
-            Groups { params, x, out, op, rounding: Nearest, first, past_caches: false }.run(simd);
+        (Some(x), Some(out)) => Groups::new(params, x, out, op)?.run(isa),
+        _ => {
+            for row in 0..x.rows() {
+                let (first, x, out) = (row * x.columns(), x.row(row), out.row_mut(row));
+                Groups { params, x, out, op, rounding: Nearest, first, past_caches: false }.run(isa);
+            }
         }
     }
+    Ok(())
 }

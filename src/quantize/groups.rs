@@ -1,0 +1,227 @@
+//! An operation over a tensor, or a piece of one, group by group.
+
+use super::lanes::{Lanes, LanesOf};
+use super::operation::Elementwise;
+use super::rounding::{Nearest, Rounding};
+use core::ops::Range;
+
+use crate::arch;
+use crate::codes::Code;
+use crate::error::{Error, check_length};
+use crate::isa::Isa;
+use crate::params::{Granularity, QuantParams, Run};
+use crate::random::Stream;
+use crate::simd::{FOUR, Kernel, LANES, Memory, Simd};
+use crate::workspace::LINE;
+
+/// An elementwise operation over a tensor, or a piece of one, group by group.
+pub struct Groups<'a, C, Op: Elementwise<C>, R> {
+    pub params: &'a QuantParams<C>,
+    pub x: &'a [Op::In],
+    pub out: &'a mut [Op::Out],
+    pub op: Op,
+    pub rounding: R,
+    /// Where `x` begins in the tensor.
+    pub first: usize,
+    /// Whether the tensor is more than the caches hold.
+    pub past_caches: bool,
+}
+
+/// Runs that are worth the blocks before their first line, which are not streamed.
+const LONG_RUN: usize = 1024;
+
+impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op, Nearest> {
+    pub fn new(params: &'a QuantParams<C>, x: &'a [Op::In], out: &'a mut [Op::Out], op: Op) -> Result<Self, Error> {
+        params.check_elements(x.len())?;
+        check_length("the output", x.len(), out.len())?;
+        let past_caches = size_of_val(x) + size_of_val(out) > arch::last_level();
+        Ok(Groups { params, x, out, op, rounding: Nearest, first: 0, past_caches })
+    }
+
+    /// The same with stochastic rounding.
+    pub fn stochastic(self, stream: Stream) -> Result<Groups<'a, C, Op, Stream>, Error> {
+        stream.check(self.x.len())?;
+        let Groups { params, x, out, op, first, past_caches, .. } = self;
+        Ok(Groups { params, x, out, op, rounding: stream, first, past_caches })
+    }
+}
+
+#[cfg(feature = "rayon")]
+impl<'a, C: Code, Op: Elementwise<C> + Send, R: Rounding> Groups<'a, C, Op, R> {
+    /// The same work in pieces, the first of `first_length` elements and the others of `length`, which may run on
+    /// different threads.
+    pub fn pieces(self, first_length: usize, length: usize) -> impl DoubleEndedIterator<Item = Self> + Send {
+        let Groups { params, x, out, op, rounding, first, past_caches } = self;
+        let (x, more_x) = x.split_at(first_length.min(x.len()));
+        let (out, more_out) = out.split_at_mut(x.len());
+        let first_piece = core::iter::once((first, x, out));
+        let behind = first + x.len();
+        let more = more_x.chunks(length).zip(more_out.chunks_mut(length)).enumerate();
+        first_piece
+            .chain(more.map(move |(i, (x, out))| (behind + i * length, x, out)))
+            .map(move |(first, x, out)| Groups { params, x, out, op, rounding, first, past_caches })
+    }
+}
+
+impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
+    /// Runs it, by the loop that goes with its granularity.
+    #[inline]
+    pub fn run(self, isa: Isa) {
+        match self.params.granularity() {
+            Granularity::Block { length, row }
+                if R::FROM_THE_START
+                    && length.is_power_of_two()
+                    && length >= LANES
+                    && row.is_multiple_of(length)
+                    && (self.first | self.x.len()).is_multiple_of(LANES) =>
+            {
+                // How many groups four vectors belong to, counted from where lines begin.
+                let begin = self.first | self.unstreamed();
+                if length >= FOUR * LANES && begin.is_multiple_of(FOUR * LANES) {
+                    isa.run(Blocks::<_, 1>(self));
+                } else if length >= 2 * LANES && begin.is_multiple_of(2 * LANES) {
+                    isa.run(Blocks::<_, 2>(self));
+                } else {
+                    isa.run(Blocks::<_, FOUR>(self));
+                }
+            }
+            Granularity::Channel { inner: 1, .. } => isa.run(Columns(self)),
+            _ => isa.run(EachRun(self)),
+        }
+    }
+
+    /// The elements before the first line of the output, if it is streamed.
+    fn unstreamed(&self) -> usize {
+        if self.past_caches { self.out.as_ptr().align_offset(LINE) } else { 0 }
+    }
+
+    /// How the run from an element on goes through memory.
+    #[inline(always)]
+    fn memory(&self, streams: bool) -> Memory {
+        match self.past_caches {
+            false => Memory::Cached,
+            true if streams => Memory::Streamed,
+            true => Memory::Beyond,
+        }
+    }
+
+    /// Every element of a run, with the parameters of one and of four vectors from some of its elements on.
+    #[inline(always)]
+    fn map<S: Simd>(
+        &mut self,
+        simd: S,
+        walker: &mut R::Walker,
+        memory: Memory,
+        run: Range<usize>,
+        lanes: impl Fn(usize) -> Lanes<S>,
+        lanes_of_four: impl Fn(usize) -> [Lanes<S>; FOUR],
+    ) {
+        let (op, codes, first) = (self.op, self.params.codes(), self.first + run.start);
+        R::map_blocks(
+            walker,
+            simd,
+            memory,
+            S::RECIPROCALS && Op::FOURS,
+            &self.x[run.clone()],
+            &mut self.out[run],
+            #[inline(always)]
+            move |i, x, out, doubt| op.apply_four(simd, codes, &lanes_of_four(i), first + i, x, out, doubt),
+            #[inline(always)]
+            move |i, x, out, rounding| op.apply(simd, &lanes(i), rounding, first + i, x, out),
+        );
+    }
+}
+
+/// One group after the other: its parameters stay in registers.
+struct EachRun<G>(G);
+
+impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for EachRun<Groups<'_, C, Op, R>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let EachRun(mut groups) = self;
+        let lanes_of = LanesOf::new(simd, groups.params);
+        let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
+        for Run { group, start, end } in groups.params.granularity().runs(groups.first, groups.x.len()) {
+            let begins_a_line = groups.out[start..].as_ptr().align_offset(LINE) == 0;
+            let memory = groups.memory(begins_a_line || end - start >= LONG_RUN);
+            let lanes = lanes_of.splat(group);
+            groups.map(
+                simd,
+                &mut walker,
+                memory,
+                start..end,
+                #[inline(always)]
+                |_| lanes,
+                #[inline(always)]
+                |_| [lanes; FOUR],
+            );
+        }
+        if groups.past_caches {
+            simd.fence();
+        }
+    }
+}
+
+/// Neighbours that belong to different channels: parameters are vectors too.
+struct Columns<G>(G);
+
+impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Columns<Groups<'_, C, Op, R>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Columns(mut groups) = self;
+        let lanes_of = LanesOf::new(simd, groups.params);
+        let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
+        for Run { group, start, end } in groups.params.granularity().runs(groups.first, groups.x.len()) {
+            let begins_a_line = groups.out[start..].as_ptr().align_offset(LINE) == 0;
+            let memory = groups.memory(begins_a_line || end - start >= LONG_RUN);
+            groups.map(
+                simd,
+                &mut walker,
+                memory,
+                start..end,
+                #[inline(always)]
+                |i| lanes_of.load(group + i),
+                #[inline(always)]
+                |i| lanes_of.load_four(group + i),
+            );
+        }
+        if groups.past_caches {
+            simd.fence();
+        }
+    }
+}
+
+/// Blocks of whole vectors, none of which ends inside one: four vectors belong to so many groups, the fewer, the fewer
+/// parameters are read.
+struct Blocks<G, const GROUPS: usize>(G);
+
+impl<C: Code, Op: Elementwise<C>, R: Rounding, const GROUPS: usize> Kernel for Blocks<Groups<'_, C, Op, R>, GROUPS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Blocks(mut groups) = self;
+        let Granularity::Block { length, .. } = groups.params.granularity() else { unreachable!("blocks only") };
+        let lanes_of = LanesOf::new(simd, groups.params);
+        let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
+        let (first, shift) = (groups.first, length.trailing_zeros());
+        let memory = groups.memory(groups.unstreamed().is_multiple_of(LANES));
+        groups.map(
+            simd,
+            &mut walker,
+            memory,
+            0..groups.x.len(),
+            #[inline(always)]
+            |i| lanes_of.splat((first + i) >> shift),
+            #[inline(always)]
+            |i| lanes_of.splat_of_blocks::<GROUPS>(first + i, shift),
+        );
+        if groups.past_caches {
+            simd.fence();
+        }
+    }
+}

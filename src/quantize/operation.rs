@@ -1,0 +1,257 @@
+//! What happens to a block of elements: one type for each operation, with its formula for a block and for four.
+
+use core::cell::Cell;
+
+use super::lanes::Lanes;
+use super::rounding::Round;
+use crate::codes::{Code, CodeRange};
+use crate::simd::{FOUR, LANES, Simd, block, four};
+use crate::workspace::Element;
+
+/// What happens to a block of elements that begins at element `start` of the tensor.
+pub trait Elementwise<C>: Copy {
+    type In: Copy + Default + Sync;
+    type Out: Element + Default + Send;
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        rounding: impl Round<S>,
+        start: usize,
+        x: &[Self::In; LANES],
+        out: &mut [Self::Out; LANES],
+    );
+
+    /// Whether four blocks together take less time where a reciprocal does.
+    const FOURS: bool = false;
+
+    /// The same for four blocks and nearest rounding, and the doubt about them: see [`Simd::is_doubt`].
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "those of `apply` and the doubt")]
+    fn apply_four<S: Simd>(
+        self,
+        _simd: S,
+        _codes: CodeRange<C>,
+        _lanes: &[Lanes<S>; FOUR],
+        _start: usize,
+        _x: &[[Self::In; LANES]; FOUR],
+        _out: &mut [[Self::Out; LANES]; FOUR],
+        doubt: S::I32,
+    ) -> S::I32 {
+        doubt
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Quantize;
+
+impl<C: Code> Elementwise<C> for Quantize {
+    type In = f32;
+    type Out = C;
+    #[inline(always)]
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        rounding: impl Round<S>,
+        _: usize,
+        x: &[f32; LANES],
+        out: &mut [C; LANES],
+    ) {
+        let q = rounding.round(simd, lanes.clamped(simd, simd.load_f32(x)));
+        C::store(simd, simd.add_i32(q, lanes.zero_point), out);
+    }
+
+    const FOURS: bool = true;
+
+    #[inline(always)]
+    fn apply_four<S: Simd>(
+        self,
+        simd: S,
+        codes: CodeRange<C>,
+        lanes: &[Lanes<S>; FOUR],
+        _: usize,
+        x: &[[f32; LANES]; FOUR],
+        out: &mut [[C; LANES]; FOUR],
+        doubt: S::I32,
+    ) -> S::I32 {
+        let zero_points = four(
+            #[inline(always)]
+            |j| lanes[j].zero_point,
+        );
+        C::narrow_four(simd, Lanes::quotients(lanes, simd, x), zero_points, [codes.min(), codes.max()], out, doubt)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Dequantize;
+
+impl<C: Code> Elementwise<C> for Dequantize {
+    type In = C;
+    type Out = f32;
+    #[inline(always)]
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        _: impl Round<S>,
+        _: usize,
+        codes: &[C; LANES],
+        out: &mut [f32; LANES],
+    ) {
+        let q = simd.sub_i32(C::load(simd, codes), lanes.zero_point);
+        simd.store_f32(lanes.real(simd, q), out);
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct FakeQuantize;
+
+impl<C: Code> Elementwise<C> for FakeQuantize {
+    type In = f32;
+    type Out = f32;
+    #[inline(always)]
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        rounding: impl Round<S>,
+        _: usize,
+        x: &[f32; LANES],
+        out: &mut [f32; LANES],
+    ) {
+        let q = rounding.round(simd, lanes.clamped(simd, simd.load_f32(x)));
+        simd.store_f32(lanes.real(simd, q), out);
+    }
+
+    const FOURS: bool = true;
+
+    #[inline(always)]
+    fn apply_four<S: Simd>(
+        self,
+        simd: S,
+        _: CodeRange<C>,
+        lanes: &[Lanes<S>; FOUR],
+        _: usize,
+        x: &[[f32; LANES]; FOUR],
+        out: &mut [[f32; LANES]; FOUR],
+        doubt: S::I32,
+    ) -> S::I32 {
+        let v = Lanes::quotients(lanes, simd, x);
+        for j in 0..FOUR {
+            let clamped = simd.min_f32(simd.max_f32(v[j], lanes[j].min), lanes[j].max);
+            simd.store_f32(lanes[j].real_of_f32(simd, simd.round_f32(clamped)), &mut out[j]);
+        }
+        simd.doubt_nan(v, doubt)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct FakeQuantizeWithMask<'a> {
+    pub mask: &'a [Cell<u8>],
+}
+
+impl<'a> FakeQuantizeWithMask<'a> {
+    /// The mask of elements from `start` on, if so many are there.
+    #[inline(always)]
+    fn cells<const N: usize>(self, start: usize) -> Option<&'a Cell<[u8; N]>> {
+        let cells = core::ptr::from_ref(self.mask[start..].first_chunk::<N>()?).cast::<Cell<[u8; N]>>();
+        // SAFETY: a cell has the layout of what is in it.
+        Some(unsafe { &*cells })
+    }
+}
+
+/// 1 where clamping took nothing away, else 0.
+#[inline(always)]
+fn within<S: Simd>(simd: S, excess: S::I32) -> S::I32 {
+    let (zero, one) = (simd.splat_i32(0), simd.splat_i32(1));
+    let magnitude = simd.max_i32(excess, simd.sub_i32(zero, excess));
+    simd.sub_i32(one, simd.min_i32(magnitude, one))
+}
+
+impl<C: Code> Elementwise<C> for FakeQuantizeWithMask<'_> {
+    type In = f32;
+    type Out = f32;
+    #[inline(always)]
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        rounding: impl Round<S>,
+        start: usize,
+        x: &[f32; LANES],
+        out: &mut [f32; LANES],
+    ) {
+        let (_, excess) = lanes.code_and_excess(simd, simd.load_f32(x));
+        let mut mask = [0; LANES];
+        simd.store_u8(within(simd, excess), &mut mask);
+        match self.cells(start) {
+            Some(cells) => cells.set(mask),
+            None => self.mask[start..].iter().zip(mask).for_each(
+                #[inline(always)]
+                |(cell, mask)| cell.set(mask),
+            ),
+        }
+        Elementwise::<C>::apply(FakeQuantize, simd, lanes, rounding, start, x, out);
+    }
+
+    const FOURS: bool = true;
+
+    #[inline(always)]
+    fn apply_four<S: Simd>(
+        self,
+        simd: S,
+        _: CodeRange<C>,
+        lanes: &[Lanes<S>; FOUR],
+        start: usize,
+        x: &[[f32; LANES]; FOUR],
+        out: &mut [[f32; LANES]; FOUR],
+        doubt: S::I32,
+    ) -> S::I32 {
+        let v = Lanes::quotients(lanes, simd, x);
+        let rounded = four(
+            #[inline(always)]
+            |j| simd.round_f32(v[j]),
+        );
+        let clamped = four(
+            #[inline(always)]
+            |j| simd.min_f32(simd.max_f32(rounded[j], lanes[j].min), lanes[j].max),
+        );
+        for j in 0..FOUR {
+            simd.store_f32(lanes[j].real_of_f32(simd, clamped[j]), &mut out[j]);
+        }
+        let mut mask = [[0; LANES]; FOUR];
+        simd.store_equal_four(rounded, clamped, &mut mask);
+        let mask = mask.as_flattened().first_chunk::<{ FOUR * LANES }>().expect("four blocks");
+        self.cells(start).expect("one for every element").set(*mask);
+        simd.doubt_nan(v, doubt)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct StraightThrough<'a> {
+    pub gradient: &'a [f32],
+    /// The element that it begins with.
+    pub first: usize,
+}
+
+impl<C: Code> Elementwise<C> for StraightThrough<'_> {
+    type In = f32;
+    type Out = f32;
+    #[inline(always)]
+    fn apply<S: Simd>(
+        self,
+        simd: S,
+        lanes: &Lanes<S>,
+        _: impl Round<S>,
+        start: usize,
+        x: &[f32; LANES],
+        out: &mut [f32; LANES],
+    ) {
+        let (_, outside) = lanes.code_and_excess(simd, simd.load_f32(x));
+        let mask = simd.to_f32(within(simd, outside));
+        let gradient = simd.load_f32(&block(self.gradient, start - self.first));
+        // ∞ · 0 is NaN of another sign on every architecture.
+        simd.store_f32(simd.replace_nan(simd.mul_f32(gradient, mask), simd.splat_f32(f32::NAN)), out);
+    }
+}
