@@ -35,7 +35,7 @@ use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
-use crate::simd::LANES;
+use crate::simd::{FOUR, LANES};
 use crate::workspace::Lines;
 use formula::{Formula, Solve, to_scale};
 
@@ -385,8 +385,8 @@ pub struct QuantParams<C> {
     groups: usize,
     /// Scales, both parts of their reciprocals, then zero points: four arrays of one length, elements of one size.
     parameters: Lines,
-    /// That of all groups, if they have the same.
-    zero_point: Option<i32>,
+    /// Whether all groups have the same zero point.
+    one_zero_point: bool,
 }
 
 impl<C: PartialEq> PartialEq for QuantParams<C> {
@@ -417,8 +417,6 @@ pub(crate) struct Parameters<'a> {
     /// The two parts of every [`reciprocal`].
     pub reciprocals: [&'a [f32]; 2],
     pub zero_points: &'a [i32],
-    /// That of all groups, if they have the same.
-    pub zero_point: Option<i32>,
 }
 
 /// The same to be written.
@@ -432,41 +430,55 @@ impl<'a> Parameters<'a> {
     /// Itself, said so that the compiler sees: one check of an index does for all.
     #[inline(always)]
     pub fn of_one_length(&self) -> Self {
-        let Parameters { scales, reciprocals: [high, low], zero_points, zero_point } = *self;
+        let Parameters { scales, reciprocals: [high, low], zero_points } = *self;
         let length = scales.len();
         let reciprocals = [&high[..length], &low[..length]];
-        Parameters { scales, reciprocals, zero_points: &zero_points[..length], zero_point }
+        Parameters { scales, reciprocals, zero_points: &zero_points[..length] }
     }
 
-    /// Those of so many groups from one on.
+    /// Those of so many groups from one on, some of which may follow the last one.
     #[inline(always)]
     pub fn slice(&self, group: usize, groups: usize) -> Self {
         let slice = group..group + groups;
-        let Parameters { scales, reciprocals: [high, low], zero_points, zero_point } = *self;
+        let Parameters { scales, reciprocals: [high, low], zero_points } = self.of_one_length();
         let reciprocals = [&high[slice.clone()], &low[slice.clone()]];
-        Parameters { scales: &scales[slice.clone()], reciprocals, zero_points: &zero_points[slice], zero_point }
+        Parameters { scales: &scales[slice.clone()], reciprocals, zero_points: &zero_points[slice] }
     }
 }
 
-/// The length of arrays of parameters: [`LANES`] more follow the last group at least, so that whole vectors can be loaded.
-#[inline(always)]
-fn padded(groups: usize) -> usize {
-    groups.next_multiple_of(LANES) + LANES
-}
+/// A row that is worth what it takes to begin it.
+const LONG_ROW: usize = 1024;
 
 impl<C> QuantParams<C> {
+    /// The groups; or if they are channels of neighbouring elements, a multiple of them that is a long enough row: behind the
+    /// last channel, parameters begin again with the first.
+    #[inline(always)]
+    pub(crate) fn period(&self) -> usize {
+        match self.granularity {
+            Granularity::Channel { channels, inner: 1 } => channels * LONG_ROW.div_ceil(channels),
+            _ => self.groups,
+        }
+    }
+
+    /// The length of arrays of parameters, with as many behind the period of channels as are loaded together; whole lines.
+    #[inline(always)]
+    fn padded(&self) -> usize {
+        let more = if let Granularity::Channel { inner: 1, .. } = self.granularity { FOUR * LANES } else { 0 };
+        (self.period() + more).max(1).next_multiple_of(LANES)
+    }
+
+    /// Whether all groups have the same zero point.
+    pub(crate) fn has_one_zero_point(&self) -> bool {
+        self.one_zero_point
+    }
+
     /// All of it.
     #[inline(always)]
     pub(crate) fn parameters(&self) -> Parameters<'_> {
-        let length = padded(self.groups);
+        let length = self.padded();
         let (scales, reciprocals) = self.parameters.as_slice(3 * length).split_at(length);
         let zero_points = &self.parameters.as_slice(4 * length)[3 * length..];
-        Parameters {
-            scales,
-            reciprocals: reciprocals.split_at(length).into(),
-            zero_points,
-            zero_point: self.zero_point,
-        }
+        Parameters { scales, reciprocals: reciprocals.split_at(length).into(), zero_points }
     }
 
     /// The scale of every group.
@@ -512,15 +524,16 @@ impl<C: Code> QuantParams<C> {
 
     /// Room for the parameters of so many groups.
     fn unfilled(codes: CodeRange<C>, granularity: Granularity, groups: usize) -> Self {
-        let length = padded(groups);
-        let mut parameters = Lines::default();
-        parameters.elements::<f32>(4 * length)[groups..length].fill(1.0);
-        QuantParams { codes, granularity, groups, parameters, zero_point: None }
+        let mut params =
+            QuantParams { codes, granularity, groups, parameters: Lines::default(), one_zero_point: false };
+        let length = params.padded();
+        params.parameters.elements::<f32>(4 * length);
+        params
     }
 
     /// Those of the groups, to be written.
     fn parameters_mut(&mut self) -> ParametersMut<'_> {
-        let (groups, length) = (self.groups, padded(self.groups));
+        let (groups, length) = (self.groups, self.padded());
         let (floats, zero_points) = self.parameters.two_kinds([3 * length, length]);
         let (scales, reciprocals) = floats.split_at_mut(length);
         let (high, low) = reciprocals.split_at_mut(length);
@@ -532,8 +545,14 @@ impl<C: Code> QuantParams<C> {
     /// Itself, when they are written.
     fn filled(mut self) -> Self {
         let zero_points = self.zero_points();
-        let first = zero_points.first().copied();
-        self.zero_point = first.filter(|&first| zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0);
+        let first = zero_points.first().copied().unwrap_or(0);
+        self.one_zero_point = zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0;
+        if let Granularity::Channel { inner: 1, .. } = self.granularity {
+            let (groups, length) = (self.groups, self.padded());
+            for parameters in self.parameters.elements::<i32>(4 * length).chunks_exact_mut(length) {
+                repeat(parameters, groups);
+            }
+        }
         self
     }
 
@@ -644,6 +663,16 @@ fn reciprocal(scale: f32) -> [f32; 2] {
     let exact = 1.0 / f64::from(scale);
     let high = f32::from_bits((exact as f32).to_bits().wrapping_sub(1));
     if sure { [high, (exact - f64::from(high)) as f32] } else { [f32::NAN; 2] }
+}
+
+/// Repeats the first elements, so many, up to the end.
+fn repeat(x: &mut [i32], period: usize) {
+    let mut length = period;
+    while length < x.len() {
+        let more = length.min(x.len() - length);
+        x.copy_within(..more, length);
+        length += more;
+    }
 }
 
 pub(crate) fn check_scale(scale: f32) -> Result<(), Error> {

@@ -45,6 +45,7 @@ pub(crate) use lanes::Lanes;
 pub(crate) use operation::{Dequantize, Elementwise, FakeQuantize, Quantize};
 use operation::{FakeQuantizeWithMask, StraightThrough};
 pub use packed::{dequantize_packed, pack_nibbles, quantize_packed, quantize_packed_stochastic, unpack_nibbles};
+#[cfg(feature = "rayon")]
 pub(crate) use rounding::Nearest;
 pub use strided::{dequantize_matrix, fake_quantize_matrix, quantize_matrix};
 

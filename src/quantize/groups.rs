@@ -67,6 +67,11 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
     /// Runs it, by the loop that goes with its granularity.
     #[inline]
     pub fn run(self, isa: Isa) {
+        if self.params.has_one_zero_point() { self.run_loop::<true>(isa) } else { self.run_loop::<false>(isa) }
+    }
+
+    #[inline]
+    fn run_loop<const ONE_ZERO_POINT: bool>(self, isa: Isa) {
         match self.params.granularity() {
             Granularity::Block { length, row }
                 if R::FROM_THE_START
@@ -78,14 +83,14 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
                 // How many groups four vectors belong to, counted from where lines begin.
                 let begin = self.first | self.unstreamed();
                 if length >= FOUR * LANES && begin.is_multiple_of(FOUR * LANES) {
-                    isa.run(Blocks::<_, 1>(self));
+                    isa.run(Blocks::<_, ONE_ZERO_POINT, 1>(self));
                 } else if length >= 2 * LANES && begin.is_multiple_of(2 * LANES) {
-                    isa.run(Blocks::<_, 2>(self));
+                    isa.run(Blocks::<_, ONE_ZERO_POINT, 2>(self));
                 } else {
-                    isa.run(Blocks::<_, FOUR>(self));
+                    isa.run(Blocks::<_, ONE_ZERO_POINT, FOUR>(self));
                 }
             }
-            Granularity::Channel { inner: 1, .. } => isa.run(Columns(self)),
+            Granularity::Channel { inner: 1, .. } => isa.run(Columns::<_, ONE_ZERO_POINT>(self)),
             _ => isa.run(EachRun(self)),
         }
     }
@@ -113,8 +118,8 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
         walker: &mut R::Walker,
         memory: Memory,
         run: Range<usize>,
-        lanes: impl Fn(usize) -> Lanes<S>,
-        lanes_of_four: impl Fn(usize) -> [Lanes<S>; FOUR],
+        mut lanes: impl FnMut(usize) -> Lanes<S>,
+        mut lanes_of_four: impl FnMut(usize) -> [Lanes<S>; FOUR],
     ) {
         let (op, codes, first) = (self.op, self.params.codes(), self.first + run.start);
         R::map_blocks(
@@ -141,7 +146,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for EachRun<Groups<'_, C, 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let EachRun(mut groups) = self;
-        let lanes_of = LanesOf::new(simd, groups.params);
+        let lanes_of = LanesOf::<_, _, false>::new(simd, groups.params);
         let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
         for Run { group, start, end } in groups.params.granularity().runs(groups.first, groups.x.len()) {
             let begins_a_line = groups.out[start..].as_ptr().align_offset(LINE) == 0;
@@ -164,30 +169,39 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for EachRun<Groups<'_, C, 
     }
 }
 
-/// Neighbours that belong to different channels: parameters are vectors too.
-struct Columns<G>(G);
+/// Neighbours that belong to different channels: parameters are vectors too. As these begin again behind the last channel,
+/// rows do not matter.
+struct Columns<G, const ONE_ZERO_POINT: bool>(G);
 
-impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Columns<Groups<'_, C, Op, R>> {
+impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool> Kernel
+    for Columns<Groups<'_, C, Op, R>, ONE_ZERO_POINT>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Columns(mut groups) = self;
-        let lanes_of = LanesOf::new(simd, groups.params);
+        let lanes_of = LanesOf::<_, _, ONE_ZERO_POINT>::new(simd, groups.params);
         let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
-        for Run { group, start, end } in groups.params.granularity().runs(groups.first, groups.x.len()) {
-            let begins_a_line = groups.out[start..].as_ptr().align_offset(LINE) == 0;
-            let memory = groups.memory(begins_a_line || end - start >= LONG_RUN);
+        let (first, elements, period) = (groups.first, groups.x.len(), groups.params.period());
+        let (mut start, before_line) = (0, groups.unstreamed());
+        while start < elements {
+            let channel = (first + start) % period;
+            // No vector is left over: parameters go on behind the period. All others begin where a line does.
+            let length =
+                if start < before_line { before_line } else { (period - channel).next_multiple_of(FOUR * LANES) };
+            let length = length.min(elements - start);
             groups.map(
                 simd,
                 &mut walker,
-                memory,
-                start..end,
+                groups.memory(true),
+                start..start + length,
                 #[inline(always)]
-                |i| lanes_of.load(group + i),
+                |i| lanes_of.load(channel + i),
                 #[inline(always)]
-                |i| lanes_of.load_four(group + i),
+                |i| lanes_of.load_four(channel + i),
             );
+            start += length;
         }
         if groups.past_caches {
             simd.fence();
@@ -197,16 +211,18 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for Columns<Groups<'_, C, 
 
 /// Blocks of whole vectors, none of which ends inside one: four vectors belong to so many groups, the fewer, the fewer
 /// parameters are read.
-struct Blocks<G, const GROUPS: usize>(G);
+struct Blocks<G, const ONE_ZERO_POINT: bool, const GROUPS: usize>(G);
 
-impl<C: Code, Op: Elementwise<C>, R: Rounding, const GROUPS: usize> Kernel for Blocks<Groups<'_, C, Op, R>, GROUPS> {
+impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool, const GROUPS: usize> Kernel
+    for Blocks<Groups<'_, C, Op, R>, ONE_ZERO_POINT, GROUPS>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Blocks(mut groups) = self;
         let Granularity::Block { length, .. } = groups.params.granularity() else { unreachable!("blocks only") };
-        let lanes_of = LanesOf::new(simd, groups.params);
+        let lanes_of = LanesOf::<_, _, ONE_ZERO_POINT>::new(simd, groups.params);
         let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
         let (first, shift) = (groups.first, length.trailing_zeros());
         let memory = groups.memory(groups.unstreamed().is_multiple_of(LANES));

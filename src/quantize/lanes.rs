@@ -64,42 +64,44 @@ impl<S: Simd> Lanes<S> {
     }
 }
 
-/// The parameters of a tensor, as lanes.
+/// The parameters of a tensor, as lanes. If all groups have the same zero point, ONE_ZERO_POINT says it once.
 #[derive(Clone, Copy)]
-pub struct LanesOf<'a, S: Simd, C> {
+pub struct LanesOf<'a, S: Simd, C, const ONE_ZERO_POINT: bool> {
     simd: S,
     codes: CodeRange<C>,
     parameters: Parameters<'a>,
-    /// Lanes of the zero point of all groups, if they have the same: but for the scale.
-    zero_point: Option<Lanes<S>>,
+    /// Lanes of the zero point of all groups, but for the scale.
+    zero_point: Lanes<S>,
 }
 
-impl<'a, S: Simd, C: Code> LanesOf<'a, S, C> {
+impl<'a, S: Simd, C: Code, const ONE_ZERO_POINT: bool> LanesOf<'a, S, C, ONE_ZERO_POINT> {
     #[inline(always)]
     pub fn new(simd: S, params: &'a QuantParams<C>) -> Self {
         let (codes, parameters) = (params.codes(), params.parameters());
-        let lanes = LanesOf { simd, codes, parameters, zero_point: None };
-        let zero_point = parameters.zero_point.map(
-            #[inline(always)]
-            |zero_point| lanes.of_zero_point(simd.splat_i32(zero_point)),
-        );
-        LanesOf { zero_point, ..lanes }
+        let zero_point = simd.splat_i32(parameters.zero_points[0]);
+        let zero_point = Lanes::new(simd, codes, simd.splat_f32(1.0), zero_point);
+        LanesOf { simd, codes, parameters, zero_point }
     }
 
+    /// Those of a zero point, but for the scale.
     #[inline(always)]
-    fn of_zero_point(&self, zero_point: S::I32) -> Lanes<S> {
-        Lanes::new(self.simd, self.codes, self.simd.splat_f32(1.0), zero_point)
+    fn of_zero_point(&self, zero_point: impl Fn() -> S::I32) -> Lanes<S> {
+        if ONE_ZERO_POINT {
+            self.zero_point
+        } else {
+            Lanes::new(self.simd, self.codes, self.simd.splat_f32(1.0), zero_point())
+        }
     }
 
     /// Those of one group in every lane.
     #[inline(always)]
     pub fn splat(&self, group: usize) -> Lanes<S> {
         let LanesOf { simd, parameters, .. } = *self;
-        let Parameters { scales, reciprocals: [high, low], zero_points, .. } = parameters.of_one_length();
-        let lanes = match self.zero_point {
-            Some(lanes) => lanes,
-            None => self.of_zero_point(simd.splat_i32(zero_points[group])),
-        };
+        let Parameters { scales, reciprocals: [high, low], zero_points } = parameters.of_one_length();
+        let lanes = self.of_zero_point(
+            #[inline(always)]
+            || simd.splat_i32(zero_points[group]),
+        );
         let reciprocal = [simd.splat_f32(high[group]), simd.splat_f32(low[group])];
         Lanes { scale: simd.splat_f32(scales[group]), reciprocal, ..lanes }
     }
@@ -118,40 +120,29 @@ impl<'a, S: Simd, C: Code> LanesOf<'a, S, C> {
     /// Those of sixteen groups, some of which may follow the last one.
     #[inline(always)]
     pub fn load(&self, group: usize) -> Lanes<S> {
-        let lanes = match self.zero_point {
-            Some(lanes) => lanes,
-            None => self.of_zero_point(self.simd.load_i32(sixteen(self.parameters.zero_points, group))),
-        };
-        self.load_scales(lanes, &self.parameters.of_one_length(), group)
+        self.load_from(&self.parameters.slice(group, LANES), 0)
     }
 
-    /// Those of 64 groups, which are there.
+    /// The same of 64 groups.
     #[inline(always)]
     pub fn load_four(&self, group: usize) -> [Lanes<S>; FOUR] {
         // One check of an index.
-        let parameters = self.parameters.of_one_length().slice(group, FOUR * LANES);
-        let lanes = match self.zero_point {
-            Some(lanes) => [lanes; FOUR],
-            None => four(
-                #[inline(always)]
-                |j| self.of_zero_point(self.simd.load_i32(sixteen(parameters.zero_points, j * LANES))),
-            ),
-        };
+        let parameters = self.parameters.slice(group, FOUR * LANES);
         four(
             #[inline(always)]
-            |j| self.load_scales(lanes[j], &parameters, j * LANES),
+            |j| self.load_from(&parameters, j * LANES),
         )
     }
 
     #[inline(always)]
-    fn load_scales(&self, lanes: Lanes<S>, parameters: &Parameters<'_>, group: usize) -> Lanes<S> {
-        let Parameters { scales, reciprocals: [high, low], .. } = *parameters;
-        let [scale, high, low] = [
-            self.simd.load_f32(sixteen(scales, group)),
-            self.simd.load_f32(sixteen(high, group)),
-            self.simd.load_f32(sixteen(low, group)),
-        ];
-        Lanes { scale, reciprocal: [high, low], ..lanes }
+    fn load_from(&self, parameters: &Parameters<'_>, group: usize) -> Lanes<S> {
+        let (simd, Parameters { scales, reciprocals: [high, low], zero_points }) = (self.simd, *parameters);
+        let lanes = self.of_zero_point(
+            #[inline(always)]
+            || simd.load_i32(sixteen(zero_points, group)),
+        );
+        let reciprocal = [simd.load_f32(sixteen(high, group)), simd.load_f32(sixteen(low, group))];
+        Lanes { scale: simd.load_f32(sixteen(scales, group)), reciprocal, ..lanes }
     }
 }
 

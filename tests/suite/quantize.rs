@@ -265,13 +265,16 @@ fn several_pieces() {
         Granularity::Tensor,
         Granularity::channel(&[18, 2000], 0).unwrap(),
         Granularity::channel(&[240, 150], 1).unwrap(),
+        Granularity::channel(&[32, 1125], 1).unwrap(),
         Granularity::block(&[36, 1000], 32).unwrap(),
         Granularity::block(&[36, 1000], 24).unwrap(),
         Granularity::block(&[18, 2000], 16).unwrap(),
         Granularity::block(&[9, 4000], 64).unwrap(),
     ] {
         let groups = granularity.groups(x.len()).unwrap();
-        let scales = (0..groups).map(|group| 0.1 + group as f32 * 1e-3).collect();
+        let scales: Vec<f32> = (0..groups).map(|group| 0.1 + group as f32 * 1e-3).collect();
+        let one_zero_point = QuantParams::new(codes, granularity, scales.clone(), vec![117; groups]).unwrap();
+        everything_equals_reference(&x, &one_zero_point);
         let zero_points = (0..groups).map(|group| (group as i32 * 37) % 256).collect();
         let params = QuantParams::new(codes, granularity, scales, zero_points).unwrap();
         everything_equals_reference(&x, &params);
