@@ -383,6 +383,7 @@ pub struct QuantParams<C> {
     codes: CodeRange<C>,
     granularity: Granularity,
     groups: usize,
+    period: usize,
     /// Scales, both parts of their reciprocals, then zero points: four arrays of one length, elements of one size.
     parameters: Lines,
     /// Whether all groups have the same zero point.
@@ -452,19 +453,15 @@ const LONG_ROW: usize = 1024;
 impl<C> QuantParams<C> {
     /// The groups; or if they are channels of neighbouring elements, a multiple of them that is a long enough row: behind the
     /// last channel, parameters begin again with the first.
-    #[inline(always)]
     pub(crate) fn period(&self) -> usize {
-        match self.granularity {
-            Granularity::Channel { channels, inner: 1 } => channels * LONG_ROW.div_ceil(channels),
-            _ => self.groups,
-        }
+        self.period
     }
 
     /// The length of arrays of parameters, with as many behind the period of channels as are loaded together; whole lines.
     #[inline(always)]
     fn padded(&self) -> usize {
         let more = if let Granularity::Channel { inner: 1, .. } = self.granularity { FOUR * LANES } else { 0 };
-        (self.period() + more).max(1).next_multiple_of(LANES)
+        (self.period + more).max(1).next_multiple_of(LANES)
     }
 
     /// Whether all groups have the same zero point.
@@ -524,8 +521,12 @@ impl<C: Code> QuantParams<C> {
 
     /// Room for the parameters of so many groups.
     fn unfilled(codes: CodeRange<C>, granularity: Granularity, groups: usize) -> Self {
-        let mut params =
-            QuantParams { codes, granularity, groups, parameters: Lines::default(), one_zero_point: false };
+        let period = match granularity {
+            Granularity::Channel { channels, inner: 1 } => channels * LONG_ROW.div_ceil(channels),
+            _ => groups,
+        };
+        let parameters = Lines::default();
+        let mut params = QuantParams { codes, granularity, groups, period, parameters, one_zero_point: false };
         let length = params.padded();
         params.parameters.elements::<f32>(4 * length);
         params

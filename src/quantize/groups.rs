@@ -186,7 +186,9 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool> Kerne
         let (first, elements, period) = (groups.first, groups.x.len(), groups.params.period());
         let (mut start, before_line) = (0, groups.unstreamed());
         while start < elements {
-            let channel = (first + start) % period;
+            let element = first + start;
+            // (Mostly a division less.)
+            let channel = if element < period { element } else { element % period };
             // No vector is left over: parameters go on behind the period. All others begin where a line does.
             let length =
                 if start < before_line { before_line } else { (period - channel).next_multiple_of(FOUR * LANES) };
