@@ -4,11 +4,14 @@
 //! maximum finds both the largest and what must be refused. A minimum or maximum of ±0 is +0, whatever the order of the
 //! elements.
 
+mod columns;
+
 use crate::arch;
 use crate::error::Error;
 use crate::isa::Isa;
 use crate::params::{Granularity, Range, Run};
-use crate::simd::{FOUR, Kernel, LANES, Memory, Simd, block, fold_blocks};
+use crate::simd::{FOUR, Kernel, LANES, Memory, Simd, fold_blocks};
+use columns::ColumnRanges;
 
 /// The smallest and the largest element.
 ///
@@ -46,7 +49,10 @@ pub fn ranges(isa: Isa, x: &[f32], granularity: Granularity) -> Result<Vec<Range
     if granularity == Granularity::Tensor {
         return Ok(vec![min_max(isa, x)?]);
     }
-    let (ranges, magnitude) = isa.run(GroupRanges { x, granularity, groups });
+    let (ranges, magnitude) = match granularity {
+        Granularity::Channel { channels, inner: 1 } => isa.run(ColumnRanges { x, channels }),
+        _ => isa.run(GroupRanges { x, granularity, groups }),
+    };
     finite(magnitude, x).map(|_| ranges)
 }
 
@@ -382,20 +388,6 @@ impl Kernel for GroupRanges<'_> {
                 let next = batch.first + batch.groups;
                 batch.flush(simd, &mut found, next);
             }
-        } else if let Granularity::Channel { channels, inner: 1 } = granularity {
-            // Neighbours belong to different channels: sixteen channels at a time, row by row.
-            for i in (0..channels).step_by(LANES) {
-                let mut lanes = ExtremeLanes::none(simd);
-                for row in x.chunks_exact(channels) {
-                    lanes = lanes.observe(simd, &block(row, i), true);
-                }
-                for (integers, found) in lanes.integers(simd).into_iter().zip(&mut found) {
-                    let mut each = [0; LANES];
-                    simd.store_i32(integers, &mut each);
-                    let found = &mut found[i..channels.min(i + LANES)];
-                    found.copy_from_slice(&each[..found.len()]);
-                }
-            }
         } else {
             for Run { group, start, end } in granularity.runs(0, x.len()) {
                 if batch.groups == LANES || group != batch.first + batch.groups {
@@ -405,18 +397,23 @@ impl Kernel for GroupRanges<'_> {
             }
             batch.flush(simd, &mut found, 0);
         }
-        let [signed, unsigned, smallest] = found;
-        let mut magnitude = 0;
-        let ranges = signed.iter().zip(&unsigned).zip(&smallest).map(
-            #[inline(always)]
-            |((&signed, &unsigned), &smallest)| {
-                let extremes = Extremes { signed, unsigned, smallest };
-                magnitude = magnitude.max(extremes.magnitude());
-                extremes.of_finite()
-            },
-        );
-        (ranges.collect(), magnitude)
+        ranges_of([&found[0], &found[1], &found[2]])
     }
+}
+
+/// The range of every group, whose [`Extremes`] these are, and the largest magnitude of all.
+#[inline(always)]
+fn ranges_of([signed, unsigned, smallest]: [&[i32]; 3]) -> (Vec<Range>, i32) {
+    let mut magnitude = 0;
+    let ranges = signed.iter().zip(unsigned).zip(smallest).map(
+        #[inline(always)]
+        |((&signed, &unsigned), &smallest)| {
+            let extremes = Extremes { signed, unsigned, smallest };
+            magnitude = magnitude.max(extremes.magnitude());
+            extremes.of_finite()
+        },
+    );
+    (ranges.collect(), magnitude)
 }
 
 struct AbsMax<'a> {

@@ -131,8 +131,10 @@ fn ranges_of_data() {
                     let mut x = [number; 4096];
                     (x[at], x[0]) = (found, other);
                     refused(min_max(isa, &x), &Error::NonFinite { what: "the tensor", found });
-                    for block in [32, 48, 2048] {
-                        let granularity = Granularity::block(&[2, 2048], block).unwrap();
+                    let blocks = [32, 48, 2048].map(|block| Granularity::block(&[2, 2048], block));
+                    let columns = [8, 64, 1024].map(|channels| Granularity::channel(&[4096 / channels, channels], 1));
+                    for granularity in blocks.into_iter().chain(columns) {
+                        let granularity = granularity.unwrap();
                         refused(ranges(isa, &x, granularity), &Error::NonFinite { what: "the tensor", found });
                     }
                 }

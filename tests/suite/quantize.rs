@@ -180,6 +180,31 @@ fn ranges_of_one_kind() {
     }
 }
 
+/// Columns of every kind of number, of one that another row has alone too; rows that are joined, or read together.
+#[test]
+fn ranges_of_columns() {
+    for channels in [1, 2, 3, 5, 7, 15, 16, 17, 31, 48, 63, 64, 65, 100, 511, 1000] {
+        for rows in [1, 2, 3, 4, 5, 9, 16, 17, 67, 131, 300] {
+            let granularity = Granularity::channel(&[rows, channels], 1).unwrap();
+            for single in [0, rows / 2, rows - 1] {
+                let mut x: Vec<f32> = (0..rows * channels).map(|i| ((i * 7919) % 6151) as f32 / 100.0 - 30.0).collect();
+                for (i, x) in x.iter_mut().enumerate() {
+                    let (row, channel) = (i / channels, i % channels);
+                    match (channel % 5, row == single) {
+                        (0, _) => {}
+                        (1, _) | (3, false) | (4, true) => *x = 0.5 + x.abs(),
+                        _ => *x = -0.5 - x.abs(),
+                    }
+                }
+                let want = reference::ranges(&x, granularity, channels);
+                every_isa(|isa| {
+                    assert_eq!(ranges(isa, &x, granularity).unwrap(), want, "{isa} {rows}×{channels} {single}");
+                });
+            }
+        }
+    }
+}
+
 /// Lengths 0…80 at every start offset 0…63 of input and output: bodies, tails and alignments.
 #[test]
 fn every_length_at_every_offset() {
