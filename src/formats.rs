@@ -251,28 +251,35 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        if size_of_val(self.x) > arch::last_level() {
+            self.encode::<S, true>(simd)
+        } else {
+            self.encode::<S, false>(simd)
+        }
+    }
+}
+
+impl<F: Format<BYTES>, const BYTES: usize> Encode<'_, F, BYTES> {
+    #[inline(always)]
+    fn encode<S: Simd, const BEYOND_CACHES: bool>(self, simd: S) {
         let (halves, _) = self.x.as_chunks::<LANES>();
         let (sixteens, rest) = halves.as_chunks::<2>().0.as_chunks();
         let (outs, rest_out) = self.bytes.as_chunks_mut().0.as_chunks_mut::<LANES>();
-        let beyond_caches = size_of_val(self.x) > arch::last_level();
         // Scales take long to be there: those of the next blocks are on their way while these are written.
         let mut pending: Option<Pending<'_, BYTES>> = None;
         for (x, out) in sixteens.iter().zip(outs) {
-            if beyond_caches {
-                arch::prefetch_ahead(x);
-            }
             let next = Pending::new(simd, self.format, x, out);
             if let Some(pending) = pending.replace(next) {
-                pending.write(simd, self.format);
+                pending.write::<S, F, BEYOND_CACHES>(simd, self.format);
             }
         }
         if let Some(pending) = pending {
-            pending.write(simd, self.format);
+            pending.write::<S, F, false>(simd, self.format);
         }
         if !rest.is_empty() {
             let mut padded = Sixteen::default();
             padded[..rest.len()].copy_from_slice(rest);
-            Pending::new(simd, self.format, &padded, rest_out).write(simd, self.format);
+            Pending::new(simd, self.format, &padded, rest_out).write::<S, F, false>(simd, self.format);
         }
     }
 }
@@ -298,10 +305,13 @@ impl<'a, const BYTES: usize> Pending<'a, BYTES> {
     }
 
     #[inline(always)]
-    fn write<S: Simd, F: Format<BYTES>>(self, simd: S, format: F) {
+    fn write<S: Simd, F: Format<BYTES>, const BEYOND_CACHES: bool>(self, simd: S, format: F) {
         let Pending { x, out, stored, factors, plain } = self;
         let (min, max) = (simd.splat_f32(-F::LIMIT), simd.splat_f32(F::LIMIT));
         for (i, (x, block)) in x.iter().zip(out).enumerate() {
+            if BEYOND_CACHES {
+                arch::prefetch_ahead(x);
+            }
             let first = simd.splat_f32(factors[0][i]);
             let mut multiples = [simd.mul_f32(simd.load_f32(&x[0]), first), simd.mul_f32(simd.load_f32(&x[1]), first)];
             if !plain {

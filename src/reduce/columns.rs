@@ -106,12 +106,11 @@ impl Columns {
         let part = self.lanes.len() / 3;
         let (first, rest) = self.lanes.split_at_mut(part);
         let (second, third) = rest.split_at_mut(part);
-        let columns = column..column + LANES;
-        let message = "as many columns";
+        let sixteen = "as many columns";
         [
-            first[columns.clone()].as_mut_array().expect(message),
-            second[columns.clone()].as_mut_array().expect(message),
-            third[columns].as_mut_array().expect(message),
+            first[column..].first_chunk_mut().expect(sixteen),
+            second[column..].first_chunk_mut().expect(sixteen),
+            third[column..].first_chunk_mut().expect(sixteen),
         ]
     }
 
