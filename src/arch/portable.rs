@@ -20,8 +20,8 @@ impl Portable {
         Scalar::detect().map(Portable)
     }
 
-    /// Runs a kernel on baseline vectors.
-    #[inline]
+    /// Runs a kernel on baseline vectors. (A function of its own, as that of every ISA: registers are for the kernel alone.)
+    #[inline(never)]
     pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
     }

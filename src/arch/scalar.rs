@@ -19,8 +19,8 @@ impl Scalar {
         Some(Scalar(()))
     }
 
-    /// Runs a kernel on arrays.
-    #[inline]
+    /// Runs a kernel on arrays. (A function of its own, as that of every ISA: registers are for the kernel alone.)
+    #[inline(never)]
     pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
     }
