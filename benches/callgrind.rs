@@ -23,7 +23,7 @@ use zeropoint::{
     PackedBlocks, PackedMatrix, QuantParams, Requantize, RightOperand, Scheme, Stage, Stream, UnpackedMatrix,
     ZeroPoints, abs_max, decode_blocks, dequantize, encode_blocks, fake_quantize, fake_quantize_in_place,
     fake_quantize_with_mask, fill_words, matmul, matmul_blocks, min_max, quantization_error, quantize,
-    quantize_dynamic, quantize_matrix, quantize_packed, quantize_stochastic,
+    quantize_dynamic, quantize_matrix, quantize_packed, quantize_stochastic, ranges,
 };
 
 /// What is counted: a second call, for which memory and the size of the cache are at hand.
@@ -102,6 +102,7 @@ groups! {
         quantize_4096: quantized()
         quantize_16: quantized_few()
         quantize_columns_4096: quantized_by(Granularity::channel(&SHAPE, 1).unwrap())
+        quantize_sixteen_columns_4096: quantized_by(SIXTEEN_COLUMNS)
         quantize_blocks_4096: quantized_by(Granularity::block(&SHAPE, 32).unwrap())
         quantize_dynamic_rows_4096: quantized_dynamically(Granularity::channel(&SHAPE, 0).unwrap())
         quantize_dynamic_blocks_4096: quantized_dynamically(Granularity::block(&SHAPE, 32).unwrap())
@@ -112,6 +113,8 @@ groups! {
         fake_quantize_in_place_4096: fake_quantized_in_place()
         quantize_matrix_8x448: quantized_with_strides()
         min_max_4096: reduced()
+        ranges_columns_4096: reduced_by(Granularity::channel(&SHAPE, 1).unwrap())
+        ranges_sixteen_columns_4096: reduced_by(SIXTEEN_COLUMNS)
         histogram_4096: observed(Method::Percentile(99.9))
         moments_4096: observed(Method::Std(3.0))
         abs_max_4096: magnitude()
@@ -259,6 +262,9 @@ fn quantized_few(isa: Isa) -> Call {
 /// Rows of [`ELEMENTS`].
 const SHAPE: [usize; 2] = [8, ELEMENTS / 8];
 
+/// Rows that are a block each.
+const SIXTEEN_COLUMNS: Granularity = Granularity::Channel { channels: 16, inner: 1 };
+
 fn quantized_by(isa: Isa, granularity: Granularity) -> Call {
     let groups = granularity.groups(ELEMENTS).unwrap();
     let scales = (0..groups).map(|group| 0.0129 + (group % 100) as f32 * 1e-5).collect();
@@ -322,6 +328,13 @@ fn reduced(isa: Isa) -> Call {
     let x = reals();
     warm(move || {
         std::hint::black_box(min_max(isa, &x).unwrap());
+    })
+}
+
+fn reduced_by(isa: Isa, granularity: Granularity) -> Call {
+    let x = reals();
+    warm(move || {
+        std::hint::black_box(ranges(isa, &x, granularity).unwrap());
     })
 }
 

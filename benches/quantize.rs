@@ -4,7 +4,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use zeropoint::{
     CodeRange, Granularity, Isa, Matrix, MatrixMut, QuantParams, Scheme, abs_max, dequantize, fake_quantize,
-    fake_quantize_in_place, fake_quantize_with_mask, min_max, quantize, quantize_dynamic, quantize_matrix,
+    fake_quantize_in_place, fake_quantize_with_mask, min_max, quantize, quantize_dynamic, quantize_matrix, ranges,
 };
 
 /// Small, in the level-1, -2 and -3 caches, and beyond.
@@ -54,6 +54,7 @@ fn elementwise(c: &mut Criterion) {
         for (name, granularity) in [
             ("row", Granularity::channel(&shape, 0)),
             ("column", Granularity::channel(&shape, 1)),
+            ("column of 16", Granularity::channel(&[length / 16, 16], 1)),
             ("block of 32", Granularity::block(&shape, 32)),
             ("block of 64", Granularity::block(&shape, 64)),
             ("block of 128", Granularity::block(&shape, 128)),
@@ -65,6 +66,8 @@ fn elementwise(c: &mut Criterion) {
         for (name, granularity) in [
             ("tensor", Ok(Granularity::Tensor)),
             ("row", Granularity::channel(&shape, 0)),
+            ("column", Granularity::channel(&shape, 1)),
+            ("column of 16", Granularity::channel(&[length / 16, 16], 1)),
             ("block of 32", Granularity::block(&shape, 32)),
         ] {
             let granularity = granularity.unwrap();
@@ -115,6 +118,21 @@ fn elementwise(c: &mut Criterion) {
                 std::hint::black_box(hand::sum(&x));
             }),
         );
+        for (name, granularity) in [
+            ("row", Granularity::channel(&shape, 0)),
+            ("column", Granularity::channel(&shape, 1)),
+            ("column of 16", Granularity::channel(&[length / 16, 16], 1)),
+            ("block of 32", Granularity::block(&shape, 32)),
+        ] {
+            let granularity = granularity.unwrap();
+            each(
+                &format!("min-max per {name}"),
+                &mut |isa| {
+                    std::hint::black_box(ranges(isa, &x, granularity).unwrap());
+                },
+                None,
+            );
+        }
         each(
             "abs-max",
             &mut |isa| {

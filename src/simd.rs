@@ -152,9 +152,11 @@ pub trait Simd: Copy {
     /// `out[i] = (x[2i] & 15) | x[2i + 1] << 4`
     #[inline(always)]
     fn pack_nibbles(self, x: &[u8; 2 * LANES], out: &mut [u8; LANES]) {
-        for (out, pair) in out.iter_mut().zip(x.as_chunks::<2>().0) {
-            *out = (pair[0] & 15) | pair[1] << 4;
-        }
+        // (Stored at once, so that the compiler need not ask whether `out` is a part of `x`.)
+        *out = from_fn(
+            #[inline(always)]
+            |i| (x[2 * i] & 15) | x[2 * i + 1] << 4,
+        );
     }
     /// `out[2i] = ((x[i] & 15) ^ flip) - flip; out[2i + 1] = ((x[i] >> 4) ^ flip) - flip`, which wraps: with a `flip` of 8, the
     /// bytes of signed nibbles
