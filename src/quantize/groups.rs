@@ -1,10 +1,18 @@
 //! An operation over a tensor, or a piece of one, group by group.
+//!
+//! | granularity | loop | parameters of four vectors |
+//! |---|---|---|
+//! | tensor; channels whose elements lie together; blocks of any length | [`EachRun`], group by group | those of one group, in registers |
+//! | channels whose elements are neighbours | [`Columns`], over the ends of rows | vectors, from any channel on |
+//! | blocks of 16 · 2ⁿ | [`Blocks`], over the ends of blocks | those of one, two or four groups |
+//!
+//! Each is a kernel of its own, compiled for one kind of parameters: what is asked inside a loop costs up to a third there.
+
+use core::ops::Range;
 
 use super::lanes::{Lanes, LanesOf};
 use super::operation::Elementwise;
 use super::rounding::{Nearest, Rounding};
-use core::ops::Range;
-
 use crate::arch;
 use crate::codes::Code;
 use crate::error::{Error, check_length};

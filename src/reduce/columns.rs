@@ -125,7 +125,8 @@ impl Columns {
         let ([a, b, c], ExtremeLanes([x, y, z])) = (self.sixteen(column), lanes);
         simd.store_i32(x, a);
         simd.store_i32(y, b);
-        if other_end {
+        // (Without integers it tells of NaN.)
+        if other_end || !S::ORDERS_BITS {
             simd.store_i32(z, c);
         }
     }

@@ -131,12 +131,16 @@ fn ranges_of_data() {
                     let mut x = [number; 4096];
                     (x[at], x[0]) = (found, other);
                     refused(min_max(isa, &x), &Error::NonFinite { what: "the tensor", found });
-                    let blocks = [32, 48, 2048].map(|block| Granularity::block(&[2, 2048], block));
-                    let columns = [8, 64, 1024].map(|channels| Granularity::channel(&[4096 / channels, channels], 1));
-                    for granularity in blocks.into_iter().chain(columns) {
-                        let granularity = granularity.unwrap();
+                    let block = |length| Granularity::block(&[2, 2048], length).unwrap();
+                    let columns = |channels| Granularity::channel(&[4096 / channels, channels], 1).unwrap();
+                    for granularity in [block(32), block(48), block(2048), columns(8), columns(64), columns(1024)] {
                         refused(ranges(isa, &x, granularity), &Error::NonFinite { what: "the tensor", found });
                     }
+                    // Every column had numbers of both kinds before.
+                    for (i, x) in x[..at].iter_mut().enumerate() {
+                        *x = if i / 64 % 2 == 0 { 1.0 } else { -1.0 };
+                    }
+                    refused(ranges(isa, &x, columns(8)), &Error::NonFinite { what: "the tensor", found });
                 }
             }
         }
