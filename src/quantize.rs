@@ -41,7 +41,7 @@ use crate::random::Stream;
 use crate::reduce::{min_max, ranges};
 pub(crate) use groups::Groups;
 pub use in_place::{fake_quantize_in_place, fake_quantize_stochastic_in_place, straight_through_in_place};
-pub(crate) use lanes::Lanes;
+pub(crate) use lanes::{Lanes, LanesOf};
 pub(crate) use operation::{Dequantize, Elementwise, FakeQuantize, Quantize};
 use operation::{FakeQuantizeWithMask, StraightThrough};
 pub use packed::{dequantize_packed, pack_nibbles, quantize_packed, quantize_packed_stochastic, unpack_nibbles};

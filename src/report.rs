@@ -16,7 +16,7 @@ use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::params::{Granularity, QuantParams};
-use crate::quantize::Lanes;
+use crate::quantize::{Lanes, LanesOf};
 use crate::reduce::magnitude_bits;
 use crate::simd::{Kernel, LANES, Simd, block};
 
@@ -223,19 +223,19 @@ impl<'a, C: Code> Codes<'a, C> {
     /// The parameters of the block from `start` on, whose elements may belong to several groups.
     #[inline(always)]
     fn mixed<S: Simd>(self, simd: S, start: usize) -> Lanes<S> {
-        let (granularity, all_scales, all_zero_points) =
-            (self.params.granularity(), self.params.scales(), self.params.zero_points());
-        let next_channel = usize::from(matches!(granularity, Granularity::Channel { inner: 1, .. }));
+        let granularity = self.params.granularity();
+        if let Granularity::Channel { inner: 1, .. } = granularity {
+            return LanesOf::<_, _, false>::new(simd, self.params).load(start % self.params.period());
+        }
+        let (all_scales, all_zero_points) = (self.params.scales(), self.params.zero_points());
         let (mut scales, mut zero_points) = ([1.0; LANES], [0; LANES]);
         let lanes = LANES.min(self.elements - start);
         let mut lane = 0;
         while lane < lanes {
             let run = granularity.run_length(start + lane, self.elements).min(lanes - lane);
             let group = granularity.group_of(start + lane);
-            for i in 0..run {
-                scales[lane + i] = all_scales[group + i * next_channel];
-                zero_points[lane + i] = all_zero_points[group + i * next_channel];
-            }
+            scales[lane..lane + run].fill(all_scales[group]);
+            zero_points[lane..lane + run].fill(all_zero_points[group]);
             lane += run;
         }
         // What pads the last block is 0, which has the code 0.
