@@ -51,26 +51,21 @@ fn elementwise(c: &mut Criterion) {
             &mut |isa| quantize(isa, &x, &per_tensor, &mut codes).unwrap(),
             Some(&mut || hand::quantize(&x, SCALE, &mut hand_codes)),
         );
-        for (name, granularity) in [
+        let groups = [
             ("row", Granularity::channel(&shape, 0)),
             ("column", Granularity::channel(&shape, 1)),
             ("column of 16", Granularity::channel(&[length / 16, 16], 1)),
             ("block of 32", Granularity::block(&shape, 32)),
-            ("block of 64", Granularity::block(&shape, 64)),
-            ("block of 128", Granularity::block(&shape, 128)),
-        ] {
-            let params = params(granularity.unwrap(), length);
+        ]
+        .map(|(name, granularity)| (name, granularity.unwrap()));
+        let longer_blocks = [("block of 64", 64), ("block of 128", 128)]
+            .map(|(name, block)| (name, Granularity::block(&shape, block).unwrap()));
+        for (name, granularity) in groups.into_iter().chain(longer_blocks) {
+            let params = params(granularity, length);
             let name = format!("quantize f32→u8 per {name}");
             each(&name, &mut |isa| quantize(isa, &x, &params, &mut codes).unwrap(), None);
         }
-        for (name, granularity) in [
-            ("tensor", Ok(Granularity::Tensor)),
-            ("row", Granularity::channel(&shape, 0)),
-            ("column", Granularity::channel(&shape, 1)),
-            ("column of 16", Granularity::channel(&[length / 16, 16], 1)),
-            ("block of 32", Granularity::block(&shape, 32)),
-        ] {
-            let granularity = granularity.unwrap();
+        for (name, granularity) in [("tensor", Granularity::Tensor)].into_iter().chain(groups) {
             each(
                 &format!("quantize f32→u8 by the ranges found per {name}"),
                 &mut |isa| {
@@ -118,13 +113,7 @@ fn elementwise(c: &mut Criterion) {
                 std::hint::black_box(hand::sum(&x));
             }),
         );
-        for (name, granularity) in [
-            ("row", Granularity::channel(&shape, 0)),
-            ("column", Granularity::channel(&shape, 1)),
-            ("column of 16", Granularity::channel(&[length / 16, 16], 1)),
-            ("block of 32", Granularity::block(&shape, 32)),
-        ] {
-            let granularity = granularity.unwrap();
+        for (name, granularity) in groups {
             each(
                 &format!("min-max per {name}"),
                 &mut |isa| {

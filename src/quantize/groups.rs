@@ -2,9 +2,9 @@
 //!
 //! | granularity | loop | parameters of four vectors |
 //! |---|---|---|
-//! | tensor; channels whose elements lie together; blocks of any length | [`EachRun`], group by group | those of one group, in registers |
+//! | tensor; channels whose elements lie together; other blocks | [`EachRun`], group by group | those of one group, in registers |
 //! | channels whose elements are neighbours | [`Columns`], over the ends of rows | vectors, from any channel on |
-//! | blocks of 16 · 2ⁿ | [`Blocks`], over the ends of blocks | those of one, two or four groups |
+//! | blocks of 16 · 2ⁿ in whole rows, to nearest | [`Blocks`], over the ends of blocks | those of one, two or four groups |
 //!
 //! Each is a kernel of its own, compiled for one kind of parameters: what is asked inside a loop costs up to a third there.
 
@@ -126,8 +126,8 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
         walker: &mut R::Walker,
         memory: Memory,
         run: Range<usize>,
-        mut lanes: impl FnMut(usize) -> Lanes<S>,
-        mut lanes_of_four: impl FnMut(usize) -> [Lanes<S>; FOUR],
+        lanes: impl Fn(usize) -> Lanes<S>,
+        lanes_of_four: impl Fn(usize) -> [Lanes<S>; FOUR],
     ) {
         let (op, codes, first) = (self.op, self.params.codes(), self.first + run.start);
         R::map_blocks(

@@ -50,6 +50,7 @@ impl Kernel for ColumnRanges<'_> {
         let (mut rows, mut length, mut other_end) = (rows, DECIDED.next_multiple_of(LONG_ROWS * row), true);
         while !rows.is_empty() {
             let (piece, behind) = rows.split_at(if other_end { length.min(rows.len()) } else { rows.len() });
+            // (Two loops, each of which knows it.)
             if other_end {
                 columns.observe(simd, piece, memory_of(x), true);
             } else {
