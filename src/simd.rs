@@ -401,71 +401,83 @@ pub enum Memory {
     Streamed,
 }
 
-/// Four blocks of which one doubt is kept: all of them are done again for it.
+/// The most four blocks of which one doubt is kept: all of them are done again for it.
 const DOUBTED: usize = 16;
 
-/// As [`map_blocks`], but where `together`, four blocks at a time go to `doubt = four(start, input, output, doubt)`. What
+/// As [`map_blocks`], but where `together`, four blocks at a time go to `doubt = four(about, start, input, output, doubt)`. What
 /// leaves a [doubt](Simd::is_doubt) goes to `f` too, block by block, and so does what four blocks leave.
+///
+/// `(about, elements) = stretch(start)` is what all blocks that begin among the next elements, one at least, are given. Starts
+/// ascend, but for one behind the last four blocks.
 #[inline(always)]
-pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default>(
+#[expect(clippy::too_many_arguments, reason = "those of a walk, and what is done to one block and to four")]
+pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default, A: Copy>(
     simd: S,
     memory: Memory,
     together: bool,
     x: &[T],
     out: &mut [U],
-    mut four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
-    mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES]),
+    mut stretch: impl FnMut(usize) -> (A, usize),
+    mut four: impl FnMut(A, usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
+    mut f: impl FnMut(A, usize, &[T; LANES], &mut [U; LANES]),
 ) {
     debug_assert_eq!(x.len(), out.len());
     // Lines begin where they do; blocks before the first one are not streamed.
     let head = if memory == Memory::Streamed { out.as_ptr().align_offset(align_of::<Line>()).min(x.len()) } else { 0 };
-    // (`&mut f` would be called by a function of the standard library, which may not be inlined.)
-    map_blocks(
-        &x[..head],
-        &mut out[..head],
-        #[inline(always)]
-        |i, x, out| f(i, x, out),
-    );
+    if head > 0 {
+        let (about, _) = stretch(0);
+        map_blocks(
+            &x[..head],
+            &mut out[..head],
+            #[inline(always)]
+            |i, x, out| f(about, i, x, out),
+        );
+    }
     let mut start = head;
-    let (fours, _) = x[head..].as_chunks::<LANES>().0.as_chunks::<FOUR>();
-    let (out_fours, _) = out[head..].as_chunks_mut::<LANES>().0.as_chunks_mut::<FOUR>();
-    let length = if together { DOUBTED } else { fours.len().max(1) };
-    for (fours, out_fours) in fours.chunks(length).zip(out_fours.chunks_mut(length)) {
+    let (mut fours, _) = x[head..].as_chunks::<LANES>().0.as_chunks::<FOUR>();
+    let (mut out_fours, _) = out[head..].as_chunks_mut::<LANES>().0.as_chunks_mut::<FOUR>();
+    let most = if together { DOUBTED } else { usize::MAX };
+    while !fours.is_empty() {
+        let (about, elements) = stretch(start);
+        let length = elements.div_ceil(FOUR * LANES).min(most).min(fours.len());
+        let now = fours.split_off(..length).expect("no more than there are");
+        let now_out = out_fours.split_off_mut(..length).expect("as many");
         let mut doubt = simd.splat_i32(0);
         if together {
             map_each_four(
                 simd,
                 memory,
-                fours,
-                out_fours,
+                now,
+                now_out,
                 #[inline(always)]
-                |i, x, out| doubt = four(start + i, x, out, doubt),
+                |i, x, out| doubt = four(about, start + i, x, out, doubt),
             );
         }
         if !together || simd.is_doubt(doubt) {
             map_each_four(
                 simd,
                 memory,
-                fours,
-                out_fours,
+                now,
+                now_out,
                 #[inline(always)]
                 |i, x, out| {
                     for (j, (x, out)) in x.iter().zip(out).enumerate() {
-                        f(start + i + j * LANES, x, out);
+                        f(about, start + i + j * LANES, x, out);
                     }
                 },
             );
         }
-        start += fours.len() * FOUR * LANES;
+        start += length * FOUR * LANES;
     }
     // What is left overlaps what was done, if it is less than a block.
     if start < x.len() {
         let start = if x.len() - start < LANES { x.len().saturating_sub(LANES) } else { start };
+        let (about, _) = stretch(start);
         map_blocks(
             &x[start..],
             &mut out[start..],
             #[inline(always)]
-            |i, x, out| f(start + i, x, out),
+            |i, x, out| f(about, start + i, x, out),
         );
     }
 }
@@ -1053,12 +1065,12 @@ mod tests {
     /// As [`walkers`], by four blocks, some of which are in doubt, wherever lines begin.
     #[test]
     fn walkers_by_four() {
-        struct Walk<'a>(Memory, bool, i32, &'a [i32], &'a mut [i32]);
+        struct Walk<'a>(Memory, bool, i32, usize, &'a [i32], &'a mut [i32]);
         impl Kernel for Walk<'_> {
             type Output = ();
             #[inline(always)]
             fn run<S: Simd>(self, simd: S) {
-                let Walk(memory, together, doubtful, x, out) = self;
+                let Walk(memory, together, doubtful, elements, x, out) = self;
                 map_fours(
                     simd,
                     memory,
@@ -1066,8 +1078,11 @@ mod tests {
                     x,
                     out,
                     #[inline(always)]
-                    |start, x, out, doubt| {
+                    |start| (start as i32, elements),
+                    #[inline(always)]
+                    |about, start, x, out, doubt| {
                         assert_eq!(x[0][0], start as i32);
+                        assert!((0..elements as i32).contains(&(start as i32 - about)));
                         let in_doubt = x.as_flattened().contains(&doubtful);
                         for (out, x) in out.as_flattened_mut().iter_mut().zip(x.as_flattened()) {
                             *out = if in_doubt { -7 } else { x * 3 };
@@ -1075,8 +1090,9 @@ mod tests {
                         if in_doubt { simd.splat_i32(i32::MIN) } else { doubt }
                     },
                     #[inline(always)]
-                    |start, x, out| {
+                    |about, start, x, out| {
                         assert_eq!(x[0], start as i32);
+                        assert!((0..elements as i32).contains(&(start as i32 - about)));
                         *out = x.map(|x| x * 3);
                     },
                 );

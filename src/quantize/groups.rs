@@ -38,6 +38,9 @@ pub struct Groups<'a, C, Op: Elementwise<C>, R> {
 /// Runs that are worth the blocks before their first line, which are not streamed.
 const LONG_RUN: usize = 1024;
 
+/// One stretch for all of a run.
+const WHOLE: fn(usize) -> ((), usize) = |_| ((), usize::MAX);
+
 impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op, Nearest> {
     pub fn new(params: &'a QuantParams<C>, x: &'a [Op::In], out: &'a mut [Op::Out], op: Op) -> Result<Self, Error> {
         params.check_elements(x.len())?;
@@ -118,16 +121,19 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
         }
     }
 
-    /// Every element of a run, with the parameters of one and of four vectors from some of its elements on.
+    /// Every element of a run, with the parameters of one and of four vectors from some of its elements on: see
+    /// [`map_fours`](crate::simd::map_fours).
     #[inline(always)]
-    fn map<S: Simd>(
+    #[expect(clippy::too_many_arguments, reason = "a run, and its parameters in three ways")]
+    fn map<S: Simd, A: Copy>(
         &mut self,
         simd: S,
         walker: &mut R::Walker,
         memory: Memory,
         run: Range<usize>,
-        lanes: impl Fn(usize) -> Lanes<S>,
-        lanes_of_four: impl Fn(usize) -> [Lanes<S>; FOUR],
+        stretch: impl FnMut(usize) -> (A, usize),
+        lanes: impl Fn(A, usize) -> Lanes<S>,
+        lanes_of_four: impl Fn(A, usize) -> [Lanes<S>; FOUR],
     ) {
         let (op, codes, first) = (self.op, self.params.codes(), self.first + run.start);
         R::map_blocks(
@@ -137,10 +143,13 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
             S::RECIPROCALS && Op::FOURS,
             &self.x[run.clone()],
             &mut self.out[run],
+            stretch,
             #[inline(always)]
-            move |i, x, out, doubt| op.apply_four(simd, codes, &lanes_of_four(i), first + i, x, out, doubt),
+            move |about, i, x, out, doubt| {
+                op.apply_four(simd, codes, &lanes_of_four(about, i), first + i, x, out, doubt)
+            },
             #[inline(always)]
-            move |i, x, out, rounding| op.apply(simd, &lanes(i), rounding, first + i, x, out),
+            move |about, i, x, out, rounding| op.apply(simd, &lanes(about, i), rounding, first + i, x, out),
         );
     }
 }
@@ -165,10 +174,11 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for EachRun<Groups<'_, C, 
                 &mut walker,
                 memory,
                 start..end,
+                WHOLE,
                 #[inline(always)]
-                |_| lanes,
+                |(), _| lanes,
                 #[inline(always)]
-                |_| [lanes; FOUR],
+                |(), _| [lanes; FOUR],
             );
         }
         if groups.past_caches {
@@ -192,27 +202,26 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool> Kerne
         let lanes_of = LanesOf::<_, _, ONE_ZERO_POINT>::new(simd, groups.params);
         let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
         let (first, elements, period) = (groups.first, groups.x.len(), groups.params.period());
-        let (mut start, before_line) = (0, groups.unstreamed());
-        while start < elements {
-            let element = first + start;
-            // (Mostly a division less.)
-            let channel = if element < period { element } else { element % period };
-            // No vector is left over: parameters go on behind the period. All others begin where a line does.
-            let length =
-                if start < before_line { before_line } else { (period - channel).next_multiple_of(FOUR * LANES) };
-            let length = length.min(elements - start);
-            groups.map(
-                simd,
-                &mut walker,
-                groups.memory(true),
-                start..start + length,
-                #[inline(always)]
-                |i| lanes_of.load(channel + i),
-                #[inline(always)]
-                |i| lanes_of.load_four(channel + i),
-            );
-            start += length;
-        }
+        // A multiple of the period before the element whose parameters are read, one at most behind it.
+        let mut before = first - first % period;
+        groups.map(
+            simd,
+            &mut walker,
+            groups.memory(true),
+            0..elements,
+            #[inline(always)]
+            |start| {
+                if first + start - before >= period {
+                    before += period;
+                }
+                let channel = first + start - before;
+                (channel.wrapping_sub(start), period - channel)
+            },
+            #[inline(always)]
+            |channel, i| lanes_of.load(channel.wrapping_add(i)),
+            #[inline(always)]
+            |channel, i| lanes_of.load_four(channel.wrapping_add(i)),
+        );
         if groups.past_caches {
             simd.fence();
         }
@@ -241,10 +250,11 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool, const
             &mut walker,
             memory,
             0..groups.x.len(),
+            WHOLE,
             #[inline(always)]
-            |i| lanes_of.splat((first + i) >> shift),
+            |(), i| lanes_of.splat((first + i) >> shift),
             #[inline(always)]
-            |i| lanes_of.splat_of_blocks::<GROUPS>(first + i, shift),
+            |(), i| lanes_of.splat_of_blocks::<GROUPS>(first + i, shift),
         );
         if groups.past_caches {
             simd.fence();

@@ -48,18 +48,19 @@ pub(crate) trait Rounding: Copy + Send + Sync {
     /// At an element of the tensor, for so many.
     fn walker<S: Simd>(self, simd: S, first: usize, elements: usize) -> Self::Walker;
 
-    /// Calls `f(start, input, output, rounding)` for blocks that cover the next run, or where `together` and rounding depends
-    /// on nothing else, `four(start, input, output, doubt)`: see [`map_fours`].
+    /// Calls `f(about, start, input, output, rounding)` for blocks that cover the next run, or where `together` and rounding
+    /// depends on nothing else, `four(about, start, input, output, doubt)`: see [`map_fours`].
     #[expect(clippy::too_many_arguments, reason = "those of `map_fours` and the walker")]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
+    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default, A: Copy>(
         walker: &mut Self::Walker,
         simd: S,
         memory: Memory,
         together: bool,
         x: &[T],
         out: &mut [U],
-        four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
-        f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Self::Block<S>),
+        stretch: impl FnMut(usize) -> (A, usize),
+        four: impl FnMut(A, usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
+        f: impl FnMut(A, usize, &[T; LANES], &mut [U; LANES], Self::Block<S>),
     );
 }
 
@@ -72,15 +73,16 @@ impl Rounding for Nearest {
     fn walker<S: Simd>(self, _: S, _: usize, _: usize) {}
 
     #[inline(always)]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
+    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default, A: Copy>(
         (): &mut (),
         simd: S,
         memory: Memory,
         together: bool,
         x: &[T],
         out: &mut [U],
-        four: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
-        mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Nearest),
+        stretch: impl FnMut(usize) -> (A, usize),
+        four: impl FnMut(A, usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
+        mut f: impl FnMut(A, usize, &[T; LANES], &mut [U; LANES], Nearest),
     ) {
         map_fours(
             simd,
@@ -88,9 +90,10 @@ impl Rounding for Nearest {
             together,
             x,
             out,
+            stretch,
             four,
             #[inline(always)]
-            move |start, x, out| f(start, x, out, Nearest),
+            move |about, start, x, out| f(about, start, x, out, Nearest),
         );
     }
 }
@@ -107,36 +110,44 @@ impl Rounding for Stream {
     }
 
     #[inline(always)]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default>(
+    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default, A: Copy>(
         cursor: &mut Cursor,
         simd: S,
         memory: Memory,
         _: bool,
         x: &[T],
         out: &mut [U],
-        _: impl FnMut(usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
-        mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], Words<S>),
+        mut stretch: impl FnMut(usize) -> (A, usize),
+        _: impl FnMut(A, usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
+        mut f: impl FnMut(A, usize, &[T; LANES], &mut [U; LANES], Words<S>),
     ) {
-        // (Two loops: a choice in every block would cost a fifth where the compiler makes the vectors.)
-        if memory == Memory::Cached {
-            cursor.map_blocks(
-                simd,
-                x,
-                out,
-                #[inline(always)]
-                |start, x, out, words| f(start, x, out, Words(words)),
-            );
-        } else {
-            cursor.map_blocks(
-                simd,
-                x,
-                out,
-                #[inline(always)]
-                |start, x, out, words| {
-                    prefetch_ahead(x);
-                    f(start, x, out, Words(words));
-                },
-            );
+        let mut start = 0;
+        while start < x.len() {
+            let (about, elements) = stretch(start);
+            let run = start..start + elements.min(x.len() - start);
+            let (x, out) = (&x[run.clone()], &mut out[run]);
+            // (Two loops: a choice in every block would cost a fifth where the compiler makes the vectors.)
+            if memory == Memory::Cached {
+                cursor.map_blocks(
+                    simd,
+                    x,
+                    out,
+                    #[inline(always)]
+                    |i, x, out, words| f(about, start + i, x, out, Words(words)),
+                );
+            } else {
+                cursor.map_blocks(
+                    simd,
+                    x,
+                    out,
+                    #[inline(always)]
+                    |i, x, out, words| {
+                        prefetch_ahead(x);
+                        f(about, start + i, x, out, Words(words));
+                    },
+                );
+            }
+            start += x.len();
         }
     }
 }
