@@ -454,6 +454,9 @@ pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default, A: Copy>(
             );
         }
         if !together || simd.is_doubt(doubt) {
+            if together {
+                seldom();
+            }
             map_each_four(
                 simd,
                 memory,
@@ -481,6 +484,10 @@ pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default, A: Copy>(
         );
     }
 }
+
+/// What calls it, the compiler takes for rare: registers are for the rest.
+#[cold]
+fn seldom() {}
 
 /// Calls `f(start, input, output)` for four blocks at a time.
 #[inline(always)]

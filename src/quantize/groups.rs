@@ -202,8 +202,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool> Kerne
         let lanes_of = LanesOf::<_, _, ONE_ZERO_POINT>::new(simd, groups.params);
         let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
         let (first, elements, period) = (groups.first, groups.x.len(), groups.params.period());
-        // A multiple of the period before the element whose parameters are read, one at most behind it.
-        let mut before = first - first % period;
+        let (mut at, mut channel) = (0, first % period);
         groups.map(
             simd,
             &mut walker,
@@ -211,10 +210,11 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool> Kerne
             0..elements,
             #[inline(always)]
             |start| {
-                if first + start - before >= period {
-                    before += period;
+                channel += start - at;
+                at = start;
+                if channel >= period {
+                    channel -= period;
                 }
-                let channel = first + start - before;
                 (channel.wrapping_sub(start), period - channel)
             },
             #[inline(always)]
