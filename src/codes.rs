@@ -41,10 +41,12 @@ pub trait Code:
     #[doc(hidden)]
     fn store<S: Simd>(simd: S, a: S::I32, out: &mut [Self; LANES]);
     #[doc(hidden)]
+    fn words<S: Simd>(simd: S, x: &[Self; FOUR * LANES]) -> [S::I32; 2];
+    #[doc(hidden)]
     fn narrow_four<S: Simd>(
         simd: S,
         a: [S::F32; FOUR],
-        b: [S::I32; FOUR],
+        b: [S::I32; 2],
         bounds: [Self; 2],
         out: &mut [[Self; LANES]; FOUR],
         doubt: S::I32,
@@ -52,7 +54,7 @@ pub trait Code:
 }
 
 macro_rules! code {
-    ($Code:ty, $sign:expr, $load:ident, $add_quads:ident, $add_some_quads:ident, $store:ident, $narrow_four:ident) => {
+    ($Code:ty, $sign:expr, $load:ident, $add_quads:ident, $add_some_quads:ident, $store:ident, $words:ident, $narrow_four:ident) => {
         impl Code for $Code {
             const MIN: Self = <$Code>::MIN;
             const MAX: Self = <$Code>::MAX;
@@ -92,10 +94,14 @@ macro_rules! code {
                 simd.$store(a, out);
             }
             #[inline(always)]
+            fn words<S: Simd>(simd: S, x: &[Self; FOUR * LANES]) -> [S::I32; 2] {
+                simd.$words(x)
+            }
+            #[inline(always)]
             fn narrow_four<S: Simd>(
                 simd: S,
                 a: [S::F32; FOUR],
-                b: [S::I32; FOUR],
+                b: [S::I32; 2],
                 bounds: [Self; 2],
                 out: &mut [[Self; LANES]; FOUR],
                 doubt: S::I32,
@@ -105,8 +111,8 @@ macro_rules! code {
         }
     };
 }
-code!(u8, Sign::Unsigned, load_u8, add_quads_u8, add_some_quads_u8, store_u8, narrow_four_u8);
-code!(i8, Sign::Signed, load_i8, add_quads_i8, add_some_quads_i8, store_i8, narrow_four_i8);
+code!(u8, Sign::Unsigned, load_u8, add_quads_u8, add_some_quads_u8, store_u8, words_of_u8, narrow_four_u8);
+code!(i8, Sign::Signed, load_i8, add_quads_i8, add_some_quads_i8, store_i8, words_of_i8, narrow_four_i8);
 
 /// The codes that a quantizer may produce, of 2 to 8 bits.
 ///

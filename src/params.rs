@@ -386,6 +386,8 @@ pub struct QuantParams<C> {
     period: usize,
     /// Scales, both parts of their reciprocals, then zero points: four arrays of one length, elements of one size.
     parameters: Lines,
+    /// See [`QuantParams::zero_codes`].
+    zero_codes: Lines,
     /// Whether all groups have the same zero point.
     one_zero_point: bool,
 }
@@ -427,7 +429,7 @@ struct ParametersMut<'a> {
     zero_points: &'a mut [i32],
 }
 
-impl<'a> Parameters<'a> {
+impl Parameters<'_> {
     /// Itself, said so that the compiler sees: one check of an index does for all.
     #[inline(always)]
     pub fn of_one_length(&self) -> Self {
@@ -448,7 +450,7 @@ impl<'a> Parameters<'a> {
 }
 
 /// A row that is worth what it takes to begin it.
-const LONG_ROW: usize = 1024;
+const LONG_ROW: usize = 2048;
 
 impl<C> QuantParams<C> {
     /// The groups; or if they are channels of neighbouring elements, a multiple of them that is a long enough row: behind the
@@ -519,14 +521,22 @@ impl<C: Code> QuantParams<C> {
         Ok(params.filled())
     }
 
+    /// Zero points of channels of neighbouring elements as codes, a quarter of the bytes to read; else none.
+    #[inline(always)]
+    pub(crate) fn zero_codes(&self) -> &[C] {
+        let repeats = matches!(self.granularity, Granularity::Channel { inner: 1, .. });
+        self.zero_codes.as_slice(if repeats { self.padded() } else { 0 })
+    }
+
     /// Room for the parameters of so many groups.
     fn unfilled(codes: CodeRange<C>, granularity: Granularity, groups: usize) -> Self {
         let period = match granularity {
             Granularity::Channel { channels, inner: 1 } => channels * LONG_ROW.div_ceil(channels),
             _ => groups,
         };
-        let parameters = Lines::default();
-        let mut params = QuantParams { codes, granularity, groups, period, parameters, one_zero_point: false };
+        let (parameters, zero_codes) = (Lines::default(), Lines::default());
+        let mut params =
+            QuantParams { codes, granularity, groups, period, parameters, zero_codes, one_zero_point: false };
         let length = params.padded();
         params.parameters.elements::<f32>(4 * length);
         params
@@ -550,8 +560,13 @@ impl<C: Code> QuantParams<C> {
         self.one_zero_point = zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0;
         if let Granularity::Channel { inner: 1, .. } = self.granularity {
             let (groups, length) = (self.groups, self.padded());
-            for parameters in self.parameters.elements::<i32>(4 * length).chunks_exact_mut(length) {
+            let parameters = self.parameters.elements::<i32>(4 * length);
+            for parameters in parameters.chunks_exact_mut(length) {
                 repeat(parameters, groups);
+            }
+            let zero_codes = self.zero_codes.elements::<C>(length);
+            for (zero_point, code) in parameters[3 * length..].iter().zip(zero_codes) {
+                *code = C::from_byte(*zero_point as u8);
             }
         }
         self

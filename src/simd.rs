@@ -170,13 +170,28 @@ pub trait Simd: Copy {
     fn store_u8(self, a: Self::I32, out: &mut [u8; LANES]);
     /// `out[i] = a[i] as i8`, for `a[i]` in −128…127
     fn store_i8(self, a: Self::I32, out: &mut [i8; LANES]);
-    /// `out[j][i] = (a[j][i].round_ties_even() + b[j][i] as f32).clamp(min, max) as u8` as if exact, for `|b[j][i]| ≤ 255`. Where
-    /// an `a[j][i]` is NaN, 2³¹ or more, or rounds to less than −32767, the codes are anything and the doubt becomes one.
+    /// `b` as [`narrow_four_u8`](Simd::narrow_four_u8) takes it: 64 numbers of sixteen bits, in an order of the ISA's own
+    #[inline(always)]
+    fn words_of(self, b: [Self::I32; FOUR]) -> [Self::I32; 2] {
+        [b[0], b[1]]
+    }
+    /// The same of `b[j][i] = x[16j + i]`
+    #[inline(always)]
+    fn words_of_u8(self, _x: &[u8; FOUR * LANES]) -> [Self::I32; 2] {
+        [self.splat_i32(0); 2]
+    }
+    /// The same of `b[j][i] = x[16j + i]`
+    #[inline(always)]
+    fn words_of_i8(self, _x: &[i8; FOUR * LANES]) -> [Self::I32; 2] {
+        [self.splat_i32(0); 2]
+    }
+    /// `out[j][i] = (a[j][i].round_ties_even() + b[j][i] as f32).clamp(min, max) as u8` as if exact, for `|b[j][i]| ≤ 255`, given
+    /// as [`words_of`](Simd::words_of) has them. Where an `a[j][i]` is NaN, 2³¹ or more, or rounds to less than −32767, the codes are anything and the doubt becomes one.
     #[inline(always)]
     fn narrow_four_u8(
         self,
         _a: [Self::F32; FOUR],
-        _b: [Self::I32; FOUR],
+        _b: [Self::I32; 2],
         _bounds: [u8; 2],
         _out: &mut [[u8; LANES]; FOUR],
         _doubt: Self::I32,
@@ -188,7 +203,7 @@ pub trait Simd: Copy {
     fn narrow_four_i8(
         self,
         _a: [Self::F32; FOUR],
-        _b: [Self::I32; FOUR],
+        _b: [Self::I32; 2],
         _bounds: [i8; 2],
         _out: &mut [[i8; LANES]; FOUR],
         _doubt: Self::I32,
@@ -402,7 +417,7 @@ pub enum Memory {
 }
 
 /// The most four blocks of which one doubt is kept: all of them are done again for it.
-const DOUBTED: usize = 16;
+const DOUBTED: usize = 32;
 
 /// As [`map_blocks`], but where `together`, four blocks at a time go to `doubt = four(about, start, input, output, doubt)`. What
 /// leaves a [doubt](Simd::is_doubt) goes to `f` too, block by block, and so does what four blocks leave.
@@ -969,6 +984,49 @@ mod tests {
         }
     }
 
+    /// Zero points that are read as codes are added where they belong.
+    #[test]
+    fn words() {
+        struct Words<'a>(&'a [u8; 64], &'a [i8; 64]);
+        impl Kernel for Words<'_> {
+            /// Codes of 0 with zero points read as bytes, then as vectors; or doubts.
+            type Output = Option<([[u8; 64]; 2], [[i8; 64]; 2])>;
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) -> Self::Output {
+                let (a, none) = ([simd.splat_f32(0.0); FOUR], simd.splat_i32(0));
+                let (mut unsigned, mut signed) = ([[[0; LANES]; FOUR]; 2], [[[0; LANES]; FOUR]; 2]);
+                let of_unsigned = simd.words_of(four(
+                    #[inline(always)]
+                    |j| simd.load_u8(&block(self.0, j * LANES)),
+                ));
+                let of_signed = simd.words_of(four(
+                    #[inline(always)]
+                    |j| simd.load_i8(&block(self.1, j * LANES)),
+                ));
+                let mut doubt = none;
+                for (b, out) in [simd.words_of_u8(self.0), of_unsigned].into_iter().zip(&mut unsigned) {
+                    doubt = simd.narrow_four_u8(a, b, [0, 255], out, doubt);
+                }
+                for (b, out) in [simd.words_of_i8(self.1), of_signed].into_iter().zip(&mut signed) {
+                    doubt = simd.narrow_four_i8(a, b, [-128, 127], out, doubt);
+                }
+                let flat = |codes: [[u8; LANES]; FOUR]| *codes.as_flattened().first_chunk().expect("64");
+                let flat_signed = |codes: [[i8; LANES]; FOUR]| *codes.as_flattened().first_chunk().expect("64");
+                assert!(!S::RECIPROCALS || !simd.is_doubt(doubt));
+                (!simd.is_doubt(doubt)).then(|| (unsigned.map(flat), signed.map(flat_signed)))
+            }
+        }
+        for first in 0..=255_u8 {
+            let unsigned = from_fn(|i| first.wrapping_add(37 * (i as u8 % 4) + i as u8));
+            let signed = unsigned.map(u8::cast_signed);
+            for isa in Isa::supported() {
+                if let Some(codes) = isa.run(Words(&unsigned, &signed)) {
+                    assert_eq!(codes, ([unsigned; 2], [signed; 2]), "{isa}");
+                }
+            }
+        }
+    }
+
     /// Four blocks at once are what single ones are, or in doubt, for a reason where there are instructions for it.
     #[test]
     fn fours() {
@@ -982,7 +1040,7 @@ mod tests {
                     #[inline(always)]
                     |j| simd.load_f32(&block(self.0, j * LANES)),
                 );
-                let b = [simd.splat_i32(self.1); FOUR];
+                let b = simd.words_of([simd.splat_i32(self.1); FOUR]);
                 let none = simd.splat_i32(0);
                 let (mut unsigned, mut signed) = ([[0; LANES]; FOUR], [[0; LANES]; FOUR]);
                 let of_unsigned = simd.narrow_four_u8(a, b, [3, 250], &mut unsigned, none);
@@ -1089,7 +1147,8 @@ mod tests {
                     #[inline(always)]
                     |about, start, x, out, doubt| {
                         assert_eq!(x[0][0], start as i32);
-                        assert!((0..elements as i32).contains(&(start as i32 - about)));
+                        let fours = elements.next_multiple_of(FOUR * LANES) as i32;
+                        assert!((0..fours).contains(&(start as i32 - about)));
                         let in_doubt = x.as_flattened().contains(&doubtful);
                         for (out, x) in out.as_flattened_mut().iter_mut().zip(x.as_flattened()) {
                             *out = if in_doubt { -7 } else { x * 3 };
@@ -1099,7 +1158,8 @@ mod tests {
                     #[inline(always)]
                     |about, start, x, out| {
                         assert_eq!(x[0], start as i32);
-                        assert!((0..elements as i32).contains(&(start as i32 - about)));
+                        let fours = elements.next_multiple_of(FOUR * LANES) as i32;
+                        assert!((0..fours).contains(&(start as i32 - about)));
                         *out = x.map(|x| x * 3);
                     },
                 );
@@ -1110,10 +1170,11 @@ mod tests {
         for isa in Isa::supported() {
             for (length, offset) in lengths.clone().flat_map(|length| [0, 3, 7].map(|offset| (length, offset))) {
                 for memory in [Memory::Cached, Memory::Beyond, Memory::Streamed] {
-                    for (together, doubtful) in [(false, -1), (true, -1), (true, length / 2), (true, length - 20)] {
+                    let doubts = [(false, -1), (true, -1), (true, length / 2), (true, length - 20)];
+                    for ((together, doubtful), elements) in doubts.into_iter().zip([70, 1, 3000, 1000]) {
                         let x: Vec<i32> = (0..length).collect();
                         let mut out = vec![-1; x.len() + offset + 1];
-                        isa.run(Walk(memory, together, doubtful, &x, &mut out[offset..][..x.len()]));
+                        isa.run(Walk(memory, together, doubtful, elements, &x, &mut out[offset..][..x.len()]));
                         let (before, behind) = (&out[..offset], out[offset + x.len()]);
                         assert!(before.iter().all(|&out| out == -1) && behind == -1, "{isa} {length} {memory:?}");
                         let same = out[offset..].iter().zip(&x).all(|(out, x)| *out == x * 3);

@@ -5,6 +5,7 @@
 
 use core::arch::x86_64::*;
 
+use crate::codes::Code;
 use crate::matmul::tile::{
     Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
 };
@@ -142,22 +143,30 @@ fn words(a: [[__m256i; 2]; FOUR]) -> [__m256i; FOUR] {
     )
 }
 
-/// Four times sixteen numbers rounded, and others that fit 16 bits added, saturated there as [`words`]; and the doubt: what
-/// has no i32 becomes the smallest one.
+/// Four times sixteen numbers rounded, as [`words`], and others added, saturated; and the doubt: what has no i32 becomes the
+/// smallest one.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn rounded_words(a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR], doubt: __m256i) -> ([__m256i; FOUR], __m256i) {
-    let rounded = four(
+fn rounded_words(a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; 2], doubt: __m256i) -> ([__m256i; FOUR], __m256i) {
+    let a = words(four(
         #[inline(always)]
         |j| [_mm256_cvtps_epi32(a[j][0]), _mm256_cvtps_epi32(a[j][1])],
-    );
-    let (a, b) = (words(rounded), words(b));
+    ));
     let smallest = _mm256_min_epi16(_mm256_min_epi16(a[0], a[1]), _mm256_min_epi16(a[2], a[3]));
     let sums = four(
         #[inline(always)]
-        |j| _mm256_adds_epi16(a[j], b[j]),
+        |j| _mm256_adds_epi16(a[j], b[j / 2][j % 2]),
     );
     (sums, _mm256_min_epi16(doubt, smallest))
+}
+
+/// The order of bytes of two [`words`] that were packed again.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn as_packed(bytes: &[u8; 2 * LANES]) -> __m256i {
+    // SAFETY: 32 bytes may be read.
+    let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+    _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7))
 }
 
 /// The bytes of [`words`] that were packed again, in order.
@@ -314,8 +323,29 @@ impl Simd for Avx2 {
             // SAFETY: sixteen bytes may be written.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) }
         }
+        fn words_of(b: [[__m256i; 2]; FOUR]) -> [[__m256i; 2]; 2] {
+            let [a, b, c, d] = words(b);
+            [[a, b], [c, d]]
+        }
+        fn words_of_u8(x: &[u8; FOUR * LANES]) -> [[__m256i; 2]; 2] {
+            let words = |bytes| {
+                let (bytes, zero) = (as_packed(bytes), _mm256_setzero_si256());
+                [_mm256_unpacklo_epi8(bytes, zero), _mm256_unpackhi_epi8(bytes, zero)]
+            };
+            let ([low, high], _) = x.as_chunks() else { unreachable!("two halves") };
+            [words(low), words(high)]
+        }
+        fn words_of_i8(x: &[i8; FOUR * LANES]) -> [[__m256i; 2]; 2] {
+            let words = |bytes| {
+                let (bytes, zero) = (as_packed(bytes), _mm256_setzero_si256());
+                let words = [_mm256_unpacklo_epi8(zero, bytes), _mm256_unpackhi_epi8(zero, bytes)];
+                [_mm256_srai_epi16::<8>(words[0]), _mm256_srai_epi16::<8>(words[1])]
+            };
+            let ([low, high], _) = <i8 as Code>::bytes(x).as_chunks() else { unreachable!("two halves") };
+            [words(low), words(high)]
+        }
         fn narrow_four_u8(
-            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR], doubt: [__m256i; 2]
+            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; 2], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR], doubt: [__m256i; 2]
         ) -> [__m256i; 2] {
             let ([a, b, c, d], smallest) = rounded_words(a, b, doubt[0]);
             let (mut low, mut high) = (_mm256_packus_epi16(a, b), _mm256_packus_epi16(c, d));
@@ -333,7 +363,7 @@ impl Simd for Avx2 {
             [smallest, doubt[1]]
         }
         fn narrow_four_i8(
-            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; FOUR], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR], doubt: [__m256i; 2]
+            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; 2], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR], doubt: [__m256i; 2]
         ) -> [__m256i; 2] {
             let ([a, b, c, d], smallest) = rounded_words(a, b, doubt[0]);
             let (mut low, mut high) = (_mm256_packs_epi16(a, b), _mm256_packs_epi16(c, d));

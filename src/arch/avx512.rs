@@ -82,22 +82,18 @@ fn words([a, b, c, d]: [__m512i; FOUR]) -> [__m512i; 2] {
     [_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)]
 }
 
-/// Four vectors rounded, and four others that fit 16 bits added, saturated there as [`words`]; and the doubt: what has no i32
-/// becomes the smallest one.
+/// Four vectors rounded, as [`words`], and others added, saturated; and the doubt: what has no i32 becomes the smallest one.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn rounded_words(a: [__m512; FOUR], b: [__m512i; FOUR], doubt: __m512i) -> ([__m512i; 2], __m512i) {
-    let ([a, c], [b, d]) = (
-        words(four(
-            #[inline(always)]
-            |j| _mm512_cvtps_epi32(a[j]),
-        )),
-        words(b),
-    );
+fn rounded_words(a: [__m512; FOUR], [b, d]: [__m512i; 2], doubt: __m512i) -> ([__m512i; 2], __m512i) {
+    let [a, c] = words(four(
+        #[inline(always)]
+        |j| _mm512_cvtps_epi32(a[j]),
+    ));
     ([_mm512_adds_epi16(a, b), _mm512_adds_epi16(c, d)], _mm512_min_epi16(doubt, _mm512_min_epi16(a, c)))
 }
 
-/// The bytes of [`words`] that were packed again, in order.
+/// The bytes of [`words`] that were packed again, in order; and the other way round.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 fn in_order(bytes: __m512i) -> __m512i {
@@ -243,8 +239,20 @@ impl Simd for Avx512 {
             // SAFETY: sixteen bytes may be written.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
         }
+        fn words_of(b: [__m512i; FOUR]) -> [__m512i; 2] { words(b) }
+        fn words_of_u8(x: &[u8; FOUR * LANES]) -> [__m512i; 2] {
+            let (bytes, zero) = (in_order(load_some(x)), _mm512_setzero_si512());
+            [_mm512_unpacklo_epi8(bytes, zero), _mm512_unpackhi_epi8(bytes, zero)]
+        }
+        fn words_of_i8(x: &[i8; FOUR * LANES]) -> [__m512i; 2] {
+            let (bytes, zero) = (in_order(load_some(x)), _mm512_setzero_si512());
+            [
+                _mm512_srai_epi16::<8>(_mm512_unpacklo_epi8(zero, bytes)),
+                _mm512_srai_epi16::<8>(_mm512_unpackhi_epi8(zero, bytes)),
+            ]
+        }
         fn narrow_four_u8(
-            a: [__m512; FOUR], b: [__m512i; FOUR], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR], doubt: __m512i
+            a: [__m512; FOUR], b: [__m512i; 2], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR], doubt: __m512i
         ) -> __m512i {
             let ([low, high], doubt) = rounded_words(a, b, doubt);
             let mut bytes = _mm512_packus_epi16(low, high);
@@ -258,7 +266,7 @@ impl Simd for Avx512 {
             doubt
         }
         fn narrow_four_i8(
-            a: [__m512; FOUR], b: [__m512i; FOUR], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR], doubt: __m512i
+            a: [__m512; FOUR], b: [__m512i; 2], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR], doubt: __m512i
         ) -> __m512i {
             let ([low, high], doubt) = rounded_words(a, b, doubt);
             let mut bytes = _mm512_packs_epi16(low, high);

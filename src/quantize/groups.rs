@@ -10,7 +10,7 @@
 
 use core::ops::Range;
 
-use super::lanes::{Lanes, LanesOf};
+use super::lanes::{FourLanes, Lanes, LanesOf};
 use super::operation::Elementwise;
 use super::rounding::{Nearest, Rounding};
 use crate::arch;
@@ -133,7 +133,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
         run: Range<usize>,
         stretch: impl FnMut(usize) -> (A, usize),
         lanes: impl Fn(A, usize) -> Lanes<S>,
-        lanes_of_four: impl Fn(A, usize) -> [Lanes<S>; FOUR],
+        lanes_of_four: impl Fn(A, usize) -> FourLanes<S>,
     ) {
         let (op, codes, first) = (self.op, self.params.codes(), self.first + run.start);
         R::map_blocks(
@@ -178,7 +178,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for EachRun<Groups<'_, C, 
                 #[inline(always)]
                 |(), _| lanes,
                 #[inline(always)]
-                |(), _| [lanes; FOUR],
+                |(), _| FourLanes::new(simd, [lanes; FOUR]),
             );
         }
         if groups.past_caches {

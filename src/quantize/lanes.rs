@@ -39,18 +39,6 @@ impl<S: Simd> Lanes<S> {
         (q, simd.sub_i32(beyond, q))
     }
 
-    /// What rounds to the same integers up to ±255 as `x / S` of four blocks does; NaN for a scale that has no such reciprocal.
-    #[inline(always)]
-    pub fn quotients(lanes: &[Self; FOUR], simd: S, x: &[[f32; LANES]; FOUR]) -> [S::F32; FOUR] {
-        four(
-            #[inline(always)]
-            |j| {
-                let (x, [high, low]) = (simd.load_f32(&x[j]), lanes[j].reciprocal);
-                simd.mul_add_f32(x, high, simd.mul_f32(x, low))
-            },
-        )
-    }
-
     /// `S · q` for a code without its zero point.
     #[inline(always)]
     pub fn real(&self, simd: S, q: S::I32) -> S::F32 {
@@ -64,30 +52,62 @@ impl<S: Simd> Lanes<S> {
     }
 }
 
+/// The parameters of four vectors.
+#[derive(Clone, Copy)]
+pub struct FourLanes<S: Simd> {
+    pub each: [Lanes<S>; FOUR],
+    /// Their zero points, as [`Simd::words_of`] has them.
+    pub zero_points: [S::I32; 2],
+}
+
+impl<S: Simd> FourLanes<S> {
+    #[inline(always)]
+    pub fn new(simd: S, each: [Lanes<S>; FOUR]) -> Self {
+        let zero_points = four(
+            #[inline(always)]
+            |j| each[j].zero_point,
+        );
+        FourLanes { each, zero_points: simd.words_of(zero_points) }
+    }
+
+    /// What rounds to the same integers up to ±255 as `x / S` of four blocks does; NaN for a scale that has no such reciprocal.
+    #[inline(always)]
+    pub fn quotients(&self, simd: S, x: &[[f32; LANES]; FOUR]) -> [S::F32; FOUR] {
+        four(
+            #[inline(always)]
+            |j| {
+                let (x, [high, low]) = (simd.load_f32(&x[j]), self.each[j].reciprocal);
+                simd.mul_add_f32(x, high, simd.mul_f32(x, low))
+            },
+        )
+    }
+}
+
 /// The parameters of a tensor, as lanes. If all groups have the same zero point, ONE_ZERO_POINT says it once.
 #[derive(Clone, Copy)]
 pub struct LanesOf<'a, S: Simd, C, const ONE_ZERO_POINT: bool> {
     simd: S,
     codes: CodeRange<C>,
     parameters: Parameters<'a>,
-    /// Lanes of the zero point of all groups, but for the scale.
-    zero_point: Lanes<S>,
+    zero_codes: &'a [C],
+    /// Lanes of the first zero point, but for the scale.
+    first: FourLanes<S>,
 }
 
 impl<'a, S: Simd, C: Code, const ONE_ZERO_POINT: bool> LanesOf<'a, S, C, ONE_ZERO_POINT> {
     #[inline(always)]
     pub fn new(simd: S, params: &'a QuantParams<C>) -> Self {
-        let (codes, parameters) = (params.codes(), params.parameters());
+        let (codes, parameters, zero_codes) = (params.codes(), params.parameters(), params.zero_codes());
         let zero_point = simd.splat_i32(parameters.zero_points[0]);
-        let zero_point = Lanes::new(simd, codes, simd.splat_f32(1.0), zero_point);
-        LanesOf { simd, codes, parameters, zero_point }
+        let first = FourLanes::new(simd, [Lanes::new(simd, codes, simd.splat_f32(1.0), zero_point); FOUR]);
+        LanesOf { simd, codes, parameters, zero_codes, first }
     }
 
     /// Those of a zero point, but for the scale.
     #[inline(always)]
     fn of_zero_point(&self, zero_point: impl Fn() -> S::I32) -> Lanes<S> {
         if ONE_ZERO_POINT {
-            self.zero_point
+            self.first.each[0]
         } else {
             Lanes::new(self.simd, self.codes, self.simd.splat_f32(1.0), zero_point())
         }
@@ -108,16 +128,16 @@ impl<'a, S: Simd, C: Code, const ONE_ZERO_POINT: bool> LanesOf<'a, S, C, ONE_ZER
 
     /// Those of four vectors from an element on, which belong to so many groups, of 2ˢʰⁱᶠᵗ elements.
     #[inline(always)]
-    pub fn splat_of_blocks<const GROUPS: usize>(&self, element: usize, shift: u32) -> [Lanes<S>; FOUR] {
+    pub fn splat_of_blocks<const GROUPS: usize>(&self, element: usize, shift: u32) -> FourLanes<S> {
         let vectors = FOUR / GROUPS;
-        let mut lanes = [self.splat(element >> shift); FOUR];
+        let mut each = [self.splat(element >> shift); FOUR];
         for j in 1..FOUR {
-            lanes[j] = if j % vectors == 0 { self.splat((element + j * LANES) >> shift) } else { lanes[j - 1] };
+            each[j] = if j % vectors == 0 { self.splat((element + j * LANES) >> shift) } else { each[j - 1] };
         }
-        lanes
+        FourLanes::new(self.simd, each)
     }
 
-    /// Those of sixteen groups, some of which may follow the last one.
+    /// Those of sixteen channels of neighbouring elements, some of which may follow the last one.
     #[inline(always)]
     pub fn load(&self, group: usize) -> Lanes<S> {
         self.load_from(&self.parameters.slice(group, LANES), 0)
@@ -125,13 +145,20 @@ impl<'a, S: Simd, C: Code, const ONE_ZERO_POINT: bool> LanesOf<'a, S, C, ONE_ZER
 
     /// The same of 64 groups.
     #[inline(always)]
-    pub fn load_four(&self, group: usize) -> [Lanes<S>; FOUR] {
+    pub fn load_four(&self, group: usize) -> FourLanes<S> {
         // One check of an index.
-        let parameters = self.parameters.slice(group, FOUR * LANES);
-        four(
+        let (parameters, zero_codes) = (self.parameters.slice(group, FOUR * LANES), self.zero_codes);
+        let zero_codes = &zero_codes[..self.parameters.scales.len()][group..group + FOUR * LANES];
+        let each = four(
             #[inline(always)]
             |j| self.load_from(&parameters, j * LANES),
-        )
+        );
+        let zero_points = if ONE_ZERO_POINT {
+            self.first.zero_points
+        } else {
+            C::words(self.simd, zero_codes.first_chunk().expect("so many"))
+        };
+        FourLanes { each, zero_points }
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::lanes::Lanes;
+use super::lanes::{FourLanes, Lanes};
 use super::rounding::Round;
 use crate::codes::{Code, CodeRange};
 use crate::simd::{FOUR, LANES, Simd, block, four};
@@ -32,7 +32,7 @@ pub trait Elementwise<C>: Copy {
         self,
         _simd: S,
         _codes: CodeRange<C>,
-        _lanes: &[Lanes<S>; FOUR],
+        _lanes: &FourLanes<S>,
         _start: usize,
         _x: &[[Self::In; LANES]; FOUR],
         _out: &mut [[Self::Out; LANES]; FOUR],
@@ -69,17 +69,13 @@ impl<C: Code> Elementwise<C> for Quantize {
         self,
         simd: S,
         codes: CodeRange<C>,
-        lanes: &[Lanes<S>; FOUR],
+        lanes: &FourLanes<S>,
         _: usize,
         x: &[[f32; LANES]; FOUR],
         out: &mut [[C; LANES]; FOUR],
         doubt: S::I32,
     ) -> S::I32 {
-        let zero_points = four(
-            #[inline(always)]
-            |j| lanes[j].zero_point,
-        );
-        C::narrow_four(simd, Lanes::quotients(lanes, simd, x), zero_points, [codes.min(), codes.max()], out, doubt)
+        C::narrow_four(simd, lanes.quotients(simd, x), lanes.zero_points, [codes.min(), codes.max()], out, doubt)
     }
 }
 
@@ -131,16 +127,16 @@ impl<C: Code> Elementwise<C> for FakeQuantize {
         self,
         simd: S,
         _: CodeRange<C>,
-        lanes: &[Lanes<S>; FOUR],
+        lanes: &FourLanes<S>,
         _: usize,
         x: &[[f32; LANES]; FOUR],
         out: &mut [[f32; LANES]; FOUR],
         doubt: S::I32,
     ) -> S::I32 {
-        let v = Lanes::quotients(lanes, simd, x);
+        let v = lanes.quotients(simd, x);
         for j in 0..FOUR {
-            let clamped = simd.min_f32(simd.max_f32(v[j], lanes[j].min), lanes[j].max);
-            simd.store_f32(lanes[j].real_of_f32(simd, simd.round_f32(clamped)), &mut out[j]);
+            let clamped = simd.min_f32(simd.max_f32(v[j], lanes.each[j].min), lanes.each[j].max);
+            simd.store_f32(lanes.each[j].real_of_f32(simd, simd.round_f32(clamped)), &mut out[j]);
         }
         simd.doubt_nan(v, doubt)
     }
@@ -202,23 +198,23 @@ impl<C: Code> Elementwise<C> for FakeQuantizeWithMask<'_> {
         self,
         simd: S,
         _: CodeRange<C>,
-        lanes: &[Lanes<S>; FOUR],
+        lanes: &FourLanes<S>,
         start: usize,
         x: &[[f32; LANES]; FOUR],
         out: &mut [[f32; LANES]; FOUR],
         doubt: S::I32,
     ) -> S::I32 {
-        let v = Lanes::quotients(lanes, simd, x);
+        let v = lanes.quotients(simd, x);
         let rounded = four(
             #[inline(always)]
             |j| simd.round_f32(v[j]),
         );
         let clamped = four(
             #[inline(always)]
-            |j| simd.min_f32(simd.max_f32(rounded[j], lanes[j].min), lanes[j].max),
+            |j| simd.min_f32(simd.max_f32(rounded[j], lanes.each[j].min), lanes.each[j].max),
         );
         for j in 0..FOUR {
-            simd.store_f32(lanes[j].real_of_f32(simd, clamped[j]), &mut out[j]);
+            simd.store_f32(lanes.each[j].real_of_f32(simd, clamped[j]), &mut out[j]);
         }
         let mut mask = [[0; LANES]; FOUR];
         simd.store_equal_four(rounded, clamped, &mut mask);
