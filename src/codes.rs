@@ -54,7 +54,10 @@ pub trait Code:
 }
 
 macro_rules! code {
-    ($Code:ty, $sign:expr, $load:ident, $add_quads:ident, $add_some_quads:ident, $store:ident, $words:ident, $narrow_four:ident) => {
+    (
+        $Code:ty, $sign:expr, $load:ident, $add_quads:ident, $add_some_quads:ident, $store:ident, $words:ident,
+        $narrow_four:ident
+    ) => {
         impl Code for $Code {
             const MIN: Self = <$Code>::MIN;
             const MAX: Self = <$Code>::MAX;

@@ -449,7 +449,7 @@ impl Parameters<'_> {
     }
 }
 
-/// A row that is worth what it takes to begin it.
+/// A row that is worth what it takes to begin it: as long as one doubt is kept, and level 1 still holds its parameters.
 const LONG_ROW: usize = 2048;
 
 impl<C> QuantParams<C> {

@@ -186,7 +186,8 @@ pub trait Simd: Copy {
         [self.splat_i32(0); 2]
     }
     /// `out[j][i] = (a[j][i].round_ties_even() + b[j][i] as f32).clamp(min, max) as u8` as if exact, for `|b[j][i]| ≤ 255`, given
-    /// as [`words_of`](Simd::words_of) has them. Where an `a[j][i]` is NaN, 2³¹ or more, or rounds to less than −32767, the codes are anything and the doubt becomes one.
+    /// as [`words_of`](Simd::words_of) has them. Where an `a[j][i]` is NaN, 2³¹ or more, or rounds to less than −32767, the codes
+    /// are anything and the doubt becomes one.
     #[inline(always)]
     fn narrow_four_u8(
         self,
@@ -422,8 +423,8 @@ const DOUBTED: usize = 32;
 /// As [`map_blocks`], but where `together`, four blocks at a time go to `doubt = four(about, start, input, output, doubt)`. What
 /// leaves a [doubt](Simd::is_doubt) goes to `f` too, block by block, and so does what four blocks leave.
 ///
-/// `(about, elements) = stretch(start)` is what all blocks that begin among the next elements, one at least, are given. Starts
-/// ascend, but for one behind the last four blocks.
+/// `(about, elements) = stretch(start)` is what all blocks that begin among so many elements, at least one, are given. Starts
+/// ascend.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "those of a walk, and what is done to one block and to four")]
 pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default, A: Copy>(

@@ -202,6 +202,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool> Kerne
         let lanes_of = LanesOf::<_, _, ONE_ZERO_POINT>::new(simd, groups.params);
         let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
         let (first, elements, period) = (groups.first, groups.x.len(), groups.params.period());
+        // Where a stretch began, and the channel there.
         let (mut at, mut channel) = (0, first % period);
         groups.map(
             simd,

@@ -124,7 +124,9 @@ impl Rounding for Stream {
         let mut start = 0;
         while start < x.len() {
             let (about, elements) = stretch(start);
-            let run = start..start + elements.min(x.len() - start);
+            // Whole blocks, as the last one may begin with the last element.
+            let rest = x.len() - start;
+            let run = start..start + elements.min(rest).next_multiple_of(LANES).min(rest);
             let (x, out) = (&x[run.clone()], &mut out[run]);
             // (Two loops: a choice in every block would cost a fifth where the compiler makes the vectors.)
             if memory == Memory::Cached {
