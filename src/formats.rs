@@ -212,11 +212,11 @@ impl<S: Simd> Scales<S> {
 /// The largest `bits` of every block.
 #[inline(always)]
 fn largest_of_each<S: Simd>(simd: S, x: &Sixteen, bits: impl Fn(S::F32) -> S::I32) -> S::I32 {
-    let mut largest = [simd.splat_i32(0); LANES];
-    for (largest, x) in largest.iter_mut().zip(x) {
-        *largest = simd.max_i32(bits(simd.load_f32(&x[0])), bits(simd.load_f32(&x[1])));
-    }
-    simd.max_of_each_i32(largest)
+    let [largest] = simd.max_of_each(
+        #[inline(always)]
+        |i| [simd.max_i32(bits(simd.load_f32(&x[i][0])), bits(simd.load_f32(&x[i][1])))],
+    );
+    largest
 }
 
 /// Both halves of a block. (The methods of arrays are functions without target features.)

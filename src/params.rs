@@ -40,7 +40,7 @@ use crate::workspace::Lines;
 use formula::{Formula, Solve, to_scale};
 
 /// A range of real numbers.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Range {
     /// The smallest.
     pub min: f32,
@@ -529,7 +529,7 @@ impl<C: Code> QuantParams<C> {
     }
 
     /// Room for the parameters of so many groups.
-    fn unfilled(codes: CodeRange<C>, granularity: Granularity, groups: usize) -> Self {
+    pub(crate) fn unfilled(codes: CodeRange<C>, granularity: Granularity, groups: usize) -> Self {
         let period = match granularity {
             Granularity::Channel { channels, inner: 1 } => channels * LONG_ROW.div_ceil(channels),
             _ => groups,
@@ -554,7 +554,7 @@ impl<C: Code> QuantParams<C> {
     }
 
     /// Itself, when they are written.
-    fn filled(mut self) -> Self {
+    pub(crate) fn filled(mut self) -> Self {
         let zero_points = self.zero_points();
         let first = zero_points.first().copied().unwrap_or(0);
         self.one_zero_point = zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0;
@@ -590,11 +590,11 @@ impl<C: Code> QuantParams<C> {
         granularity: Granularity,
         ranges: &[Range],
     ) -> Result<Self, Error> {
-        QuantParams::from_ranges_on(Isa::scalar(), codes, scheme, granularity, ranges)
+        QuantParams::solved(Isa::scalar(), codes, scheme, granularity, ranges)
     }
 
-    /// The same, with the vectors of an ISA.
-    pub(crate) fn from_ranges_on(
+    /// [`from_ranges`](QuantParams::from_ranges) with the vectors of an ISA.
+    pub(crate) fn solved(
         isa: Isa,
         codes: CodeRange<C>,
         scheme: Scheme,
@@ -604,15 +604,23 @@ impl<C: Code> QuantParams<C> {
         let groups = granularity.checked()?.groups_or(ranges.len());
         check_length("scales", groups, ranges.len())?;
         let mut params = QuantParams::unfilled(codes, granularity, groups);
-        let ParametersMut { scales, reciprocals, zero_points } = params.parameters_mut();
-        let formula = Formula::new(scheme, codes);
-        if !isa.run(Solve { formula, ranges, scales, reciprocals, zero_points }) {
+        if !params.solve(isa, scheme, 0, ranges) {
             for &range in ranges {
                 scheme.parameters(codes, range)?;
             }
             unreachable!("one range has no parameters");
         }
         Ok(params.filled())
+    }
+
+    /// Writes the parameters of the ranges of some groups, from one on. Whether all have some.
+    pub(crate) fn solve(&mut self, isa: Isa, scheme: Scheme, first: usize, ranges: &[Range]) -> bool {
+        let formula = Formula::new(scheme, self.codes);
+        let groups = first..first + ranges.len();
+        let ParametersMut { scales, reciprocals: [high, low], zero_points } = self.parameters_mut();
+        let reciprocals = [&mut high[groups.clone()], &mut low[groups.clone()]];
+        let (scales, zero_points) = (&mut scales[groups.clone()], &mut zero_points[groups]);
+        isa.run(Solve { formula, ranges, scales, reciprocals, zero_points })
     }
 
     /// The codes.
@@ -678,7 +686,9 @@ fn reciprocal(scale: f32) -> [f32; 2] {
     let sure = ((low_bits >= 32) | (low_bits == 0)) & (1.0 / LARGEST..=LARGEST).contains(&scale);
     let exact = 1.0 / f64::from(scale);
     let high = f32::from_bits((exact as f32).to_bits().wrapping_sub(1));
-    if sure { [high, (exact - f64::from(high)) as f32] } else { [f32::NAN; 2] }
+    let low = (exact - f64::from(high)) as f32;
+    // (Of one choice for both, the compiler makes vectors of pairs.)
+    [if sure { high } else { f32::NAN }, if sure { low } else { f32::NAN }]
 }
 
 /// Repeats the first elements, so many, up to the end.

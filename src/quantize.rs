@@ -38,7 +38,7 @@ use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::params::{Granularity, QuantParams, Range, Scheme};
 use crate::random::Stream;
-use crate::reduce::{min_max, ranges};
+use crate::reduce::{EvenGroups, finite, min_max, ranges};
 pub(crate) use groups::Groups;
 pub use in_place::{fake_quantize_in_place, fake_quantize_stochastic_in_place, straight_through_in_place};
 pub(crate) use lanes::{Lanes, LanesOf};
@@ -95,18 +95,41 @@ pub fn quantize_dynamic<C: Code>(
     codes: &mut [C],
 ) -> Result<QuantParams<C>, Error> {
     check_length("the output", x.len(), codes.len())?;
-    let (whole, groups);
-    // One range needs no memory.
-    let ranges: &[Range] = if granularity == Granularity::Tensor {
-        whole = [min_max(isa, x)?];
-        &whole
-    } else {
-        groups = ranges(isa, x, granularity)?;
-        &groups
-    };
-    let params = QuantParams::from_ranges_on(isa, range, scheme, granularity, ranges)?;
+    let params = parameters_of(isa, x, range, scheme, granularity)?;
     quantize(isa, x, &params, codes)?;
     Ok(params)
+}
+
+/// The groups whose ranges are kept until their parameters are found.
+const SOLVED_TOGETHER: usize = 256;
+
+/// What a scheme makes of the ranges of a tensor.
+fn parameters_of<C: Code>(
+    isa: Isa,
+    x: &[f32],
+    codes: CodeRange<C>,
+    scheme: Scheme,
+    granularity: Granularity,
+) -> Result<QuantParams<C>, Error> {
+    // One range needs no memory,
+    if granularity == Granularity::Tensor {
+        return QuantParams::solved(isa, codes, scheme, granularity, &[min_max(isa, x)?]);
+    }
+    // nor do many, some at a time.
+    if let (Ok(number), Some(groups)) = (granularity.groups(x.len()), EvenGroups::of(x, granularity)) {
+        let mut params = QuantParams::unfilled(codes, granularity, number);
+        let mut ranges = [Range::default(); SOLVED_TOGETHER];
+        let all = (0..number).step_by(SOLVED_TOGETHER).all(|first| {
+            let first = first.min(number - EvenGroups::FEWEST);
+            let ranges = &mut ranges[..SOLVED_TOGETHER.min(number - first)];
+            finite(isa.run(groups.ranges(first, ranges)), x).is_ok() && params.solve(isa, scheme, first, ranges)
+        });
+        if all {
+            return Ok(params.filled());
+        }
+    }
+    // (Which finds out what is wrong, too.)
+    QuantParams::solved(isa, codes, scheme, granularity, &ranges(isa, x, granularity)?)
 }
 
 /// Quantizes `x` into `codes`, rounding stochastically: element i of `x` takes the word `stream.offset + i`, whatever the

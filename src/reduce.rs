@@ -4,6 +4,7 @@
 //! maximum finds both the largest and what must be refused. A minimum or maximum of ±0 is +0, whatever the order of the
 //! elements.
 
+mod blocks;
 mod columns;
 
 use crate::arch;
@@ -11,6 +12,7 @@ use crate::error::Error;
 use crate::isa::Isa;
 use crate::params::{Granularity, Range, Run};
 use crate::simd::{FOUR, Kernel, LANES, Memory, Simd, fold_blocks};
+pub(crate) use blocks::EvenGroups;
 use columns::ColumnRanges;
 
 /// The smallest and the largest element.
@@ -49,8 +51,13 @@ pub fn ranges(isa: Isa, x: &[f32], granularity: Granularity) -> Result<Vec<Range
     if granularity == Granularity::Tensor {
         return Ok(vec![min_max(isa, x)?]);
     }
-    let (ranges, magnitude) = match granularity {
-        Granularity::Channel { channels, inner: 1 } => isa.run(ColumnRanges { x, channels }),
+    let (ranges, magnitude) = match (granularity, EvenGroups::of(x, granularity)) {
+        (Granularity::Channel { channels, inner: 1 }, _) => isa.run(ColumnRanges { x, channels }),
+        (_, Some(groups)) => {
+            let mut ranges = vec![Range::default(); groups.number()];
+            let magnitude = isa.run(groups.ranges(0, &mut ranges));
+            (ranges, magnitude)
+        }
         _ => isa.run(GroupRanges { x, granularity, groups }),
     };
     finite(magnitude, x).map(|_| ranges)
@@ -74,7 +81,7 @@ pub fn abs_max(isa: Isa, x: &[f32]) -> Result<f32, Error> {
 }
 
 /// The number of these magnitude bits, if it is one.
-fn finite(bits: i32, x: &[f32]) -> Result<f32, Error> {
+pub(crate) fn finite(bits: i32, x: &[f32]) -> Result<f32, Error> {
     let largest = f32::from_bits(bits as u32);
     if largest.is_finite() {
         return Ok(largest);
@@ -299,23 +306,6 @@ struct Batch<S: Simd> {
 }
 
 impl<S: Simd> Batch<S> {
-    /// Up to sixteen groups of a few blocks.
-    #[inline(always)]
-    fn fill<'a>(&mut self, simd: S, groups: impl ExactSizeIterator<Item = &'a [[f32; LANES]]>, memory: Memory) {
-        self.groups = groups.len();
-        let [signed, unsigned, smallest] = &mut self.integers;
-        for (((group, signed), unsigned), smallest) in groups.zip(signed).zip(unsigned).zip(smallest) {
-            let mut lanes = ExtremeLanes::none(simd);
-            for x in group {
-                if memory != Memory::Cached {
-                    arch::prefetch_ahead(x);
-                }
-                lanes = lanes.observe(simd, x, true);
-            }
-            [*signed, *unsigned, *smallest] = lanes.integers(simd);
-        }
-    }
-
     #[inline(always)]
     fn push(&mut self, simd: S, lanes: ExtremeLanes<S>) {
         for (all, integers) in self.integers.iter_mut().zip(lanes.integers(simd)) {
@@ -329,12 +319,19 @@ impl<S: Simd> Batch<S> {
     fn flush(&mut self, simd: S, found: &mut [Vec<i32>; 3], next: usize) {
         let [signed, unsigned, smallest] = self.integers;
         let [of_signed, of_unsigned, of_smallest] = found;
-        let (signed, unsigned) = (simd.max_of_each_i32(signed), simd.max_of_each_i32(unsigned));
+        let [signed, unsigned] = simd.max_of_each(
+            #[inline(always)]
+            |i| [signed[i], unsigned[i]],
+        );
         self.keep(simd, signed, of_signed);
         self.keep(simd, unsigned, of_unsigned);
         // The other end counts where one of both is negative.
         if simd.any_negative(simd.min_i32(signed, unsigned)) {
-            self.keep(simd, simd.max_of_each_i32(smallest), of_smallest);
+            let [smallest] = simd.max_of_each(
+                #[inline(always)]
+                |i| [smallest[i]],
+            );
+            self.keep(simd, smallest, of_smallest);
         }
         (self.first, self.groups) = (next, 0);
     }
@@ -360,43 +357,16 @@ impl Kernel for GroupRanges<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> (Vec<Range>, i32) {
         let GroupRanges { x, granularity, groups } = self;
+        let memory = memory_of(x);
         let mut found = [vec![i32::MIN; groups], vec![i32::MIN; groups], vec![i32::MIN; groups]];
         let mut batch = Batch { integers: [[simd.splat_i32(0); LANES]; 3], first: 0, groups: 0 };
-        let memory = memory_of(x);
-        // Short groups of whole blocks, each in one place: as few steps for each as there can be.
-        let even = match granularity {
-            Granularity::Block { length, row } if row % length == 0 => length,
-            Granularity::Channel { channels, inner } if channels * inner == x.len() => inner,
-            _ => 0,
-        };
-        if let (blocks, []) = x.as_chunks::<LANES>()
-            && (LANES..DECIDED).contains(&even)
-            && even % LANES == 0
-        {
-            for sixteen in blocks.chunks(even) {
-                // Of two blocks it is worth it that the compiler knows it.
-                if even == 2 * LANES {
-                    let groups = sixteen.as_chunks::<2>().0.iter();
-                    let groups = groups.map(
-                        #[inline(always)]
-                        |group| group.as_slice(),
-                    );
-                    batch.fill(simd, groups, memory);
-                } else {
-                    batch.fill(simd, sixteen.chunks_exact(even / LANES), memory);
-                }
-                let next = batch.first + batch.groups;
-                batch.flush(simd, &mut found, next);
+        for Run { group, start, end } in granularity.runs(0, x.len()) {
+            if batch.groups == LANES || group != batch.first + batch.groups {
+                batch.flush(simd, &mut found, group);
             }
-        } else {
-            for Run { group, start, end } in granularity.runs(0, x.len()) {
-                if batch.groups == LANES || group != batch.first + batch.groups {
-                    batch.flush(simd, &mut found, group);
-                }
-                batch.push(simd, ExtremeLanes::of(simd, &x[start..end], memory));
-            }
-            batch.flush(simd, &mut found, 0);
+            batch.push(simd, ExtremeLanes::of(simd, &x[start..end], memory));
         }
+        batch.flush(simd, &mut found, 0);
         ranges_of([&found[0], &found[1], &found[2]])
     }
 }

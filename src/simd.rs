@@ -47,6 +47,8 @@ pub trait Simd: Copy {
     type I32: Copy;
     /// Sixteen f64.
     type F64: Copy;
+    /// Lanes of four vectors on the way to the largest of each.
+    type Maxima: Copy;
 
     /// Whether a product with a reciprocal in two parts takes less time here than a division: `mul_add_f32` is an
     /// instruction, and the operations on four blocks are more than a doubt.
@@ -301,14 +303,32 @@ pub trait Simd: Copy {
     fn any_negative(self, a: Self::I32) -> bool {
         self.max_of_i32(self.xor_i32(a, self.splat_i32(-1))) >= 0
     }
-    /// Lane i is the largest `a[i][j]`
+    /// What [`max_of_fours`](Simd::max_of_fours) needs of four vectors
+    fn max_of_four(self, a: [Self::I32; FOUR]) -> Self::Maxima;
+    /// Lane 4k + i is the largest lane of the i-th vector of the k-th four
+    fn max_of_fours(self, a: [Self::Maxima; FOUR]) -> Self::I32;
+    /// Lane i of `[n]` is the largest lane of `of(i)[n]`. (Four after four: what `of` finds need not leave the registers.)
     #[inline(always)]
-    fn max_of_each_i32(self, a: [Self::I32; LANES]) -> Self::I32 {
-        let mut largest = [0; LANES];
-        for (largest, a) in largest.iter_mut().zip(a) {
-            *largest = self.max_of_i32(a);
+    fn max_of_each<const N: usize>(self, of: impl Fn(usize) -> [Self::I32; N]) -> [Self::I32; N] {
+        let maxima = four(
+            #[inline(always)]
+            |k| {
+                let four = four(
+                    #[inline(always)]
+                    |i| of(FOUR * k + i),
+                );
+                let mut maxima = [self.max_of_four([self.splat_i32(0); FOUR]); N];
+                for n in 0..N {
+                    maxima[n] = self.max_of_four([four[0][n], four[1][n], four[2][n], four[3][n]]);
+                }
+                maxima
+            },
+        );
+        let mut each = [self.splat_i32(0); N];
+        for n in 0..N {
+            each[n] = self.max_of_fours([maxima[0][n], maxima[1][n], maxima[2][n], maxima[3][n]]);
         }
-        self.load_i32(&largest)
+        each
     }
     /// `a[i] + b[i]`
     fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
@@ -1200,7 +1220,14 @@ mod tests {
                     lanes[i] = lanes[i].wrapping_add(i as i32);
                     *row = s.load_i32(&lanes);
                 }
-                s.store_i32(s.max_of_each_i32(rows), out);
+                let [largest, other] = s.max_of_each(
+                    #[inline(always)]
+                    |i| [rows[i], rows[LANES - 1 - i]],
+                );
+                let mut reversed = [0; LANES];
+                s.store_i32(other, &mut reversed);
+                s.store_i32(largest, out);
+                assert!(out.iter().eq(reversed.iter().rev()));
             }
         }
         struct Symmetric;

@@ -87,10 +87,10 @@ fn narrow([low, high]: [__m256i; 2]) -> __m256i {
     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high))
 }
 
-/// The largest of each of eight times sixteen lanes.
+/// In every half, the largest of each.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn max_of_eight(low: [[__m256i; 2]; 4], high: [[__m256i; 2]; 4]) -> __m256i {
+fn max_of_four([a, b, c, d]: [[__m256i; 2]; 4]) -> __m256i {
     /// The larger ones of neighbours: in every half, two of each.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
@@ -98,15 +98,15 @@ fn max_of_eight(low: [[__m256i; 2]; 4], high: [[__m256i; 2]; 4]) -> __m256i {
         let (a, b) = (_mm256_max_epi32(a[0], a[1]), _mm256_max_epi32(b[0], b[1]));
         _mm256_max_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b))
     }
-    /// In every half, one of each.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn four([a, b, c, d]: [[__m256i; 2]; 4]) -> __m256i {
-        let (ab, cd) = (two(a, b), two(c, d));
-        _mm256_max_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
-    }
-    let (low, high) = (four(low), four(high));
-    _mm256_max_epi32(_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high))
+    let (ab, cd) = (two(a, b), two(c, d));
+    _mm256_max_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
+}
+
+/// The largest of both halves of each.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn max_of_halves(a: __m256i, b: __m256i) -> __m256i {
+    _mm256_max_epi32(_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b))
 }
 
 /// Four squares, added.
@@ -180,6 +180,7 @@ impl Simd for Avx2 {
     type F32 = [__m256; 2];
     type I32 = [__m256i; 2];
     type F64 = [__m256d; 4];
+    type Maxima = __m256i;
     const RECIPROCALS: bool = true;
     const CHAINS: usize = 2;
     const ORDERS_BITS: bool = true;
@@ -435,10 +436,8 @@ impl Simd for Avx2 {
             // SAFETY: 32 bytes may be written.
             unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
         }
-        fn max_of_each_i32(a: [[__m256i; 2]; LANES]) -> [__m256i; 2] {
-            [max_of_eight([a[0], a[1], a[2], a[3]], [a[4], a[5], a[6], a[7]]),
-             max_of_eight([a[8], a[9], a[10], a[11]], [a[12], a[13], a[14], a[15]])]
-        }
+        fn max_of_four(a: [[__m256i; 2]; FOUR]) -> __m256i { max_of_four(a) }
+        fn max_of_fours(a: [__m256i; FOUR]) -> [__m256i; 2] { [max_of_halves(a[0], a[1]), max_of_halves(a[2], a[3])] }
         fn any_negative(a: [__m256i; 2]) -> bool {
             _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_or_si256(a[0], a[1]))) != 0
         }

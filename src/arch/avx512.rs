@@ -125,6 +125,7 @@ impl Simd for Avx512 {
     type F32 = __m512;
     type I32 = __m512i;
     type F64 = [__m512d; 2];
+    type Maxima = __m512i;
     const RECIPROCALS: bool = true;
     const CHAINS: usize = FOUR;
     const ORDERS_BITS: bool = true;
@@ -311,14 +312,8 @@ impl Simd for Avx512 {
             // SAFETY: 32 bytes may be written.
             unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
         }
-        fn max_of_each_i32(a: [__m512i; LANES]) -> __m512i {
-            max_of_fours([
-                max_of_four([a[0], a[1], a[2], a[3]]),
-                max_of_four([a[4], a[5], a[6], a[7]]),
-                max_of_four([a[8], a[9], a[10], a[11]]),
-                max_of_four([a[12], a[13], a[14], a[15]]),
-            ])
-        }
+        fn max_of_four(a: [__m512i; FOUR]) -> __m512i { max_of_four(a) }
+        fn max_of_fours(a: [__m512i; FOUR]) -> __m512i { max_of_fours(a) }
         fn any_negative(a: __m512i) -> bool { _mm512_movepi32_mask(a) != 0 }
         fn max_of_i32(a: __m512i) -> i32 { _mm512_reduce_max_epi32(a) }
         fn add_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }

@@ -107,6 +107,7 @@ impl Simd for Neon {
     type F32 = F32;
     type I32 = I32;
     type F64 = [float64x2_t; 8];
+    type Maxima = int32x4_t;
     const ORDERS_BITS: bool = true;
 
     ops! { "neon"
@@ -213,17 +214,12 @@ impl Simd for Neon {
             // SAFETY: sixteen bytes may be written.
             unsafe { vst1q_s8(out.as_mut_ptr(), narrow(a)) }
         }
-        fn max_of_each_i32(a: [I32; LANES]) -> I32 {
+        fn max_of_four(a: [I32; 4]) -> int32x4_t {
             // The larger of neighbours, twice, of what was four.
-            let four = |first: usize| {
-                let largest = |i: usize| vmaxq_s32(vmaxq_s32(a[i][0], a[i][1]), vmaxq_s32(a[i][2], a[i][3]));
-                vpmaxq_s32(
-                    vpmaxq_s32(largest(first), largest(first + 1)),
-                    vpmaxq_s32(largest(first + 2), largest(first + 3)),
-                )
-            };
-            [four(0), four(4), four(8), four(12)]
+            let [a, b, c, d] = map(a, |a| vmaxq_s32(vmaxq_s32(a[0], a[1]), vmaxq_s32(a[2], a[3])));
+            vpmaxq_s32(vpmaxq_s32(a, b), vpmaxq_s32(c, d))
         }
+        fn max_of_fours(a: [int32x4_t; 4]) -> I32 { a }
         fn max_of_i32(a: I32) -> i32 { vmaxvq_s32(vmaxq_s32(vmaxq_s32(a[0], a[1]), vmaxq_s32(a[2], a[3]))) }
         fn add_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vaddq_s32(a, b)) }
         fn sub_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vsubq_s32(a, b)) }

@@ -8,7 +8,7 @@ use super::scalar::Scalar;
 use crate::matmul::tile::{
     Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
 };
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{FOUR, Kernel, LANES, Simd};
 
 /// Every CPU has its target's baseline.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +36,7 @@ impl Simd for Portable {
     type F32 = f32x16;
     type I32 = i32x16;
     type F64 = [f64; LANES];
+    type Maxima = [i32; FOUR];
 
     #[inline(always)]
     fn splat_f32(self, x: f32) -> f32x16 {
@@ -149,6 +150,14 @@ impl Simd for Portable {
     #[inline(always)]
     fn store_i8(self, a: i32x16, out: &mut [i8; LANES]) {
         *out = i8x16::from_i16x16_saturate(cast(narrow(a))).to_array();
+    }
+    #[inline(always)]
+    fn max_of_four(self, [a, b, c, d]: [i32x16; FOUR]) -> [i32; FOUR] {
+        [self.max_of_i32(a), self.max_of_i32(b), self.max_of_i32(c), self.max_of_i32(d)]
+    }
+    #[inline(always)]
+    fn max_of_fours(self, a: [[i32; FOUR]; FOUR]) -> i32x16 {
+        self.load_i32(a.as_flattened().try_into().expect("sixteen"))
     }
     #[inline(always)]
     fn add_i32(self, a: i32x16, b: i32x16) -> i32x16 {

@@ -6,7 +6,7 @@ use core::array::from_fn;
 use crate::matmul::tile::{
     Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
 };
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{FOUR, Kernel, LANES, Simd};
 
 /// Every CPU has it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,6 +61,7 @@ impl Simd for Scalar {
     type F32 = Array<f32>;
     type I32 = Array<i32>;
     type F64 = Array<f64>;
+    type Maxima = [i32; FOUR];
 
     #[inline(always)]
     fn splat_f32(self, x: f32) -> Array<f32> {
@@ -170,6 +171,14 @@ impl Simd for Scalar {
     #[inline(always)]
     fn store_i8(self, a: Array<i32>, out: &mut Array<i8>) {
         *out = map(a, |a| a as i8);
+    }
+    #[inline(always)]
+    fn max_of_four(self, [a, b, c, d]: [Array<i32>; FOUR]) -> [i32; FOUR] {
+        [self.max_of_i32(a), self.max_of_i32(b), self.max_of_i32(c), self.max_of_i32(d)]
+    }
+    #[inline(always)]
+    fn max_of_fours(self, a: [[i32; FOUR]; FOUR]) -> Array<i32> {
+        self.load_i32(a.as_flattened().try_into().expect("sixteen"))
     }
     #[inline(always)]
     fn add_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {

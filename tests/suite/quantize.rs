@@ -4,10 +4,10 @@
 use crate::common::{Ranges, SPECIALS, bits, every_isa, finite, granularities, guarded, nudge, tensors};
 use proptest::prelude::*;
 use zeropoint::{
-    CodeRange, Granularity, Matrix, MatrixMut, QuantParams, Range, Scheme, Stream, abs_max, dequantize,
-    dequantize_matrix, fake_quantize, fake_quantize_in_place, fake_quantize_matrix, fake_quantize_stochastic_in_place,
-    fake_quantize_with_mask, min_max, quantize, quantize_dynamic, quantize_matrix, ranges, reference, straight_through,
-    straight_through_in_place,
+    CodeRange, Error, Granularity, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Scheme, Stream, abs_max,
+    dequantize, dequantize_matrix, fake_quantize, fake_quantize_in_place, fake_quantize_matrix,
+    fake_quantize_stochastic_in_place, fake_quantize_with_mask, min_max, quantize, quantize_dynamic, quantize_matrix,
+    ranges, reference, straight_through, straight_through_in_place,
 };
 
 fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
@@ -160,6 +160,9 @@ fn ranges_of_one_kind() {
         Granularity::block(&[10, 512], 32).unwrap(),
         Granularity::block(&[10, 512], 96).unwrap(),
         Granularity::block(&[5, 1024], 512).unwrap(),
+        Granularity::block(&[5, 1024], 128).unwrap(),
+        Granularity::block(&[4, 1280], 160).unwrap(),
+        Granularity::block(&[320, 16], 16).unwrap(),
     ];
     for sign in [1.0, -1.0] {
         for (i, other) in [0.0, -0.0, 2.5, -2.5, -1e-45, 1e-45, -100.0, 100.0].into_iter().enumerate() {
@@ -177,6 +180,47 @@ fn ranges_of_one_kind() {
                 }
             }
         }
+    }
+}
+
+/// More groups than have their parameters found together, the last of which are found with some before; and one that has none.
+#[test]
+fn many_groups() {
+    let codes = CodeRange::unsigned(8).unwrap();
+    for (groups, length) in
+        [(15, 64), (16, 32), (17, 16), (40, 128), (255, 32), (256, 64), (257, 32), (271, 48), (520, 16)]
+    {
+        let granularity = Granularity::block(&[groups, length], length).unwrap();
+        let mut x: Vec<f32> = (0..groups * length)
+            .map(|i| ((i * 7919) % 6151) as f32 * (1.0 + (i / length) as f32) / 1000.0 - (i / length % 7) as f32)
+            .collect();
+        for scheme in Scheme::ALL.into_iter().filter(|scheme| scheme.offset == OffsetKind::Integer) {
+            let want = reference::quantize_dynamic(&x, codes, scheme, granularity, groups);
+            every_isa(|isa| {
+                let mut out = vec![7; x.len()];
+                let params = quantize_dynamic(isa, &x, codes, scheme, granularity, &mut out).unwrap();
+                assert_eq!((params, &out), (want.0.clone(), &want.1), "{isa} {groups} × {length} {scheme:?}");
+            });
+        }
+        for at in [0, x.len() / 2, x.len() - 1] {
+            let kept = core::mem::replace(&mut x[at], f32::INFINITY);
+            every_isa(|isa| {
+                let mut out = vec![7; x.len()];
+                let refused = quantize_dynamic(isa, &x, codes, Scheme::ASYMMETRIC, granularity, &mut out);
+                assert_eq!(refused, Err(Error::NonFinite { what: "the tensor", found: f32::INFINITY }), "{isa} {at}");
+                assert!(out.iter().all(|&code| code == 7), "{isa} {at}");
+            });
+            x[at] = kept;
+        }
+        // A negative number, which symmetric parameters of unsigned codes lack, in the last group.
+        let mut x: Vec<f32> = x.iter().map(|x| x.abs()).collect();
+        *x.last_mut().unwrap() = -1.0;
+        every_isa(|isa| {
+            let mut out = vec![7; x.len()];
+            let refused = quantize_dynamic(isa, &x, codes, Scheme::SYMMETRIC, granularity, &mut out);
+            assert!(matches!(refused, Err(Error::Range { min: -1.0, .. })), "{isa}: {refused:?}");
+            assert!(out.iter().all(|&code| code == 7), "{isa}");
+        });
     }
 }
 
