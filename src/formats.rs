@@ -8,9 +8,11 @@
 //!
 //! Every block's scale comes from its own largest magnitude. Sixteen blocks are encoded together: their largest magnitudes
 //! make one vector, and so do their scales, so that a division is paid for once and not per block; then the codes are
-//! written, block by block. The formulas stand with each format, in a file of its own. Rounding follows the document or the
-//! scalar code that defines the format, on every ISA. (The vector code of ggml rounds ties of Q8_0 otherwise than its scalar
-//! code.)
+//! written, two blocks at a time. What a format cannot store is found before the first byte is written: numbers in the caches
+//! are read once for all largest magnitudes, which are kept, and once for the codes.
+//!
+//! The formulas stand with each format, in a file of its own. Rounding follows the document or the scalar code that defines
+//! the format, on every ISA. (The vector code of ggml rounds ties of Q8_0 otherwise than its scalar code.)
 
 pub(crate) mod half;
 mod mxint8;
@@ -20,8 +22,9 @@ mod q8_0;
 use crate::arch;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
-use crate::reduce::{abs_max, magnitude_bits};
-use crate::simd::{Kernel, LANES, Simd};
+use crate::reduce::{AbsMax, finite, magnitude_bits, memory_of};
+use crate::simd::{Kernel, LANES, Memory, Simd};
+use crate::workspace::Workspace;
 pub(crate) use mxint8::MxInt8;
 pub(crate) use q4_0::Q4_0;
 pub(crate) use q8_0::Q8_0;
@@ -99,16 +102,6 @@ impl BlockFormat {
             Err(Error::Multiple { what: "the tensor", unit: BLOCK, found: elements })
         }
     }
-
-    /// The largest magnitude whose scale the format can store; for those that store no infinity.
-    fn largest(self) -> Option<f32> {
-        // Below 65520 an f16 is finite.
-        match self {
-            BlockFormat::MxInt8 => None,
-            BlockFormat::Q8_0 => Some(127.0 * 65_519.0),
-            BlockFormat::Q4_0 => Some(8.0 * 65_519.0),
-        }
-    }
 }
 
 /// Encodes `x`, block after block, into `bytes`: `BlockFormat::bytes(x.len())` of them.
@@ -119,19 +112,19 @@ impl BlockFormat {
 /// be infinite.
 pub fn encode_blocks(isa: Isa, format: BlockFormat, x: &[f32], bytes: &mut [u8]) -> Result<(), Error> {
     check_length("the blocks", format.bytes(x.len())?, bytes.len())?;
-    if let (Some(largest), false) = (format.largest(), x.is_empty()) {
-        let amax = abs_max(isa, x)?;
-        if amax > largest {
-            let why = "the scale of its block would be above the largest f16";
-            return Err(Error::Range { min: -amax, max: amax, why });
-        }
-    }
-    match format {
-        BlockFormat::MxInt8 => isa.run(Encode::<MxInt8, 33> { format: MxInt8, x, bytes }),
-        BlockFormat::Q8_0 => isa.run(Encode::<Q8_0, 34> { format: Q8_0, x, bytes }),
-        BlockFormat::Q4_0 => isa.run(Encode::<Q4_0, 18> { format: Q4_0, x, bytes }),
-    }
-    Ok(())
+    let mut kept = Workspace::default();
+    let keeps = format != BlockFormat::MxInt8 && memory_of(x) == Memory::Cached;
+    let kept = kept.elements(if keeps { (x.len() / BLOCK).next_multiple_of(LANES) } else { 0 });
+    let encoded = match format {
+        BlockFormat::MxInt8 => isa.run(Encode::<MxInt8, 33> { format: MxInt8, x, bytes, kept }),
+        BlockFormat::Q8_0 => isa.run(Encode::<Q8_0, 34> { format: Q8_0, x, bytes, kept }),
+        BlockFormat::Q4_0 => isa.run(Encode::<Q4_0, 18> { format: Q4_0, x, bytes, kept }),
+    };
+    encoded.or_else(|magnitude| {
+        let amax = finite(magnitude, x)?;
+        let why = "the scale of its block would be above the largest f16";
+        Err(Error::Range { min: -amax, max: amax, why })
+    })
 }
 
 /// The numbers that `bytes` stand for, into `out`. Any NaN is `f32::NAN`.
@@ -177,10 +170,14 @@ pub(crate) type Sixteen = [[[f32; LANES]; 2]; LANES];
 pub(crate) trait Format<const BYTES: usize>: Copy {
     /// The largest multiple of the scale.
     const LIMIT: f32;
+    /// The largest magnitude whose scale the format can store, if it is not all of them.
+    const LARGEST: Option<f32>;
+    /// The numbers that the scales of sixteen blocks are made of, or their magnitudes: the largest ones, as bits.
+    fn largest<S: Simd>(self, simd: S, x: &Sixteen) -> S::I32;
     /// The scales of sixteen blocks.
-    fn scales<S: Simd>(self, simd: S, x: &Sixteen) -> Scales<S>;
-    /// Writes the block of these multiples of its scale: within ±LIMIT, but for what rounding made of it.
-    fn write<S: Simd>(self, simd: S, stored: i32, multiples: [S::F32; 2], block: &mut [u8; BYTES]);
+    fn scales<S: Simd>(self, simd: S, largest: S::I32) -> Scales<S>;
+    /// Writes two blocks of these multiples of their scales: within ±LIMIT, but for what rounding made of it.
+    fn write<S: Simd>(self, simd: S, stored: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; BYTES]; 2]);
     /// The scale of a block, and its codes as integers.
     fn read<S: Simd>(self, simd: S, block: &[u8; BYTES]) -> (f32, [S::I32; 2]);
 }
@@ -209,27 +206,35 @@ impl<S: Simd> Scales<S> {
     }
 }
 
-/// The largest `bits` of every block.
+/// The largest magnitude of every block, as bits.
 #[inline(always)]
-fn largest_of_each<S: Simd>(simd: S, x: &Sixteen, bits: impl Fn(S::F32) -> S::I32) -> S::I32 {
+fn largest_magnitudes<S: Simd>(simd: S, x: &Sixteen) -> S::I32 {
     let [largest] = simd.max_of_each(
         #[inline(always)]
-        |i| [simd.max_i32(bits(simd.load_f32(&x[i][0])), bits(simd.load_f32(&x[i][1])))],
+        |i| {
+            let [first, second] = both(
+                [&x[i][0], &x[i][1]],
+                #[inline(always)]
+                |x| magnitude_bits(simd, simd.load_f32(x)),
+            );
+            [simd.max_i32(first, second)]
+        },
     );
     largest
 }
 
-/// Both halves of a block. (The methods of arrays are functions without target features.)
+/// Both of two. (The methods of arrays are functions without target features.)
 #[inline(always)]
 fn both<T: Copy, U>(x: [T; 2], f: impl Fn(T) -> U) -> [U; 2] {
     [f(x[0]), f(x[1])]
 }
 
-/// Writes codes of eight bits, −127…127 of them.
+/// Writes the codes of two blocks, eight bits each, −127…127 of them.
 #[inline(always)]
-fn store_i8<S: Simd>(simd: S, q: [S::I32; 2], out: &mut [u8; BLOCK]) {
+fn store_i8<S: Simd>(simd: S, q: [[S::I32; 2]; 2], out: [&mut [u8; BLOCK]; 2]) {
+    let [first, second] = out.map(|out| core::ptr::from_mut(out).cast::<[i8; BLOCK]>());
     // SAFETY: the same bytes.
-    simd.store_symmetric_i8(q, unsafe { &mut *core::ptr::from_mut(out).cast::<[i8; BLOCK]>() });
+    simd.store_symmetric_i8(q, unsafe { [&mut *first, &mut *second] });
 }
 
 /// Reads codes of eight bits.
@@ -244,50 +249,122 @@ struct Encode<'a, F, const BYTES: usize> {
     format: F,
     x: &'a [f32],
     bytes: &'a mut [u8],
+    /// Room for [`Format::largest`] of all blocks, and up to whole sixteens, if the format asks for it and the numbers are in the
+    /// caches: from memory, finding it again takes no longer than reading it.
+    kept: &'a mut [i32],
 }
 
 impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
-    type Output = ();
+    /// What is wrong is the largest magnitude, as bits.
+    type Output = Result<(), i32>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        if size_of_val(self.x) > arch::last_level() {
-            self.encode::<S, true>(simd)
-        } else {
-            self.encode::<S, false>(simd)
+    fn run<S: Simd>(mut self, simd: S) -> Result<(), i32> {
+        let beyond_caches = memory_of(self.x) != Memory::Cached;
+        if let Some(largest) = F::LARGEST {
+            let magnitude = match self.x {
+                [] => 0,
+                x if beyond_caches => AbsMax { x }.run(simd),
+                _ => self.keep(simd),
+            };
+            // (Of infinity and NaN as well.)
+            if magnitude > largest.to_bits() as i32 {
+                return Err(magnitude);
+            }
         }
+        if beyond_caches {
+            self.encode::<S, true>(simd);
+        } else {
+            self.encode::<S, false>(simd);
+        }
+        Ok(())
     }
 }
 
 impl<F: Format<BYTES>, const BYTES: usize> Encode<'_, F, BYTES> {
+    /// Finds what the scales of all blocks are made of. Of all, the largest magnitude.
+    #[inline(always)]
+    fn keep<S: Simd>(&mut self, simd: S) -> i32 {
+        let (sixteens, rest) = sixteens_of(self.x);
+        let (format, (kept, _)) = (self.format, self.kept.as_chunks_mut());
+        let mut magnitude = simd.splat_i32(0);
+        for (x, kept) in sixteens.iter().zip(&mut *kept) {
+            magnitude = simd.max_i32(magnitude, Self::keep_sixteen(format, simd, x, kept));
+        }
+        if let (false, Some(kept)) = (rest.is_empty(), kept.last_mut()) {
+            magnitude = simd.max_i32(magnitude, Self::keep_sixteen(format, simd, &padded(rest), kept));
+        }
+        simd.max_of_i32(magnitude)
+    }
+
+    /// The same of sixteen blocks; the magnitudes of each.
+    #[inline(always)]
+    fn keep_sixteen<S: Simd>(format: F, simd: S, x: &Sixteen, kept: &mut [i32; LANES]) -> S::I32 {
+        let largest = format.largest(simd, x);
+        simd.store_i32(largest, kept);
+        magnitude_bits(simd, simd.of_bits(largest))
+    }
+
+    /// The scales of the i-th sixteen blocks.
+    #[inline(always)]
+    fn scales<S: Simd, const BEYOND_CACHES: bool>(
+        format: F,
+        simd: S,
+        kept: &[i32],
+        i: usize,
+        x: &Sixteen,
+    ) -> Scales<S> {
+        let largest = match kept.as_chunks().0.get(i) {
+            Some(kept) if !BEYOND_CACHES && F::LARGEST.is_some() => simd.load_i32(kept),
+            _ => format.largest(simd, x),
+        };
+        format.scales(simd, largest)
+    }
+
     #[inline(always)]
     fn encode<S: Simd, const BEYOND_CACHES: bool>(self, simd: S) {
-        let (halves, _) = self.x.as_chunks::<LANES>();
-        let (sixteens, rest) = halves.as_chunks::<2>().0.as_chunks();
-        let (outs, rest_out) = self.bytes.as_chunks_mut().0.as_chunks_mut::<LANES>();
+        let Encode { format, x, bytes, kept } = self;
+        let (sixteens, rest) = sixteens_of(x);
+        let (outs, rest_out) = bytes.as_chunks_mut().0.as_chunks_mut::<LANES>();
         // Scales take long to be there: those of the next blocks are on their way while these are written.
         let mut pending: Option<Pending<'_, BYTES>> = None;
-        for (x, out) in sixteens.iter().zip(outs) {
-            let next = Pending::new(simd, self.format, x, out);
+        for (i, (x, out)) in sixteens.iter().zip(outs).enumerate() {
+            let next = Pending::new(simd, Self::scales::<S, BEYOND_CACHES>(format, simd, kept, i, x), x, out);
             if let Some(pending) = pending.replace(next) {
-                pending.write::<S, F, BEYOND_CACHES>(simd, self.format);
+                pending.write::<S, F, BEYOND_CACHES>(simd, format);
             }
         }
         if let Some(pending) = pending {
-            pending.write::<S, F, false>(simd, self.format);
+            pending.write::<S, F, false>(simd, format);
         }
         if !rest.is_empty() {
-            let mut padded = Sixteen::default();
-            padded[..rest.len()].copy_from_slice(rest);
-            Pending::new(simd, self.format, &padded, rest_out).write::<S, F, false>(simd, self.format);
+            let x = padded(rest);
+            let mut out = [[0; BYTES]; LANES];
+            let scales = Self::scales::<S, BEYOND_CACHES>(format, simd, kept, sixteens.len(), &x);
+            Pending::new(simd, scales, &x, &mut out).write::<S, F, false>(simd, format);
+            rest_out.copy_from_slice(&out[..rest_out.len()]);
         }
     }
 }
 
-/// Sixteen blocks whose scales are known, of which as many are written as `out` has.
+/// Sixteen blocks after sixteen, and the last ones.
+#[inline(always)]
+fn sixteens_of(x: &[f32]) -> (&[Sixteen], &[[[f32; LANES]; 2]]) {
+    x.as_chunks::<LANES>().0.as_chunks::<2>().0.as_chunks()
+}
+
+/// Fewer than sixteen blocks, with zeros behind.
+#[inline(always)]
+fn padded(rest: &[[[f32; LANES]; 2]]) -> Sixteen {
+    let mut padded = Sixteen::default();
+    padded[..rest.len()].copy_from_slice(rest);
+    padded
+}
+
+/// Sixteen blocks whose scales are known.
 struct Pending<'a, const BYTES: usize> {
     x: &'a Sixteen,
-    out: &'a mut [[u8; BYTES]],
+    out: &'a mut [[u8; BYTES]; LANES],
     stored: [i32; LANES],
     factors: [[f32; LANES]; 2],
     plain: bool,
@@ -295,8 +372,8 @@ struct Pending<'a, const BYTES: usize> {
 
 impl<'a, const BYTES: usize> Pending<'a, BYTES> {
     #[inline(always)]
-    fn new<S: Simd>(simd: S, format: impl Format<BYTES>, x: &'a Sixteen, out: &'a mut [[u8; BYTES]]) -> Self {
-        let Scales { stored, factors: [first, second], plain } = format.scales(simd, x);
+    fn new<S: Simd>(simd: S, scales: Scales<S>, x: &'a Sixteen, out: &'a mut [[u8; BYTES]; LANES]) -> Self {
+        let Scales { stored, factors: [first, second], plain } = scales;
         let mut pending = Pending { x, out, stored: [0; LANES], factors: [[0.0; LANES]; 2], plain };
         simd.store_i32(stored, &mut pending.stored);
         simd.store_f32(first, &mut pending.factors[0]);
@@ -307,24 +384,44 @@ impl<'a, const BYTES: usize> Pending<'a, BYTES> {
     #[inline(always)]
     fn write<S: Simd, F: Format<BYTES>, const BEYOND_CACHES: bool>(self, simd: S, format: F) {
         let Pending { x, out, stored, factors, plain } = self;
-        let (min, max) = (simd.splat_f32(-F::LIMIT), simd.splat_f32(F::LIMIT));
-        for (i, (x, block)) in x.iter().zip(out).enumerate() {
+        for (pair, blocks) in out.as_chunks_mut().0.iter_mut().enumerate() {
+            let (i, j) = (2 * pair, 2 * pair + 1);
             if BEYOND_CACHES {
-                arch::prefetch_ahead(x);
+                arch::prefetch_ahead(&x[i]);
+                arch::prefetch_ahead(&x[j]);
             }
-            let first = simd.splat_f32(factors[0][i]);
-            let mut multiples = [simd.mul_f32(simd.load_f32(&x[0]), first), simd.mul_f32(simd.load_f32(&x[1]), first)];
-            if !plain {
-                let second = simd.splat_f32(factors[1][i]);
-                multiples = both(
-                    multiples,
-                    #[inline(always)]
-                    |v| simd.clamp_f32(simd.mul_f32(v, second), min, max),
-                );
-            }
-            format.write(simd, stored[i], multiples, block);
+            let multiples = [
+                multiples_of::<S, F, BYTES>(simd, &x[i], [factors[0][i], factors[1][i]], plain),
+                multiples_of::<S, F, BYTES>(simd, &x[j], [factors[0][j], factors[1][j]], plain),
+            ];
+            format.write(simd, [stored[i], stored[j]], multiples, blocks);
         }
     }
+}
+
+/// A block divided by its scale.
+#[inline(always)]
+fn multiples_of<S: Simd, F: Format<BYTES>, const BYTES: usize>(
+    simd: S,
+    x: &[[f32; LANES]; 2],
+    factors: [f32; 2],
+    plain: bool,
+) -> [S::F32; 2] {
+    let [first, second] = both(
+        factors,
+        #[inline(always)]
+        |factor| simd.splat_f32(factor),
+    );
+    let multiples = [simd.mul_f32(simd.load_f32(&x[0]), first), simd.mul_f32(simd.load_f32(&x[1]), first)];
+    if plain {
+        return multiples;
+    }
+    let (min, max) = (simd.splat_f32(-F::LIMIT), simd.splat_f32(F::LIMIT));
+    both(
+        multiples,
+        #[inline(always)]
+        |v| simd.clamp_f32(simd.mul_f32(v, second), min, max),
+    )
 }
 
 struct Decode<'a, F, const BYTES: usize> {

@@ -270,7 +270,7 @@ impl<S: Simd> ExtremeLanes<S> {
 const DECIDED: usize = 1024;
 
 /// Where a tensor is.
-fn memory_of(x: &[f32]) -> Memory {
+pub(crate) fn memory_of(x: &[f32]) -> Memory {
     if size_of_val(x) > arch::last_level() { Memory::Beyond } else { Memory::Cached }
 }
 
@@ -386,8 +386,9 @@ fn ranges_of([signed, unsigned, smallest]: [&[i32]; 3]) -> (Vec<Range>, i32) {
     (ranges.collect(), magnitude)
 }
 
-struct AbsMax<'a> {
-    x: &'a [f32],
+/// The bits of the largest magnitude of numbers, of which there are some.
+pub(crate) struct AbsMax<'a> {
+    pub x: &'a [f32],
 }
 
 impl Kernel for AbsMax<'_> {

@@ -244,12 +244,14 @@ pub trait Simd: Copy {
     /// Whatever was streamed before is written before what comes after
     #[inline(always)]
     fn fence(self) {}
-    /// `out[16k + i] = a[k][i].clamp(-127, 127) as i8`, for `|a[k][i]| < 2¹⁵`
+    /// `out[j][16k + i] = a[j][k][i].clamp(-127, 127) as i8`, for `|a[j][k][i]| < 2¹⁵`
     #[inline(always)]
-    fn store_symmetric_i8(self, a: [Self::I32; 2], out: &mut [i8; 2 * LANES]) {
+    fn store_symmetric_i8(self, a: [[Self::I32; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
         let (min, max) = (self.splat_i32(-127), self.splat_i32(127));
-        for (a, out) in a.into_iter().zip(out.as_chunks_mut().0) {
-            self.store_i8(self.max_i32(self.min_i32(a, max), min), out);
+        for (a, out) in a.into_iter().zip(out) {
+            for (a, out) in a.into_iter().zip(out.as_chunks_mut().0) {
+                self.store_i8(self.max_i32(self.min_i32(a, max), min), out);
+            }
         }
     }
     /// `a[i] + Σ x[4i … 4i + 3] as i32`
@@ -1234,9 +1236,11 @@ mod tests {
         impl Operation<i32, i32, i32> for Symmetric {
             #[inline(always)]
             fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut [i32; LANES]) {
-                let mut codes = [0; 2 * LANES];
-                s.store_symmetric_i8([s.load_i32(a), s.load_i32(b)], &mut codes);
+                let (a, b) = (s.load_i32(a), s.load_i32(b));
+                let (mut codes, mut other) = ([0; 2 * LANES], [0; 2 * LANES]);
+                s.store_symmetric_i8([[a, b], [b, a]], [&mut codes, &mut other]);
                 *out = from_fn(|i| i32::from(codes[i]) << 8 | i32::from(codes[i + LANES]) & 255);
+                assert!(other[..LANES] == codes[LANES..] && other[LANES..] == codes[..LANES]);
             }
         }
         struct Negative;

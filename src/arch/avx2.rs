@@ -430,11 +430,13 @@ impl Simd for Avx2 {
             };
             [add_pairs(a[0], _mm256_maddubs_epi16(one, low)), add_pairs(a[1], _mm256_maddubs_epi16(one, high))]
         }
-        fn store_symmetric_i8(a: [[__m256i; 2]; 2], out: &mut [i8; 2 * LANES]) {
-            let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a[0][0], a[0][1]), _mm256_packs_epi32(a[1][0], a[1][1]));
-            let codes = in_order(_mm256_max_epi8(bytes, _mm256_set1_epi8(-127)));
-            // SAFETY: 32 bytes may be written.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
+        fn store_symmetric_i8(a: [[[__m256i; 2]; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
+            for (a, out) in a.into_iter().zip(out) {
+                let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a[0][0], a[0][1]), _mm256_packs_epi32(a[1][0], a[1][1]));
+                let codes = in_order(_mm256_max_epi8(bytes, _mm256_set1_epi8(-127)));
+                // SAFETY: 32 bytes may be written.
+                unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
+            }
         }
         fn max_of_four(a: [[__m256i; 2]; FOUR]) -> __m256i { max_of_four(a) }
         fn max_of_fours(a: [__m256i; FOUR]) -> [__m256i; 2] { [max_of_halves(a[0], a[1]), max_of_halves(a[2], a[3])] }

@@ -305,12 +305,15 @@ impl Simd for Avx512 {
         fn add_some_quads_u8(a: __m512i, x: &[u8]) -> __m512i { add_quads_u8(a, load_some(x)) }
         fn add_some_quads_i8(a: __m512i, x: &[i8]) -> __m512i { add_quads_i8(a, load_some(x)) }
         fn sum_i32(a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }
-        fn store_symmetric_i8(a: [__m512i; 2], out: &mut [i8; 2 * LANES]) {
-            let words = _mm512_packs_epi32(a[0], a[1]);
-            let in_order = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), words);
-            let codes = _mm256_max_epi8(_mm512_cvtsepi16_epi8(in_order), _mm256_set1_epi8(-127));
-            // SAFETY: 32 bytes may be written.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
+        fn store_symmetric_i8(a: [[__m512i; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
+            let [first, second] = [_mm512_packs_epi32(a[0][0], a[0][1]), _mm512_packs_epi32(a[1][0], a[1][1])];
+            let codes = in_order(_mm512_max_epi8(_mm512_packs_epi16(first, second), _mm512_set1_epi8(-127)));
+            let [out_first, out_second] = out;
+            // SAFETY: 32 bytes may be written to each.
+            unsafe {
+                _mm256_storeu_si256(out_first.as_mut_ptr().cast(), _mm512_castsi512_si256(codes));
+                _mm256_storeu_si256(out_second.as_mut_ptr().cast(), _mm512_extracti64x4_epi64::<1>(codes));
+            }
         }
         fn max_of_four(a: [__m512i; FOUR]) -> __m512i { max_of_four(a) }
         fn max_of_fours(a: [__m512i; FOUR]) -> __m512i { max_of_fours(a) }

@@ -1,8 +1,7 @@
 //! MXINT8, by the OCP Microscaling specification: a power of two for the block, two's complement with six bits behind the
 //! point. The exponent is that of the largest magnitude, out of its bits: `log2` is wrong just below powers of two.
 
-use super::{BLOCK, Format, Scales, Sixteen, both, largest_of_each, load_i8, store_i8};
-use crate::reduce::magnitude_bits;
+use super::{BLOCK, Format, Scales, Sixteen, both, largest_magnitudes, load_i8, store_i8};
 use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
@@ -26,14 +25,15 @@ fn powers_of_two<S: Simd>(simd: S, k: S::I32, some: S::I32) -> S::F32 {
 impl Format<33> for MxInt8 {
     const LIMIT: f32 = 127.0;
 
+    const LARGEST: Option<f32> = None;
+
     #[inline(always)]
-    fn scales<S: Simd>(self, simd: S, x: &Sixteen) -> Scales<S> {
-        let bits = largest_of_each(
-            simd,
-            x,
-            #[inline(always)]
-            |x| magnitude_bits(simd, x),
-        );
+    fn largest<S: Simd>(self, simd: S, x: &Sixteen) -> S::I32 {
+        largest_magnitudes(simd, x)
+    }
+
+    #[inline(always)]
+    fn scales<S: Simd>(self, simd: S, bits: S::I32) -> Scales<S> {
         // Subnormal numbers have the exponent 0, infinity and NaN 255.
         let exponents = simd.shift_right(bits, simd.splat_i32(23));
         // 2⁶ / 2^(E − 127) as two factors where it can be above the largest f32. Neither product is rounded, but for
@@ -48,15 +48,21 @@ impl Format<33> for MxInt8 {
     }
 
     #[inline(always)]
-    fn write<S: Simd>(self, simd: S, exponent: i32, multiples: [S::F32; 2], block: &mut [u8; 33]) {
-        let [exponent_out, codes @ ..] = block;
-        *exponent_out = exponent as u8;
-        let q = both(
+    fn write<S: Simd>(self, simd: S, exponents: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 33]; 2]) {
+        let [first, second] = both(
             multiples,
             #[inline(always)]
-            |v| simd.round_to_i32(v),
+            |multiples| {
+                both(
+                    multiples,
+                    #[inline(always)]
+                    |v| simd.round_to_i32(v),
+                )
+            },
         );
-        store_i8(simd, q, codes);
+        let [[first_exponent, a @ ..], [second_exponent, b @ ..]] = blocks;
+        (*first_exponent, *second_exponent) = (exponents[0] as u8, exponents[1] as u8);
+        store_i8(simd, [first, second], [a, b]);
     }
 
     #[inline(always)]

@@ -2,8 +2,7 @@
 //! the scale before it is rounded to f16.
 
 use super::half::from_half;
-use super::{BLOCK, Format, Scales, Sixteen, both, largest_of_each, load_i8, store_i8};
-use crate::reduce::magnitude_bits;
+use super::{BLOCK, Format, Scales, Sixteen, both, largest_magnitudes, load_i8, store_i8};
 use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
@@ -24,27 +23,35 @@ fn round_away<S: Simd>(simd: S, v: S::F32) -> S::I32 {
 impl Format<34> for Q8_0 {
     const LIMIT: f32 = 127.0;
 
+    // Below 65520 an f16 is finite.
+    const LARGEST: Option<f32> = Some(127.0 * 65_519.0);
+
     #[inline(always)]
-    fn scales<S: Simd>(self, simd: S, x: &Sixteen) -> Scales<S> {
-        let amax = largest_of_each(
-            simd,
-            x,
-            #[inline(always)]
-            |x| magnitude_bits(simd, x),
-        );
+    fn largest<S: Simd>(self, simd: S, x: &Sixteen) -> S::I32 {
+        largest_magnitudes(simd, x)
+    }
+
+    #[inline(always)]
+    fn scales<S: Simd>(self, simd: S, amax: S::I32) -> Scales<S> {
         Scales::halves(simd, simd.div_f32(simd.of_bits(amax), simd.splat_f32(127.0)))
     }
 
     #[inline(always)]
-    fn write<S: Simd>(self, simd: S, d: i32, multiples: [S::F32; 2], block: &mut [u8; 34]) {
-        let [d0, d1, codes @ ..] = block;
-        [*d0, *d1] = (d as u16).to_le_bytes();
-        let q = both(
+    fn write<S: Simd>(self, simd: S, d: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 34]; 2]) {
+        let [first, second] = both(
             multiples,
             #[inline(always)]
-            |v| round_away(simd, v),
+            |multiples| {
+                both(
+                    multiples,
+                    #[inline(always)]
+                    |v| round_away(simd, v),
+                )
+            },
         );
-        store_i8(simd, q, codes);
+        let [[a0, a1, a @ ..], [b0, b1, b @ ..]] = blocks;
+        ([*a0, *a1], [*b0, *b1]) = ((d[0] as u16).to_le_bytes(), (d[1] as u16).to_le_bytes());
+        store_i8(simd, [first, second], [a, b]);
     }
 
     #[inline(always)]

@@ -124,6 +124,17 @@ fn what_cannot_be_stored_is_an_error() {
             if format != BlockFormat::MxInt8 {
                 assert!(matches!(refused(&nan, &mut bytes), Error::NonFinite { found, .. } if found.is_nan()));
                 assert!(matches!(refused(&huge, &mut bytes), Error::Range { max: 1e7, .. }));
+                // In the first sixteen blocks, in the last of a few more; beside blocks of zeros.
+                let mut bytes = vec![7; 37 * format.block_bytes()];
+                for (block, of_others) in (0..37).flat_map(|block| [(block, 0.0), (block, 3.0), (block, -3.0)]) {
+                    let mut x = vec![of_others; 37 * 32];
+                    x[32 * block + 9] = 2e7;
+                    assert!(matches!(refused(&x, &mut bytes), Error::Range { max: 2e7, .. }));
+                    (x[32 * block], x[32 * block + 31]) = (-f32::NAN, f32::NAN);
+                    assert!(matches!(refused(&x, &mut bytes), Error::NonFinite { .. }));
+                    (x[32 * block], x[32 * block + 31]) = (f32::NEG_INFINITY, f32::INFINITY);
+                    assert!(matches!(refused(&x, &mut bytes), Error::NonFinite { .. }));
+                }
             }
         }
         // The largest magnitudes, whose scales are still finite.
