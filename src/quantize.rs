@@ -38,7 +38,7 @@ use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::params::{Granularity, QuantParams, Range, Scheme};
 use crate::random::Stream;
-use crate::reduce::{EvenGroups, finite, min_max, ranges};
+use crate::reduce::{EvenGroups, min_max, ranges};
 pub(crate) use groups::Groups;
 pub use in_place::{fake_quantize_in_place, fake_quantize_stochastic_in_place, straight_through_in_place};
 pub(crate) use lanes::{Lanes, LanesOf};
@@ -122,7 +122,9 @@ fn parameters_of<C: Code>(
         let all = (0..number).step_by(SOLVED_TOGETHER).all(|first| {
             let first = first.min(number - EvenGroups::FEWEST);
             let ranges = &mut ranges[..SOLVED_TOGETHER.min(number - first)];
-            finite(isa.run(groups.ranges(first, ranges)), x).is_ok() && params.solve(isa, scheme, first, ranges)
+            isa.run(groups.ranges(first, ranges));
+            // (Infinity and NaN have no parameters.)
+            params.solve(isa, scheme, first, ranges)
         });
         if all {
             return Ok(params.filled());

@@ -4,8 +4,8 @@
 use crate::common::{Ranges, SPECIALS, bits, every_isa, finite, granularities, guarded, nudge, tensors};
 use proptest::prelude::*;
 use zeropoint::{
-    CodeRange, Error, Granularity, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Scheme, Stream, abs_max,
-    dequantize, dequantize_matrix, fake_quantize, fake_quantize_in_place, fake_quantize_matrix,
+    BlockFormat, CodeRange, Error, Granularity, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Scheme, Stream,
+    abs_max, dequantize, dequantize_matrix, encode_blocks, fake_quantize, fake_quantize_in_place, fake_quantize_matrix,
     fake_quantize_stochastic_in_place, fake_quantize_with_mask, min_max, quantize, quantize_dynamic, quantize_matrix,
     ranges, reference, straight_through, straight_through_in_place,
 };
@@ -388,6 +388,23 @@ fn large_tensors() {
                 "{granularity:?} {i}"
             );
         }
+    }
+    // Piece after piece, which are in the caches.
+    let piece = length / 120;
+    for block in [32, 128] {
+        let of = |x: &[f32]| ranges(isa, x, Granularity::block(&[x.len() / 128, 128], block).unwrap()).unwrap();
+        assert!(of(&x) == x.chunks(piece).flat_map(of).collect::<Vec<_>>(), "{block}");
+    }
+    let mut x = x;
+    for format in BlockFormat::ALL {
+        let encoded = |x: &[f32]| {
+            let mut bytes = vec![7; format.bytes(x.len()).unwrap()];
+            encode_blocks(isa, format, x, &mut bytes).map(|()| bytes)
+        };
+        assert!(encoded(&x).unwrap() == x.chunks(piece).flat_map(|x| encoded(x).unwrap()).collect::<Vec<_>>());
+        let last = core::mem::replace(&mut x[length - 1], 1e8);
+        assert_eq!(encoded(&x).is_ok(), format == BlockFormat::MxInt8, "{format:?}");
+        x[length - 1] = last;
     }
     let Range { min, max } = min_max(isa, &x).unwrap();
     assert_eq!([min, max], [x.iter().copied().fold(0.0, f32::min), x.iter().copied().fold(0.0, f32::max)]);
