@@ -4,8 +4,8 @@
 use crate::common::{Ranges, SPECIALS, bits, every_isa, finite, granularities, guarded, nudge, tensors};
 use proptest::prelude::*;
 use zeropoint::{
-    BlockFormat, CodeRange, Error, Granularity, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Scheme, Stream,
-    abs_max, dequantize, dequantize_matrix, encode_blocks, fake_quantize, fake_quantize_in_place, fake_quantize_matrix,
+    CodeRange, Error, Granularity, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Scheme, Stream, abs_max,
+    dequantize, dequantize_matrix, fake_quantize, fake_quantize_in_place, fake_quantize_matrix,
     fake_quantize_stochastic_in_place, fake_quantize_with_mask, min_max, quantize, quantize_dynamic, quantize_matrix,
     ranges, reference, straight_through, straight_through_in_place,
 };
@@ -361,6 +361,7 @@ fn several_pieces() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn large_tensors() {
+    use zeropoint::{BlockFormat, encode_blocks};
     // A little more than 64 MiB.
     let length = 128 * 120 * 874;
     let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0).collect();
