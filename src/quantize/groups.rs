@@ -2,9 +2,9 @@
 //!
 //! | granularity | loop | parameters of four vectors |
 //! |---|---|---|
-//! | tensor; channels whose elements lie together; other blocks | [`EachRun`], group by group | those of one group, in registers |
+//! | tensor; other channels and blocks | [`EachRun`], group by group | those of one group, in registers |
 //! | channels whose elements are neighbours | [`Columns`], over the ends of rows | vectors, from any channel on |
-//! | blocks of 16 · 2ⁿ in whole rows, to nearest | [`Blocks`], over the ends of blocks | those of one, two or four groups |
+//! | blocks of 16 · 2ⁿ in whole rows, or rows like these, to nearest | [`Blocks`], over the ends of blocks | those of one, two or four groups |
 //!
 //! Each is a kernel of its own, compiled for one kind of parameters: what is asked inside a loop costs up to a third there.
 
@@ -83,27 +83,35 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
 
     #[inline]
     fn run_loop<const ONE_ZERO_POINT: bool>(self, isa: Isa) {
-        match self.params.granularity() {
-            Granularity::Block { length, row }
-                if R::FROM_THE_START
-                    && length.is_power_of_two()
-                    && length >= LANES
-                    && row.is_multiple_of(length)
-                    && (self.first | self.x.len()).is_multiple_of(LANES) =>
-            {
-                // How many groups four vectors belong to, counted from where lines begin.
-                let begin = self.first | self.unstreamed();
-                if length >= FOUR * LANES && begin.is_multiple_of(FOUR * LANES) {
-                    isa.run(Blocks::<_, ONE_ZERO_POINT, 1>(self));
-                } else if length >= 2 * LANES && begin.is_multiple_of(2 * LANES) {
-                    isa.run(Blocks::<_, ONE_ZERO_POINT, 2>(self));
-                } else {
-                    isa.run(Blocks::<_, ONE_ZERO_POINT, FOUR>(self));
-                }
+        if let Some(length) = self.block_length() {
+            // How many groups four vectors belong to, counted from where lines begin.
+            let begin = self.first | self.unstreamed();
+            if length >= FOUR * LANES && begin.is_multiple_of(FOUR * LANES) {
+                isa.run(Blocks::<_, ONE_ZERO_POINT, 1>(self));
+            } else if length >= 2 * LANES && begin.is_multiple_of(2 * LANES) {
+                isa.run(Blocks::<_, ONE_ZERO_POINT, 2>(self));
+            } else {
+                isa.run(Blocks::<_, ONE_ZERO_POINT, FOUR>(self));
             }
-            Granularity::Channel { inner: 1, .. } => isa.run(Columns::<_, ONE_ZERO_POINT>(self)),
-            _ => isa.run(EachRun(self)),
+        } else if let Granularity::Channel { inner: 1, .. } = self.params.granularity() {
+            isa.run(Columns::<_, ONE_ZERO_POINT>(self));
+        } else {
+            isa.run(EachRun(self));
         }
+    }
+
+    /// The length of groups that [`Blocks`] does.
+    #[inline]
+    fn block_length(&self) -> Option<usize> {
+        let elements = self.first + self.x.len();
+        let length = match self.params.granularity() {
+            Granularity::Block { length, row } if row.is_multiple_of(length) => length,
+            // Each is in one place, at least here.
+            Granularity::Channel { channels, inner } if elements <= channels.saturating_mul(inner) => inner,
+            _ => return None,
+        };
+        let whole_vectors = length >= LANES && (self.first | self.x.len()).is_multiple_of(LANES);
+        (R::FROM_THE_START && length.is_power_of_two() && whole_vectors).then_some(length)
     }
 
     /// The elements before the first line of the output, if it is streamed.
@@ -241,7 +249,15 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool, const
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Blocks(mut groups) = self;
-        let Granularity::Block { length, .. } = groups.params.granularity() else { unreachable!("blocks only") };
+        if GROUPS == 1 && !(S::RECIPROCALS && Op::FOURS) {
+            // What is done vector by vector has its parameters in registers there.
+            return EachRun(groups).run(simd);
+        }
+        let (Granularity::Block { length, .. } | Granularity::Channel { inner: length, .. }) =
+            groups.params.granularity()
+        else {
+            unreachable!("blocks only")
+        };
         let lanes_of = LanesOf::<_, _, ONE_ZERO_POINT>::new(simd, groups.params);
         let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
         let (first, shift) = (groups.first, length.trailing_zeros());

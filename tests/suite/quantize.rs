@@ -224,6 +224,26 @@ fn many_groups() {
     }
 }
 
+/// Channels of whole vectors, each in one place, or in several.
+#[test]
+fn rows_of_whole_vectors() {
+    for (outer, channels, inner) in
+        [(1, 9, 16), (2, 9, 16), (1, 7, 32), (3, 5, 64), (1, 5, 128), (2, 3, 256), (1, 3, 1024)]
+    {
+        let x: Vec<f32> = (0..outer * channels * inner).map(|i| ((i * 7919) % 6151) as f32 / 50.0 - 61.0).collect();
+        let granularity = Granularity::channel(&[outer, channels, inner], 1).unwrap();
+        let scales = (0..channels).map(|channel| 0.3 + channel as f32 * 0.11).collect();
+        for step in [0, 3] {
+            let zero_points = (0..channels as i32).map(|channel| 7 + step * channel).collect();
+            let codes = CodeRange::unsigned(8).unwrap();
+            everything_equals_reference(
+                &x,
+                &QuantParams::<u8>::new(codes, granularity, Vec::clone(&scales), zero_points).unwrap(),
+            );
+        }
+    }
+}
+
 /// Columns of every kind of number, of one that another row has alone too; rows that are joined, or read together.
 #[test]
 fn ranges_of_columns() {
