@@ -275,6 +275,15 @@ impl Granularity {
         }
     }
 
+    /// The length of every group, if the first so many elements are group after group: none in several places, none shorter.
+    pub(crate) fn even_length(self, elements: usize) -> Option<usize> {
+        match self {
+            Granularity::Channel { channels, inner } if elements <= channels.saturating_mul(inner) => Some(inner),
+            Granularity::Block { length, row } if row.is_multiple_of(length) => Some(length),
+            _ => None,
+        }
+    }
+
     /// The group of element `i`.
     ///
     /// # Panics

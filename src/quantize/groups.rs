@@ -103,13 +103,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
     /// The length of groups that [`Blocks`] does.
     #[inline]
     fn block_length(&self) -> Option<usize> {
-        let elements = self.first + self.x.len();
-        let length = match self.params.granularity() {
-            Granularity::Block { length, row } if row.is_multiple_of(length) => length,
-            // Each is in one place, at least here.
-            Granularity::Channel { channels, inner } if elements <= channels.saturating_mul(inner) => inner,
-            _ => return None,
-        };
+        let length = self.params.granularity().even_length(self.first + self.x.len())?;
         let whole_vectors = length >= LANES && (self.first | self.x.len()).is_multiple_of(LANES);
         (R::FROM_THE_START && length.is_power_of_two() && whole_vectors).then_some(length)
     }

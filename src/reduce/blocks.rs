@@ -26,11 +26,7 @@ impl<'a> EvenGroups<'a> {
 
     /// The groups of a tensor, if they are like that.
     pub fn of(x: &'a [f32], granularity: Granularity) -> Option<Self> {
-        let elements = match granularity {
-            Granularity::Block { length, row } if row.is_multiple_of(length) => length,
-            Granularity::Channel { channels, inner } if channels * inner == x.len() => inner,
-            _ => return None,
-        };
+        let elements = granularity.even_length(x.len())?;
         let (blocks, rest) = x.as_chunks();
         let groups = EvenGroups { x: blocks, length: elements / LANES, memory: memory_of(x) };
         let whole = rest.is_empty() && elements.is_multiple_of(LANES) && (LANES..DECIDED).contains(&elements);
@@ -132,7 +128,7 @@ fn sixteen_ranges<S: Simd>(simd: S, x: &[[f32; LANES]], length: usize, ranges: &
 fn integers_of<S: Simd>(simd: S, group: &[[f32; LANES]], other_end: bool) -> [S::I32; 3] {
     let mut lanes = ExtremeLanes::none(simd);
     for x in group {
-        // It reads from level 2 faster, too; after that it is in level 1.
+        // The first time; level 2 is read faster, too.
         if !other_end {
             arch::prefetch_ahead(x);
         }

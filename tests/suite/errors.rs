@@ -206,7 +206,14 @@ fn parameters() {
         every_isa(|isa| refused(ranges(isa, &[1.0; 4], empty), &Error::Shape { why, found: 0 }));
     }
     let huge = Granularity::channel(&[2, usize::MAX, usize::MAX], 1).unwrap();
-    refused(huge.groups(4), &Error::Multiple { what: "the tensor", unit: usize::MAX, found: 4 });
+    let multiple = Error::Multiple { what: "the tensor", unit: usize::MAX, found: 4 };
+    refused(huge.groups(4), &multiple);
+    every_isa(|isa| {
+        let codes = CodeRange::unsigned(8).unwrap();
+        refused(quantize_dynamic(isa, &[1.0; 4], codes, Scheme::ASYMMETRIC, huge, &mut [0; 4]), &multiple);
+        let none = Error::Empty { what: "the tensor" };
+        refused(quantize_dynamic(isa, &[], codes, Scheme::ASYMMETRIC, huge, &mut []), &none);
+    });
 }
 
 #[test]
