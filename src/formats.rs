@@ -112,15 +112,19 @@ impl BlockFormat {
 /// be infinite.
 pub fn encode_blocks(isa: Isa, format: BlockFormat, x: &[f32], bytes: &mut [u8]) -> Result<(), Error> {
     check_length("the blocks", format.bytes(x.len())?, bytes.len())?;
+    match format {
+        BlockFormat::MxInt8 => encode::<_, 33>(isa, MxInt8, x, bytes),
+        BlockFormat::Q8_0 => encode::<_, 34>(isa, Q8_0, x, bytes),
+        BlockFormat::Q4_0 => encode::<_, 18>(isa, Q4_0, x, bytes),
+    }
+}
+
+fn encode<F: Format<BYTES>, const BYTES: usize>(isa: Isa, format: F, x: &[f32], bytes: &mut [u8]) -> Result<(), Error> {
+    let memory = memory_of(x);
+    let keeps = F::LARGEST.is_some() && memory == Memory::Cached;
     let mut kept = Workspace::default();
-    let keeps = format != BlockFormat::MxInt8 && memory_of(x) == Memory::Cached;
     let kept = kept.elements(if keeps { (x.len() / BLOCK).next_multiple_of(LANES) } else { 0 });
-    let encoded = match format {
-        BlockFormat::MxInt8 => isa.run(Encode::<MxInt8, 33> { format: MxInt8, x, bytes, kept }),
-        BlockFormat::Q8_0 => isa.run(Encode::<Q8_0, 34> { format: Q8_0, x, bytes, kept }),
-        BlockFormat::Q4_0 => isa.run(Encode::<Q4_0, 18> { format: Q4_0, x, bytes, kept }),
-    };
-    encoded.or_else(|magnitude| {
+    isa.run(Encode { format, x, bytes, memory, kept }).or_else(|magnitude| {
         let amax = finite(magnitude, x)?;
         let why = "the scale of its block would be above the largest f16";
         Err(Error::Range { min: -amax, max: amax, why })
@@ -229,9 +233,19 @@ fn both<T: Copy, U>(x: [T; 2], f: impl Fn(T) -> U) -> [U; 2] {
     [f(x[0]), f(x[1])]
 }
 
-/// Writes the codes of two blocks, eight bits each, −127…127 of them.
+/// Writes the codes of two blocks, eight bits each, −127…127 of them: their multiples, as `round` rounds them.
 #[inline(always)]
-fn store_i8<S: Simd>(simd: S, q: [[S::I32; 2]; 2], out: [&mut [u8; BLOCK]; 2]) {
+fn store_i8<S: Simd>(
+    simd: S,
+    multiples: [[S::F32; 2]; 2],
+    round: impl Fn(S::F32) -> S::I32,
+    out: [&mut [u8; BLOCK]; 2],
+) {
+    let q = both(
+        multiples,
+        #[inline(always)]
+        |[first, second]| [round(first), round(second)],
+    );
     let [first, second] = out.map(|out| core::ptr::from_mut(out).cast::<[i8; BLOCK]>());
     // SAFETY: the same bytes.
     simd.store_symmetric_i8(q, unsafe { [&mut *first, &mut *second] });
@@ -249,6 +263,7 @@ struct Encode<'a, F, const BYTES: usize> {
     format: F,
     x: &'a [f32],
     bytes: &'a mut [u8],
+    memory: Memory,
     /// Room for [`Format::largest`] of all blocks, and up to whole sixteens, if the format asks for it and the numbers are in the
     /// caches: from memory, finding it again takes no longer than reading it.
     kept: &'a mut [i32],
@@ -260,7 +275,7 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) -> Result<(), i32> {
-        let beyond_caches = memory_of(self.x) != Memory::Cached;
+        let beyond_caches = self.memory != Memory::Cached;
         if let Some(largest) = F::LARGEST {
             let magnitude = match self.x {
                 [] => 0,
@@ -323,7 +338,7 @@ impl<F: Format<BYTES>, const BYTES: usize> Encode<'_, F, BYTES> {
 
     #[inline(always)]
     fn encode<S: Simd, const BEYOND_CACHES: bool>(self, simd: S) {
-        let Encode { format, x, bytes, kept } = self;
+        let Encode { format, x, bytes, kept, .. } = self;
         let (sixteens, rest) = sixteens_of(x);
         let (outs, rest_out) = bytes.as_chunks_mut().0.as_chunks_mut::<LANES>();
         // Scales take long to be there: those of the next blocks are on their way while these are written.

@@ -3,6 +3,9 @@
 use crate::reduce::magnitude_bits;
 use crate::simd::Simd;
 
+/// Up to here, and somewhat further, an f16 is finite.
+pub(crate) const FINITE: f32 = 65_519.0;
+
 /// The bits of the nearest f16, ties to even, for numbers below 65520, from which on it is infinite.
 #[inline(always)]
 pub(crate) fn to_half<S: Simd>(simd: S, x: S::F32) -> S::I32 {

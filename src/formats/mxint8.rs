@@ -1,7 +1,7 @@
 //! MXINT8, by the OCP Microscaling specification: a power of two for the block, two's complement with six bits behind the
 //! point. The exponent is that of the largest magnitude, out of its bits: `log2` is wrong just below powers of two.
 
-use super::{BLOCK, Format, Scales, Sixteen, both, largest_magnitudes, load_i8, store_i8};
+use super::{BLOCK, Format, Scales, Sixteen, largest_magnitudes, load_i8, store_i8};
 use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
@@ -49,20 +49,15 @@ impl Format<33> for MxInt8 {
 
     #[inline(always)]
     fn write<S: Simd>(self, simd: S, exponents: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 33]; 2]) {
-        let [first, second] = both(
-            multiples,
-            #[inline(always)]
-            |multiples| {
-                both(
-                    multiples,
-                    #[inline(always)]
-                    |v| simd.round_to_i32(v),
-                )
-            },
-        );
         let [[first_exponent, a @ ..], [second_exponent, b @ ..]] = blocks;
         (*first_exponent, *second_exponent) = (exponents[0] as u8, exponents[1] as u8);
-        store_i8(simd, [first, second], [a, b]);
+        store_i8(
+            simd,
+            multiples,
+            #[inline(always)]
+            |v| simd.round_to_i32(v),
+            [a, b],
+        );
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! ggml's Q4_0, as its scalar code (`quantize_row_q4_0_ref`) has it. The number of the largest magnitude gets the code −8 of
 //! sixteen, so the scale has the other sign; codes are made with the scale before it is rounded to f16.
 
-use super::half::from_half;
+use super::half::{FINITE, from_half};
 use super::{Format, Scales, Sixteen, both};
 use crate::simd::{LANES, Simd};
 
@@ -48,7 +48,7 @@ fn extremes<S: Simd>(simd: S, x: &Sixteen) -> S::I32 {
 impl Format<18> for Q4_0 {
     const LIMIT: f32 = 8.0;
 
-    const LARGEST: Option<f32> = Some(8.0 * 65_519.0);
+    const LARGEST: Option<f32> = Some(8.0 * FINITE);
 
     #[inline(always)]
     fn largest<S: Simd>(self, simd: S, x: &Sixteen) -> S::I32 {

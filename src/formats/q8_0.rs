@@ -1,8 +1,8 @@
 //! ggml's Q8_0, as its scalar code (`quantize_row_q8_0_ref`) has it: ties are rounded away from zero, and codes are made with
 //! the scale before it is rounded to f16.
 
-use super::half::from_half;
-use super::{BLOCK, Format, Scales, Sixteen, both, largest_magnitudes, load_i8, store_i8};
+use super::half::{FINITE, from_half};
+use super::{BLOCK, Format, Scales, Sixteen, largest_magnitudes, load_i8, store_i8};
 use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
@@ -23,8 +23,7 @@ fn round_away<S: Simd>(simd: S, v: S::F32) -> S::I32 {
 impl Format<34> for Q8_0 {
     const LIMIT: f32 = 127.0;
 
-    // Below 65520 an f16 is finite.
-    const LARGEST: Option<f32> = Some(127.0 * 65_519.0);
+    const LARGEST: Option<f32> = Some(127.0 * FINITE);
 
     #[inline(always)]
     fn largest<S: Simd>(self, simd: S, x: &Sixteen) -> S::I32 {
@@ -38,20 +37,15 @@ impl Format<34> for Q8_0 {
 
     #[inline(always)]
     fn write<S: Simd>(self, simd: S, d: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 34]; 2]) {
-        let [first, second] = both(
-            multiples,
-            #[inline(always)]
-            |multiples| {
-                both(
-                    multiples,
-                    #[inline(always)]
-                    |v| round_away(simd, v),
-                )
-            },
-        );
         let [[a0, a1, a @ ..], [b0, b1, b @ ..]] = blocks;
         ([*a0, *a1], [*b0, *b1]) = ((d[0] as u16).to_le_bytes(), (d[1] as u16).to_le_bytes());
-        store_i8(simd, [first, second], [a, b]);
+        store_i8(
+            simd,
+            multiples,
+            #[inline(always)]
+            |v| round_away(simd, v),
+            [a, b],
+        );
     }
 
     #[inline(always)]
