@@ -37,7 +37,7 @@ use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
 use crate::simd::{FOUR, LANES};
 use crate::workspace::Lines;
-use formula::{Formula, Solve, to_scale};
+use formula::{Formula, Solve, at_least_normal};
 
 /// A range of real numbers.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -170,11 +170,11 @@ impl Scheme {
             return Err(Error::Range { min: range.min, max: range.max, why });
         }
         let (scale, zero_point) = formula.parameters(range);
-        if scale > f64::from(f32::MAX) {
+        if scale == f32::INFINITY {
             let why = "its scale is above the largest f32";
             return Err(Error::Range { min: range.min, max: range.max, why });
         }
-        Ok((to_scale(scale), zero_point))
+        Ok((at_least_normal(scale), zero_point))
     }
 }
 
@@ -679,25 +679,28 @@ impl<'a, C: Code> From<&'a QuantParams<C>> for ZeroPoints<'a> {
 ///
 /// or both to integers beyond ±255; h is NaN where that is not sure, and so is v′ then.
 ///
-/// Proof. With finite numbers y′ = x · h + RN(x · l) is x / S · (1 + ε), |ε| < 2⁻⁴⁵: l is 2⁻²² / S at most, and both l and
-/// x · l are rounded once. v and v′ can only be different if some midpoint m of two neighbouring f32 lies between x / S
-/// and y′, and they only round to different integers if m is a neighbour of a half-integer, (2k + 1) / 2. With integers
-/// X < 2²⁴, 2²³ ≤ s < 2²⁴ and M = (2k + 1) · 2ᵗ ± 1 < 2²⁵ in place of x, S and m, both sides scaled by powers of two,
-/// that means |X · 2ʲ − M · s| < 2⁴⁹ · 2⁻⁴⁵ = 16 with j ≥ 23. For 2k + 1 < 2⁹, t is 16 at least, so modulo 2¹⁶ all that is left of
-/// the difference is ±s: s would have to be within 16 of a multiple of 2¹⁶. If it is not, there is no such x.
-/// And if s is a multiple of 16 there is none either: the difference is one as well, and 0 it cannot be, since the
-/// odd M · s / 2ⁿ ≥ 2²⁴ is not X. (Twice as much is asked for below.) Infinity stays infinity, as no part is negative, and NaN
-/// stays NaN. Scales within 2^±64 keep whatever matters here away from subnormal numbers.
+/// Proof. h is up to 1½ units in its last place below 1 / S, and l = RN(1 − S · h) · RN(1 / S) is rounded three times, so with
+/// x · l rounded y′ = x · h + RN(x · l) is x / S · (1 + ε) with |ε| < 1½ · 2⁻²³ · 4 · 2⁻²⁴ < 2⁻⁴⁴ for finite numbers. v and v′ can only
+/// be different if some midpoint m of two neighbouring f32 lies between x / S and y′, and they only round to different integers
+/// if m is a neighbour of a half-integer, (2k + 1) / 2. With integers X < 2²⁴, 2²³ ≤ s < 2²⁴ and M = (2k + 1) · 2ᵗ ± 1 < 2²⁵ in
+/// place of x, S and m, both sides scaled by powers of two, that means |X · 2ʲ − M · s| < 2⁴⁹ · 2⁻⁴⁴ = 32 with j ≥ 23. For
+/// 2k + 1 < 2⁹, t is 16 at least, so modulo 2¹⁶ all that is left of the difference is ±s: s would have to be within 32 of a
+/// multiple of 2¹⁶. If it is not, there is no such x. And if s is such a multiple there is none either: the difference is one of
+/// 32 as well, and 0 it cannot be, since the odd M · s / 2ⁿ ≥ 2²⁴ is not X. Infinity stays infinity, as no part is negative, and
+/// NaN stays NaN. Scales within 2^±64 keep whatever matters here away from subnormal numbers.
 #[inline(always)]
 fn reciprocal(scale: f32) -> [f32; 2] {
     const LARGEST: f32 = (1_u128 << 64) as f32;
     let low_bits = (scale.to_bits() as i16).unsigned_abs();
     let sure = ((low_bits >= 32) | (low_bits == 0)) & (1.0 / LARGEST..=LARGEST).contains(&scale);
-    let exact = 1.0 / f64::from(scale);
-    let high = f32::from_bits((exact as f32).to_bits().wrapping_sub(1));
-    let low = (exact - f64::from(high)) as f32;
-    // (Of one choice for both, the compiler makes vectors of pairs.)
-    [if sure { high } else { f32::NAN }, if sure { low } else { f32::NAN }]
+    let nearest = 1.0 / scale;
+    let high = f32::from_bits(nearest.to_bits().wrapping_sub(1));
+    // (Exact in f64.)
+    let rest = (1.0 - f64::from(scale) * f64::from(high)) as f32;
+    let low = rest * nearest;
+    // All bits are a NaN. (Of a choice between two numbers for each, the compiler makes vectors of pairs.)
+    let nan = u32::from(sure).wrapping_sub(1);
+    [f32::from_bits(high.to_bits() | nan), f32::from_bits(low.to_bits() | nan)]
 }
 
 /// Repeats the first elements, so many, up to the end.
@@ -712,4 +715,31 @@ fn repeat(x: &mut [i32], period: usize) {
 
 pub(crate) fn check_scale(scale: f32) -> Result<(), Error> {
     if scale.is_finite() && scale >= f32::MIN_POSITIVE { Ok(()) } else { Err(Error::Scale { scale }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the proof of [`reciprocal`] takes its parts to be, for every mantissa.
+    #[test]
+    fn every_reciprocal() {
+        let mut sure = 0;
+        for mantissa in 0..1 << 23 {
+            let scale = f32::from_bits(1.0_f32.to_bits() | mantissa);
+            let [high, low] = reciprocal(scale);
+            assert_eq!(high.is_nan(), low.is_nan());
+            if high.is_nan() {
+                continue;
+            }
+            sure += 1;
+            // Products of two f32 are exact, and so is this difference.
+            let rest = 1.0 - f64::from(scale) * f64::from(high);
+            assert!(0.0 < rest && rest <= 1.5 / f64::from(1 << 23), "{scale:e}");
+            let missing = (rest - f64::from(scale) * f64::from(low)).abs();
+            assert!(missing <= 1.5 * 3.001 / (1_u64 << 47) as f64, "{scale:e}");
+        }
+        // All but 62 of 2¹⁶.
+        assert_eq!(sure, (1 << 7) * ((1 << 16) - 62));
+    }
 }

@@ -26,7 +26,7 @@ pub(super) struct Formula {
     max: f64,
     middle: f64,
     half: f64,
-    /// Whether codes of negative numbers are missing.
+    /// Whether there are no codes below 0.
     magnitudes: bool,
 }
 
@@ -54,47 +54,52 @@ impl Formula {
             middle: codes.middle().into(),
             // The middle of the codes; a half beyond it where narrow codes and their headroom need it.
             half: if headroom > 0 && min == -max { 0.5 } else { 0.0 },
-            magnitudes: scheme.offset == OffsetKind::Zero && min >= 0,
+            magnitudes: min >= 0,
         }
     }
 
     /// Whether the range has a negative number, which these codes lack.
     #[inline(always)]
     pub fn lacks(&self, range: Range) -> bool {
-        self.magnitudes & (range.min < 0.0)
+        self.offset == Offset::Zero && self.magnitudes & (range.min < 0.0)
     }
 
-    /// The scale before it is rounded, and the zero point. Of a range that is not one, anything.
+    /// The scale without its floor, infinite where it is above the largest f32, and the zero point. Of a range that is not one,
+    /// anything.
     #[inline(always)]
-    pub fn parameters(&self, range: Range) -> (f64, i32) {
+    pub fn parameters(&self, range: Range) -> (f32, i32) {
         // With 0 in it.
-        let (min, max) = (smaller(range.min.into(), 0.0), larger(range.max.into(), 0.0));
-        let amax = larger(max, -min);
-        let scale = if self.offset == Offset::Zero { amax } else { max - min } / self.steps;
+        let (min, max) = (smaller(range.min, 0.0), larger(range.max, 0.0));
+        let all_zero = min == max;
+        let (min, max) = (f64::from(min), f64::from(max));
+        let scale = if self.offset == Offset::Zero { larger(max, -min) } else { max - min } / self.steps;
         let scale = match self.kind {
             ScaleKind::Float => scale,
             ScaleKind::PowerOfTwo => larger(power_of_two_at_least(scale), f32::MIN_POSITIVE.into()),
         };
-        let zero_point = match self.offset {
-            Offset::Zero => 0.0,
-            Offset::Nearest => self.min - min / scale,
-            Offset::Centred => self.middle + (self.half - (min + max) / (2.0 * scale)).floor(),
-        };
         // Bounds are integers, so it is the same to round before or after; and a conversion that checks is no vector's.
-        let zero_point = nearest_i32(larger(smaller(zero_point, self.max), self.min));
-        if amax == 0.0 { (1.0, 0) } else { (scale, if self.offset == Offset::Zero { 0 } else { zero_point }) }
+        let zero_point = match self.offset {
+            Offset::Zero => 0,
+            // −min / S is 0 at least and no more than all steps, or rounds to as many.
+            Offset::Nearest => nearest_i32(self.min - min / scale),
+            Offset::Centred => {
+                let centred = self.middle + (self.half - (min + max) / (2.0 * scale)).floor();
+                nearest_i32(larger(smaller(centred, self.max), self.min))
+            }
+        };
+        if all_zero { (1.0, 0) } else { (scale as f32, zero_point) }
     }
 }
 
 // What a vector has an instruction for, unlike `f64::max`, which has its own rule for NaN.
 
 #[inline(always)]
-fn larger(a: f64, b: f64) -> f64 {
+fn larger<T: PartialOrd>(a: T, b: T) -> T {
     if a > b { a } else { b }
 }
 
 #[inline(always)]
-fn smaller(a: f64, b: f64) -> f64 {
+fn smaller<T: PartialOrd>(a: T, b: T) -> T {
     if a < b { a } else { b }
 }
 
@@ -106,11 +111,10 @@ fn nearest_i32(x: f64) -> i32 {
     (x + ONES).to_bits() as i32
 }
 
-/// The one rounding to f32, and the floor under tiny scales.
+/// What a tiny scale becomes.
 #[inline(always)]
-pub(super) fn to_scale(scale: f64) -> f32 {
-    let scale = scale as f32;
-    if scale > f32::MIN_POSITIVE { scale } else { f32::MIN_POSITIVE }
+pub(super) fn at_least_normal(scale: f32) -> f32 {
+    larger(scale, f32::MIN_POSITIVE)
 }
 
 /// The smallest power of two that is at least `x`, a positive normal number.
@@ -143,10 +147,9 @@ impl Kernel for Solve<'_> {
             ($kind:expr, $offset:expr) => {{
                 let formula = Formula { kind: $kind, offset: $offset, ..formula };
                 for ((&range, out), zero_point) in ranges.iter().zip(&mut *scales).zip(zero_points) {
-                    let (scale, z) = formula.parameters(range);
+                    (*out, *zero_point) = formula.parameters(range);
                     // (NaN is not in order, infinities have no finite scale.)
-                    all &= (range.min <= range.max) & (scale <= f64::from(f32::MAX)) & !formula.lacks(range);
-                    (*out, *zero_point) = (to_scale(scale), z);
+                    all &= (range.min <= range.max) & !formula.lacks(range);
                 }
             }};
         }
@@ -159,8 +162,10 @@ impl Kernel for Solve<'_> {
                 solve!(ScaleKind::PowerOfTwo, Offset::Centred);
             }
         }
-        for ((&mut scale, high), low) in scales.iter_mut().zip(high).zip(low) {
-            [*high, *low] = reciprocal(scale);
+        for ((scale, high), low) in scales.iter_mut().zip(high).zip(low) {
+            all &= *scale < f32::INFINITY;
+            *scale = at_least_normal(*scale);
+            [*high, *low] = reciprocal(*scale);
         }
         all
     }
