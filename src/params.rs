@@ -36,7 +36,7 @@ use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
 use crate::simd::{FOUR, LANES};
-use crate::workspace::Lines;
+use crate::workspace::Recycled;
 use formula::{Formula, Solve, at_least_normal};
 
 /// A range of real numbers.
@@ -394,9 +394,9 @@ pub struct QuantParams<C> {
     groups: usize,
     period: usize,
     /// Scales, both parts of their reciprocals, then zero points: four arrays of one length, elements of one size.
-    parameters: Lines,
+    parameters: Recycled,
     /// See [`QuantParams::zero_codes`].
-    zero_codes: Lines,
+    zero_codes: Recycled,
     /// Whether all groups have the same zero point.
     one_zero_point: bool,
 }
@@ -543,12 +543,10 @@ impl<C: Code> QuantParams<C> {
             Granularity::Channel { channels, inner: 1 } => channels * LONG_ROW.div_ceil(channels),
             _ => groups,
         };
-        let (parameters, zero_codes) = (Lines::default(), Lines::default());
-        let mut params =
-            QuantParams { codes, granularity, groups, period, parameters, zero_codes, one_zero_point: false };
-        let length = params.padded();
-        params.parameters.elements::<f32>(4 * length);
-        params
+        let (parameters, zero_codes) = (Recycled::default(), Recycled::default());
+        let params = QuantParams { codes, granularity, groups, period, parameters, zero_codes, one_zero_point: false };
+        let parameters = Recycled::new::<f32>(4 * params.padded());
+        QuantParams { parameters, ..params }
     }
 
     /// Those of the groups, to be written.
@@ -573,6 +571,7 @@ impl<C: Code> QuantParams<C> {
             for parameters in parameters.chunks_exact_mut(length) {
                 repeat(parameters, groups);
             }
+            self.zero_codes = Recycled::new::<C>(length);
             let zero_codes = self.zero_codes.elements::<C>(length);
             for (zero_point, code) in parameters[3 * length..].iter().zip(zero_codes) {
                 *code = C::from_byte(*zero_point as u8);

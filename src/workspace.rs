@@ -1,6 +1,8 @@
 //! Memory that outlives the call that needs it, so that calls which repeat do not allocate.
 
 use core::cell::Cell;
+use core::mem::take;
+use core::ops::{Deref, DerefMut};
 
 /// A cache line.
 #[repr(align(64))]
@@ -69,7 +71,12 @@ unsafe impl Element for f32 {}
 thread_local! {
     /// What no call of this thread uses at the moment, last used last.
     static UNUSED: Cell<Vec<Lines>> = const { Cell::new(Vec::new()) };
+    /// What was dropped in this thread: one of 2ⁿ lines for every n.
+    static RECYCLED: [Cell<Lines>; SIZES] = const { [const { Cell::new(Lines(Vec::new())) }; SIZES] };
 }
+
+/// The sizes of memory that is recycled: up to 64 KiB.
+const SIZES: usize = 11;
 
 /// Memory that goes back to the thread when dropped, for its next call. Nothing is taken before it is needed.
 #[derive(Debug, Default)]
@@ -82,7 +89,7 @@ impl Workspace {
         if length == 0 {
             return &mut [];
         }
-        self.0.get_or_insert_with(take).elements(length)
+        self.0.get_or_insert_with(unused).elements(length)
     }
 
     /// `length` elements that there is room for.
@@ -101,7 +108,7 @@ impl Drop for Workspace {
     }
 }
 
-fn take() -> Lines {
+fn unused() -> Lines {
     let mut unused = UNUSED.take();
     let lines = unused.pop().unwrap_or_default();
     UNUSED.set(unused);
@@ -115,4 +122,94 @@ fn give_back(lines: Lines) {
         all.push(lines);
         unused.set(all);
     });
+}
+
+/// Memory of a result, which may live long, or be dropped before the next one like it is made: so it is at most twice as long as
+/// it has to be, and goes back to the thread when dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recycled(Lines);
+
+impl Recycled {
+    /// Room for `length` elements: zeros, or whatever the last owner wrote.
+    #[inline]
+    pub fn new<T: Element>(length: usize) -> Self {
+        let lines = (length * size_of::<T>()).div_ceil(LINE);
+        let size = lines.next_power_of_two();
+        let recycled = RECYCLED.try_with(|all| all.get(size.ilog2() as usize).map(Cell::take));
+        let (mut memory, lines) = match recycled {
+            Ok(Some(recycled)) => (recycled, size),
+            // Too long, or the thread ends.
+            _ => (Lines::default(), lines),
+        };
+        memory.0.resize(lines, Line([0; LINE]));
+        Recycled(memory)
+    }
+}
+
+impl Deref for Recycled {
+    type Target = Lines;
+
+    #[inline]
+    fn deref(&self) -> &Lines {
+        &self.0
+    }
+}
+
+impl DerefMut for Recycled {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Lines {
+        &mut self.0
+    }
+}
+
+impl Drop for Recycled {
+    #[inline]
+    fn drop(&mut self) {
+        let size = self.0.0.len();
+        if size.is_power_of_two() {
+            // A thread that ends takes nothing back.
+            let _ = RECYCLED.try_with(|all| all.get(size.ilog2() as usize).map(|one| one.set(take(&mut self.0))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_recycled_once_and_by_size() {
+        let address = |of: &Recycled| of.as_slice::<u8>(1).as_ptr();
+        let mut first = Recycled::new::<f32>(3 * LINE);
+        first.elements::<u8>(12 * LINE).fill(7);
+        let (at, other) = (address(&first), Recycled::new::<u8>(16 * LINE));
+        assert_ne!(address(&other), at);
+        drop(first);
+        // Half the size, then the same, rounded up as before.
+        assert_ne!(address(&Recycled::new::<u8>(8 * LINE)), at);
+        let again = Recycled::new::<u8>(9 * LINE);
+        assert_eq!((address(&again), again.as_slice::<u8>(16 * LINE)[12 * LINE - 1]), (at, 7));
+        assert_ne!(address(&Recycled::new::<u8>(9 * LINE)), at);
+
+        let longest = 1 << (SIZES - 1);
+        assert_eq!(Recycled::new::<u8>(longest * LINE - 1).0.0.len(), longest);
+        let too_long = Recycled::new::<u8>(longest * LINE + 1);
+        assert_eq!(too_long.0.0.len(), longest + 1);
+        let nothing = Recycled::new::<u8>(0);
+        assert!(nothing.as_slice::<u8>(0).is_empty());
+    }
+
+    /// What a thread drops when its own memory may be gone.
+    #[test]
+    fn memory_that_dies_with_its_thread() {
+        thread_local! {
+            static LAST: Cell<Recycled> = Cell::new(Recycled::default());
+        }
+        let thread = std::thread::spawn(|| {
+            // (Whatever is used first goes last.)
+            LAST.set(Recycled::default());
+            LAST.set(Recycled::new::<u8>(LINE));
+        });
+        thread.join().expect("no panic");
+    }
 }
