@@ -36,9 +36,10 @@ use core::cell::Cell;
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
-use crate::params::{Granularity, QuantParams, Range, Scheme};
+use crate::params::{Granularity, QuantParams, Scheme};
 use crate::random::Stream;
-use crate::reduce::{EvenGroups, min_max, ranges};
+use crate::reduce::{number_of_ranges, ranges_into};
+use crate::workspace::Workspace;
 pub(crate) use groups::Groups;
 pub use in_place::{fake_quantize_in_place, fake_quantize_stochastic_in_place, straight_through_in_place};
 pub(crate) use lanes::{Lanes, LanesOf};
@@ -100,9 +101,6 @@ pub fn quantize_dynamic<C: Code>(
     Ok(params)
 }
 
-/// The groups whose ranges are kept until their parameters are found.
-const SOLVED_TOGETHER: usize = 256;
-
 /// What a scheme makes of the ranges of a tensor.
 fn parameters_of<C: Code>(
     isa: Isa,
@@ -111,27 +109,10 @@ fn parameters_of<C: Code>(
     scheme: Scheme,
     granularity: Granularity,
 ) -> Result<QuantParams<C>, Error> {
-    // One range needs no memory,
-    if granularity == Granularity::Tensor {
-        return QuantParams::solved(isa, codes, scheme, granularity, &[min_max(isa, x)?]);
-    }
-    // nor do many, some at a time.
-    if let (Ok(number), Some(groups)) = (granularity.groups(x.len()), EvenGroups::of(x, granularity)) {
-        let mut params = QuantParams::unfilled(codes, granularity, number);
-        let mut ranges = [Range::default(); SOLVED_TOGETHER];
-        let all = (0..number).step_by(SOLVED_TOGETHER).all(|first| {
-            let first = first.min(number - EvenGroups::FEWEST);
-            let ranges = &mut ranges[..SOLVED_TOGETHER.min(number - first)];
-            isa.run(groups.ranges(first, ranges));
-            // (Infinity and NaN have no parameters.)
-            params.solve(isa, scheme, first, ranges)
-        });
-        if all {
-            return Ok(params.filled());
-        }
-    }
-    // (Which finds out what is wrong, too.)
-    QuantParams::solved(isa, codes, scheme, granularity, &ranges(isa, x, granularity)?)
+    let mut workspace = Workspace::default();
+    let ranges = workspace.elements(number_of_ranges(x, granularity)?);
+    ranges_into(isa, x, granularity, ranges)?;
+    QuantParams::solved(isa, codes, scheme, granularity, ranges)
 }
 
 /// Quantizes `x` into `codes`, rounding stochastically: element i of `x` takes the word `stream.offset + i`, whatever the

@@ -12,7 +12,8 @@ use crate::error::Error;
 use crate::isa::Isa;
 use crate::params::{Granularity, Range, Run};
 use crate::simd::{FOUR, Kernel, LANES, Memory, Simd, fold_blocks};
-pub(crate) use blocks::EvenGroups;
+use crate::workspace::Workspace;
+use blocks::{EvenGroups, EvenRanges};
 use columns::ColumnRanges;
 
 /// The smallest and the largest element.
@@ -44,23 +45,29 @@ pub fn min_max(isa: Isa, x: &[f32]) -> Result<Range, Error> {
 /// # Errors
 /// As [`min_max`], and [`Error::Multiple`] when the length does not go with the granularity.
 pub fn ranges(isa: Isa, x: &[f32], granularity: Granularity) -> Result<Vec<Range>, Error> {
+    let mut ranges = vec![Range::default(); number_of_ranges(x, granularity)?];
+    ranges_into(isa, x, granularity, &mut ranges)?;
+    Ok(ranges)
+}
+
+/// How many [`ranges`] there are.
+pub(crate) fn number_of_ranges(x: &[f32], granularity: Granularity) -> Result<usize, Error> {
     let groups = granularity.groups(x.len())?;
-    if x.is_empty() {
-        return Err(Error::Empty { what: "the tensor" });
-    }
-    if granularity == Granularity::Tensor {
-        return Ok(vec![min_max(isa, x)?]);
-    }
-    let (ranges, magnitude) = match (granularity, EvenGroups::of(x, granularity)) {
-        (Granularity::Channel { channels, inner: 1 }, _) => isa.run(ColumnRanges { x, channels }),
-        (_, Some(groups)) => {
-            let mut ranges = vec![Range::default(); groups.number()];
-            let magnitude = isa.run(groups.ranges(0, &mut ranges));
-            (ranges, magnitude)
+    if x.is_empty() { Err(Error::Empty { what: "the tensor" }) } else { Ok(groups) }
+}
+
+/// Writes [`ranges`], for which there is room. On an error they are anything.
+pub(crate) fn ranges_into(isa: Isa, x: &[f32], granularity: Granularity, ranges: &mut [Range]) -> Result<(), Error> {
+    let magnitude = match (granularity, EvenGroups::of(x, granularity)) {
+        (Granularity::Tensor, _) => {
+            ranges[0] = min_max(isa, x)?;
+            return Ok(());
         }
-        _ => isa.run(GroupRanges { x, granularity, groups }),
+        (Granularity::Channel { channels, inner: 1 }, _) => isa.run(ColumnRanges { x, channels, ranges }),
+        (_, Some(groups)) => isa.run(EvenRanges { groups, ranges }),
+        _ => isa.run(GroupRanges { x, granularity, ranges }),
     };
-    finite(magnitude, x).map(|_| ranges)
+    finite(magnitude, x).map(drop)
 }
 
 /// The largest magnitude.
@@ -295,7 +302,7 @@ impl Kernel for TensorExtremes<'_> {
 struct GroupRanges<'a> {
     x: &'a [f32],
     granularity: Granularity,
-    groups: usize,
+    ranges: &'a mut [Range],
 }
 
 /// Integers of up to sixteen groups that follow each other, sixteen lanes of each.
@@ -316,7 +323,7 @@ impl<S: Simd> Batch<S> {
 
     /// Adds the largest lanes to what was found of the groups before, and begins with another group.
     #[inline(always)]
-    fn flush(&mut self, simd: S, found: &mut [Vec<i32>; 3], next: usize) {
+    fn flush(&mut self, simd: S, found: &mut [&mut [i32]; 3], next: usize) {
         let [signed, unsigned, smallest] = self.integers;
         let [of_signed, of_unsigned, of_smallest] = found;
         let [signed, unsigned] = simd.max_of_each(
@@ -351,14 +358,19 @@ impl<S: Simd> Batch<S> {
 }
 
 impl Kernel for GroupRanges<'_> {
-    /// The range of every group, and the largest magnitude of all.
-    type Output = (Vec<Range>, i32);
+    /// The largest magnitude of all.
+    type Output = i32;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> (Vec<Range>, i32) {
-        let GroupRanges { x, granularity, groups } = self;
+    fn run<S: Simd>(self, simd: S) -> i32 {
+        let GroupRanges { x, granularity, ranges } = self;
         let memory = memory_of(x);
-        let mut found = [vec![i32::MIN; groups], vec![i32::MIN; groups], vec![i32::MIN; groups]];
+        let mut workspace = Workspace::default();
+        let found = workspace.elements(3 * ranges.len());
+        found.fill(i32::MIN);
+        let (signed, rest) = found.split_at_mut(ranges.len());
+        let (unsigned, smallest) = rest.split_at_mut(ranges.len());
+        let mut found = [signed, unsigned, smallest];
         let mut batch = Batch { integers: [[simd.splat_i32(0); LANES]; 3], first: 0, groups: 0 };
         for Run { group, start, end } in granularity.runs(0, x.len()) {
             if batch.groups == LANES || group != batch.first + batch.groups {
@@ -367,23 +379,20 @@ impl Kernel for GroupRanges<'_> {
             batch.push(simd, ExtremeLanes::of(simd, &x[start..end], memory));
         }
         batch.flush(simd, &mut found, 0);
-        ranges_of([&found[0], &found[1], &found[2]])
+        ranges_of([found[0], found[1], found[2]], ranges)
     }
 }
 
-/// The range of every group, whose [`Extremes`] these are, and the largest magnitude of all.
+/// Writes the range of every group, whose [`Extremes`] these are. Returns the largest magnitude of all.
 #[inline(always)]
-fn ranges_of([signed, unsigned, smallest]: [&[i32]; 3]) -> (Vec<Range>, i32) {
+fn ranges_of([signed, unsigned, smallest]: [&[i32]; 3], ranges: &mut [Range]) -> i32 {
     let mut magnitude = 0;
-    let ranges = signed.iter().zip(unsigned).zip(smallest).map(
-        #[inline(always)]
-        |((&signed, &unsigned), &smallest)| {
-            let extremes = Extremes { signed, unsigned, smallest };
-            magnitude = magnitude.max(extremes.magnitude());
-            extremes.of_finite()
-        },
-    );
-    (ranges.collect(), magnitude)
+    for (((range, &signed), &unsigned), &smallest) in ranges.iter_mut().zip(signed).zip(unsigned).zip(smallest) {
+        let extremes = Extremes { signed, unsigned, smallest };
+        magnitude = magnitude.max(extremes.magnitude());
+        *range = extremes.of_finite();
+    }
+    magnitude
 }
 
 /// The bits of the largest magnitude of numbers, of which there are some.

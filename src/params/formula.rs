@@ -1,7 +1,7 @@
 //! From ranges to scales and zero points: the table of [`params`](super), without branches, so that the compiler makes vectors
 //! of it where there are many ranges.
 
-use super::{OffsetKind, Range, RoundingKind, ScaleKind, Scheme, reciprocal};
+use super::{OffsetKind, ParametersMut, Range, RoundingKind, ScaleKind, Scheme, reciprocal};
 use crate::codes::{Code, CodeRange};
 use crate::simd::{Kernel, Simd};
 
@@ -130,9 +130,7 @@ fn power_of_two_at_least(x: f64) -> f64 {
 pub(super) struct Solve<'a> {
     pub formula: Formula,
     pub ranges: &'a [Range],
-    pub scales: &'a mut [f32],
-    pub reciprocals: [&'a mut [f32]; 2],
-    pub zero_points: &'a mut [i32],
+    pub parameters: ParametersMut<'a>,
 }
 
 impl Kernel for Solve<'_> {
@@ -140,7 +138,8 @@ impl Kernel for Solve<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> bool {
-        let Solve { formula, ranges, scales, reciprocals: [high, low], zero_points } = self;
+        let Solve { formula, ranges, parameters } = self;
+        let ParametersMut { scales, reciprocals: [high, low], zero_points } = parameters;
         let mut all = true;
         // One loop for every kind, none of which has a choice to make.
         macro_rules! solve {

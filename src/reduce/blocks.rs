@@ -12,8 +12,7 @@ use crate::params::{Granularity, Range};
 use crate::simd::{Kernel, LANES, Memory, Simd};
 
 /// At least sixteen of these groups.
-#[derive(Clone, Copy)]
-pub(crate) struct EvenGroups<'a> {
+pub(super) struct EvenGroups<'a> {
     x: &'a [[f32; LANES]],
     /// The blocks of a group.
     length: usize,
@@ -21,37 +20,20 @@ pub(crate) struct EvenGroups<'a> {
 }
 
 impl<'a> EvenGroups<'a> {
-    /// The fewest.
-    pub const FEWEST: usize = LANES;
-
     /// The groups of a tensor, if they are like that.
     pub fn of(x: &'a [f32], granularity: Granularity) -> Option<Self> {
         let elements = granularity.even_length(x.len())?;
         let (blocks, rest) = x.as_chunks();
         let groups = EvenGroups { x: blocks, length: elements / LANES, memory: memory_of(x) };
         let whole = rest.is_empty() && elements.is_multiple_of(LANES) && (LANES..DECIDED).contains(&elements);
-        (whole && groups.number() >= Self::FEWEST).then_some(groups)
-    }
-
-    /// How many they are.
-    pub fn number(self) -> usize {
-        self.x.len() / self.length
-    }
-
-    /// The kernel that finds the ranges of as many of them as there is room for, sixteen or more, from one on.
-    pub fn ranges<'b>(self, first: usize, ranges: &'b mut [Range]) -> EvenRanges<'b>
-    where
-        'a: 'b,
-    {
-        let x = &self.x[first * self.length..][..ranges.len() * self.length];
-        EvenRanges { groups: EvenGroups { x, ..self }, ranges }
+        (whole && blocks.len() >= LANES * groups.length).then_some(groups)
     }
 }
 
-/// The ranges of [`EvenGroups`].
-pub(crate) struct EvenRanges<'a> {
-    groups: EvenGroups<'a>,
-    ranges: &'a mut [Range],
+/// The ranges of [`EvenGroups`], as many as there are.
+pub(super) struct EvenRanges<'a> {
+    pub groups: EvenGroups<'a>,
+    pub ranges: &'a mut [Range],
 }
 
 impl Kernel for EvenRanges<'_> {

@@ -7,6 +7,7 @@ use super::{DECIDED, ExtremeLanes, memory_of, ranges_of};
 use crate::arch;
 use crate::params::Range;
 use crate::simd::{Kernel, LANES, Memory, Simd};
+use crate::workspace::Workspace;
 
 /// The columns that make a row long enough.
 const LONG_ROW: usize = 4 * LANES;
@@ -23,15 +24,16 @@ const TILE_FROM_MEMORY: usize = 256;
 pub(super) struct ColumnRanges<'a> {
     pub x: &'a [f32],
     pub channels: usize,
+    pub ranges: &'a mut [Range],
 }
 
 impl Kernel for ColumnRanges<'_> {
-    /// The range of every channel, and the largest magnitude of all.
-    type Output = (Vec<Range>, i32);
+    /// The largest magnitude of all.
+    type Output = i32;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> (Vec<Range>, i32) {
-        let ColumnRanges { x, channels } = self;
+    fn run<S: Simd>(self, simd: S) -> i32 {
+        let ColumnRanges { x, channels, ranges } = self;
         // Less than a vector: the first row again is nothing new.
         let mut padded = [0.0; 2 * LANES];
         let x = if x.len() < LANES {
@@ -44,7 +46,8 @@ impl Kernel for ColumnRanges<'_> {
             x
         };
         let row = (channels * LONG_ROW.div_ceil(channels)).min(x.len());
-        let mut columns = Columns::new(simd, row);
+        let mut workspace = Workspace::default();
+        let mut columns = Columns::new(simd, row, &mut workspace);
         let (rows, rest) = x.split_at(x.len() / row * row);
         // Until all columns have numbers of both kinds.
         let (mut rows, mut length, mut other_end) = (rows, DECIDED.next_multiple_of(LONG_ROWS * row), true);
@@ -67,26 +70,26 @@ impl Kernel for ColumnRanges<'_> {
         if let (Some(last), false) = (x.last_chunk(), tail.is_empty()) {
             columns.observe_block(simd, (x.len() - LANES) % channels, last);
         }
-        columns.ranges(simd, channels)
+        columns.ranges(simd, ranges)
     }
 }
 
 /// [`ExtremeLanes`] for every column of a row.
-struct Columns {
+struct Columns<'a> {
     row: usize,
     /// Three parts of whole blocks.
-    lanes: Vec<i32>,
+    lanes: &'a mut [i32],
 }
 
-impl Columns {
+impl<'a> Columns<'a> {
     #[inline(always)]
-    fn new<S: Simd>(simd: S, row: usize) -> Self {
+    fn new<S: Simd>(simd: S, row: usize, workspace: &'a mut Workspace) -> Self {
         let part = row.next_multiple_of(LANES);
-        let mut lanes = Vec::with_capacity(3 * part);
-        for (i, none) in ExtremeLanes::none(simd).0.into_iter().enumerate() {
-            let mut each = [0; LANES];
-            simd.store_i32(none, &mut each);
-            lanes.resize((i + 1) * part, each[0]);
+        let lanes = workspace.elements(3 * part);
+        for (none, lanes) in ExtremeLanes::none(simd).0.into_iter().zip(lanes.chunks_exact_mut(part)) {
+            for block in lanes.as_chunks_mut().0 {
+                simd.store_i32(none, block);
+            }
         }
         Columns { row, lanes }
     }
@@ -172,9 +175,9 @@ impl Columns {
         !simd.any_negative(all)
     }
 
-    /// The range of every channel, and the largest magnitude of all.
+    /// Writes the range of every channel. Returns the largest magnitude of all.
     #[inline(always)]
-    fn ranges<S: Simd>(mut self, simd: S, channels: usize) -> (Vec<Range>, i32) {
+    fn ranges<S: Simd>(mut self, simd: S, ranges: &mut [Range]) -> i32 {
         let part = self.lanes.len() / 3;
         for block in (0..part).step_by(LANES) {
             let integers = self.load(simd, block).integers(simd);
@@ -182,10 +185,10 @@ impl Columns {
         }
         let mut parts = self.lanes.chunks_exact_mut(part).map(
             #[inline(always)]
-            |part| largest_of_each(&mut part[..self.row], channels),
+            |part| largest_of_each(&mut part[..self.row], ranges.len()),
         );
         let mut next = || parts.next().expect("three");
-        ranges_of([next(), next(), next()])
+        ranges_of([next(), next(), next()], ranges)
     }
 }
 

@@ -1,11 +1,12 @@
-//! A multiplication that is repeated does not allocate: its workspace belongs to the thread.
+//! What is repeated does not allocate: its workspace belongs to the thread, and so does the memory of a result that was dropped.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use crate::common::every_isa;
 use zeropoint::{
-    Accumulators, FloatMultiplier, Matrix, MatrixMut, PackedMatrix, Requantize, Stream, UnpackedMatrix, matmul,
+    Accumulators, CodeRange, FloatMultiplier, Granularity, Matrix, MatrixMut, PackedMatrix, Requantize, Scheme, Stream,
+    UnpackedMatrix, matmul, quantize_dynamic,
 };
 
 thread_local! {
@@ -57,4 +58,30 @@ fn repeated_products() {
         });
     }
     assert!(ALLOCATIONS.get() > 0, "nothing was counted");
+}
+
+/// Parameters that are found, of every granularity.
+#[test]
+fn repeated_parameters() {
+    let x: Vec<f32> = (0..6400).map(|i| (i % 101) as f32 - 50.0).collect();
+    let mut out = vec![0_u8; x.len()];
+    let (codes, shape) = (CodeRange::unsigned(8).unwrap(), [64, 100]);
+    let [rows, columns, short, even] = [
+        Granularity::channel(&shape, 0),
+        Granularity::channel(&shape, 1),
+        Granularity::block(&shape, 32),
+        Granularity::block(&[100, 64], 32),
+    ]
+    .map(Result::unwrap);
+    every_isa(|isa| {
+        let mut all = || {
+            let before = ALLOCATIONS.get();
+            for granularity in [Granularity::Tensor, rows, columns, short, even] {
+                quantize_dynamic(isa, &x, codes, Scheme::ASYMMETRIC, granularity, &mut out).unwrap();
+            }
+            ALLOCATIONS.get() - before
+        };
+        let counts = [all(), all(), all(), all()];
+        assert_eq!(counts[3], 0, "{isa}: {counts:?}");
+    });
 }
