@@ -538,7 +538,7 @@ impl<C: Code> QuantParams<C> {
     }
 
     /// Room for the parameters of so many groups.
-    fn unfilled(codes: CodeRange<C>, granularity: Granularity, groups: usize) -> Self {
+    pub(crate) fn unfilled(codes: CodeRange<C>, granularity: Granularity, groups: usize) -> Self {
         let period = match granularity {
             Granularity::Channel { channels, inner: 1 } => channels * LONG_ROW.div_ceil(channels),
             _ => groups,
@@ -561,7 +561,7 @@ impl<C: Code> QuantParams<C> {
     }
 
     /// Itself, when they are written.
-    fn filled(mut self) -> Self {
+    pub(crate) fn filled(mut self) -> Self {
         let zero_points = self.zero_points();
         let first = zero_points.first().copied().unwrap_or(0);
         self.one_zero_point = zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0;
@@ -612,14 +612,23 @@ impl<C: Code> QuantParams<C> {
         let groups = granularity.checked()?.groups_or(ranges.len());
         check_length("scales", groups, ranges.len())?;
         let mut params = QuantParams::unfilled(codes, granularity, groups);
-        let formula = Formula::new(scheme, codes);
-        if !isa.run(Solve { formula, ranges, parameters: params.parameters_mut() }) {
+        if !params.solve(isa, scheme, 0, ranges) {
             for &range in ranges {
                 scheme.parameters(codes, range)?;
             }
             unreachable!("one range has no parameters");
         }
         Ok(params.filled())
+    }
+
+    /// Writes the parameters of the ranges of some groups, from one on. Whether all have some: infinity and NaN have none.
+    pub(crate) fn solve(&mut self, isa: Isa, scheme: Scheme, first: usize, ranges: &[Range]) -> bool {
+        let formula = Formula::new(scheme, self.codes);
+        let groups = first..first + ranges.len();
+        let ParametersMut { scales, reciprocals: [high, low], zero_points } = self.parameters_mut();
+        let reciprocals = [&mut high[groups.clone()], &mut low[groups.clone()]];
+        let (scales, zero_points) = (&mut scales[groups.clone()], &mut zero_points[groups]);
+        isa.run(Solve { formula, ranges, parameters: ParametersMut { scales, reciprocals, zero_points } })
     }
 
     /// The codes.

@@ -38,7 +38,7 @@ use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::params::{Granularity, QuantParams, Scheme};
 use crate::random::Stream;
-use crate::reduce::{number_of_ranges, ranges_into};
+use crate::reduce::{EvenGroups, number_of_ranges, ranges_into};
 use crate::workspace::Workspace;
 pub(crate) use groups::Groups;
 pub use in_place::{fake_quantize_in_place, fake_quantize_stochastic_in_place, straight_through_in_place};
@@ -101,6 +101,9 @@ pub fn quantize_dynamic<C: Code>(
     Ok(params)
 }
 
+/// The groups whose ranges level 2 holds until their parameters are found.
+const SOLVED_TOGETHER: usize = 4096;
+
 /// What a scheme makes of the ranges of a tensor.
 fn parameters_of<C: Code>(
     isa: Isa,
@@ -109,8 +112,23 @@ fn parameters_of<C: Code>(
     scheme: Scheme,
     granularity: Granularity,
 ) -> Result<QuantParams<C>, Error> {
+    let number = number_of_ranges(x, granularity)?;
     let mut workspace = Workspace::default();
-    let ranges = workspace.elements(number_of_ranges(x, granularity)?);
+    if let (SOLVED_TOGETHER.., Some(groups)) = (number, EvenGroups::of(x, granularity)) {
+        let mut params = QuantParams::unfilled(codes, granularity, number);
+        let ranges = workspace.elements(SOLVED_TOGETHER);
+        let all = (0..number).step_by(SOLVED_TOGETHER).all(|first| {
+            // The last ones again with those before.
+            let first = first.min(number - SOLVED_TOGETHER);
+            isa.run(groups.ranges(first, ranges));
+            params.solve(isa, scheme, first, ranges)
+        });
+        if all {
+            return Ok(params.filled());
+        }
+        // (What is wrong, all of them tell.)
+    }
+    let ranges = workspace.elements(number);
     ranges_into(isa, x, granularity, ranges)?;
     QuantParams::solved(isa, codes, scheme, granularity, ranges)
 }

@@ -13,7 +13,7 @@ use crate::isa::Isa;
 use crate::params::{Granularity, Range, Run};
 use crate::simd::{FOUR, Kernel, LANES, Memory, Simd, fold_blocks};
 use crate::workspace::Workspace;
-use blocks::{EvenGroups, EvenRanges};
+pub(crate) use blocks::EvenGroups;
 use columns::ColumnRanges;
 
 /// The smallest and the largest element.
@@ -64,7 +64,7 @@ pub(crate) fn ranges_into(isa: Isa, x: &[f32], granularity: Granularity, ranges:
             return Ok(());
         }
         (Granularity::Channel { channels, inner: 1 }, _) => isa.run(ColumnRanges { x, channels, ranges }),
-        (_, Some(groups)) => isa.run(EvenRanges { groups, ranges }),
+        (_, Some(groups)) => isa.run(groups.ranges(0, ranges)),
         _ => isa.run(GroupRanges { x, granularity, ranges }),
     };
     finite(magnitude, x).map(drop)

@@ -12,7 +12,7 @@ use crate::params::{Granularity, Range};
 use crate::simd::{Kernel, LANES, Memory, Simd};
 
 /// At least sixteen of these groups.
-pub(super) struct EvenGroups<'a> {
+pub(crate) struct EvenGroups<'a> {
     x: &'a [[f32; LANES]],
     /// The blocks of a group.
     length: usize,
@@ -28,12 +28,18 @@ impl<'a> EvenGroups<'a> {
         let whole = rest.is_empty() && elements.is_multiple_of(LANES) && (LANES..DECIDED).contains(&elements);
         (whole && blocks.len() >= LANES * groups.length).then_some(groups)
     }
+
+    /// The kernel that finds the ranges of as many of them as there is room for, sixteen or more, from one on.
+    pub fn ranges<'b>(&'b self, first: usize, ranges: &'b mut [Range]) -> EvenRanges<'b> {
+        let x = &self.x[first * self.length..][..ranges.len() * self.length];
+        EvenRanges { groups: EvenGroups { x, ..*self }, ranges }
+    }
 }
 
-/// The ranges of [`EvenGroups`], as many as there are.
-pub(super) struct EvenRanges<'a> {
-    pub groups: EvenGroups<'a>,
-    pub ranges: &'a mut [Range],
+/// The ranges of [`EvenGroups`].
+pub(crate) struct EvenRanges<'a> {
+    groups: EvenGroups<'a>,
+    ranges: &'a mut [Range],
 }
 
 impl Kernel for EvenRanges<'_> {
