@@ -9,7 +9,11 @@ use core::hint::black_box;
 use super::{DECIDED, ExtremeLanes, Extremes, memory_of};
 use crate::arch;
 use crate::params::{Granularity, Range};
-use crate::simd::{Kernel, LANES, Memory, Simd};
+use crate::simd::{FOUR, Kernel, LANES, Memory, Simd};
+
+/// The blocks of a group that had better not be read again: if the groups before had numbers of one kind only, the smallest bits
+/// are looked for at once.
+const LONG: usize = 16;
 
 /// At least sixteen of these groups.
 pub(crate) struct EvenGroups<'a> {
@@ -25,7 +29,7 @@ impl<'a> EvenGroups<'a> {
         let elements = granularity.even_length(x.len())?;
         let (blocks, rest) = x.as_chunks();
         let groups = EvenGroups { x: blocks, length: elements / LANES, memory: memory_of(x) };
-        let whole = rest.is_empty() && elements.is_multiple_of(LANES) && (LANES..DECIDED).contains(&elements);
+        let whole = rest.is_empty() && elements.is_multiple_of(LANES) && (LANES..=DECIDED).contains(&elements);
         (whole && blocks.len() >= LANES * groups.length).then_some(groups)
     }
 
@@ -51,34 +55,54 @@ impl Kernel for EvenRanges<'_> {
         // Of the shortest groups it is worth it that the compiler knows how short. But then it reads them in an order of its own,
         // which memory is slow at.
         match (self.groups.length, self.groups.memory) {
-            (2, Memory::Cached) => self.by_sixteen(simd, 2),
-            (4, Memory::Cached) => self.by_sixteen(simd, 4),
-            (8, Memory::Cached) => self.by_sixteen(simd, 8),
-            (length, _) => self.by_sixteen(simd, length),
+            (2, Memory::Cached) => self.by_sixteen(simd, 2, false),
+            (4, Memory::Cached) => self.by_sixteen(simd, 4, false),
+            (8, Memory::Cached) => self.by_sixteen(simd, 8, false),
+            (length @ LONG.., _) => self.by_sixteen(simd, length, true),
+            (length, _) => self.by_sixteen(simd, length, false),
         }
     }
 }
 
 impl EvenRanges<'_> {
     #[inline(always)]
-    fn by_sixteen<S: Simd>(self, simd: S, length: usize) -> i32 {
+    fn by_sixteen<S: Simd>(self, simd: S, length: usize, long: bool) -> i32 {
         let EvenRanges { groups: EvenGroups { x, .. }, ranges } = self;
         let mut magnitude = simd.splat_i32(0);
+        // Whether the groups before had numbers of one kind only; of the first, some tell.
+        let mut one_kind = long && !ExtremeLanes::of(simd, x[..LONG].as_flattened(), Memory::Cached).has_both(simd);
         let last = ranges.len() - LANES;
         for first in (0..ranges.len()).step_by(LANES) {
             // The last ones overlap those before.
             let first = first.min(last);
             let x = &x[first * length..][..LANES * length];
-            let ranges = ranges[first..].first_chunk_mut().expect("sixteen ranges");
-            magnitude = simd.max_i32(magnitude, sixteen_ranges(simd, x, length, ranges));
+            let ranges: &mut [_; LANES] = ranges[first..].first_chunk_mut().expect("sixteen ranges");
+            let integers = if long && one_kind {
+                simd.max_of_each(
+                    #[inline(always)]
+                    |i| integers_of(simd, &x[i * length..][..length], true),
+                )
+            } else {
+                sixteen_groups(simd, x, length)
+            };
+            let [signed, unsigned, _] = integers;
+            one_kind = simd.any_negative(simd.min_i32(signed, unsigned));
+            magnitude = simd.max_i32(magnitude, simd.max_i32(signed, unsigned));
+            let [mut signed, mut unsigned, mut smallest] = [[0; LANES]; 3];
+            for (found, each) in integers.into_iter().zip([&mut signed, &mut unsigned, &mut smallest]) {
+                simd.store_i32(found, each);
+            }
+            for (i, range) in ranges.iter_mut().enumerate() {
+                *range = Extremes { signed: signed[i], unsigned: unsigned[i], smallest: smallest[i] }.of_finite();
+            }
         }
         simd.max_of_i32(magnitude)
     }
 }
 
-/// The ranges of sixteen groups, and the largest magnitude of each.
+/// [`Extremes`] of sixteen groups.
 #[inline(always)]
-fn sixteen_ranges<S: Simd>(simd: S, x: &[[f32; LANES]], length: usize, ranges: &mut [Range; LANES]) -> S::I32 {
+fn sixteen_groups<S: Simd>(simd: S, x: &[[f32; LANES]], length: usize) -> [S::I32; 3] {
     let [signed, unsigned] = simd.max_of_each(
         #[inline(always)]
         |i| {
@@ -99,28 +123,30 @@ fn sixteen_ranges<S: Simd>(simd: S, x: &[[f32; LANES]], length: usize, ranges: &
             },
         );
     }
-    let mut integers = [[0; LANES]; 3];
-    for (integers, found) in integers.iter_mut().zip([signed, unsigned, smallest]) {
-        simd.store_i32(found, integers);
-    }
-    let [signed_each, unsigned_each, smallest_each] = integers;
-    for (i, range) in ranges.iter_mut().enumerate() {
-        let found = Extremes { signed: signed_each[i], unsigned: unsigned_each[i], smallest: smallest_each[i] };
-        *range = found.of_finite();
-    }
-    simd.max_i32(signed, unsigned)
+    [signed, unsigned, smallest]
 }
 
 /// What is found of a group, of every lane; the last of it if somebody asks for the `other_end`.
 #[inline(always)]
 fn integers_of<S: Simd>(simd: S, group: &[[f32; LANES]], other_end: bool) -> [S::I32; 3] {
     let mut lanes = ExtremeLanes::none(simd);
-    for x in group {
-        // The first time; level 2 is read faster, too.
-        if !other_end {
-            arch::prefetch_ahead(x);
+    let (fours, rest) = group.as_chunks::<FOUR>();
+    for x in fours {
+        for x in x {
+            lanes = observe(simd, lanes, x, other_end);
         }
-        lanes = lanes.observe(simd, x, other_end);
+    }
+    for x in rest {
+        lanes = observe(simd, lanes, x, other_end);
     }
     lanes.integers(simd)
+}
+
+#[inline(always)]
+fn observe<S: Simd>(simd: S, lanes: ExtremeLanes<S>, x: &[f32; LANES], other_end: bool) -> ExtremeLanes<S> {
+    // Once; level 2 is read faster, too.
+    if !other_end {
+        arch::prefetch_ahead(x);
+    }
+    lanes.observe(simd, x, other_end)
 }

@@ -224,6 +224,23 @@ fn many_groups() {
     }
 }
 
+/// Sixteen groups after sixteen others, with numbers of both signs, or of one.
+#[test]
+fn kinds_of_groups() {
+    let signs = [[1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]];
+    for length in [32, 128, 240, 256, 1024] {
+        let granularity = Granularity::block(&[48, length], length).unwrap();
+        for kinds in 0..27 {
+            let kinds = [kinds % 3, kinds / 3 % 3, kinds / 9];
+            let x: Vec<f32> = (0..48 * length)
+                .map(|i| ((i * 7919) % 6151 + 1) as f32 * signs[kinds[i / length / 16]][i % 2])
+                .collect();
+            let want = reference::ranges(&x, granularity, 48);
+            every_isa(|isa| assert_eq!(ranges(isa, &x, granularity).unwrap(), want, "{isa} {length} {kinds:?}"));
+        }
+    }
+}
+
 /// Channels of whole vectors, each in one place, or in several.
 #[test]
 fn rows_of_whole_vectors() {
