@@ -105,7 +105,9 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
     fn block_length(&self) -> Option<usize> {
         let length = self.params.granularity().even_length(self.first + self.x.len())?;
         let whole_vectors = length >= LANES && (self.first | self.x.len()).is_multiple_of(LANES);
-        (R::FROM_THE_START && length.is_power_of_two() && whole_vectors).then_some(length)
+        // (Long runs find a line that begins each by itself.)
+        let lines = length < LONG_RUN || self.unstreamed().is_multiple_of(LANES);
+        (R::FROM_THE_START && length.is_power_of_two() && whole_vectors && lines).then_some(length)
     }
 
     /// The elements before the first line of the output, if it is streamed.
