@@ -72,7 +72,7 @@ pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &m
 /// need whose range nobody knows before.
 ///
 /// All ranges are found before the first code is written, so that a NaN leaves `codes` as they were. For stochastic rounding,
-/// take [`ranges`] and [`QuantParams::from_ranges`], then [`quantize_stochastic`].
+/// take [`ranges`](crate::ranges()) and [`QuantParams::from_ranges`], then [`quantize_stochastic`].
 ///
 /// ```
 /// use zeropoint::{CodeRange, Granularity, Isa, Scheme, quantize_dynamic};
@@ -86,7 +86,7 @@ pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &m
 /// ```
 ///
 /// # Errors
-/// As [`ranges`], [`QuantParams::from_ranges`] and [`quantize`].
+/// As [`ranges`](crate::ranges()), [`QuantParams::from_ranges`] and [`quantize`].
 pub fn quantize_dynamic<C: Code>(
     isa: Isa,
     x: &[f32],
