@@ -36,7 +36,7 @@ use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
 use crate::simd::{FOUR, LANES};
-use crate::workspace::Recycled;
+use crate::workspace::{Element, Recycled};
 use formula::{Formula, Solve, at_least_normal};
 
 /// A range of real numbers.
@@ -47,6 +47,9 @@ pub struct Range {
     /// The largest.
     pub max: f32,
 }
+
+// SAFETY: two floats.
+unsafe impl Element for Range {}
 
 impl Range {
     /// −amax … amax.

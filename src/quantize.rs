@@ -74,6 +74,8 @@ pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &m
 /// All ranges are found before the first code is written, so that a NaN leaves `codes` as they were. For stochastic rounding,
 /// take [`ranges`](crate::ranges()) and [`QuantParams::from_ranges`], then [`quantize_stochastic`].
 ///
+/// Up to 4096 groups, calls that repeat do not allocate: a thread makes parameters of the memory of those that it dropped.
+///
 /// ```
 /// use zeropoint::{CodeRange, Granularity, Isa, Scheme, quantize_dynamic};
 /// let mut codes = [0_i8; 6];

@@ -4,8 +4,6 @@ use core::cell::Cell;
 use core::mem::take;
 use core::ops::{Deref, DerefMut};
 
-use crate::params::Range;
-
 /// A cache line.
 #[repr(align(64))]
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +67,6 @@ unsafe impl Element for i16 {}
 unsafe impl Element for i32 {}
 // SAFETY: floats.
 unsafe impl Element for f32 {}
-// SAFETY: two floats.
-unsafe impl Element for Range {}
 
 thread_local! {
     /// What no call of this thread uses at the moment, last used last.

@@ -15,6 +15,17 @@ use crate::simd::{FOUR, Kernel, LANES, Memory, Simd};
 /// are looked for at once.
 const LONG: usize = 16;
 
+/// What a group is read for.
+#[derive(Clone, Copy, PartialEq)]
+enum Reading {
+    /// The largest bits, signed and unsigned.
+    Largest,
+    /// The smallest ones, too.
+    All,
+    /// Those alone, when the caches have the group.
+    Smallest,
+}
+
 /// At least sixteen of these groups.
 pub(crate) struct EvenGroups<'a> {
     x: &'a [[f32; LANES]],
@@ -80,7 +91,7 @@ impl EvenRanges<'_> {
             let integers = if long && one_kind {
                 simd.max_of_each(
                     #[inline(always)]
-                    |i| integers_of(simd, &x[i * length..][..length], true),
+                    |i| integers_of(simd, &x[i * length..][..length], Reading::All),
                 )
             } else {
                 sixteen_groups(simd, x, length)
@@ -106,7 +117,7 @@ fn sixteen_groups<S: Simd>(simd: S, x: &[[f32; LANES]], length: usize) -> [S::I3
     let [signed, unsigned] = simd.max_of_each(
         #[inline(always)]
         |i| {
-            let [signed, unsigned, _] = integers_of(simd, &x[i * length..][..length], false);
+            let [signed, unsigned, _] = integers_of(simd, &x[i * length..][..length], Reading::Largest);
             [signed, unsigned]
         },
     );
@@ -118,7 +129,7 @@ fn sixteen_groups<S: Simd>(simd: S, x: &[[f32; LANES]], length: usize) -> [S::I3
         [smallest] = simd.max_of_each(
             #[inline(always)]
             |i| {
-                let [_, _, smallest] = integers_of(simd, &x[i * length..][..length], true);
+                let [_, _, smallest] = integers_of(simd, &x[i * length..][..length], Reading::Smallest);
                 [smallest]
             },
         );
@@ -126,27 +137,27 @@ fn sixteen_groups<S: Simd>(simd: S, x: &[[f32; LANES]], length: usize) -> [S::I3
     [signed, unsigned, smallest]
 }
 
-/// What is found of a group, of every lane; the last of it if somebody asks for the `other_end`.
+/// What is found of a group, of every lane.
 #[inline(always)]
-fn integers_of<S: Simd>(simd: S, group: &[[f32; LANES]], other_end: bool) -> [S::I32; 3] {
+fn integers_of<S: Simd>(simd: S, group: &[[f32; LANES]], reading: Reading) -> [S::I32; 3] {
     let mut lanes = ExtremeLanes::none(simd);
     let (fours, rest) = group.as_chunks::<FOUR>();
     for x in fours {
         for x in x {
-            lanes = observe(simd, lanes, x, other_end);
+            lanes = observe(simd, lanes, x, reading);
         }
     }
     for x in rest {
-        lanes = observe(simd, lanes, x, other_end);
+        lanes = observe(simd, lanes, x, reading);
     }
     lanes.integers(simd)
 }
 
 #[inline(always)]
-fn observe<S: Simd>(simd: S, lanes: ExtremeLanes<S>, x: &[f32; LANES], other_end: bool) -> ExtremeLanes<S> {
-    // Once; level 2 is read faster, too.
-    if !other_end {
+fn observe<S: Simd>(simd: S, lanes: ExtremeLanes<S>, x: &[f32; LANES], reading: Reading) -> ExtremeLanes<S> {
+    // Level 2 is read faster, too.
+    if reading != Reading::Smallest {
         arch::prefetch_ahead(x);
     }
-    lanes.observe(simd, x, other_end)
+    lanes.observe(simd, x, reading != Reading::Largest)
 }
