@@ -74,7 +74,7 @@ pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &m
 /// All ranges are found before the first code is written, so that a NaN leaves `codes` as they were. For stochastic rounding,
 /// take [`ranges`](crate::ranges()) and [`QuantParams::from_ranges`], then [`quantize_stochastic`].
 ///
-/// Up to 4096 groups, calls that repeat do not allocate: a thread makes parameters of the memory of those that it dropped.
+/// Up to 4000 groups, calls that repeat do not allocate: a thread makes parameters of the memory of those that it dropped.
 ///
 /// ```
 /// use zeropoint::{CodeRange, Granularity, Isa, Scheme, quantize_dynamic};
@@ -128,7 +128,7 @@ fn parameters_of<C: Code>(
         if all {
             return Ok(params.filled());
         }
-        // (What is wrong, all of them tell.)
+        // (Some range has no parameters: which one is the first, those of the whole tensor tell.)
     }
     let ranges = workspace.elements(number);
     ranges_into(isa, x, granularity, ranges)?;

@@ -64,8 +64,8 @@ impl Formula {
         self.offset == Offset::Zero && self.magnitudes & (range.min < 0.0)
     }
 
-    /// The scale without its floor, infinite where it is above the largest f32, and the zero point. Of a range that is not one,
-    /// anything.
+    /// The scale, infinite where it is above the largest f32, and the zero point. Of a range that is not one, anything. The scale
+    /// still has to be [`at_least_normal`]: the compiler would compare it in f64 here, at twice the cost.
     #[inline(always)]
     pub fn parameters(&self, range: Range) -> (f32, i32) {
         // With 0 in it.

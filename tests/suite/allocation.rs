@@ -63,20 +63,22 @@ fn repeated_products() {
 /// Parameters that are found, of every granularity.
 #[test]
 fn repeated_parameters() {
-    let x: Vec<f32> = (0..6400).map(|i| (i % 101) as f32 - 50.0).collect();
+    let x: Vec<f32> = (0..64_000).map(|i| (i % 101) as f32 - 50.0).collect();
     let mut out = vec![0_u8; x.len()];
-    let (codes, shape) = (CodeRange::unsigned(8).unwrap(), [64, 100]);
-    let [rows, columns, short, even] = [
-        Granularity::channel(&shape, 0),
-        Granularity::channel(&shape, 1),
-        Granularity::block(&shape, 32),
-        Granularity::block(&[100, 64], 32),
+    let codes = CodeRange::unsigned(8).unwrap();
+    let granularities = [
+        Ok(Granularity::Tensor),
+        Granularity::channel(&[640, 100], 0),
+        Granularity::channel(&[640, 100], 1),
+        Granularity::channel(&[16, 4000], 1),
+        Granularity::block(&[640, 100], 32),
+        Granularity::block(&[4000, 16], 16),
     ]
     .map(Result::unwrap);
     every_isa(|isa| {
         let mut all = || {
             let before = ALLOCATIONS.get();
-            for granularity in [Granularity::Tensor, rows, columns, short, even] {
+            for granularity in granularities {
                 quantize_dynamic(isa, &x, codes, Scheme::ASYMMETRIC, granularity, &mut out).unwrap();
             }
             ALLOCATIONS.get() - before

@@ -188,7 +188,7 @@ fn ranges_of_one_kind() {
 fn many_groups() {
     let codes = CodeRange::unsigned(8).unwrap();
     for (groups, length) in
-        [(15, 64), (16, 32), (17, 16), (40, 128), (257, 32), (271, 48), (4095, 16), (4097, 16), (8200, 16)]
+        [(15, 64), (16, 32), (17, 16), (40, 128), (257, 32), (271, 48), (4096, 16), (4097, 16), (8200, 16)]
     {
         let granularity = Granularity::block(&[groups, length], length).unwrap();
         let mut x: Vec<f32> = (0..groups * length)
@@ -407,6 +407,7 @@ fn large_tensors() {
     for granularity in [
         Granularity::Tensor,
         Granularity::channel(&[length / 128, 128], 0).unwrap(),
+        Granularity::channel(&[length / 1024, 1024], 0).unwrap(),
         Granularity::channel(&[length / 120, 120], 1).unwrap(),
         Granularity::block(&[length / 128, 128], 32).unwrap(),
     ] {
