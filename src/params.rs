@@ -464,6 +464,13 @@ impl Parameters<'_> {
 /// A row that is worth what it takes to begin it: as long as one doubt is kept, and level 1 still holds its parameters.
 const LONG_ROW: usize = 2048;
 
+/// The length of arrays of parameters, with as many behind the period of channels as are loaded together; whole lines.
+#[inline(always)]
+fn padded(granularity: Granularity, period: usize) -> usize {
+    let more = if let Granularity::Channel { inner: 1, .. } = granularity { FOUR * LANES } else { 0 };
+    (period + more).max(1).next_multiple_of(LANES)
+}
+
 impl<C> QuantParams<C> {
     /// The groups; or if they are channels of neighbouring elements, a multiple of them that is a long enough row: behind the
     /// last channel, parameters begin again with the first.
@@ -471,11 +478,10 @@ impl<C> QuantParams<C> {
         self.period
     }
 
-    /// The length of arrays of parameters, with as many behind the period of channels as are loaded together; whole lines.
+    /// The length of arrays of parameters.
     #[inline(always)]
     fn padded(&self) -> usize {
-        let more = if let Granularity::Channel { inner: 1, .. } = self.granularity { FOUR * LANES } else { 0 };
-        (self.period + more).max(1).next_multiple_of(LANES)
+        padded(self.granularity, self.period)
     }
 
     /// Whether all groups have the same zero point.
@@ -530,7 +536,8 @@ impl<C: Code> QuantParams<C> {
         for ((&scale, high), low) in scales.iter().zip(high).zip(low) {
             [*high, *low] = reciprocal(scale);
         }
-        Ok(params.filled())
+        params.filled();
+        Ok(params)
     }
 
     /// Zero points of channels of neighbouring elements as codes, a quarter of the bytes to read; else none.
@@ -546,10 +553,8 @@ impl<C: Code> QuantParams<C> {
             Granularity::Channel { channels, inner: 1 } => channels * LONG_ROW.div_ceil(channels),
             _ => groups,
         };
-        let (parameters, zero_codes) = (Recycled::default(), Recycled::default());
-        let params = QuantParams { codes, granularity, groups, period, parameters, zero_codes, one_zero_point: false };
-        let parameters = Recycled::new::<f32>(4 * params.padded());
-        QuantParams { parameters, ..params }
+        let (parameters, zero_codes) = (Recycled::new::<f32>(4 * padded(granularity, period)), Recycled::default());
+        QuantParams { codes, granularity, groups, period, parameters, zero_codes, one_zero_point: false }
     }
 
     /// Those of the groups, to be written.
@@ -563,8 +568,8 @@ impl<C: Code> QuantParams<C> {
         ParametersMut { scales: &mut scales[..groups], reciprocals, zero_points }
     }
 
-    /// Itself, when they are written.
-    pub(crate) fn filled(mut self) -> Self {
+    /// Notes what follows from them, when they are written.
+    pub(crate) fn filled(&mut self) {
         let zero_points = self.zero_points();
         let first = zero_points.first().copied().unwrap_or(0);
         self.one_zero_point = zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0;
@@ -580,7 +585,6 @@ impl<C: Code> QuantParams<C> {
                 *code = C::from_byte(*zero_point as u8);
             }
         }
-        self
     }
 
     /// One scale and one zero point for the whole tensor.
@@ -601,27 +605,23 @@ impl<C: Code> QuantParams<C> {
         granularity: Granularity,
         ranges: &[Range],
     ) -> Result<Self, Error> {
-        QuantParams::solved(Isa::scalar(), codes, scheme, granularity, ranges)
-    }
-
-    /// [`from_ranges`](QuantParams::from_ranges) with the vectors of an ISA.
-    pub(crate) fn solved(
-        isa: Isa,
-        codes: CodeRange<C>,
-        scheme: Scheme,
-        granularity: Granularity,
-        ranges: &[Range],
-    ) -> Result<Self, Error> {
         let groups = granularity.checked()?.groups_or(ranges.len());
         check_length("scales", groups, ranges.len())?;
         let mut params = QuantParams::unfilled(codes, granularity, groups);
-        if !params.solve(isa, scheme, 0, ranges) {
+        params.fill(Isa::scalar(), scheme, ranges)?;
+        Ok(params)
+    }
+
+    /// Fills in those of the ranges of all groups.
+    pub(crate) fn fill(&mut self, isa: Isa, scheme: Scheme, ranges: &[Range]) -> Result<(), Error> {
+        if !self.solve(isa, scheme, 0, ranges) {
             for &range in ranges {
-                scheme.parameters(codes, range)?;
+                scheme.parameters(self.codes, range)?;
             }
             unreachable!("one range has no parameters");
         }
-        Ok(params.filled())
+        self.filled();
+        Ok(())
     }
 
     /// Writes the parameters of the ranges of some groups, from one on. Whether all have some: infinity and NaN have none.

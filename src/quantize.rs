@@ -38,7 +38,7 @@ use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::params::{Granularity, QuantParams, Scheme};
 use crate::random::Stream;
-use crate::reduce::{EvenGroups, number_of_ranges, ranges_into};
+use crate::reduce::{EvenGroups, min_max, number_of_ranges, ranges_into};
 use crate::workspace::Workspace;
 pub(crate) use groups::Groups;
 pub use in_place::{fake_quantize_in_place, fake_quantize_stochastic_in_place, straight_through_in_place};
@@ -98,7 +98,8 @@ pub fn quantize_dynamic<C: Code>(
     codes: &mut [C],
 ) -> Result<QuantParams<C>, Error> {
     check_length("the output", x.len(), codes.len())?;
-    let params = parameters_of(isa, x, range, scheme, granularity)?;
+    let mut params = QuantParams::unfilled(range, granularity, number_of_ranges(x, granularity)?);
+    find_parameters(isa, x, scheme, &mut params)?;
     quantize(isa, x, &params, codes)?;
     Ok(params)
 }
@@ -106,18 +107,14 @@ pub fn quantize_dynamic<C: Code>(
 /// The groups whose ranges level 2 holds until their parameters are found.
 const SOLVED_TOGETHER: usize = 4096;
 
-/// What a scheme makes of the ranges of a tensor.
-fn parameters_of<C: Code>(
-    isa: Isa,
-    x: &[f32],
-    codes: CodeRange<C>,
-    scheme: Scheme,
-    granularity: Granularity,
-) -> Result<QuantParams<C>, Error> {
-    let number = number_of_ranges(x, granularity)?;
+/// Fills in what a scheme makes of the ranges of a tensor.
+fn find_parameters<C: Code>(isa: Isa, x: &[f32], scheme: Scheme, params: &mut QuantParams<C>) -> Result<(), Error> {
+    let (granularity, number) = (params.granularity(), params.scales().len());
+    if granularity == Granularity::Tensor {
+        return params.fill(isa, scheme, &[min_max(isa, x)?]);
+    }
     let mut workspace = Workspace::default();
     if let (SOLVED_TOGETHER.., Some(groups)) = (number, EvenGroups::of(x, granularity)) {
-        let mut params = QuantParams::unfilled(codes, granularity, number);
         let ranges = workspace.elements(SOLVED_TOGETHER);
         let all = (0..number).step_by(SOLVED_TOGETHER).all(|first| {
             // The last ones again with those before.
@@ -126,13 +123,14 @@ fn parameters_of<C: Code>(
             params.solve(isa, scheme, first, ranges)
         });
         if all {
-            return Ok(params.filled());
+            params.filled();
+            return Ok(());
         }
         // (Some range has no parameters: which one is the first, those of the whole tensor tell.)
     }
     let ranges = workspace.elements(number);
     ranges_into(isa, x, granularity, ranges)?;
-    QuantParams::solved(isa, codes, scheme, granularity, ranges)
+    params.fill(isa, scheme, ranges)
 }
 
 /// Quantizes `x` into `codes`, rounding stochastically: element i of `x` takes the word `stream.offset + i`, whatever the

@@ -109,10 +109,12 @@ impl Drop for Workspace {
 }
 
 fn unused() -> Lines {
-    let mut unused = UNUSED.take();
-    let lines = unused.pop().unwrap_or_default();
-    UNUSED.set(unused);
-    lines
+    UNUSED.with(|unused| {
+        let mut all = unused.take();
+        let lines = all.pop().unwrap_or_default();
+        unused.set(all);
+        lines
+    })
 }
 
 fn give_back(lines: Lines) {
