@@ -122,7 +122,7 @@ impl Extremes {
         isa.run(TensorExtremes { x })
     }
 
-    #[cfg(feature = "rayon")]
+    #[inline(always)]
     pub fn merge(self, other: Extremes) -> Extremes {
         Extremes {
             signed: self.signed.max(other.signed),

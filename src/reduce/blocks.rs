@@ -2,7 +2,7 @@
 //!
 //! Sixteen groups are read together, four after four, until what was found of all lanes is one vector of the maxima of sixteen
 //! groups. Nothing is stored in between; so the smallest bits, which groups with numbers of both kinds have no use for, are looked
-//! for afterwards where there are others.
+//! for afterwards where there are others. Of groups that are longer, or fewer, the sixteen are parts.
 
 use core::hint::black_box;
 
@@ -15,6 +15,9 @@ use crate::simd::{FOUR, Kernel, LANES, Memory, Simd};
 /// are looked for at once.
 const LONG: usize = 16;
 
+/// The elements of a group: of longer ones, [`ExtremeLanes::of`] finds as much in no more time.
+const LONGEST: usize = 4 * DECIDED;
+
 /// What a group is read for.
 #[derive(Clone, Copy, PartialEq)]
 enum Reading {
@@ -26,11 +29,13 @@ enum Reading {
     Smallest,
 }
 
-/// At least sixteen of these groups.
+/// At least sixteen of these groups, or whole sixteens of their parts.
 pub(crate) struct EvenGroups<'a> {
     x: &'a [[f32; LANES]],
-    /// The blocks of a group.
+    /// The blocks of a part.
     length: usize,
+    /// The parts of a group, all in one sixteen.
+    parts: usize,
     memory: Memory,
 }
 
@@ -39,14 +44,27 @@ impl<'a> EvenGroups<'a> {
     pub fn of(x: &'a [f32], granularity: Granularity) -> Option<Self> {
         let elements = granularity.even_length(x.len())?;
         let (blocks, rest) = x.as_chunks();
-        let groups = EvenGroups { x: blocks, length: elements / LANES, memory: memory_of(x) };
-        let whole = rest.is_empty() && elements.is_multiple_of(LANES) && (LANES..=DECIDED).contains(&elements);
-        (whole && blocks.len() >= LANES * groups.length).then_some(groups)
+        let whole = rest.is_empty() && elements.is_multiple_of(LANES);
+        if !whole || !(LANES..=LONGEST).contains(&elements) {
+            return None;
+        }
+        let (groups, length) = (x.len() / elements, elements / LANES);
+        let parts = if groups >= LANES && elements <= DECIDED {
+            1
+        } else {
+            let whole_sixteens = LANES >> groups.trailing_zeros().min(LANES.ilog2());
+            whole_sixteens.max(elements.div_ceil(DECIDED).next_power_of_two())
+        };
+        // What is done for every sixteen has to be worth it.
+        let worth = groups * parts == LANES || parts == 1 || length >= FOUR * parts;
+        let even = length.is_multiple_of(parts) && worth;
+        even.then(|| EvenGroups { x: blocks, length: length / parts, parts, memory: memory_of(x) })
     }
 
-    /// The kernel that finds the ranges of as many of them as there is room for, sixteen or more, from one on.
+    /// The kernel that finds the ranges of as many of them as there is room for, all or a multiple of sixteen, from one on.
     pub fn ranges<'b>(&'b self, first: usize, ranges: &'b mut [Range]) -> EvenRanges<'b> {
-        let x = &self.x[first * self.length..][..ranges.len() * self.length];
+        let blocks = self.length * self.parts;
+        let x = &self.x[first * blocks..][..ranges.len() * blocks];
         EvenRanges { groups: EvenGroups { x, ..*self }, ranges }
     }
 }
@@ -78,16 +96,15 @@ impl Kernel for EvenRanges<'_> {
 impl EvenRanges<'_> {
     #[inline(always)]
     fn by_sixteen<S: Simd>(self, simd: S, length: usize, long: bool) -> i32 {
-        let EvenRanges { groups: EvenGroups { x, .. }, ranges } = self;
+        let EvenRanges { groups: EvenGroups { x, parts, .. }, ranges } = self;
         let mut magnitude = simd.splat_i32(0);
         // Whether the groups before had numbers of one kind only; of the first, some tell.
         let mut one_kind = long && !ExtremeLanes::of(simd, x[..LONG].as_flattened(), Memory::Cached).has_both(simd);
-        let last = ranges.len() - LANES;
-        for first in (0..ranges.len()).step_by(LANES) {
+        let all = ranges.len() * parts;
+        for first in (0..all).step_by(LANES) {
             // The last ones overlap those before.
-            let first = first.min(last);
+            let first = first.min(all - LANES);
             let x = &x[first * length..][..LANES * length];
-            let ranges: &mut [_; LANES] = ranges[first..].first_chunk_mut().expect("sixteen ranges");
             let integers = if long && one_kind {
                 simd.max_of_each(
                     #[inline(always)]
@@ -103,12 +120,30 @@ impl EvenRanges<'_> {
             for (found, each) in integers.into_iter().zip([&mut signed, &mut unsigned, &mut smallest]) {
                 simd.store_i32(found, each);
             }
-            for (i, range) in ranges.iter_mut().enumerate() {
-                *range = Extremes { signed: signed[i], unsigned: unsigned[i], smallest: smallest[i] }.of_finite();
+            if parts == 1 {
+                let ranges: &mut [_; LANES] = ranges[first..].first_chunk_mut().expect("sixteen ranges");
+                for (i, range) in ranges.iter_mut().enumerate() {
+                    *range = Extremes { signed: signed[i], unsigned: unsigned[i], smallest: smallest[i] }.of_finite();
+                }
+            } else {
+                let found = [signed, unsigned, smallest];
+                for (i, range) in ranges[first / parts..][..LANES / parts].iter_mut().enumerate() {
+                    let mut extremes = extremes_of(&found, parts * i);
+                    for j in 1..parts {
+                        extremes = extremes.merge(extremes_of(&found, parts * i + j));
+                    }
+                    *range = extremes.of_finite();
+                }
             }
         }
         simd.max_of_i32(magnitude)
     }
+}
+
+/// Those of one of sixteen.
+#[inline(always)]
+fn extremes_of([signed, unsigned, smallest]: &[[i32; LANES]; 3], i: usize) -> Extremes {
+    Extremes { signed: signed[i], unsigned: unsigned[i], smallest: smallest[i] }
 }
 
 /// [`Extremes`] of sixteen groups.

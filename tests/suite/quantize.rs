@@ -241,6 +241,41 @@ fn kinds_of_groups() {
     }
 }
 
+/// Groups that are read in parts, of one kind of numbers, or with one number of another in any part.
+#[test]
+fn groups_in_parts() {
+    let shapes =
+        [(1, 256), (1, 768), (1, 4096), (2, 128), (2, 1920), (3, 1024), (4, 192), (5, 4096), (6, 512), (8, 32)];
+    for (groups, length) in shapes.into_iter().chain([(12, 320), (16, 2048), (17, 2048), (24, 1280), (32, 4096)]) {
+        let granularity = Granularity::channel(&[groups, length], 0).unwrap();
+        for (kind, part) in (0..5).flat_map(|kind| (0..16).map(move |part| (kind, part))) {
+            let mut x: Vec<f32> = (0..groups * length)
+                .map(|i| {
+                    let (group, at, x) = (i / length, i % length, ((i * 7919) % 6151 + 1) as f32);
+                    let single = at == (part * length + length / 2 + group) / 16;
+                    let negative = match (group + kind) % 5 {
+                        0 => i % 3 == 0,
+                        1 => false,
+                        2 => true,
+                        3 => single,
+                        _ => !single,
+                    };
+                    if negative { -x } else { x }
+                })
+                .collect();
+            let want = reference::ranges(&x, granularity, groups);
+            every_isa(|isa| {
+                assert_eq!(ranges(isa, &x, granularity).unwrap(), want, "{isa} {groups} × {length} {kind} {part}")
+            });
+            x[(groups / 2 * 16 + part) * length / 16] = f32::NEG_INFINITY;
+            let refused = Err(Error::NonFinite { what: "the tensor", found: f32::NEG_INFINITY });
+            every_isa(|isa| {
+                assert_eq!(ranges(isa, &x, granularity), refused, "{isa} {groups} × {length} {kind} {part}")
+            });
+        }
+    }
+}
+
 /// Channels of whole vectors, each in one place, or in several.
 #[test]
 fn rows_of_whole_vectors() {
