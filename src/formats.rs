@@ -172,7 +172,7 @@ pub(crate) type Sixteen = [[[f32; LANES]; 2]; LANES];
 
 /// A block of BYTES bytes.
 pub(crate) trait Format<const BYTES: usize>: Copy {
-    /// The largest multiple of the scale.
+    /// The largest multiple of the scale, or of the part of it that `scales` chose.
     const LIMIT: f32;
     /// The largest magnitude whose scale the format can store, if it is not all of them.
     const LARGEST: Option<f32>;
@@ -191,22 +191,22 @@ pub(crate) struct Scales<S: Simd> {
     stored: S::I32,
     /// One after the other.
     factors: [S::F32; 2],
-    /// The second factor is 1, and all products are multiples within the limit: as almost always.
+    /// The first factor is all, and all products are multiples within the limit: as almost always.
     plain: bool,
 }
 
 impl<S: Simd> Scales<S> {
-    /// Of scales that are stored as f16: the factor is 1 / d, or 0.
+    /// Of scales that are stored as f16, for multiples of d / `units`: the factor is units / d, or 0.
     #[inline(always)]
-    fn halves(simd: S, d: S::F32) -> Self {
+    fn halves(simd: S, d: S::F32, units: f32) -> Self {
         let not_zero = simd.shift_right(simd.sub_i32(simd.splat_i32(0), magnitude_bits(simd, d)), simd.splat_i32(31));
-        let one = simd.splat_f32(1.0);
-        let reciprocal = simd.and_i32(simd.to_bits(simd.div_f32(one, d)), not_zero);
-        let reciprocal = simd.of_bits(reciprocal);
+        let reciprocal = simd.and_i32(simd.to_bits(simd.div_f32(simd.splat_f32(1.0), d)), not_zero);
+        let (reciprocal, units) = (simd.of_bits(reciprocal), simd.splat_f32(units));
+        let factor = simd.mul_f32(reciprocal, units);
         // That of the smallest scales is infinite.
         let largest = simd.splat_i32(f32::MAX.to_bits() as i32);
-        let plain = !simd.any_negative(simd.sub_i32(largest, magnitude_bits(simd, reciprocal)));
-        Scales { stored: half::to_half(simd, d), factors: [reciprocal, one], plain }
+        let plain = !simd.any_negative(simd.sub_i32(largest, magnitude_bits(simd, factor)));
+        Scales { stored: half::to_half(simd, d), factors: [if plain { factor } else { reciprocal }, units], plain }
     }
 }
 
@@ -216,6 +216,8 @@ fn largest_magnitudes<S: Simd>(simd: S, x: &Sixteen) -> S::I32 {
     let [largest] = simd.max_of_each(
         #[inline(always)]
         |i| {
+            // Level 2 is read faster, too.
+            arch::prefetch_ahead(&x[i]);
             let [first, second] = both(
                 [&x[i][0], &x[i][1]],
                 #[inline(always)]
@@ -233,22 +235,21 @@ fn both<T: Copy, U>(x: [T; 2], f: impl Fn(T) -> U) -> [U; 2] {
     [f(x[0]), f(x[1])]
 }
 
-/// Writes the codes of two blocks, eight bits each, −127…127 of them: their multiples, as `round` rounds them.
+/// The multiples of two blocks as integers.
 #[inline(always)]
-fn store_i8<S: Simd>(
-    simd: S,
-    multiples: [[S::F32; 2]; 2],
-    round: impl Fn(S::F32) -> S::I32,
-    out: [&mut [u8; BLOCK]; 2],
-) {
-    let q = both(
+fn integers<S: Simd>(multiples: [[S::F32; 2]; 2], round: impl Fn(S::F32) -> S::I32) -> [[S::I32; 2]; 2] {
+    both(
         multiples,
         #[inline(always)]
         |[first, second]| [round(first), round(second)],
-    );
-    let [first, second] = out.map(|out| core::ptr::from_mut(out).cast::<[i8; BLOCK]>());
+    )
+}
+
+/// Room for codes of eight bits.
+#[inline(always)]
+fn as_i8(codes: &mut [u8; BLOCK]) -> &mut [i8; BLOCK] {
     // SAFETY: the same bytes.
-    simd.store_symmetric_i8(q, unsafe { [&mut *first, &mut *second] });
+    unsafe { &mut *core::ptr::from_mut(codes).cast() }
 }
 
 /// Reads codes of eight bits.

@@ -254,6 +254,17 @@ pub trait Simd: Copy {
             }
         }
     }
+    /// `out[j][16k + i] = (a[j][k][i] as f32 / 2.0).round() as i8`, halves away from zero, for `|a[j][k][i]| ≤ 254`
+    #[inline(always)]
+    fn store_halved_i8(self, a: [[Self::I32; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
+        let (one, sign) = (self.splat_i32(1), self.splat_i32(31));
+        for (a, out) in a.into_iter().zip(out) {
+            for (a, out) in a.into_iter().zip(out.as_chunks_mut().0) {
+                let up = self.add_i32(one, self.shift_right(a, sign));
+                self.store_i8(self.shift_right(self.add_i32(a, up), one), out);
+            }
+        }
+    }
     /// `a[i] + Σ x[4i … 4i + 3] as i32`
     #[inline(always)]
     fn add_quads_u8(self, a: Self::I32, x: &[u8; 4 * LANES]) -> Self::I32 {
@@ -1208,7 +1219,7 @@ mod tests {
         }
     }
 
-    /// The largest of every vector of sixteen, wherever it is, a negative one, and the codes of two.
+    /// The largest of every vector of sixteen, wherever it is, a negative one, and the codes of two, or of their halves.
     #[test]
     fn largest_of_each() {
         struct Each16;
@@ -1239,6 +1250,17 @@ mod tests {
                 let (a, b) = (s.load_i32(a), s.load_i32(b));
                 let (mut codes, mut other) = ([0; 2 * LANES], [0; 2 * LANES]);
                 s.store_symmetric_i8([[a, b], [b, a]], [&mut codes, &mut other]);
+                *out = from_fn(|i| i32::from(codes[i]) << 8 | i32::from(codes[i + LANES]) & 255);
+                assert!(other[..LANES] == codes[LANES..] && other[LANES..] == codes[..LANES]);
+            }
+        }
+        struct Halved;
+        impl Operation<i32, i32, i32> for Halved {
+            #[inline(always)]
+            fn apply<S: Simd>(&self, s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut [i32; LANES]) {
+                let (a, b) = (s.load_i32(a), s.load_i32(b));
+                let (mut codes, mut other) = ([0; 2 * LANES], [0; 2 * LANES]);
+                s.store_halved_i8([[a, b], [b, a]], [&mut codes, &mut other]);
                 *out = from_fn(|i| i32::from(codes[i]) << 8 | i32::from(codes[i + LANES]) & 255);
                 assert!(other[..LANES] == codes[LANES..] && other[LANES..] == codes[..LANES]);
             }
@@ -1274,6 +1296,12 @@ mod tests {
             let out = isa.run(Each { pairs: &pairs(&small, &small), f: Symmetric, out: core::marker::PhantomData });
             for ((a, b), out) in pairs(&small, &small).into_iter().zip(out) {
                 assert_eq!(out, a.clamp(-127, 127) << 8 | b.clamp(-127, 127) & 255, "{isa}: {a} {b}");
+            }
+            let doubled: Vec<i32> = (-254..=254).collect();
+            let out = isa.run(Each { pairs: &pairs(&doubled, &doubled), f: Halved, out: core::marker::PhantomData });
+            for ((a, b), out) in pairs(&doubled, &doubled).into_iter().zip(out) {
+                let [a, b] = [a, b].map(|a| (a as f32 / 2.0).round() as i32);
+                assert_eq!(out, a << 8 | b & 255, "{isa}: {a} {b}");
             }
         }
     }

@@ -438,6 +438,16 @@ impl Simd for Avx2 {
                 unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
             }
         }
+        fn store_halved_i8(a: [[[__m256i; 2]; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
+            for (a, out) in a.into_iter().zip(out) {
+                let [first, second] = [_mm256_packs_epi32(a[0][0], a[0][1]), _mm256_packs_epi32(a[1][0], a[1][1])];
+                let magnitudes = _mm256_packus_epi16(_mm256_abs_epi16(first), _mm256_abs_epi16(second));
+                let halves = _mm256_avg_epu8(magnitudes, _mm256_setzero_si256());
+                let codes = in_order(_mm256_sign_epi8(halves, _mm256_packs_epi16(first, second)));
+                // SAFETY: 32 bytes may be written.
+                unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
+            }
+        }
         fn max_of_four(a: [[__m256i; 2]; FOUR]) -> __m256i { max_of_four(a) }
         fn max_of_fours(a: [__m256i; FOUR]) -> [__m256i; 2] { [max_of_halves(a[0], a[1]), max_of_halves(a[2], a[3])] }
         fn any_negative(a: [__m256i; 2]) -> bool {

@@ -100,6 +100,18 @@ fn in_order(bytes: __m512i) -> __m512i {
     _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), bytes)
 }
 
+/// The codes of two blocks, in the order of [`words`] that were packed again.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn store_both(codes: __m512i, [first, second]: [&mut [i8; 2 * LANES]; 2]) {
+    let codes = in_order(codes);
+    // SAFETY: 32 bytes may be written to each.
+    unsafe {
+        _mm256_storeu_si256(first.as_mut_ptr().cast(), _mm512_castsi512_si256(codes));
+        _mm256_storeu_si256(second.as_mut_ptr().cast(), _mm512_extracti64x4_epi64::<1>(codes));
+    }
+}
+
 /// In every quarter, the largest of each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
@@ -307,13 +319,14 @@ impl Simd for Avx512 {
         fn sum_i32(a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }
         fn store_symmetric_i8(a: [[__m512i; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
             let [first, second] = [_mm512_packs_epi32(a[0][0], a[0][1]), _mm512_packs_epi32(a[1][0], a[1][1])];
-            let codes = in_order(_mm512_max_epi8(_mm512_packs_epi16(first, second), _mm512_set1_epi8(-127)));
-            let [out_first, out_second] = out;
-            // SAFETY: 32 bytes may be written to each.
-            unsafe {
-                _mm256_storeu_si256(out_first.as_mut_ptr().cast(), _mm512_castsi512_si256(codes));
-                _mm256_storeu_si256(out_second.as_mut_ptr().cast(), _mm512_extracti64x4_epi64::<1>(codes));
-            }
+            store_both(_mm512_max_epi8(_mm512_packs_epi16(first, second), _mm512_set1_epi8(-127)), out);
+        }
+        fn store_halved_i8(a: [[__m512i; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
+            let [first, second] = [_mm512_packs_epi32(a[0][0], a[0][1]), _mm512_packs_epi32(a[1][0], a[1][1])];
+            let magnitudes = _mm512_packus_epi16(_mm512_abs_epi16(first), _mm512_abs_epi16(second));
+            let halves = _mm512_avg_epu8(magnitudes, _mm512_setzero_si512());
+            let negative = _mm512_movepi8_mask(_mm512_packs_epi16(first, second));
+            store_both(_mm512_mask_sub_epi8(halves, negative, _mm512_setzero_si512(), halves), out);
         }
         fn max_of_four(a: [__m512i; FOUR]) -> __m512i { max_of_four(a) }
         fn max_of_fours(a: [__m512i; FOUR]) -> __m512i { max_of_fours(a) }

@@ -1,7 +1,7 @@
 //! MXINT8, by the OCP Microscaling specification: a power of two for the block, two's complement with six bits behind the
 //! point. The exponent is that of the largest magnitude, out of its bits: `log2` is wrong just below powers of two.
 
-use super::{BLOCK, Format, Scales, Sixteen, largest_magnitudes, load_i8, store_i8};
+use super::{BLOCK, Format, Scales, Sixteen, as_i8, integers, largest_magnitudes, load_i8};
 use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
@@ -51,13 +51,12 @@ impl Format<33> for MxInt8 {
     fn write<S: Simd>(self, simd: S, exponents: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 33]; 2]) {
         let [[first_exponent, a @ ..], [second_exponent, b @ ..]] = blocks;
         (*first_exponent, *second_exponent) = (exponents[0] as u8, exponents[1] as u8);
-        store_i8(
-            simd,
+        let codes = integers::<S>(
             multiples,
             #[inline(always)]
             |v| simd.round_to_i32(v),
-            [a, b],
         );
+        simd.store_symmetric_i8(codes, [as_i8(a), as_i8(b)]);
     }
 
     #[inline(always)]

@@ -57,7 +57,7 @@ impl Format<18> for Q4_0 {
 
     #[inline(always)]
     fn scales<S: Simd>(self, simd: S, extremes: S::I32) -> Scales<S> {
-        Scales::halves(simd, simd.div_f32(simd.of_bits(extremes), simd.splat_f32(-8.0)))
+        Scales::halves(simd, simd.div_f32(simd.of_bits(extremes), simd.splat_f32(-8.0)), 1.0)
     }
 
     #[inline(always)]

@@ -105,6 +105,21 @@ fn worked_blocks() {
     assert_eq!(encoded_equals_reference(BlockFormat::Q8_0, &ties)[2..7], [127, 1, -1_i8 as u8, 3, 0]);
 }
 
+/// Scales whose reciprocals, or twice those, are beyond the largest f32, and all others, alone and among ordinary ones.
+#[test]
+fn every_order_of_magnitude() {
+    let block = |k: i32| (0..32).map(move |i| ((f64::from(i * 61 % 127) - 63.25) / 64.0 * 2_f64.powi(k)) as f32);
+    for k in -149..18 {
+        for format in BlockFormat::ALL {
+            encoded_equals_reference(format, &block(k).collect::<Vec<f32>>());
+            encoded_equals_reference(
+                format,
+                &(-8..12).flat_map(|i| block(if i < 0 { k } else { i })).collect::<Vec<f32>>(),
+            );
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_stored_is_an_error() {
     every_isa(|isa| {
