@@ -1,8 +1,8 @@
 //! ggml's Q8_0, as its scalar code (`quantize_row_q8_0_ref`) has it: ties are rounded away from zero, and codes are made with
 //! the scale before it is rounded to f16.
 //!
-//! Multiples of d / 2 are no less exact, and once what is left of halves of them is cut off, the integers, half as long, are
-//! halved: three operations for two vectors, where rounding away from zero takes three of floats for each.
+//! Multiples of d / 2 are as exact as those of d. What they have behind the point is cut off, and the integers, narrowed to
+//! sixteen or eight bits, are halved, halves away from zero: 1½ operations a vector, where floats take three to be rounded so.
 
 use super::half::{FINITE, from_half};
 use super::{BLOCK, Format, Scales, Sixteen, as_i8, integers, largest_magnitudes, load_i8};
