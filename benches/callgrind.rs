@@ -101,9 +101,11 @@ groups! {
     elements {
         quantize_4096: quantized()
         quantize_16: quantized_few()
+        quantize_rows_4096: quantized_by(Granularity::channel(&SHAPE, 0).unwrap())
         quantize_columns_4096: quantized_by(Granularity::channel(&SHAPE, 1).unwrap())
         quantize_sixteen_columns_4096: quantized_by(SIXTEEN_COLUMNS)
         quantize_blocks_4096: quantized_by(Granularity::block(&SHAPE, 32).unwrap())
+        quantize_dynamic_4096: quantized_dynamically(Granularity::Tensor)
         quantize_dynamic_rows_4096: quantized_dynamically(Granularity::channel(&SHAPE, 0).unwrap())
         quantize_dynamic_blocks_4096: quantized_dynamically(Granularity::block(&SHAPE, 32).unwrap())
         quantize_stochastic_4096: quantized_stochastically()
