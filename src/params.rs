@@ -693,8 +693,9 @@ impl<'a, C: Code> From<&'a QuantParams<C>> for ZeroPoints<'a> {
 #[inline(always)]
 fn reciprocal(scale: f32) -> [f32; 2] {
     const LARGEST: f32 = (1_u128 << 64) as f32;
-    let low_bits = (scale.to_bits() as i16).unsigned_abs();
-    let sure = ((low_bits >= 32) | (low_bits == 0)) & (1.0 / LARGEST..=LARGEST).contains(&scale);
+    // How far the last sixteen bits are from a multiple of 2¹⁶: 0, or 32 at least. (As i16, lanes would have two lengths.)
+    let distance = ((scale.to_bits() << 16).cast_signed() >> 16).unsigned_abs();
+    let sure = (distance.wrapping_sub(1) >= 31) & (1.0 / LARGEST..=LARGEST).contains(&scale);
     let nearest = 1.0 / scale;
     let high = f32::from_bits(nearest.to_bits().wrapping_sub(1));
     // (Exact in f64.)
