@@ -536,7 +536,7 @@ impl<C: Code> QuantParams<C> {
         for ((&scale, high), low) in scales.iter().zip(high).zip(low) {
             [*high, *low] = reciprocal(scale);
         }
-        params.filled();
+        params.finish();
         Ok(params)
     }
 
@@ -569,7 +569,7 @@ impl<C: Code> QuantParams<C> {
     }
 
     /// Notes what follows from them, when they are written.
-    pub(crate) fn filled(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let zero_points = self.zero_points();
         let first = zero_points.first().copied().unwrap_or(0);
         self.one_zero_point = zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0;
@@ -620,7 +620,7 @@ impl<C: Code> QuantParams<C> {
             }
             unreachable!("one range has no parameters");
         }
-        self.filled();
+        self.finish();
         Ok(())
     }
 

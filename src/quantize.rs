@@ -123,7 +123,7 @@ fn find_parameters<C: Code>(isa: Isa, x: &[f32], scheme: Scheme, params: &mut Qu
             params.solve(isa, scheme, first, ranges)
         });
         if all {
-            params.filled();
+            params.finish();
             return Ok(());
         }
         // (Some range has no parameters: which one is the first, those of the whole tensor tell.)

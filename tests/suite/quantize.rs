@@ -276,6 +276,20 @@ fn groups_in_parts() {
     }
 }
 
+/// More groups in parts than have their parameters found together.
+#[test]
+fn many_groups_in_parts() {
+    let (groups, length, codes) = (4112, 1056, CodeRange::unsigned(8).unwrap());
+    let granularity = Granularity::channel(&[groups, length], 0).unwrap();
+    let x: Vec<f32> = (0..groups * length).map(|i| ((i * 7919) % 6151) as f32 - (i / length) as f32).collect();
+    let want = reference::quantize_dynamic(&x, codes, Scheme::ASYMMETRIC, granularity, groups);
+    every_isa(|isa| {
+        let mut out = vec![7; x.len()];
+        let params = quantize_dynamic(isa, &x, codes, Scheme::ASYMMETRIC, granularity, &mut out).unwrap();
+        assert!((params, &out) == (want.0.clone(), &want.1), "{isa}");
+    });
+}
+
 /// Channels of whole vectors, each in one place, or in several.
 #[test]
 fn rows_of_whole_vectors() {
