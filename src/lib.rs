@@ -3,6 +3,7 @@ mod arch;
 pub mod calibrate;
 mod codes;
 mod error;
+mod exec;
 mod formats;
 mod isa;
 mod layers;
@@ -21,6 +22,7 @@ mod workspace;
 
 pub use codes::{Code, CodeRange};
 pub use error::Error;
+pub use exec::{Exec, Threads};
 pub use formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
 pub use isa::{ISA_VARIABLE, Isa};
 pub use layers::{Conv2d, Linear, MaxPool2d, Window};

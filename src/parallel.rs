@@ -11,13 +11,14 @@
 //! of the slice, or to the first row times the columns of the result.
 
 mod cells;
-mod crew;
 
 use std::sync::Mutex;
 
 use crate::calibrate::{self, ChunkDeviations, ChunkMoments, Count, Observer, Threads};
 use crate::codes::Code;
 use crate::error::Error;
+use crate::exec::team::Team;
+use crate::exec::{CachePadded, PIECE as PIECE_TIME, Role};
 use crate::isa::Isa;
 use crate::matmul::{BlockActivations, BlocksJob, Job, PackedBlocks, RightOperand, Stage};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
@@ -26,7 +27,6 @@ use crate::quantize::{Dequantize, Elementwise, FakeQuantize, Groups, Nearest, Qu
 use crate::random::{CHUNK, Fill, Stream, Word};
 use crate::reduce::Extremes;
 use crate::report::{self, Codes, ErrorReport, Given, Reconstruction, Sums, chunks, report};
-use crew::{Apart, Crew, Who};
 
 /// The elements of a piece of a tensor.
 pub const PIECE: usize = 16 << 10;
@@ -41,16 +41,16 @@ const READ: usize = 32;
 const COUNTED: usize = 4;
 
 /// For what takes so many nanoseconds at least.
-fn gather(nanoseconds: usize) -> Crew {
-    Crew::gather(nanoseconds, crew::PIECE)
+fn gather(nanoseconds: usize) -> Team {
+    Team::gather(nanoseconds, PIECE_TIME)
 }
 
 /// Runs the pieces of some work on several threads: from both ends, since what lies together is best kept in one cache.
-fn share<K: Send>(crew: &Crew, pieces: impl DoubleEndedIterator<Item = K> + Send, run: impl Fn(K) + Sync) {
-    let pieces = Apart(Mutex::new(pieces));
+fn share<K: Send>(crew: &Team, pieces: impl DoubleEndedIterator<Item = K> + Send, run: impl Fn(K) + Sync) {
+    let pieces = CachePadded(Mutex::new(pieces));
     let next = |who| {
         let mut pieces = pieces.0.lock().expect("slices are divided without panic");
-        if who == Who::Caller { pieces.next() } else { pieces.next_back() }
+        if who == Role::Caller { pieces.next() } else { pieces.next_back() }
     };
     crew.share(&|who| {
         while let Some(piece) = next(who) {

@@ -3,9 +3,10 @@
 use core::ops::Range;
 use std::sync::Mutex;
 
-use super::crew::{Apart, Crew, PIECE, Who, threads};
 use crate::arch::level2;
 use crate::codes::Code;
+use crate::exec::team::{Team, threads};
+use crate::exec::{CachePadded, PIECE, Role};
 use crate::matmul::tile::Split;
 use crate::matmul::{Job, Rows, Shape, Stage};
 
@@ -17,7 +18,7 @@ pub(super) fn run<A: Code, R: Rows<A>, S: Stage>(rows: usize, job: &Job<'_, A, R
     let (shape, packed) = (job.shape(), job.is_packed());
     let piece = if job.is_stochastic() { STOCHASTIC_PIECE } else { PIECE };
     let nanoseconds = least_nanoseconds(rows, shape, packed);
-    let crew = Crew::gather(nanoseconds, piece);
+    let crew = Team::gather(nanoseconds, piece);
     if crew.alone() {
         return job.run(0..rows, 0..job.panels());
     }
@@ -27,12 +28,12 @@ pub(super) fn run<A: Code, R: Rows<A>, S: Stage>(rows: usize, job: &Job<'_, A, R
     // end at the same time. Of a B that is not packed more: narrow pieces read bits of its rows, and all of A for it.
     let least = count.saturating_mul(piece).div_ceil(nanoseconds);
     let (share, least) = if packed { (2 * threads(), least) } else { (threads(), least.max(count / (4 * threads()))) };
-    let left = Apart(Mutex::new(0..count));
+    let left = CachePadded(Mutex::new(0..count));
     let take = |who| {
         let mut left = left.0.lock().expect("integers are added without panic");
         let some = least.max(left.len() / share).min(left.len());
         // From both ends: what a thread wrote in the last call is best found in its cache.
-        if who == Who::Caller {
+        if who == Role::Caller {
             left.start += some;
             left.start - some..left.start
         } else {

@@ -1,0 +1,237 @@
+//! Where an operation runs: on which ISA, and on whose threads. [`Exec`] says it, in every call, and nothing else does.
+//!
+//! Work is divided into pieces that do not depend on each other, and every piece gives the same bytes wherever it runs:
+//! so the number of threads, and who brings them, changes nothing but the time. A call that is too small to gain by more
+//! threads runs on the calling thread alone.
+
+#[cfg(feature = "rayon")]
+pub(crate) mod team;
+
+use core::fmt;
+use std::sync::Mutex;
+
+use crate::error::Error;
+use crate::isa::Isa;
+
+/// An ISA and the threads that work for a call: nobody's but the caller's, those of the current rayon pool, or the
+/// caller's own ([`Threads`]). The same bytes in every case.
+///
+/// An [`Isa`] converts into an `Exec` that runs on the calling thread, so operations take either.
+///
+/// ```
+/// use zeropoint::{Exec, Isa, min_max};
+/// let exec = Exec::best()?; // or Isa::named("avx2")?.into(), or ZEROPOINT_ISA=avx2 in the environment
+/// let range = min_max(exec, &[0.5, -2.0, 1.0])?;
+/// assert_eq!(min_max(Isa::named("scalar")?, &[0.5, -2.0, 1.0])?, range);
+/// # #[cfg(feature = "rayon")]
+/// assert_eq!(min_max(exec.rayon(), &[0.5, -2.0, 1.0])?, range);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Exec<'t> {
+    isa: Isa,
+    threads: Provider<'t>,
+}
+
+/// Who provides the threads.
+#[derive(Clone, Copy)]
+enum Provider<'t> {
+    Nobody,
+    #[cfg(feature = "rayon")]
+    Rayon,
+    Caller(&'t dyn Threads),
+}
+
+/// Threads that the caller owns: a thread pool of an engine, for example.
+///
+/// ```
+/// use zeropoint::{Exec, Threads, min_max};
+///
+/// /// Two threads, started anew for every call.
+/// struct Pair;
+///
+/// impl Threads for Pair {
+///     fn count(&self) -> usize {
+///         2
+///     }
+///     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+///         std::thread::scope(|scope| {
+///             for i in 1..tasks {
+///                 scope.spawn(move || task(i));
+///             }
+///             task(0);
+///         });
+///     }
+/// }
+///
+/// let x: Vec<f32> = (0..1_000_000).map(|i| i as f32).collect();
+/// let exec = Exec::best()?;
+/// assert_eq!(min_max(exec.on(&Pair), &x)?, min_max(exec, &x)?);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+pub trait Threads: Sync {
+    /// How many tasks can run at the same time, the calling thread included.
+    fn count(&self) -> usize;
+
+    /// Calls `task(0)`, …, `task(tasks − 1)`, each once, in any order, on any threads, and returns when all have returned.
+    /// There are at most [`count`](Threads::count) tasks, and they do not wait for each other.
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync));
+}
+
+impl<'t> Exec<'t> {
+    /// The fastest ISA of this CPU, or the one that the environment variable `ZEROPOINT_ISA` names, on the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::Isa`] when the variable names an ISA that does not exist or that this CPU lacks.
+    pub fn best() -> Result<Self, Error> {
+        Ok(Isa::best()?.into())
+    }
+
+    /// On the threads of the caller's current rayon pool: the global one outside of a pool.
+    #[cfg(feature = "rayon")]
+    #[must_use]
+    pub fn rayon(self) -> Self {
+        Exec { threads: Provider::Rayon, ..self }
+    }
+
+    /// On the caller's own threads.
+    #[must_use]
+    pub fn on<'s>(self, threads: &'s dyn Threads) -> Exec<'s> {
+        Exec { isa: self.isa, threads: Provider::Caller(threads) }
+    }
+
+    /// On the calling thread alone.
+    #[must_use]
+    pub fn serial(self) -> Exec<'static> {
+        self.isa.into()
+    }
+
+    /// The ISA.
+    #[must_use]
+    pub fn isa(self) -> Isa {
+        self.isa
+    }
+
+    /// The threads that a call may use, the calling one included.
+    #[must_use]
+    pub fn threads(self) -> usize {
+        match self.threads {
+            Provider::Nobody => 1,
+            #[cfg(feature = "rayon")]
+            Provider::Rayon => team::threads(),
+            Provider::Caller(threads) => threads.count().max(1),
+        }
+    }
+
+    /// The team for work that would take the calling thread alone at least so many nanoseconds, in pieces of at least
+    /// [`PIECE`].
+    pub(crate) fn team(self, nanoseconds: usize) -> Team<'t> {
+        self.team_of(nanoseconds, PIECE)
+    }
+
+    /// The team for work that would take the calling thread alone at least so many nanoseconds, in pieces of at least
+    /// `piece` nanoseconds.
+    pub(crate) fn team_of(self, nanoseconds: usize, piece: usize) -> Team<'t> {
+        match self.threads {
+            Provider::Nobody => Team::Alone,
+            #[cfg(feature = "rayon")]
+            Provider::Rayon => match team::Team::gather(nanoseconds, piece) {
+                team if team.alone() => Team::Alone,
+                team => Team::Rayon(team),
+            },
+            Provider::Caller(threads) => {
+                let tasks = (nanoseconds / piece.max(SHARED)).min(threads.count());
+                if tasks < 2 { Team::Alone } else { Team::Caller { threads, tasks } }
+            }
+        }
+    }
+}
+
+impl From<Isa> for Exec<'_> {
+    fn from(isa: Isa) -> Self {
+        Exec { isa, threads: Provider::Nobody }
+    }
+}
+
+impl fmt::Debug for Exec<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let threads: &dyn fmt::Debug = match &self.threads {
+            Provider::Nobody => &"serial",
+            #[cfg(feature = "rayon")]
+            Provider::Rayon => &"rayon",
+            Provider::Caller(threads) => &threads.count(),
+        };
+        f.debug_struct("Exec").field("isa", &self.isa).field("threads", threads).finish()
+    }
+}
+
+/// Nanoseconds that a piece of work should take at least: ten times what it takes to hand it out.
+pub(crate) const PIECE: usize = 2_000;
+
+/// Nanoseconds of work that is worth sharing with another thread that is awake: handing it over takes 1 µs between cores
+/// of one cache, 5 µs between others.
+const SHARED: usize = 10_000;
+
+/// Who runs a piece of work. What lies together is best kept in one cache: the caller takes pieces from the front, helpers
+/// from the back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    Caller,
+    Helper,
+}
+
+/// The threads that share the work of one call.
+pub(crate) enum Team<'t> {
+    /// The calling thread.
+    Alone,
+    #[cfg(feature = "rayon")]
+    Rayon(team::Team),
+    Caller {
+        threads: &'t dyn Threads,
+        tasks: usize,
+    },
+}
+
+impl Team<'_> {
+    /// Whether the calling thread works alone.
+    pub fn alone(&self) -> bool {
+        matches!(self, Team::Alone)
+    }
+
+    /// Calls `work` on every thread of the team, each of which takes from what is left until nothing is. When it returns,
+    /// no thread is in it any more.
+    pub fn run(&self, work: &(dyn Fn(Role) + Sync)) {
+        match self {
+            Team::Alone => work(Role::Caller),
+            #[cfg(feature = "rayon")]
+            Team::Rayon(team) => team.share(work),
+            Team::Caller { threads, tasks } => {
+                threads.run(*tasks, &|i| work(if i == 0 { Role::Caller } else { Role::Helper }));
+                // Nothing is left to do here, unless the provider lost a task: that costs time, never a result.
+                work(Role::Caller);
+            }
+        }
+    }
+
+    /// Runs all pieces of some work: every piece once, on any thread of the team.
+    pub fn share<P: Send>(&self, pieces: impl DoubleEndedIterator<Item = P> + Send, run: impl Fn(P) + Sync) {
+        if self.alone() {
+            return pieces.for_each(run);
+        }
+        let pieces = CachePadded(Mutex::new(pieces));
+        let next = |role| {
+            let mut pieces = pieces.0.lock().expect("slices are divided without panic");
+            if role == Role::Caller { pieces.next() } else { pieces.next_back() }
+        };
+        self.run(&|role| {
+            while let Some(piece) = next(role) {
+                run(piece);
+            }
+        });
+    }
+}
+
+/// In cache lines of its own: what one thread writes and others poll. (Prefetchers fetch lines in pairs of 128 bytes.)
+#[repr(align(128))]
+#[derive(Default)]
+pub(crate) struct CachePadded<T>(pub T);

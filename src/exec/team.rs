@@ -1,0 +1,281 @@
+//! Work that the calling thread shares with those threads of the rayon pool that are awake.
+//!
+//! Waking a thread takes as long as a small multiplication, and a third of that is the caller's time. So the caller begins
+//! at once, helpers take of what is left when they arrive, and the caller waits only for helpers that are at work. (A
+//! rayon scope waits for every job it spawned, even for one that is still asleep and would find nothing to do.) After a
+//! call, helpers spin for a while so that the next call finds them; and no helper is woken for less work than that is
+//! worth, be it in one call or in several that follow each other.
+//!
+//! Every thread has a [`JobSlot`], which holds its work while a call lasts. A helper is a job in the pool's queues that
+//! goes to the slot of the thread that spawned it and runs whatever work is there by then: so a queue never holds more of
+//! a thread's jobs than the pool has threads.
+
+use core::any::Any;
+use core::cell::Cell;
+use core::hint::spin_loop;
+use core::mem::transmute;
+use core::panic::AssertUnwindSafe;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+use std::panic::{catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::{self, ThreadId};
+use std::time::Instant;
+
+use super::{CachePadded, Role, SHARED};
+
+/// Nanoseconds of work that is worth waking a helper: twice the 30 µs that it takes on a virtual machine until the helper
+/// runs.
+const WOKEN: usize = 64_000;
+
+/// How long helpers spin after a call: about as long as it takes to wake them, so that at most as much time is wasted on
+/// waiting as waking them again would have cost.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// Runs until nothing is left to do, on several threads at once.
+type Work<'a> = &'a (dyn Fn(Role) + Sync + 'a);
+
+/// What the helpers of a thread share with it.
+#[derive(Default)]
+struct JobSlot {
+    /// The work of the current call. Helpers hold a read lock while they run it.
+    work: CachePadded<RwLock<Option<Work<'static>>>>,
+    /// How many calls have published work here.
+    calls: CachePadded<AtomicUsize>,
+    /// Helpers that run work, spin, or were spawned and have not started.
+    helpers: AtomicUsize,
+    /// The payload of the first helper that panicked.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// The recent calls of a thread, no further apart than [`SPIN`].
+#[derive(Clone, Copy)]
+struct Recent {
+    end: Instant,
+    nanoseconds: usize,
+}
+
+thread_local! {
+    /// The thread's slot, unless a call is using it.
+    static SLOT: Cell<Option<Arc<JobSlot>>> = const { Cell::new(None) };
+    static RECENT: Cell<Option<Recent>> = const { Cell::new(None) };
+}
+
+/// The calling thread and the helpers that share its work.
+pub(crate) struct Team {
+    slot: Option<Arc<JobSlot>>,
+    /// How many helpers there should be: those that are missing are woken.
+    wanted: usize,
+    recent: usize,
+}
+
+impl Team {
+    /// A team for work that would take this thread alone at least so many nanoseconds, in pieces of at least `piece`
+    /// nanoseconds.
+    pub fn gather(nanoseconds: usize, piece: usize) -> Self {
+        // Asking for the number of threads starts the global pool, so small work does not ask.
+        if nanoseconds < SHARED.max(2 * piece) || threads() == 1 {
+            return Team { slot: None, wanted: 0, recent: 0 };
+        }
+        let now = Instant::now();
+        let recent = match RECENT.get() {
+            Some(Recent { end, nanoseconds }) if now.saturating_duration_since(end) < SPIN => nanoseconds,
+            _ => 0,
+        };
+        let recent = recent.saturating_add(nanoseconds);
+        let wanted = (recent / WOKEN).min(threads() - 1).min(nanoseconds / piece - 1);
+        Team { slot: Some(SLOT.take().unwrap_or_default()), wanted, recent }
+    }
+
+    /// Whether no helper would come.
+    pub fn alone(&self) -> bool {
+        self.wanted == 0 && self.slot.as_ref().is_none_or(|slot| slot.helpers.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Calls `work` on this thread and on others of the current pool. When it returns, no thread is in it any more.
+    pub fn share(&self, work: Work<'_>) {
+        let Some(slot) = &self.slot else { return work(Role::Caller) };
+        // SAFETY: only the lifetime changes, and no thread uses the reference after this function returns:
+        // - The slot is the only place that holds the reference. Helpers copy it out only under a read lock, and use the
+        //   copy only while they hold that lock.
+        // - `publish(None)` below takes the write lock, so it waits for every helper that still holds a read lock, and
+        //   removes the reference under the lock: helpers that come later find nothing.
+        // - Everything between here and there that can unwind (spawning, the caller's own share of the work) runs inside
+        //   `catch_unwind`, and `publish` itself does not panic: so `publish(None)` runs before this frame, which
+        //   borrows `work`, is left by return or by unwinding.
+        let forever = unsafe { transmute::<Work<'_>, Work<'static>>(work) };
+        slot.publish(Some(forever));
+        slot.calls.0.fetch_add(1, Ordering::SeqCst);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            for _ in slot.helpers.load(Ordering::SeqCst)..self.wanted {
+                slot.helpers.fetch_add(1, Ordering::SeqCst);
+                let (slot, caller) = (Arc::clone(slot), thread::current().id());
+                rayon::spawn(move || slot.help(caller));
+            }
+            work(Role::Caller);
+        }));
+        slot.publish(None);
+        let panic = slot.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(panic) = result.err().or(panic) {
+            resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            SLOT.set(Some(slot));
+            RECENT.set(Some(Recent { end: Instant::now(), nanoseconds: self.recent }));
+        }
+    }
+}
+
+/// The threads of the current pool; the calling thread counts as one of them even if it is not.
+pub(crate) fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+impl JobSlot {
+    /// Replaces the work, once no helper runs the old one.
+    fn publish(&self, work: Option<Work<'static>>) {
+        // Attempts before the thread sleeps on the lock: longer than a piece of work takes. Sleeping takes longer still.
+        const ATTEMPTS: usize = 10_000;
+        for _ in 0..ATTEMPTS {
+            if let Ok(mut lock) = self.work.0.try_write() {
+                *lock = work;
+                return;
+            }
+            spin_loop();
+        }
+        *self.work.0.write().unwrap_or_else(PoisonError::into_inner) = work;
+    }
+
+    /// The body of a helper job. A caller never runs its own helper job: it can meet one that no thread took after it has
+    /// finished, and drops it.
+    fn help(&self, caller: ThreadId) {
+        if thread::current().id() == caller {
+            self.helpers.fetch_sub(1, Ordering::SeqCst);
+            return;
+        }
+        loop {
+            let calls = self.calls.0.load(Ordering::SeqCst);
+            // Only a caller that has finished, or has not begun, holds the lock against readers.
+            if let Ok(work) = self.work.0.try_read()
+                && let Some(work) = *work
+                && let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(Role::Helper)))
+            {
+                self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+            }
+            if self.spin_wait(calls) {
+                continue;
+            }
+            // Either the next caller sees that this helper leaves, or the helper sees the call: all of these operations
+            // are sequentially consistent.
+            self.helpers.fetch_sub(1, Ordering::SeqCst);
+            if self.calls.0.load(Ordering::SeqCst) == calls {
+                return;
+            }
+            self.helpers.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Waits for the next call; false when none comes within [`SPIN`], or when the pool has other work.
+    fn spin_wait(&self, calls: usize) -> bool {
+        let begin = Instant::now();
+        loop {
+            for _ in 0..32 {
+                if self.calls.0.load(Ordering::Relaxed) != calls {
+                    return true;
+                }
+                spin_loop();
+            }
+            if begin.elapsed() > SPIN || rayon::yield_now() == Some(rayon::Yield::Executed) {
+                return false;
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls until a helper is in the work at the same time as the caller, who may come too late or not at all; both end it
+    /// by `end`.
+    fn together(end: impl Fn(Role) + Sync) {
+        const NOBODY: usize = 0;
+        const ONE: usize = 1;
+        const BOTH: usize = 2;
+        const MISSED: usize = 3;
+        for _ in 0..10_000 {
+            let here = AtomicUsize::new(NOBODY);
+            let change = |from, to| here.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+            Team::gather(2 * WOKEN, 1).share(&|role| {
+                if change(ONE, BOTH) {
+                    return end(role);
+                }
+                if change(NOBODY, ONE) {
+                    let begin = Instant::now();
+                    while here.load(Ordering::SeqCst) == ONE && begin.elapsed() < Duration::from_millis(50) {
+                        thread::yield_now();
+                    }
+                    if !change(ONE, MISSED) {
+                        end(role);
+                    }
+                }
+            });
+            if here.into_inner() == BOTH {
+                return;
+            }
+        }
+        panic!("nobody came to help");
+    }
+
+    fn inside_and_outside(check: impl Fn() + Sync) {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        for _ in 0..20 {
+            pool.install(&check);
+        }
+        if threads() > 1 {
+            for _ in 0..20 {
+                check();
+            }
+        }
+    }
+
+    #[test]
+    fn helpers_come() {
+        inside_and_outside(|| together(|_| ()));
+    }
+
+    #[test]
+    fn panics_come_back() {
+        inside_and_outside(|| {
+            for whose in [Role::Caller, Role::Helper] {
+                let panic = catch_unwind(|| together(|role| assert!(role != whose, "of one of them")));
+                assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"of one of them"));
+                // And nothing is left of it.
+                together(|_| ());
+            }
+        });
+    }
+
+    /// Nobody is in the work any more when its call returns.
+    #[test]
+    fn callers_wait() {
+        for pause in [Duration::ZERO, Duration::from_micros(20), Duration::from_millis(3)] {
+            inside_and_outside(|| {
+                let finished = AtomicUsize::new(0);
+                together(|role| {
+                    if role == Role::Helper {
+                        thread::sleep(pause);
+                    }
+                    finished.fetch_add(1, Ordering::Relaxed);
+                });
+                assert_eq!(finished.into_inner(), 2);
+            });
+        }
+    }
+}
