@@ -2,10 +2,11 @@
 
 use core::fmt::Debug;
 
+use bytemuck::Pod;
+
 use crate::error::Error;
 use crate::matmul::tile::Sign;
 use crate::simd::{FOUR, LANES, Simd};
-use crate::workspace::Element;
 
 mod sealed {
     pub trait Sealed {}
@@ -15,7 +16,7 @@ mod sealed {
 
 /// A type that stores codes: `u8` or `i8`.
 pub trait Code:
-    sealed::Sealed + Element + Copy + Default + Ord + Debug + Into<i32> + TryFrom<i32> + Send + Sync + 'static
+    sealed::Sealed + Pod + Copy + Default + Ord + Debug + Into<i32> + TryFrom<i32> + Send + Sync + 'static
 {
     /// The smallest value of the type.
     const MIN: Self;

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// Why an operation refused its arguments.
+/// Why an operation refused its arguments. Nothing was written then.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -50,7 +50,7 @@ pub enum Error {
         /// The value that was found.
         found: f32,
     },
-    /// The range's minimum is above its maximum, or its numbers do not fit the scheme.
+    /// The range's minimum is above its maximum, or its values do not fit the scheme.
     Range {
         /// The lower end.
         min: f32,
@@ -59,18 +59,18 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The number of bits is outside 2…8.
+    /// Codes of fewer than 2 or more than 8 bits.
     Bits {
-        /// The number of bits that was asked for.
+        /// The bits that were asked for.
         bits: u32,
     },
-    /// A code that has no place where it should be stored.
+    /// A code outside the range of what it is stored in, or of what takes it.
     Code {
         /// The code.
         code: i32,
-        /// The smallest code that has one.
+        /// The smallest code of the range.
         min: i32,
-        /// The largest code that has one.
+        /// The largest code of the range.
         max: i32,
     },
     /// A zero point outside the code range.
@@ -129,7 +129,7 @@ pub enum Error {
     },
     /// A setting of an observer that it cannot have.
     Setting {
-        /// Which one.
+        /// Which setting.
         what: &'static str,
         /// The value that was given.
         found: f64,
@@ -140,6 +140,20 @@ pub enum Error {
     Method {
         /// The name that was asked for.
         name: String,
+        /// The names that exist, with their optional arguments.
+        choices: &'static str,
+    },
+    /// Weights that were packed for another ISA than the one that is to multiply them.
+    PackedIsa {
+        /// The ISA that the weights were packed for.
+        packed: &'static str,
+        /// The ISA that the call runs on.
+        exec: &'static str,
+    },
+    /// Parameters that were made for another rounding than the one that was asked for.
+    Rounding {
+        /// What does not go together.
+        why: &'static str,
     },
     /// An axis that the shape does not have, a length of zero, or sizes that do not go together.
     Shape {
@@ -189,9 +203,13 @@ impl fmt::Display for Error {
             }
             Error::Merge { why } => write!(f, "these observers cannot be merged: {why}"),
             Error::Setting { what, found, why } => write!(f, "{what} {found}: {why}"),
-            Error::Method { name } => {
-                write!(f, "no calibration method `{name}`; choose one of: {}", crate::calibrate::Method::FORMS)
+            Error::Method { name, choices } => {
+                write!(f, "no calibration method `{name}`; choose one of: {choices}")
             }
+            Error::PackedIsa { packed, exec } => {
+                write!(f, "the weights are packed for `{packed}`, the call runs on `{exec}`")
+            }
+            Error::Rounding { why } => write!(f, "{why}"),
             Error::Shape { why, found } => write!(f, "{why} (found {found})"),
         }
     }

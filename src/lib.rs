@@ -9,6 +9,7 @@ mod isa;
 mod layers;
 mod matmul;
 mod matrix;
+mod memory;
 #[cfg(feature = "rayon")]
 pub mod parallel;
 mod params;
@@ -18,7 +19,6 @@ mod reduce;
 pub mod reference;
 mod report;
 mod simd;
-mod workspace;
 
 pub use codes::{Code, CodeRange};
 pub use error::Error;

@@ -31,15 +31,18 @@ mod formula;
 
 use core::fmt;
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
+use crate::memory::PooledBuffer;
 use crate::simd::{FOUR, LANES};
-use crate::workspace::{Element, Recycled};
 use formula::{Formula, Solve, at_least_normal};
 
 /// A range of real numbers.
+#[repr(C)]
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Range {
     /// The smallest.
@@ -48,8 +51,10 @@ pub struct Range {
     pub max: f32,
 }
 
-// SAFETY: two floats.
-unsafe impl Element for Range {}
+// SAFETY: two floats, for which zeros are a valid value.
+unsafe impl Zeroable for Range {}
+// SAFETY: `repr(C)` with two fields of one size: no padding, and every bit pattern is a float.
+unsafe impl Pod for Range {}
 
 impl Range {
     /// −amax … amax.
@@ -397,9 +402,9 @@ pub struct QuantParams<C> {
     groups: usize,
     period: usize,
     /// Scales, both parts of their reciprocals, then zero points: four arrays of one length, elements of one size.
-    parameters: Recycled,
+    parameters: PooledBuffer,
     /// See [`QuantParams::zero_codes`].
-    zero_codes: Recycled,
+    zero_codes: PooledBuffer,
     /// Whether all groups have the same zero point.
     one_zero_point: bool,
 }
@@ -553,14 +558,15 @@ impl<C: Code> QuantParams<C> {
             Granularity::Channel { channels, inner: 1 } => channels * LONG_ROW.div_ceil(channels),
             _ => groups,
         };
-        let (parameters, zero_codes) = (Recycled::new::<f32>(4 * padded(granularity, period)), Recycled::default());
+        let (parameters, zero_codes) =
+            (PooledBuffer::new::<f32>(4 * padded(granularity, period)), PooledBuffer::default());
         QuantParams { codes, granularity, groups, period, parameters, zero_codes, one_zero_point: false }
     }
 
     /// Those of the groups, to be written.
     fn parameters_mut(&mut self) -> ParametersMut<'_> {
         let (groups, length) = (self.groups, self.padded());
-        let (floats, zero_points) = self.parameters.two_kinds([3 * length, length]);
+        let (floats, zero_points) = self.parameters.two_arrays([3 * length, length]);
         let (scales, reciprocals) = floats.split_at_mut(length);
         let (high, low) = reciprocals.split_at_mut(length);
         let reciprocals = [&mut high[..groups], &mut low[..groups]];
@@ -579,7 +585,7 @@ impl<C: Code> QuantParams<C> {
             for parameters in parameters.chunks_exact_mut(length) {
                 repeat(parameters, groups);
             }
-            self.zero_codes = Recycled::new::<C>(length);
+            self.zero_codes = PooledBuffer::new::<C>(length);
             let zero_codes = self.zero_codes.elements::<C>(length);
             for (zero_point, code) in parameters[3 * length..].iter().zip(zero_codes) {
                 *code = C::from_byte(*zero_point as u8);

@@ -10,9 +10,9 @@ mod columns;
 use crate::arch;
 use crate::error::Error;
 use crate::isa::Isa;
+use crate::memory::Workspace;
 use crate::params::{Granularity, Range, Run};
 use crate::simd::{FOUR, Kernel, LANES, Memory, Simd, fold_blocks};
-use crate::workspace::Workspace;
 pub(crate) use blocks::EvenGroups;
 use columns::ColumnRanges;
 

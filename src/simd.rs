@@ -12,8 +12,9 @@
 
 use core::array::from_fn;
 
+use bytemuck::Pod;
+
 use crate::arch::prefetch_ahead;
-use crate::workspace::Element;
 
 /// The elements of a block, on every ISA.
 pub const LANES: usize = 16;
@@ -460,7 +461,7 @@ const DOUBTED: usize = 32;
 /// ascend.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "those of a walk, and what is done to one block and to four")]
-pub fn map_fours<S: Simd, T: Copy + Default, U: Element + Default, A: Copy>(
+pub fn map_fours<S: Simd, T: Copy + Default, U: Pod + Default, A: Copy>(
     simd: S,
     memory: Memory,
     together: bool,
@@ -540,7 +541,7 @@ fn seldom() {}
 
 /// Calls `f(start, input, output)` for four blocks at a time.
 #[inline(always)]
-fn map_each_four<S: Simd, T, U: Element + Default>(
+fn map_each_four<S: Simd, T, U: Pod + Default>(
     simd: S,
     memory: Memory,
     x: &[[[T; LANES]; FOUR]],
@@ -571,7 +572,7 @@ fn map_each_four<S: Simd, T, U: Element + Default>(
 #[repr(C, align(64))]
 struct Four<U>([[U; LANES]; FOUR]);
 
-impl<U: Element> Four<U> {
+impl<U: Pod> Four<U> {
     #[inline(always)]
     fn lines(&self) -> &[Line] {
         let lines = const { size_of::<Self>() / size_of::<Line>() };
@@ -582,7 +583,7 @@ impl<U: Element> Four<U> {
 
 /// The lines of four blocks, which begin where a line does.
 #[inline(always)]
-fn lines_mut<U: Element>(four: &mut [[U; LANES]; FOUR]) -> &mut [Line] {
+fn lines_mut<U: Pod>(four: &mut [[U; LANES]; FOUR]) -> &mut [Line] {
     let lines = size_of_val(four) / size_of::<Line>();
     let four: *mut Line = core::ptr::from_mut(four).cast();
     assert!(four.is_aligned());

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::workspace::LINE;
+use crate::memory::CACHE_LINE;
 
 /// Bytes of the level-2 cache of a core; half a MiB where the CPU does not tell.
 pub fn level2() -> usize {
@@ -68,7 +68,7 @@ const AHEAD: usize = 8 << 10;
 #[inline(always)]
 pub fn prefetch_ahead<T>(x: &T) {
     let address: *const u8 = core::ptr::from_ref(x).cast();
-    for line in (0..size_of::<T>()).step_by(LINE) {
+    for line in (0..size_of::<T>()).step_by(CACHE_LINE) {
         prefetch_line(address.wrapping_add(AHEAD + line));
     }
 }

@@ -79,7 +79,7 @@ impl FromStr for Method {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let unknown = || Error::Method { name: text.to_owned() };
+        let unknown = || Error::Method { name: text.to_owned(), choices: Method::FORMS };
         let (name, number) = match text.split_once(':') {
             Some((name, number)) => (name, Some(number.parse().map_err(|_| unknown())?)),
             None => (text, None),

@@ -13,8 +13,8 @@ use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, ZeroPoints};
+use crate::memory::{AlignedBuffer, Workspace};
 use crate::simd::{Kernel, LANES, Simd};
-use crate::workspace::{Lines, Workspace};
 
 /// The right operand of a [`matmul`](crate::matmul()), prepared for one ISA: weights of type `B`, to be multiplied by
 /// activations of type `A`; with their zero points, and with a bias if [`with_bias`](PackedMatrix::with_bias) adds one.
@@ -34,7 +34,7 @@ pub struct PackedMatrix<A, B> {
 #[derive(Debug)]
 pub struct Panels {
     pub shape: Shape,
-    codes: Lines,
+    codes: AlignedBuffer,
     zero_points: StoredZeroPoints,
     /// `Σₖ (zb[j] − b[k][j])`
     negative_sums: Columns<i32>,
@@ -98,7 +98,7 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
         let kernel = isa.microkernel(A::SIGN);
         let shape = Shape::new(isa, kernel, depth, columns, kernel.panels(columns));
         let stored = Stored::new::<B>(shape.kernel);
-        let mut codes = Lines::default();
+        let mut codes = AlignedBuffer::default();
         let mut negative_sums = vec![0; columns];
         let mut rest = codes.elements(shape.panel_bytes(0..shape.panels()));
         for panel in 0..shape.panels() {

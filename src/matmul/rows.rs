@@ -11,8 +11,8 @@ use super::pack::Shape;
 use super::tile::Split;
 use crate::codes::Code;
 use crate::matrix::Matrix;
+use crate::memory::{CACHE_LINE, Workspace};
 use crate::simd::{Kernel, Simd};
-use crate::workspace::{LINE, Workspace};
 
 /// Where the rows of A come from: a matrix, or the patches of a convolution.
 pub(crate) trait Rows<A>: Sync {
@@ -106,7 +106,7 @@ impl RowBlock {
     #[inline]
     pub fn copied_stride(b: &Shape) -> usize {
         let bytes = b.steps * b.kernel.depth * if b.kernel.widen_a { 2 } else { 1 };
-        (bytes.div_ceil(LINE) | 1) * LINE
+        (bytes.div_ceil(CACHE_LINE) | 1) * CACHE_LINE
     }
 
     /// Reads rows of the source, copies them if they are not `in_place`, and sums them if `factor`, which multiplies the

@@ -16,8 +16,10 @@
 use core::fmt;
 use core::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::arch::{align_loop, prefetch_line};
-use crate::workspace::{Element, LINE};
+use crate::memory::CACHE_LINE;
 
 /// Whether 8-bit codes are u8 or i8.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,12 +131,14 @@ pub const MAX_ROWS: usize = 8;
 pub const MAX_COLUMNS: usize = 64;
 
 /// An i32 for every column of a tile of any kernel.
-#[repr(align(64))]
+#[repr(C, align(64))]
 #[derive(Clone, Copy)]
 pub struct TileRow(pub [i32; MAX_COLUMNS]);
 
-// SAFETY: an array of integers, as long as four lines.
-unsafe impl Element for TileRow {}
+// SAFETY: an array of integers, for which zeros are a valid value.
+unsafe impl Zeroable for TileRow {}
+// SAFETY: `repr(C)` with one field of integers, of 256 bytes, a multiple of the alignment: no padding, every bit pattern is valid.
+unsafe impl Pod for TileRow {}
 
 /// The sums of a tile of any kernel.
 pub type Sums = [TileRow; MAX_ROWS];
@@ -294,8 +298,8 @@ const AHEAD_IN_ROWS: usize = 256;
 /// Fetches the lines of a step of VECTORS vectors, [`AHEAD`] of the one that begins there.
 #[inline(always)]
 fn fetch_ahead<StepB, const VECTORS: usize>(b: *const StepB) {
-    for line in 0..const { (VECTORS * size_of::<StepB>()).div_ceil(LINE) } {
-        prefetch_line(b.cast::<u8>().wrapping_add(AHEAD + line * LINE));
+    for line in 0..const { (VECTORS * size_of::<StepB>()).div_ceil(CACHE_LINE) } {
+        prefetch_line(b.cast::<u8>().wrapping_add(AHEAD + line * CACHE_LINE));
     }
 }
 

@@ -20,8 +20,8 @@ use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, ZeroPoints};
+use crate::memory::Workspace;
 use crate::simd::LANES;
-use crate::workspace::Workspace;
 
 /// The right operand of a [`matmul`](crate::matmul()) as it lies in memory, `[K, N]`: for a matrix that is multiplied but
 /// once. For weights, which are multiplied again and again, a [`PackedMatrix`](crate::PackedMatrix) is faster.

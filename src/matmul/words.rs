@@ -5,9 +5,9 @@
 
 use core::ops::Range;
 
+use crate::memory::Workspace;
 use crate::random::{Fill, Stream};
 use crate::simd::{Kernel, LANES, Simd};
-use crate::workspace::Workspace;
 
 /// About so many words are made at a time, those of a tile's rows at least: a level-2 cache holds them.
 const WORDS: usize = 64 << 10;

@@ -17,10 +17,10 @@ use crate::arch;
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
+use crate::memory::CACHE_LINE;
 use crate::params::{Granularity, QuantParams, Run};
 use crate::random::Stream;
 use crate::simd::{FOUR, Kernel, LANES, Memory, Simd};
-use crate::workspace::LINE;
 
 /// An elementwise operation over a tensor, or a piece of one, group by group.
 pub struct Groups<'a, C, Op: Elementwise<C>, R> {
@@ -112,7 +112,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
 
     /// The elements before the first line of the output, if it is streamed.
     fn unstreamed(&self) -> usize {
-        if self.past_caches { self.out.as_ptr().align_offset(LINE) } else { 0 }
+        if self.past_caches { self.out.as_ptr().align_offset(CACHE_LINE) } else { 0 }
     }
 
     /// How the run from an element on goes through memory.
@@ -170,7 +170,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for EachRun<Groups<'_, C, 
         let lanes_of = LanesOf::<_, _, false>::new(simd, groups.params);
         let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
         for Run { group, start, end } in groups.params.granularity().runs(groups.first, groups.x.len()) {
-            let begins_a_line = groups.out[start..].as_ptr().align_offset(LINE) == 0;
+            let begins_a_line = groups.out[start..].as_ptr().align_offset(CACHE_LINE) == 0;
             let memory = groups.memory(begins_a_line || end - start >= LONG_RUN);
             let lanes = lanes_of.splat(group);
             groups.map(

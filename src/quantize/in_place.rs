@@ -8,9 +8,9 @@ use super::{Elementwise, FakeQuantize, Groups, StraightThrough};
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
+use crate::memory::Workspace;
 use crate::params::QuantParams;
 use crate::random::{CHUNK, Stream};
-use crate::workspace::Workspace;
 
 /// The elements of a piece: with their copy, they fill half of a level-1 cache at most.
 const PIECE: usize = 2048;

@@ -4,14 +4,15 @@ use core::cell::Cell;
 
 use super::lanes::{FourLanes, Lanes};
 use super::rounding::Round;
+use bytemuck::Pod;
+
 use crate::codes::{Code, CodeRange};
 use crate::simd::{FOUR, LANES, Simd, block, four};
-use crate::workspace::Element;
 
 /// What happens to a block of elements that begins at element `start` of the tensor.
 pub trait Elementwise<C>: Copy {
     type In: Copy + Default + Sync;
-    type Out: Element + Default + Send;
+    type Out: Pod + Default + Send;
     fn apply<S: Simd>(
         self,
         simd: S,

@@ -3,10 +3,11 @@
 //! Nearest rounding depends on the number alone, so that the last block of a run may overlap its predecessor. Stochastic
 //! rounding needs every element's own word, which a [`Cursor`] brings along.
 
+use bytemuck::Pod;
+
 use crate::arch::prefetch_ahead;
 use crate::random::{Cursor, Stream};
 use crate::simd::{FOUR, LANES, Memory, Simd, map_fours};
-use crate::workspace::Element;
 
 /// How a block of clamped numbers is rounded to integers.
 pub(crate) trait Round<S: Simd>: Copy {
@@ -51,7 +52,7 @@ pub(crate) trait Rounding: Copy + Send + Sync {
     /// Calls `f(about, start, input, output, rounding)` for blocks that cover the next run, or where `together` and rounding
     /// depends on nothing else, `four(about, start, input, output, doubt)`: see [`map_fours`].
     #[expect(clippy::too_many_arguments, reason = "those of `map_fours` and the walker")]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default, A: Copy>(
+    fn map_blocks<S: Simd, T: Copy + Default, U: Pod + Default, A: Copy>(
         walker: &mut Self::Walker,
         simd: S,
         memory: Memory,
@@ -73,7 +74,7 @@ impl Rounding for Nearest {
     fn walker<S: Simd>(self, _: S, _: usize, _: usize) {}
 
     #[inline(always)]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default, A: Copy>(
+    fn map_blocks<S: Simd, T: Copy + Default, U: Pod + Default, A: Copy>(
         (): &mut (),
         simd: S,
         memory: Memory,
@@ -110,7 +111,7 @@ impl Rounding for Stream {
     }
 
     #[inline(always)]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Element + Default, A: Copy>(
+    fn map_blocks<S: Simd, T: Copy + Default, U: Pod + Default, A: Copy>(
         cursor: &mut Cursor,
         simd: S,
         memory: Memory,

@@ -5,9 +5,9 @@
 
 use super::{DECIDED, ExtremeLanes, memory_of, ranges_of};
 use crate::arch;
+use crate::memory::Workspace;
 use crate::params::Range;
 use crate::simd::{Kernel, LANES, Memory, Simd};
-use crate::workspace::Workspace;
 
 /// The columns that make a row long enough.
 const LONG_ROW: usize = 4 * LANES;
