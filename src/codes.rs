@@ -5,7 +5,7 @@ use core::fmt::Debug;
 use bytemuck::Pod;
 
 use crate::error::Error;
-use crate::matmul::tile::Sign;
+use crate::sign::Sign;
 use crate::simd::{FOUR, LANES, Simd};
 
 mod sealed {

@@ -8,7 +8,8 @@ use core::fmt;
 
 use crate::arch;
 use crate::error::Error;
-use crate::matmul::tile::{Microkernel, Sign};
+use crate::matmul::tile::Microkernel;
+use crate::sign::Sign;
 use crate::simd::Kernel;
 
 /// The environment variable that [`Isa::best`] obeys.

@@ -18,6 +18,7 @@ mod random;
 mod reduce;
 pub mod reference;
 mod report;
+mod sign;
 mod simd;
 
 pub use codes::{Code, CodeRange};

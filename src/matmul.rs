@@ -46,8 +46,8 @@ use offsets::Offsets;
 use pack::{Panel, Panels};
 use right::Right;
 use rows::{Placed, RowBlock, in_place};
-use tile::{AHEAD, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Split, Sums, TileRow};
-use unpacked::{PanelGroup, Stripes};
+use tile::{AHEAD, AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Split};
+use unpacked::{DepthSlices, PanelBatch};
 
 #[cfg(feature = "rayon")]
 pub(crate) use blocks::BlocksJob;
@@ -207,13 +207,13 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
                 match self.b {
                     Right::Packed(b) => self.multiply(words, &a, rows, Source::Packed(b, panels.clone())),
                     Right::Unpacked(b) if rows.len() <= self.shape.kernel.rows() => {
-                        let mut stripes = Stripes::new(b, panels.clone(), &a, rows.len(), self.offsets.any());
+                        let mut stripes = DepthSlices::new(b, panels.clone(), &a, rows.len(), self.offsets.any());
                         for panel in panels.clone() {
                             self.multiply(words, &a, rows.clone(), Source::One(stripes.panel(panel)));
                         }
                     }
                     Right::Unpacked(b) => {
-                        let mut group = PanelGroup::new(b, self.offsets.any());
+                        let mut group = PanelBatch::new(b, self.offsets.any());
                         for panel in panels.clone() {
                             self.multiply(words, &a, rows.clone(), Source::One(group.panel(panel, panels.end)));
                         }
@@ -301,7 +301,7 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
     fn run<V: Simd>(self, simd: V) {
         let Multiply { a, rows, kernel, panels, offsets, epilogue } = self;
         let prefetch = panels.prefetch();
-        let mut sums: Sums = [TileRow([0; MAX_COLUMNS]); MAX_ROWS];
+        let mut sums: AccTile = [AccRow([0; MAX_COLUMNS]); MAX_ROWS];
         for panel in 0..panels.count() {
             let Panel { codes, steps, sums: before, vectors, columns, terms } = panels.at(panel);
             let column_terms = offsets.column_terms(simd, &terms, columns.len());
@@ -333,7 +333,7 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
                     initial,
                     initial_stride,
                     row_terms: row_terms.added,
-                    outer: row_terms.outer(),
+                    updates: row_terms.updates(),
                     sums: out,
                     sums_stride: stride,
                     columns: width,

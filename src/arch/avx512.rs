@@ -7,8 +7,9 @@ use core::arch::x86_64::*;
 
 use crate::codes::Code;
 use crate::matmul::tile::{
-    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+    Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
+use crate::sign::Sign;
 use crate::simd::{FOUR, LANES, Line, Simd, four};
 
 token! {
@@ -449,11 +450,11 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) 
 }
 
 /// # Safety
-/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-unsafe fn tile_as_it_lies<const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+unsafe fn tile_unpacked<const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
     // SAFETY: the caller's promise.
-    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Pairs(Avx512::witness()), operands) }
+    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Pairs(Avx512::witness()), operands) }
 }
 
 static KERNEL: Microkernel = Microkernel {
@@ -463,5 +464,5 @@ static KERNEL: Microkernel = Microkernel {
     b_sign: Sign::Signed,
     widen_a: true,
     tiles: tile_table!(tile [], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]; vectors [4], rows [1 2 3 4 5 6]),
-    tiles_as_it_lies: tile_table!(tile_as_it_lies [], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
+    unpacked_tiles: tile_table!(tile_unpacked [], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
 };

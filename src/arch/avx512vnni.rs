@@ -4,8 +4,9 @@ use core::arch::x86_64::*;
 
 use super::avx512::Avx512;
 use crate::matmul::tile::{
-    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+    Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
+use crate::sign::Sign;
 use crate::simd::Simd;
 
 token! {
@@ -98,11 +99,11 @@ unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(op
 }
 
 /// # Safety
-/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-unsafe fn tile_as_it_lies<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+unsafe fn tile_unpacked<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
     // SAFETY: the caller's promise.
-    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(Avx512Vnni::witness()), operands) }
+    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(Avx512Vnni::witness()), operands) }
 }
 
 static KERNEL_U8: Microkernel = Microkernel {
@@ -112,13 +113,13 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Signed,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]; vectors [4], rows [1 2 3 4 5 6]),
-    tiles_as_it_lies: tile_table!(tile_as_it_lies [false], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
+    unpacked_tiles: tile_table!(tile_unpacked [false], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
 };
 
 static KERNEL_I8: Microkernel = Microkernel {
     name: "i8u8-8x48x4-avx512vnni",
     b_sign: Sign::Unsigned,
     tiles: tile_table!(tile [true], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]; vectors [4], rows [1 2 3 4 5 6]),
-    tiles_as_it_lies: tile_table!(tile_as_it_lies [true], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
+    unpacked_tiles: tile_table!(tile_unpacked [true], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
     ..KERNEL_U8
 };

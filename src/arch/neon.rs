@@ -7,8 +7,9 @@
 use core::arch::aarch64::*;
 
 use crate::matmul::tile::{
-    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+    Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
+use crate::sign::Sign;
 use crate::simd::{LANES, Simd};
 
 token! {
@@ -345,11 +346,11 @@ unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(op
 }
 
 /// # Safety
-/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
 #[target_feature(enable = "neon")]
-unsafe fn tile_as_it_lies<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+unsafe fn tile_unpacked<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
     // SAFETY: the caller's promise.
-    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Pairs::<A_SIGNED>(Neon::witness()), operands) }
+    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Pairs::<A_SIGNED>(Neon::witness()), operands) }
 }
 
 static KERNEL_U8: Microkernel = Microkernel {
@@ -359,13 +360,13 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Unsigned,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1 2], rows [1 2 3 4]),
-    tiles_as_it_lies: tile_table!(tile_as_it_lies [false], vectors [1 2], rows [1 2 3 4]),
+    unpacked_tiles: tile_table!(tile_unpacked [false], vectors [1 2], rows [1 2 3 4]),
 };
 
 static KERNEL_I8: Microkernel = Microkernel {
     name: "i8i8-4x16x2-neon",
     b_sign: Sign::Signed,
     tiles: tile_table!(tile [true], vectors [1 2], rows [1 2 3 4]),
-    tiles_as_it_lies: tile_table!(tile_as_it_lies [true], vectors [1 2], rows [1 2 3 4]),
+    unpacked_tiles: tile_table!(tile_unpacked [true], vectors [1 2], rows [1 2 3 4]),
     ..KERNEL_U8
 };

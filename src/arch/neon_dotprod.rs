@@ -5,8 +5,9 @@ use core::arch::asm;
 
 use super::neon::Neon;
 use crate::matmul::tile::{
-    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+    Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
+use crate::sign::Sign;
 
 token! {
     /// The CPU has NEON and the dot product extension.
@@ -121,11 +122,11 @@ unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(op
 }
 
 /// # Safety
-/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
+/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn tile_as_it_lies<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+unsafe fn tile_unpacked<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
     // SAFETY: the caller's promise.
-    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(NeonDotprod::witness()), operands) }
+    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Quads::<A_SIGNED>(NeonDotprod::witness()), operands) }
 }
 
 static KERNEL_U8: Microkernel = Microkernel {
@@ -135,13 +136,13 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Unsigned,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
-    tiles_as_it_lies: tile_table!(tile_as_it_lies [false], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
+    unpacked_tiles: tile_table!(tile_unpacked [false], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
 };
 
 static KERNEL_I8: Microkernel = Microkernel {
     name: "i8i8-6x16x4-neon-dotprod",
     b_sign: Sign::Signed,
     tiles: tile_table!(tile [true], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
-    tiles_as_it_lies: tile_table!(tile_as_it_lies [true], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
+    unpacked_tiles: tile_table!(tile_unpacked [true], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
     ..KERNEL_U8
 };

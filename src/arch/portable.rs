@@ -6,8 +6,9 @@ use wide::{f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 
 use super::scalar::Scalar;
 use crate::matmul::tile::{
-    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+    Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
+use crate::sign::Sign;
 use crate::simd::{FOUR, Kernel, LANES, Simd};
 
 /// Every CPU has its target's baseline.
@@ -301,10 +302,10 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) 
 }
 
 /// # Safety
-/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
-unsafe fn tile_as_it_lies<const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
+unsafe fn tile_unpacked<const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
     // SAFETY: the caller's promise.
-    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Pairs, operands) }
+    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Pairs, operands) }
 }
 
 static KERNEL: Microkernel = Microkernel {
@@ -314,5 +315,5 @@ static KERNEL: Microkernel = Microkernel {
     b_sign: Sign::Signed,
     widen_a: true,
     tiles: tile_table!(tile [], vectors [1], rows [1 2 3 4]),
-    tiles_as_it_lies: tile_table!(tile_as_it_lies [], vectors [1], rows [1 2 3 4]),
+    unpacked_tiles: tile_table!(tile_unpacked [], vectors [1], rows [1 2 3 4]),
 };

@@ -4,8 +4,9 @@
 use core::array::from_fn;
 
 use crate::matmul::tile::{
-    Dot, DotRows, Microkernel, Operands, OperandsAsTheyLie, Sign, dot_tile, dot_tile_as_it_lies, tile_table,
+    Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
+use crate::sign::Sign;
 use crate::simd::{FOUR, Kernel, LANES, Simd};
 
 /// Every CPU has it.
@@ -310,10 +311,10 @@ unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(op
 }
 
 /// # Safety
-/// As [`TileAsItLies`](crate::matmul::tile::TileAsItLies).
-unsafe fn tile_as_it_lies<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: OperandsAsTheyLie) {
+/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
+unsafe fn tile_unpacked<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
     // SAFETY: the caller's promise.
-    unsafe { dot_tile_as_it_lies::<_, ROWS, VECTORS>(Product::<A_SIGNED>, operands) }
+    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Product::<A_SIGNED>, operands) }
 }
 
 static KERNEL_U8: Microkernel = Microkernel {
@@ -323,12 +324,12 @@ static KERNEL_U8: Microkernel = Microkernel {
     b_sign: Sign::Signed,
     widen_a: false,
     tiles: tile_table!(tile [false], vectors [1], rows [1 2 3 4]),
-    tiles_as_it_lies: tile_table!(tile_as_it_lies [false], vectors [1], rows [1 2 3 4]),
+    unpacked_tiles: tile_table!(tile_unpacked [false], vectors [1], rows [1 2 3 4]),
 };
 
 static KERNEL_I8: Microkernel = Microkernel {
     name: "i8i8-4x16x1-scalar",
     tiles: tile_table!(tile [true], vectors [1], rows [1 2 3 4]),
-    tiles_as_it_lies: tile_table!(tile_as_it_lies [true], vectors [1], rows [1 2 3 4]),
+    unpacked_tiles: tile_table!(tile_unpacked [true], vectors [1], rows [1 2 3 4]),
     ..KERNEL_U8
 };

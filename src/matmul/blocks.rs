@@ -16,7 +16,7 @@ use super::offsets::{ColumnTerms, Offsets};
 use super::pack::{PackedMatrix, Panel, Shape};
 use super::right::RightOperand;
 use super::rows::{Placed, RowBlock, in_place};
-use super::tile::{MAX_COLUMNS, MAX_ROWS, Operands, Sums, TileRow};
+use super::tile::{AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Operands};
 use crate::arch::level2;
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
@@ -262,7 +262,7 @@ impl<A: Code> Kernel for MultiplyBlocks<'_, A> {
             }
         }
         let no_bias = [0; MAX_COLUMNS + LANES];
-        let mut sums: Sums = [TileRow([0; MAX_COLUMNS]); MAX_ROWS];
+        let mut sums: AccTile = [AccRow([0; MAX_COLUMNS]); MAX_ROWS];
         let mut before = room(shape, 0..panels.start) * blocks;
         for panel in panels {
             let Panel { codes, vectors, columns, .. } = right.at(panel);
@@ -275,7 +275,7 @@ impl<A: Code> Kernel for MultiplyBlocks<'_, A> {
                     let negative_sums = &weights.negative_sums[place..place + MAX_COLUMNS];
                     let terms = ColumnTerms { bias: &no_bias, negative_sums, zero_points: None };
                     let initial = if offsets.uniform == 0 {
-                        TileRow([0; MAX_COLUMNS])
+                        AccRow([0; MAX_COLUMNS])
                     } else {
                         offsets.column_terms(simd, &terms, width)
                     };
@@ -289,7 +289,7 @@ impl<A: Code> Kernel for MultiplyBlocks<'_, A> {
                         initial: initial.0.as_ptr(),
                         initial_stride: 0,
                         row_terms: row_terms.added,
-                        outer: row_terms.outer(),
+                        updates: row_terms.updates(),
                         sums: sums.as_mut_ptr().cast(),
                         sums_stride: MAX_COLUMNS,
                         columns: width,

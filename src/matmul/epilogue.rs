@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::stage::Stage;
-use super::tile::Sums;
+use super::tile::AccTile;
 use super::words::RowWords;
 use crate::matrix::Pieces;
 use crate::simd::{LANES, Simd};
@@ -20,7 +20,7 @@ pub(super) struct Epilogue<'a, S: Stage> {
 impl<S: Stage> Epilogue<'_, S> {
     /// Makes elements of the sums of some rows and columns of B.
     #[inline(always)]
-    pub fn emit<V: Simd>(&self, simd: V, sums: &Sums, rows: Range<usize>, columns: Range<usize>) {
+    pub fn emit<V: Simd>(&self, simd: V, sums: &AccTile, rows: Range<usize>, columns: Range<usize>) {
         let width = columns.len();
         let column = self.first_column + columns.start;
         let tile = Tile { rows: rows.clone(), column, place: self.out.block(rows.start, column, rows.len(), width) };
@@ -40,7 +40,7 @@ impl<S: Stage> Epilogue<'_, S> {
     fn emit_block<V: Simd, const FULL: bool>(
         &self,
         simd: V,
-        sums: &Sums,
+        sums: &AccTile,
         tile: &Tile<S::Element>,
         first: usize,
         width: usize,

@@ -11,7 +11,7 @@
 
 use core::ptr::null;
 
-use super::tile::{MAX_COLUMNS, MAX_ROWS, Outer, TileRow};
+use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, RankOneUpdate};
 use crate::simd::{LANES, Simd};
 
 /// What the columns of a panel bring along: slices from its first column on, sixteen longer than the panel.
@@ -36,8 +36,8 @@ pub(super) struct Offsets<'a> {
 impl Offsets<'_> {
     /// `bias[j] + za·Σₖ (zb[j] − b)` for the columns of a panel; the bias alone when za differs by row.
     #[inline(always)]
-    pub fn column_terms<V: Simd>(&self, simd: V, terms: &ColumnTerms<'_>, columns: usize) -> TileRow {
-        let mut row = TileRow([0; MAX_COLUMNS]);
+    pub fn column_terms<V: Simd>(&self, simd: V, terms: &ColumnTerms<'_>, columns: usize) -> AccRow {
+        let mut row = AccRow([0; MAX_COLUMNS]);
         for (first, row) in (0..columns).step_by(LANES).zip(row.0.as_chunks_mut().0) {
             let sums = simd.load_i32(sixteen(terms.negative_sums, first));
             let term = simd.mul_i32(simd.splat_i32(self.uniform), sums);
@@ -54,9 +54,10 @@ impl Offsets<'_> {
         terms: &ColumnTerms<'_>,
         row: usize,
         row_sums: &[i32],
-        column_terms: Option<&TileRow>,
+        column_terms: Option<&AccRow>,
     ) -> RowTerms {
-        let mut row_terms = RowTerms { added: null(), outer: [Outer { rows: null(), columns: null() }; 3], count: 0 };
+        let mut row_terms =
+            RowTerms { added: null(), updates: [RankOneUpdate { rows: null(), columns: null() }; 3], count: 0 };
         match terms.zero_points {
             _ if row_sums.is_empty() => {}
             Some(zero_points) => row_terms.push(row_sums.as_ptr(), zero_points.as_ptr()),
@@ -81,20 +82,20 @@ impl Offsets<'_> {
 /// What is added to the sums of some rows, as [`Operands`](super::tile::Operands) have it.
 pub(super) struct RowTerms {
     pub added: *const i32,
-    outer: [Outer; 3],
+    updates: [RankOneUpdate; 3],
     count: usize,
 }
 
 impl RowTerms {
     #[inline(always)]
     fn push(&mut self, rows: *const i32, columns: *const i32) {
-        self.outer[self.count] = Outer { rows, columns };
+        self.updates[self.count] = RankOneUpdate { rows, columns };
         self.count += 1;
     }
 
     #[inline(always)]
-    pub fn outer(&self) -> &[Outer] {
-        &self.outer[..self.count]
+    pub fn updates(&self) -> &[RankOneUpdate] {
+        &self.updates[..self.count]
     }
 }
 

@@ -7,7 +7,7 @@ use core::ptr::null;
 use super::columns::Columns;
 use super::offsets::ColumnTerms;
 use super::right::{Right, RightOperand};
-use super::tile::{MAX_COLUMNS, Microkernel, Operands, Split, TileRow};
+use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, Split};
 use crate::arch::prefetch_line;
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
@@ -55,7 +55,7 @@ pub struct Panel<'a> {
     pub codes: *const u8,
     pub steps: usize,
     /// Sums of products that are not among the steps.
-    pub sums: Option<&'a [TileRow]>,
+    pub sums: Option<&'a [AccRow]>,
     pub vectors: usize,
     pub columns: Range<usize>,
     pub terms: ColumnTerms<'a>,
@@ -115,7 +115,7 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
                 stored,
                 out: &mut *out,
             });
-            let mut codes = TileRow([0; MAX_COLUMNS]);
+            let mut codes = AccRow([0; MAX_COLUMNS]);
             sum_columns(shape.kernel, out, width, &mut codes);
             for (j, codes) in columns.zip(codes.0) {
                 negative_sums[j] = stored.zero_point(zero_points.at(j)).wrapping_mul(depth as i32).wrapping_sub(codes);
@@ -448,7 +448,7 @@ fn to_bytes<C: Code>(codes: &[C; LANES]) -> [u8; LANES] {
 }
 
 /// The sums of the stored codes of a panel's columns: its product with a row of ones.
-pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums: &mut TileRow) {
+pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums: &mut AccRow) {
     let mut ones = Workspace::default();
     let depth = codes.len() / width;
     let ones = if kernel.widen_a {
@@ -468,7 +468,7 @@ pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums
         initial: sums.0.as_ptr(),
         initial_stride: 0,
         row_terms: null(),
-        outer: &[],
+        updates: &[],
         sums: sums.0.as_mut_ptr(),
         sums_stride: 0,
         columns: width,

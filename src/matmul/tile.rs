@@ -20,15 +20,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::arch::{align_loop, prefetch_line};
 use crate::memory::CACHE_LINE;
-
-/// Whether 8-bit codes are u8 or i8.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sign {
-    /// u8
-    Unsigned,
-    /// i8
-    Signed,
-}
+use crate::sign::Sign;
 
 /// The matmul micro-kernel of an ISA for left operands of one sign.
 pub struct Microkernel {
@@ -45,7 +37,7 @@ pub struct Microkernel {
     /// `tiles[v - 1][r - 1]` computes r rows × v vectors of columns. The widest may have fewer rows than the others.
     pub tiles: &'static [&'static [Tile]],
     /// The same for B as it lies, all of as many rows.
-    pub tiles_as_it_lies: &'static [&'static [TileAsItLies]],
+    pub unpacked_tiles: &'static [&'static [UnpackedTile]],
 }
 
 impl Microkernel {
@@ -58,15 +50,15 @@ impl Microkernel {
     /// Columns in panels, measured in vectors. A panel that is much narrower than a tile could be would have too few sums
     /// to keep the multipliers busy. The widest tiles are worth their fewer rows where that makes clearly fewer tiles.
     pub fn panels(&self, columns: usize) -> Split {
-        let (wide, tall) = (self.tiles.len(), self.tiles_as_it_lies.len());
+        let (wide, tall) = (self.tiles.len(), self.unpacked_tiles.len());
         let (wide_rows, tall_rows) = (self.tiles[wide - 1].len(), self.rows());
         let (wide, tall) = (self.split(columns, wide), self.split(columns, tall));
         if 21 * wide.parts() * tall_rows < 20 * tall.parts() * wide_rows { wide } else { tall }
     }
 
     /// The same for a B as it lies.
-    pub fn panels_as_they_lie(&self, columns: usize) -> Split {
-        self.split(columns, self.tiles_as_it_lies.len())
+    pub fn unpacked_panels(&self, columns: usize) -> Split {
+        self.split(columns, self.unpacked_tiles.len())
     }
 
     fn split(&self, columns: usize, most: usize) -> Split {
@@ -133,19 +125,19 @@ pub const MAX_COLUMNS: usize = 64;
 /// An i32 for every column of a tile of any kernel.
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
-pub struct TileRow(pub [i32; MAX_COLUMNS]);
+pub struct AccRow(pub [i32; MAX_COLUMNS]);
 
 // SAFETY: an array of integers, for which zeros are a valid value.
-unsafe impl Zeroable for TileRow {}
+unsafe impl Zeroable for AccRow {}
 // SAFETY: `repr(C)` with one field of integers, of 256 bytes, a multiple of the alignment: no padding, every bit pattern is valid.
-unsafe impl Pod for TileRow {}
+unsafe impl Pod for AccRow {}
 
 /// The sums of a tile of any kernel.
-pub type Sums = [TileRow; MAX_ROWS];
+pub type AccTile = [AccRow; MAX_ROWS];
 
 /// An outer product: `rows[i] · columns[j]`.
 #[derive(Clone, Copy)]
-pub struct Outer {
+pub struct RankOneUpdate {
     /// A number for every row.
     pub rows: *const i32,
     /// A number for every column.
@@ -170,7 +162,7 @@ pub struct Operands<'a> {
     /// What is added to the sums of a row, for every row; null when it is nothing.
     pub row_terms: *const i32,
     /// What else is added: the products of a number of every row with one of every column.
-    pub outer: &'a [Outer],
+    pub updates: &'a [RankOneUpdate],
     /// Where the sums go; it may be where they began.
     pub sums: *mut i32,
     /// From a row of `sums` to the next, in elements.
@@ -374,7 +366,7 @@ unsafe fn products<D: Dot, const ROWS: usize, const VECTORS: usize>(
 
 /// What a tile function of B as it lies reads and writes.
 #[derive(Clone, Copy)]
-pub struct OperandsAsTheyLie {
+pub struct UnpackedOperands {
     /// Steps of `depth` codes.
     pub steps: usize,
     /// The first row of A.
@@ -400,18 +392,18 @@ pub struct OperandsAsTheyLie {
 /// # Safety
 /// The CPU has the kernel's ISA. For its `r` rows, `v` vectors and `n = steps · depth`: every row of A has n codes that
 /// may be read (2n bytes when widened), each of n rows of B `panels · v · lanes` bytes, and `sums` has r rows for every panel.
-pub type TileAsItLies = unsafe fn(OperandsAsTheyLie);
+pub type UnpackedTile = unsafe fn(UnpackedOperands);
 
 /// As [`dot_tile`], of B as it lies.
 ///
 /// # Safety
-/// As [`TileAsItLies`], with `ROWS` rows and `VECTORS` vectors.
+/// As [`UnpackedTile`], with `ROWS` rows and `VECTORS` vectors.
 #[inline(always)]
-pub unsafe fn dot_tile_as_it_lies<D: DotRows, const ROWS: usize, const VECTORS: usize>(
+pub unsafe fn dot_tile_unpacked<D: DotRows, const ROWS: usize, const VECTORS: usize>(
     dot: D,
-    operands: OperandsAsTheyLie,
+    operands: UnpackedOperands,
 ) {
-    let OperandsAsTheyLie { steps, a, a_stride, b, b_stride, flip, panels, sums: out, sums_stride } = operands;
+    let UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums: out, sums_stride } = operands;
     let lanes = const { size_of::<D::Columns>() / size_of::<i32>() };
     for panel in 0..panels {
         let out = out.wrapping_add(panel * sums_stride);
@@ -443,7 +435,7 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
         initial,
         initial_stride,
         row_terms,
-        outer,
+        updates,
         sums: out,
         sums_stride,
         columns,
@@ -472,8 +464,8 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
             }
         }
     }
-    for outer in outer {
-        let columns = outer.columns.cast::<D::Columns>();
+    for update in updates {
+        let columns = update.columns.cast::<D::Columns>();
         // SAFETY: an outer product has VECTORS vectors of columns.
         let mut vectors = [dot.read(unsafe { &*columns }); VECTORS];
         for (v, vector) in vectors.iter_mut().enumerate().skip(1) {
@@ -482,7 +474,7 @@ pub unsafe fn dot_tile<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, 
         }
         for (r, row) in sums.iter_mut().enumerate() {
             // SAFETY: an outer product has ROWS rows.
-            let factor = unsafe { *outer.rows.add(r) };
+            let factor = unsafe { *update.rows.add(r) };
             for (sum, &vector) in row.iter_mut().zip(&vectors) {
                 *sum = dot.add_product(*sum, factor, vector);
             }

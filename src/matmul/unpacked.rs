@@ -2,7 +2,7 @@
 //!
 //! Panels are packed into memory of the thread right before they are multiplied, a group at a time, and forgotten behind
 //! that. When all rows of A fit one tile, that would write and read panels for nothing: then the micro-kernel makes its
-//! vectors of the rows of B where they lie, some rows at a time ([`STRIPE`]), so that B is read once, from its first row to
+//! vectors of the rows of B where they lie, some rows at a time ([`SLICE`]), so that B is read once, from its first row to
 //! its last, and the sums of all columns are kept. What it cannot read there, a step that has not all its rows or the end
 //! of the matrix, goes through a buffer that the level-1 cache holds.
 
@@ -14,7 +14,7 @@ use super::offsets::ColumnTerms;
 use super::pack::{PackPanel, Panel, RowMajor, Shape, Stored, check_accumulator, check_size, sum_columns};
 use super::right::{Right, RightOperand};
 use super::rows::{Placed, SETS};
-use super::tile::{MAX_COLUMNS, Microkernel, Operands, OperandsAsTheyLie, TileRow};
+use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, UnpackedOperands};
 use crate::arch::level2;
 use crate::codes::Code;
 use crate::error::{Error, check_length};
@@ -57,7 +57,7 @@ impl<'a, A: Code, B: Code> UnpackedMatrix<'a, A, B> {
         check_size(b.rows(), b.columns())?;
         let largest = zero_points.check::<B>(b.columns())?;
         let kernel = isa.microkernel(A::SIGN);
-        let shape = Shape::new(isa, kernel, b.rows(), b.columns(), kernel.panels_as_they_lie(b.columns()));
+        let shape = Shape::new(isa, kernel, b.rows(), b.columns(), kernel.unpacked_panels(b.columns()));
         Ok(UnpackedMatrix { shape, b, zero_points, bias: None, largest, largest_bias: 0, operands: PhantomData })
     }
 
@@ -97,12 +97,12 @@ pub trait PackPart: Sync {
     /// Packs some rows, which begin with a step, of a panel.
     fn pack(&self, panel: usize, rows: Range<usize>, out: &mut [u8]);
     /// Whether the rows fall into few of a cache's sets.
-    fn few_sets(&self) -> bool;
+    fn aliases_cache_sets(&self) -> bool;
     /// The rows of some panels of one width where they lie and from a row to the next, if whole vectors of them may be read there; and
     /// what their bytes are to be XORed with.
     fn in_place(&self, panels: Range<usize>, rows: Range<usize>) -> Option<(*const u8, usize, u8)>;
     /// The terms of the columns of a panel, the sums of whose stored codes are these.
-    fn terms(&self, columns: Range<usize>, sums: &TileRow, out: &mut TermRows);
+    fn terms(&self, columns: Range<usize>, sums: &AccRow, out: &mut TermRows);
 }
 
 /// Room for [`ColumnTerms`].
@@ -146,7 +146,7 @@ impl<A: Code, B: Code> PackPart for UnpackedMatrix<'_, A, B> {
         });
     }
 
-    fn few_sets(&self) -> bool {
+    fn aliases_cache_sets(&self) -> bool {
         self.b.stride().is_multiple_of(SETS)
     }
 
@@ -159,7 +159,7 @@ impl<A: Code, B: Code> PackPart for UnpackedMatrix<'_, A, B> {
         inside.then_some((b, self.b.stride(), Stored::new::<B>(kernel).flip))
     }
 
-    fn terms(&self, columns: Range<usize>, sums: &TileRow, out: &mut TermRows) {
+    fn terms(&self, columns: Range<usize>, sums: &AccRow, out: &mut TermRows) {
         let stored = Stored::new::<B>(self.shape.kernel);
         if let Some(bias) = self.bias {
             out.bias[..columns.len()].copy_from_slice(&bias[columns.clone()]);
@@ -175,14 +175,14 @@ impl<A: Code, B: Code> PackPart for UnpackedMatrix<'_, A, B> {
 
 /// A row of A that is all ones, for a stripe.
 fn ones(kernel: &Microkernel) -> *const u8 {
-    static NARROW: [u8; STRIPE] = [1; STRIPE];
-    static WIDE: [i16; STRIPE] = [1; STRIPE];
+    static NARROW: [u8; SLICE] = [1; SLICE];
+    static WIDE: [i16; SLICE] = [1; SLICE];
     if kernel.widen_a { WIDE.as_ptr().cast() } else { NARROW.as_ptr() }
 }
 
 /// Makes panels, a group at a time, whose rows are read together: a row of a large matrix lies in a page of its own, and
 /// finding that takes longer than reading a panel's part of it. Groups of twice the level-2 cache were the fastest.
-pub(super) struct PanelGroup<'a> {
+pub(super) struct PanelBatch<'a> {
     b: &'a dyn PackPart,
     codes: Workspace,
     /// Those that are packed.
@@ -192,9 +192,9 @@ pub(super) struct PanelGroup<'a> {
     sum: bool,
 }
 
-impl<'a> PanelGroup<'a> {
+impl<'a> PanelBatch<'a> {
     pub fn new(b: &'a dyn PackPart, sum: bool) -> Self {
-        PanelGroup { b, codes: Workspace::default(), panels: 0..0, terms: TermRows::new(), sum }
+        PanelBatch { b, codes: Workspace::default(), panels: 0..0, terms: TermRows::new(), sum }
     }
 
     /// A panel, which is packed if it is not yet, with others that come before `end`.
@@ -208,7 +208,7 @@ impl<'a> PanelGroup<'a> {
         let bytes = shape.panel_bytes(self.panels.start..panel)..shape.panel_bytes(self.panels.start..panel + 1);
         let codes = &self.codes.as_slice::<u8>(shape.panel_bytes(self.panels.clone()))[bytes];
         let (columns, vectors) = (shape.columns_of(panel..panel + 1), shape.vectors(panel));
-        let mut column_sums = TileRow([0; MAX_COLUMNS]);
+        let mut column_sums = AccRow([0; MAX_COLUMNS]);
         if self.sum {
             sum_columns(shape.kernel, codes, vectors * shape.kernel.lanes, &mut column_sums);
         }
@@ -219,7 +219,7 @@ impl<'a> PanelGroup<'a> {
     fn pack(&mut self) {
         let shape = *self.b.shape();
         let codes = self.codes.elements::<u8>(shape.panel_bytes(self.panels.clone()));
-        for rows in (0..shape.depth).step_by(STRIPE).map(|first| first..shape.depth.min(first + STRIPE)) {
+        for rows in (0..shape.depth).step_by(SLICE).map(|first| first..shape.depth.min(first + SLICE)) {
             let steps = rows.start / shape.kernel.depth..rows.end.div_ceil(shape.kernel.depth);
             for panel in self.panels.clone() {
                 let step = shape.vectors(panel) * shape.kernel.lanes * shape.kernel.depth;
@@ -231,13 +231,13 @@ impl<'a> PanelGroup<'a> {
 }
 
 /// Rows of B that are read at a time, over all panels or those of a group: a multiple of every kernel's depth.
-const STRIPE: usize = 64;
+const SLICE: usize = 64;
 
 /// The same for a single tile of rows of A, of rows that fall into few of a cache's sets: as many as these keep a line of.
-const STRIPE_IN_FEW_SETS: usize = 8;
+const SLICE_WHEN_ALIASED: usize = 8;
 
 /// The sums of a single tile of rows of A with the columns of some panels, made in stripes of B.
-pub(super) struct Stripes<'a> {
+pub(super) struct DepthSlices<'a> {
     b: &'a dyn PackPart,
     panels: Range<usize>,
     /// The rows of A.
@@ -252,10 +252,10 @@ pub(super) struct Stripes<'a> {
     terms: TermRows,
 }
 
-impl<'a> Stripes<'a> {
+impl<'a> DepthSlices<'a> {
     /// Adds up the products of `rows` rows of A.
     pub fn new(b: &'a dyn PackPart, panels: Range<usize>, a: &Placed<'_>, rows: usize, sum: bool) -> Self {
-        let mut stripes = Stripes {
+        let mut stripes = DepthSlices {
             b,
             panels,
             rows,
@@ -265,12 +265,12 @@ impl<'a> Stripes<'a> {
             terms: TermRows::new(),
         };
         let count = stripes.panels.len();
-        let zeros = TileRow([0; MAX_COLUMNS]);
+        let zeros = AccRow([0; MAX_COLUMNS]);
         stripes.column_sums.elements(count).fill(zeros);
         stripes.sums.elements(count * rows).fill(zeros);
         let depth = b.shape().depth;
         let runs = stripes.runs();
-        let step = if b.few_sets() { STRIPE_IN_FEW_SETS } else { STRIPE };
+        let step = if b.aliases_cache_sets() { SLICE_WHEN_ALIASED } else { SLICE };
         for first in (0..depth).step_by(step) {
             for run in runs.iter().filter(|run| !run.is_empty()) {
                 stripes.add(first..depth.min(first + step), run.clone(), a, sum);
@@ -295,8 +295,8 @@ impl<'a> Stripes<'a> {
         let rows = self.rows;
         let count = self.panels.len();
         let place = run.start - self.panels.start;
-        let sums: *mut i32 = self.sums.elements::<TileRow>(count * rows)[place * rows..].as_mut_ptr().cast();
-        let column_sums = &mut self.column_sums.elements::<TileRow>(count)[place..];
+        let sums: *mut i32 = self.sums.elements::<AccRow>(count * rows)[place * rows..].as_mut_ptr().cast();
+        let column_sums = &mut self.column_sums.elements::<AccRow>(count)[place..];
         // In bytes of A.
         let a_stride = a.stride;
         let a = a.a.wrapping_add(stripe.start * if kernel.widen_a { 2 } else { 1 });
@@ -304,17 +304,17 @@ impl<'a> Stripes<'a> {
         let steps = stripe.len() / kernel.depth;
         let whole = steps * kernel.depth == stripe.len();
         if whole && let Some((b, b_stride, flip)) = self.b.in_place(run.clone(), stripe.clone()) {
-            let tiles = kernel.tiles_as_it_lies[vectors - 1];
+            let tiles = kernel.unpacked_tiles[vectors - 1];
             let sums_stride = rows * MAX_COLUMNS;
             let panels = run.len();
-            let operands = OperandsAsTheyLie { steps, a, a_stride, b, b_stride, flip, panels, sums, sums_stride };
+            let operands = UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums, sums_stride };
             // SAFETY: B's ISA is the CPU's; `a` has `rows` rows, no more than a tile, of all steps; whole vectors of the
             // run's rows may be read; the sums are of every tile.
             unsafe { tiles[rows - 1](operands) };
             if sum {
                 let sums = column_sums.as_mut_ptr().cast();
                 // SAFETY: as above; there are as many ones as rows of a stripe.
-                unsafe { tiles[0](OperandsAsTheyLie { a: ones(kernel), sums, sums_stride: MAX_COLUMNS, ..operands }) };
+                unsafe { tiles[0](UnpackedOperands { a: ones(kernel), sums, sums_stride: MAX_COLUMNS, ..operands }) };
             }
             return;
         }
@@ -335,7 +335,7 @@ impl<'a> Stripes<'a> {
                 initial: sums,
                 initial_stride: MAX_COLUMNS,
                 row_terms: null(),
-                outer: &[],
+                updates: &[],
                 sums,
                 sums_stride: MAX_COLUMNS,
                 columns: width,

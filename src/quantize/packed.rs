@@ -10,9 +10,9 @@ use super::{Dequantize, Groups, Quantize};
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
-use crate::matmul::tile::Sign;
 use crate::params::QuantParams;
 use crate::random::Stream;
+use crate::sign::Sign;
 use crate::simd::{Kernel, LANES, Memory, Simd, fold_blocks};
 
 /// The codes of a piece: even.
