@@ -11,8 +11,9 @@ pub struct Machine {
     cpu: String,
     family: String,
     model: String,
-    /// That this process may run on.
+    /// Hardware threads that this process may run on.
     pub threads: usize,
+    /// Data caches, from level 1 upwards.
     pub caches: Vec<Cache>,
     date: String,
 }
@@ -20,7 +21,9 @@ pub struct Machine {
 /// A data cache of the first core.
 #[derive(Debug, Serialize)]
 pub struct Cache {
+    /// 1 for the one nearest to the core.
     pub level: u32,
+    /// Its capacity.
     pub bytes: usize,
 }
 

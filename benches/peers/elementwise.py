@@ -1,8 +1,8 @@
 """Elementwise operations of zeropoint beside those of PyTorch and onnxruntime: one thread each, in interleaved rounds.
 
     pip install torch onnxruntime onnx numpy
-    cargo build --release --example turns
-    taskset -c 1 python3 benches/peers/elementwise.py target/release/examples/turns > table.md
+    cargo build --release -p zeropoint-tools --bin turns
+    taskset -c 1 python3 benches/peers/elementwise.py target/release/turns > table.md
 
 A round gives everyone a turn of about 3 ms. A cell is the median of the rounds, in 10^9 elements a second. The peers write to
 memory of their own choice (PyTorch) or to an output that stays (onnxruntime, by I/O binding).

@@ -1,8 +1,5 @@
 //! What the tests share: every ISA, numbers that hurt, codes that hurt.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
-
 use proptest::prelude::*;
 use zeropoint::{
     Code, CodeRange, Granularity, Isa, Matrix, MatrixMut, Multiplier, PackedMatrix, QuantParams, Requantize, Stream,
@@ -171,23 +168,4 @@ pub fn requantized<C: Code, M: Multiplier>(
     let a = Matrix::new(&[], 1, 0).unwrap();
     matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
     out
-}
-
-/// Runs an example as a program, from Cargo's target directory, where `cargo test` puts it. `cargo test --test suite` alone
-/// does not: `cargo build --profile test --example <name>` goes before it. Where programs of this target need an emulator
-/// that the kernel does not know of, `ZEROPOINT_TEST_RUNNER` is the command that runs them, words separated by spaces:
-///
-/// ```text
-/// ZEROPOINT_TEST_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu -cpu max"
-/// ```
-pub fn run_example(name: &str, arguments: &[&str]) -> Output {
-    let test = std::env::current_exe().expect("this test has a path");
-    let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
-    let program = profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
-    let missing = format!("{} is missing: `cargo build --profile test --example {name}` makes it", program.display());
-    assert!(program.exists(), "{missing}");
-    let runner = std::env::var("ZEROPOINT_TEST_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace().map(PathBuf::from).chain([program]);
-    let mut command = Command::new(words.next().expect("at least the program"));
-    command.args(words).args(arguments).output().expect("the example starts; does it need ZEROPOINT_TEST_RUNNER?")
 }

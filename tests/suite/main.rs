@@ -1,4 +1,4 @@
-//! The properties, worked numbers and examples that this crate promises, one module a subject. All in one crate, because what
+//! The properties and worked numbers that this crate promises, one module a subject. All in one crate, because what
 //! costs in these tests is to compile the kernels they call.
 
 mod common;
@@ -6,7 +6,6 @@ mod common;
 mod allocation;
 mod blocks;
 mod calibrate;
-mod compare;
 mod errors;
 #[cfg(feature = "rayon")]
 mod exhaustive;
@@ -16,7 +15,6 @@ mod golden;
 mod guard_pages;
 mod isa;
 mod layers;
-mod lenet;
 mod matmul;
 mod packed;
 #[cfg(feature = "rayon")]
@@ -25,6 +23,4 @@ mod params;
 mod quantize;
 mod random;
 mod report;
-#[cfg(feature = "rayon")]
-mod report_example;
 mod stochastic;

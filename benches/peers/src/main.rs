@@ -1,8 +1,6 @@
 //! zeropoint's integer matmul beside that of other libraries, on one core. See README.md.
 
 mod check;
-#[path = "../../harness/mod.rs"]
-mod harness;
 mod peers;
 mod problem;
 mod report;

@@ -6,10 +6,10 @@ use comfy_table::{CellAlignment, TableStyle, presets};
 use serde::Serialize;
 
 use crate::check::Verdict;
-use crate::harness::machine::Machine;
-use crate::harness::measure::Times;
 use crate::peers::Peer;
 use crate::shapes::Shape;
+use harness::machine::Machine;
+use harness::measure::Times;
 
 /// A contender at a shape.
 #[derive(Serialize)]

@@ -1,11 +1,11 @@
-//! The example `report` from end to end: its flags choose what is measured, and every number has what it is held against.
+//! The program `report` from end to end: its flags choose what is measured, and every number has what it is held against.
 
 use serde_json::Value;
 use zeropoint::Isa;
 
 fn report(arguments: &[&str]) -> Value {
     let rounds: &[&str] = if arguments.contains(&"--rounds") { &[] } else { &["--rounds", "1"] };
-    let output = crate::common::run_example("report", &[&["--json"], rounds, arguments].concat());
+    let output = crate::run(env!("CARGO_BIN_EXE_report"), &[&["--json"], rounds, arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else")
 }
@@ -86,11 +86,11 @@ fn arguments_that_do_not_go_together_are_one_line() {
         (["--op", "quantize", "--shape", "2x3x4"], "no operation that is to be measured takes the shape 2x3x4"),
         (["--op", "matmul", "--shape", "1024"], "no operation that is to be measured takes the shape 1 Ki"),
     ] {
-        let output = crate::common::run_example("report", &arguments);
+        let output = crate::run(env!("CARGO_BIN_EXE_report"), &arguments);
         assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), format!("error: {why}\n"));
     }
-    let output = crate::common::run_example("report", &["--op", "matmul", "--op", "words", "--shape", "2x3x4"]);
+    let output = crate::run(env!("CARGO_BIN_EXE_report"), &["--op", "matmul", "--op", "words", "--shape", "2x3x4"]);
     let why = "error: words takes a number of elements, which no --shape is\n";
     assert_eq!((output.status.success(), &*String::from_utf8_lossy(&output.stderr)), (false, why));
 }
@@ -98,7 +98,7 @@ fn arguments_that_do_not_go_together_are_one_line() {
 #[test]
 fn arguments_that_do_not_fit_are_refused() {
     for arguments in [["--isa", "mmx"], ["--shape", "1x2"], ["--op", "divide"], ["--threads", "0"], ["--rounds", "0"]] {
-        let output = crate::common::run_example("report", &arguments);
+        let output = crate::run(env!("CARGO_BIN_EXE_report"), &arguments);
         assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains(arguments[1]), "{arguments:?}");
     }

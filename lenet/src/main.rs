@@ -1,5 +1,5 @@
 //! A trained LeNet on handwritten digits, in float and quantized three ways, on every ISA of this CPU:
-//! `cargo run --release --example lenet`.
+//! `cargo run --release -p lenet`.
 //!
 //! The table has, for every scheme and ISA, the accuracy, what quantization costs, the speed, and a digest of all codes
 //! and accumulators of the run. One scheme has one digest: the ISAs differ in speed only.

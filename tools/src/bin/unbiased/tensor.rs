@@ -4,7 +4,7 @@ use std::error::Error;
 
 use safetensors::{Dtype, SafeTensors};
 
-const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/lenet-mnist.safetensors");
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../lenet/data/lenet-mnist.safetensors");
 
 /// Its name in the file.
 pub const NAME: &str = "conv2.weight";

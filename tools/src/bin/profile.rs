@@ -1,11 +1,11 @@
-//! One kernel, again and again, for a profiler: `cargo run --release --example profile -- matmul 512 avx2`.
+//! One kernel, again and again, for a profiler: `cargo run --release -p zeropoint-tools --bin profile -- matmul 512 avx2`.
 //!
 //! ```sh
-//! cargo build --release --example profile
+//! cargo build --release -p zeropoint-tools --bin profile
 //! valgrind --tool=callgrind --dump-instr=yes --collect-jumps=yes --toggle-collect='profile::measured' \
-//!     target/release/examples/profile matmul 256 avx2 --calls 3
+//!     target/release/profile matmul 256 avx2 --calls 3
 //! callgrind_annotate callgrind.out.* | head -30
-//! perf record target/release/examples/profile quantize 65536 avx512 --calls 100000 && perf report
+//! perf record target/release/profile quantize 65536 avx512 --calls 100000 && perf report
 //! ```
 //!
 //! Symbols are readable since release builds of this project have line tables and the call stands in a function of its own.
@@ -18,13 +18,7 @@ use std::time::Instant;
 use clap::{Parser, value_parser};
 use zeropoint::Isa;
 
-#[path = "../benches/harness/mod.rs"]
-mod harness;
-#[path = "report/operations.rs"]
-#[expect(dead_code, reason = "shapes and limits are the report's")]
-mod operations;
-
-use operations::{Operation, Shape};
+use zeropoint_tools::operations::{Operation, Shape};
 
 /// Calls one kernel again and again, for a profiler to look at.
 #[derive(Parser)]

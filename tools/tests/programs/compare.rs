@@ -1,4 +1,4 @@
-//! The example `compare` from end to end: the numbers of the notebook's tensor, files of every kind, and one line for what is
+//! The program `compare` from end to end: the numbers of the notebook's tensor, files of every kind, and one line for what is
 //! wrong.
 
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ fn compare(arguments: &[&str]) -> String {
     // Tests run beside each other.
     static FIGURES: AtomicUsize = AtomicUsize::new(0);
     let figure = temporary(&format!("figure{}.svg", FIGURES.fetch_add(1, Ordering::Relaxed)));
-    let output = crate::common::run_example("compare", &[&["--figure", figure.to_str().unwrap()], arguments].concat());
+    let output =
+        crate::run(env!("CARGO_BIN_EXE_compare"), &[&["--figure", figure.to_str().unwrap()], arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let svg = std::fs::read_to_string(&figure).expect("it is drawn");
     assert!(svg.contains("signal to quantization noise, dB") && svg.contains("bits of a code"));
@@ -96,7 +97,7 @@ fn what_is_wrong_is_one_line() {
         (&["--bits", "9"], "9 bits; codes have 2 to 8"),
         (&["--isa", "mmx"], "no ISA `mmx` on this CPU"),
     ] {
-        let output = crate::common::run_example("compare", arguments);
+        let output = crate::run(env!("CARGO_BIN_EXE_compare"), arguments);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && stderr.contains(why), "{stderr:?} does not contain {why:?}");
         assert_eq!((stderr.lines().count(), output.stdout.len()), (1, 0), "{stderr}");

@@ -1,11 +1,9 @@
-//! Every operation on every ISA of this machine, beside what the machine can do at most: `cargo run --release --example
-//! report`. Writes tables, numbers and pictures into a folder of `results/`; results/README.md says how they are taken.
+//! Every operation on every ISA of this machine, beside the machine's limits:
+//! `cargo run --release -p zeropoint-tools --bin report`. Writes tables, numbers and pictures into a folder of `results/`;
+//! results/README.md says how they are taken.
 
 mod contests;
 mod entries;
-#[path = "../../benches/harness/mod.rs"]
-mod harness;
-mod operations;
 mod pictures;
 mod tables;
 
@@ -21,7 +19,7 @@ use zeropoint::Isa;
 use contests::{Contest, make_round, print_round, take_round};
 use entries::Report;
 use harness::machine::Machine;
-use operations::{Operation, Shape};
+use zeropoint_tools::operations::{Operation, Shape};
 
 /// Measures zeropoint on this machine: operations × shapes × ISAs, interleaved, beside the machine's limits.
 #[derive(Parser)]

@@ -11,7 +11,7 @@ use zeropoint::{
     quantize_stochastic,
 };
 
-use crate::harness::limits::Traffic;
+use harness::limits::Traffic;
 
 /// An operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -39,7 +39,16 @@ pub enum Operation {
 /// M × N × K, or a number of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    Product { m: usize, n: usize, k: usize },
+    /// A product of M × K and K × N values.
+    Product {
+        /// Rows of the left operand.
+        m: usize,
+        /// Columns of the right operand.
+        n: usize,
+        /// Columns of the left operand, rows of the right one.
+        k: usize,
+    },
+    /// The elements of a tensor.
     Elements(usize),
 }
 
@@ -82,6 +91,7 @@ impl Operation {
         self.to_possible_value().expect("none is hidden").get_help().expect("all have one").to_string()
     }
 
+    /// Whether it multiplies matrices; all others go through the elements of a tensor.
     pub fn is_product(self) -> bool {
         matches!(self, Operation::Matmul | Operation::MatmulRequantize | Operation::MatmulUnpacked)
     }
@@ -260,6 +270,7 @@ impl Shape {
         }
     }
 
+    /// The unit of its rate.
     pub fn unit(self) -> &'static str {
         match self {
             Product { .. } => "GMAC/s",

@@ -1,4 +1,4 @@
-//! Which scheme suits a tensor, and why: `cargo run --release --example compare -- weights.safetensors`.
+//! Which scheme suits a tensor, and why: `cargo run --release -p zeropoint-tools --bin compare -- weights.safetensors`.
 //!
 //! Every tensor of the files (`.npy`, `.npz`, `.safetensors`) is quantized by a grid of schemes, the eight types of
 //! quantization × bits × granularity × range method, and the error of each is measured. The tables have the signal to
@@ -78,7 +78,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     progress.finish_and_clear();
 
     let path = arguments.figure.clone().unwrap_or_else(|| {
-        if shipped { concat!(env!("CARGO_MANIFEST_DIR"), "/results/compare/compare.svg") } else { "compare.svg" }.into()
+        if shipped { concat!(env!("CARGO_MANIFEST_DIR"), "/../results/compare/compare.svg") } else { "compare.svg" }
+            .into()
     });
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;

@@ -9,7 +9,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::entries::{Entry, Report};
-use crate::operations::{Operation, Shape};
+use zeropoint_tools::operations::{Operation, Shape};
 
 /// A picture of the report.
 pub struct Picture {

@@ -17,7 +17,7 @@ pub struct Tensor {
 
 /// The weights of the shipped LeNet, and the tensor of the notebook.
 pub fn shipped() -> Result<Vec<Tensor>, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/lenet-mnist.safetensors");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lenet/data/lenet-mnist.safetensors");
     let mut tensors = vec![crate::notebook::tensor()];
     tensors.extend(load(&[path])?.into_iter().filter(|tensor| tensor.shape.len() > 1));
     Ok(tensors)

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::contests::{Contender, Contest};
-use crate::harness::limits::Traffic;
-use crate::harness::machine::Machine;
-use crate::harness::measure::Times;
-use crate::operations::{Operation, Shape};
+use harness::limits::Traffic;
+use harness::machine::Machine;
+use harness::measure::Times;
+use zeropoint_tools::operations::{Operation, Shape};
 
 /// Everything.
 #[derive(Serialize)]

@@ -1,7 +1,7 @@
 //! Writes a stream of random words to standard output, for test batteries that read one:
 //!
 //! ```sh
-//! cargo run --release --example words -- --seed 42 | dieharder -a -g 200
+//! cargo run --release -p zeropoint-tools --bin words -- --seed 42 | dieharder -a -g 200
 //! ```
 
 use std::io::{ErrorKind, Write, stdout};

@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::Isa;
 
-use crate::harness::limits::{self, Limit, Traffic};
-use crate::harness::machine::Machine;
-use crate::harness::measure::{Times, turn};
-use crate::operations::{Operation, Shape};
+use harness::limits::{self, Limit, Traffic};
+use harness::machine::Machine;
+use harness::measure::{Times, turn};
+use zeropoint_tools::operations::{Operation, Shape};
 
 /// What takes turns.
 #[derive(Clone, Copy, Debug, PartialEq)]

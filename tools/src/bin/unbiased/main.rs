@@ -1,4 +1,4 @@
-//! Stochastic rounding has no bias, nearest rounding has one: `cargo run --release --example unbiased`.
+//! Stochastic rounding has no bias, nearest rounding has one: `cargo run --release -p zeropoint-tools --bin unbiased`.
 //!
 //! The weight of a trained convolution is quantized N times with each of the eight types of quantization; each time
 //! takes words of its own from the stream of random numbers. The table, `unbiased.csv` and `unbiased.svg` have the

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
 
 use crate::entries::{Entry, NOISY, Report};
-use crate::operations::{Operation, Shape};
+use zeropoint_tools::operations::{Operation, Shape};
 
 /// For a terminal.
 pub fn text(report: &Report) -> String {

@@ -12,7 +12,7 @@ use crate::network::{CLASSES, HEIGHT, Layer, WIDTH};
 /// The path of a file that the project ships.
 macro_rules! shipped {
     ($name:literal) => {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/", $name)
+        concat!(env!("CARGO_MANIFEST_DIR"), "/data/", $name)
     };
 }
 pub(crate) use shipped;

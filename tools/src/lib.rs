@@ -1,0 +1,4 @@
+//! The parts that the programs of this package share. Its programs: `report`, `compare`, `unbiased`, `words`, `turns`
+//! and `profile`, in `src/bin/`.
+
+pub mod operations;
