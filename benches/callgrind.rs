@@ -20,10 +20,10 @@ use gungraun::{
 use zeropoint::calibrate::{Method, Observer};
 use zeropoint::{
     Accumulators, BlockActivations, BlockFormat, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut,
-    PackedBlocks, PackedMatrix, QuantParams, Requantize, RightOperand, Scheme, Stage, Stream, UnpackedMatrix,
-    ZeroPoints, abs_max, decode_blocks, dequantize, encode_blocks, fake_quantize, fake_quantize_in_place,
-    fake_quantize_with_mask, fill_words, matmul, matmul_blocks, min_max, quantization_error, quantize,
-    quantize_dynamic, quantize_matrix, quantize_packed, quantize_stochastic, ranges,
+    PackedBlocks, PackedMatrix, QuantParams, Requantize, Rhs, Scheme, Stage, Stream, UnpackedMatrix, ZeroPoints,
+    abs_max, decode_blocks, dequantize, encode_blocks, fake_quantize, fake_quantize_in_place, fake_quantize_with_mask,
+    fill_words, matmul, matmul_blocks, min_max, quantization_error, quantize, quantize_dynamic, quantize_matrix,
+    quantize_packed, quantize_stochastic, ranges,
 };
 
 /// What is counted: a second call, for which memory and the size of the cache are at hand.
@@ -199,12 +199,7 @@ fn signed_bytes(count: usize) -> Vec<i8> {
 }
 
 /// M × N × K by any right operand to any elements.
-fn product<S: Stage + 'static>(
-    [m, n, k]: [usize; 3],
-    zero_point: i32,
-    b: impl RightOperand<u8> + 'static,
-    stage: S,
-) -> Call {
+fn product<S: Stage + 'static>([m, n, k]: [usize; 3], zero_point: i32, b: impl Rhs<u8> + 'static, stage: S) -> Call {
     let a = bytes(m * k);
     let mut out = vec![S::Element::default(); m * n];
     warm(move || {

@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use zeropoint::{
-    Accumulators, Code, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, Requantize, RightOperand, Stage,
-    UnpackedMatrix, ZeroPoints, matmul,
+    Accumulators, Code, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, Requantize, Rhs, Stage, UnpackedMatrix,
+    ZeroPoints, matmul,
 };
 
 /// M × N × K: cubes, thin ones, convolutions, odd sizes, a layer of a language model.
@@ -35,7 +35,7 @@ fn codes<C: Code>(count: usize) -> Vec<C> {
 }
 
 /// A group of an operation: `A · right(B)` by an output stage, on every ISA.
-fn group<'b, A: Code, B: Code, R: RightOperand<A>, S: Stage>(
+fn group<'b, A: Code, B: Code, R: Rhs<A>, S: Stage>(
     c: &mut Criterion,
     name: &str,
     [m, n, k]: [usize; 3],

@@ -29,7 +29,7 @@ pub use isa::{ISA_VARIABLE, Isa};
 pub use layers::{Conv2d, Linear, MaxPool2d, Window};
 pub use matmul::{
     Accumulators, BlockActivations, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier,
-    PackedBlocks, PackedMatrix, Requantize, RequantizeStochastic, RightOperand, Shift, Stage, UnpackedMatrix, matmul,
+    PackedBlocks, PackedMatrix, Requantize, RequantizeStochastic, Rhs, Shift, Stage, UnpackedMatrix, matmul,
     matmul_blocks, multipliers, quantize_bias, quantize_multiplier,
 };
 pub use matrix::{Matrix, MatrixMut, ZeroPoints};

@@ -26,7 +26,7 @@ mod multiplier;
 mod offsets;
 mod pack;
 mod requantize;
-mod right;
+mod rhs;
 mod rows;
 mod stage;
 pub(crate) mod tile;
@@ -44,7 +44,7 @@ use crate::simd::{Kernel, Simd};
 use epilogue::Epilogue;
 use offsets::Offsets;
 use pack::{Panel, Panels};
-use right::Right;
+use rhs::{RhsCodes, RhsRef};
 use rows::{Placed, RowBlock, in_place};
 use tile::{AHEAD, AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Split};
 use unpacked::{DepthSlices, PanelBatch};
@@ -54,13 +54,14 @@ pub(crate) use blocks::BlocksJob;
 pub use blocks::{BlockActivations, PackedBlocks, matmul_blocks};
 pub(crate) use columns::Columns;
 pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
-pub use pack::PackedMatrix;
-pub(crate) use pack::{Elements, Shape, check_accumulator};
+pub(crate) use pack::{Shape, check_accumulator};
 pub use requantize::{FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize, RequantizeStochastic, Shift};
-pub use right::RightOperand;
+#[allow(unused_imports)]
+pub(crate) use rhs::EraseRhs;
+pub(crate) use rhs::Weights;
+pub use rhs::{PackedMatrix, Rhs, UnpackedMatrix};
 pub(crate) use rows::Rows;
 pub use stage::{Accumulators, Dequantize, DequantizeRows, Stage};
-pub use unpacked::UnpackedMatrix;
 pub(crate) use words::{FillRows, RowWords};
 
 /// `out = stage(Σₖ (a − za) · (b − zb) + bias)` for an `[M, K]` matrix of activations and a right operand
@@ -83,11 +84,11 @@ pub(crate) use words::{FillRows, RowWords};
 pub fn matmul<A: Code, S: Stage>(
     a: Matrix<'_, A>,
     a_zero_points: ZeroPoints<'_>,
-    b: &impl RightOperand<A>,
+    b: &impl Rhs<A>,
     stage: &S,
     mut out: MatrixMut<'_, S::Element>,
 ) -> Result<(), Error> {
-    let job = Job::whole(&a, a_zero_points, b, stage, &mut out)?;
+    let job = Job::whole(&a, a_zero_points, b.erase(), stage, &mut out)?;
     job.run(0..a.rows(), 0..job.panels());
     Ok(())
 }
@@ -96,7 +97,7 @@ pub fn matmul<A: Code, S: Stage>(
 pub(crate) struct Job<'a, A, R, S: Stage> {
     rows: &'a R,
     codes: PhantomData<fn(A)>,
-    b: Right<'a>,
+    b: RhsRef<'a>,
     shape: Shape,
     row_sum_factor: i32,
     stage: &'a S,
@@ -113,7 +114,7 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
     pub fn whole(
         rows: &'a R,
         a_zero_points: ZeroPoints<'a>,
-        b: &'a impl RightOperand<A>,
+        b: RhsRef<'a>,
         stage: &'a S,
         out: &'a mut MatrixMut<'_, S::Element>,
     ) -> Result<Self, Error> {
@@ -125,7 +126,7 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
     pub fn new(
         rows: &'a R,
         a_zero_points: ZeroPoints<'a>,
-        b: &'a impl RightOperand<A>,
+        b: RhsRef<'a>,
         stage: &'a S,
         first_column: usize,
         out: &'a mut MatrixMut<'_, S::Element>,
@@ -141,7 +142,7 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
         Ok(Job {
             rows,
             codes: PhantomData,
-            b: b.right(),
+            b,
             shape: *b.shape(),
             row_sum_factor: b.row_sum_factor(),
             stage,
@@ -166,7 +167,7 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
     /// Whether the panels of B are there.
     #[cfg(feature = "rayon")]
     pub fn is_packed(&self) -> bool {
-        matches!(self.b, Right::Packed(_))
+        matches!(self.b.codes, RhsCodes::Packed(_))
     }
 
     /// Whether the stage takes random words.
@@ -196,23 +197,23 @@ impl<'a, A: Code, R: Rows<A>, S: Stage> Job<'a, A, R, S> {
     pub fn run_with(&self, words: &RowWords, rows: Range<usize>, panels: Range<usize>) {
         let mut block = RowBlock::default();
         let in_place = rows.start
-            + match (in_place(self.rows, &self.shape, rows.clone()), self.b) {
+            + match (in_place(self.rows, &self.shape, rows.clone()), self.b.codes) {
                 // Once more through a B that is not packed would cost more than copying some rows.
-                (count, Right::Unpacked(_)) if count < rows.len() => 0,
+                (count, RhsCodes::Unpacked(_)) if count < rows.len() => 0,
                 (count, _) => count,
             };
         for (rows, in_place) in [(rows.start..in_place, true), (in_place..rows.end, false)] {
             for rows in self.blocks(rows) {
                 let a = block.read(self.rows, &self.shape, self.row_sum_factor, rows.clone(), in_place);
-                match self.b {
-                    Right::Packed(b) => self.multiply(words, &a, rows, Source::Packed(b, panels.clone())),
-                    Right::Unpacked(b) if rows.len() <= self.shape.kernel.rows() => {
+                match self.b.codes {
+                    RhsCodes::Packed(b) => self.multiply(words, &a, rows, Source::Packed(b, panels.clone())),
+                    RhsCodes::Unpacked(b) if rows.len() <= self.shape.kernel.rows() => {
                         let mut stripes = DepthSlices::new(b, panels.clone(), &a, rows.len(), self.offsets.any());
                         for panel in panels.clone() {
                             self.multiply(words, &a, rows.clone(), Source::One(stripes.panel(panel)));
                         }
                     }
-                    Right::Unpacked(b) => {
+                    RhsCodes::Unpacked(b) => {
                         let mut group = PanelBatch::new(b, self.offsets.any());
                         for panel in panels.clone() {
                             self.multiply(words, &a, rows.clone(), Source::One(group.panel(panel, panels.end)));

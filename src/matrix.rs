@@ -4,6 +4,7 @@ use core::marker::PhantomData;
 
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
+use crate::sign::Sign;
 
 /// How the rows of a matrix lie in a slice.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +85,12 @@ impl<'a, T> Matrix<'a, T> {
     /// All elements, if nothing lies between its rows.
     pub(crate) fn dense(&self) -> Option<&'a [T]> {
         self.layout.dense_length().map(|length| &self.data[..length])
+    }
+
+    /// The elements `data`, which are as many, in the places of these.
+    pub(crate) fn with_elements<'b, U>(&self, data: &'b [U]) -> Matrix<'b, U> {
+        assert_eq!(data.len(), self.data.len());
+        Matrix { data, layout: self.layout }
     }
 
     /// Everything from the beginning of a row on.
@@ -199,7 +206,15 @@ impl ZeroPoints<'_> {
 
     /// The largest `|code − zero point|` over every code of `C`, for `count` rows or columns.
     pub(crate) fn check<C: Code>(&self, count: usize) -> Result<i64, Error> {
-        let (min, max): (i32, i32) = (C::MIN.into(), C::MAX.into());
+        self.check_for(C::SIGN, count)
+    }
+
+    /// The largest `|code − zero point|` over every 8-bit code of this sign, for `count` rows or columns.
+    pub(crate) fn check_for(&self, sign: Sign, count: usize) -> Result<i64, Error> {
+        let (min, max) = match sign {
+            Sign::Unsigned => (0, 255),
+            Sign::Signed => (-128, 127),
+        };
         let largest = |&zero_point: &i32| {
             if (min..=max).contains(&zero_point) {
                 Ok(i64::from((max - zero_point).max(zero_point - min)))

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::exec::team::Team;
 use crate::exec::{CachePadded, PIECE as PIECE_TIME, Role};
 use crate::isa::Isa;
-use crate::matmul::{BlockActivations, BlocksJob, Job, PackedBlocks, RightOperand, Stage};
+use crate::matmul::{BlockActivations, BlocksJob, Job, PackedBlocks, Rhs, Stage};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 use crate::params::{QuantParams, Range};
 use crate::quantize::{Dequantize, Elementwise, FakeQuantize, Groups, Nearest, Quantize};
@@ -265,11 +265,11 @@ pub fn matmul_blocks<A: Code>(
 pub fn matmul<A: Code, S: Stage>(
     a: Matrix<'_, A>,
     a_zero_points: ZeroPoints<'_>,
-    b: &impl RightOperand<A>,
+    b: &impl Rhs<A>,
     stage: &S,
     mut out: MatrixMut<'_, S::Element>,
 ) -> Result<(), Error> {
-    cells::run(a.rows(), &Job::whole(&a, a_zero_points, b, stage, &mut out)?);
+    cells::run(a.rows(), &Job::whole(&a, a_zero_points, b.erase(), stage, &mut out)?);
     Ok(())
 }
 

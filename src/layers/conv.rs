@@ -4,12 +4,14 @@
 //! rows that the micro-kernel reads; the patches of the whole image are never stored. A 1×1 window that touches every
 //! element needs no copy at all, and a depthwise convolution, which has no sum over channels, has a kernel of its own.
 
+use core::marker::PhantomData;
+
 use super::depthwise::DepthwiseWeights;
 use super::window::{Window, Windows};
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
-use crate::matmul::{Elements, FillRows, Job, PackedMatrix, RowWords, Rows, Stage};
+use crate::matmul::{FillRows, Job, RowWords, Rows, Stage, Weights as PackedWeights};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 
 /// A 2-D convolution with weights `[outputs, channels / groups, height, width]` on images
@@ -33,13 +35,14 @@ pub struct Conv2d<A, B> {
     groups: usize,
     channels: usize,
     outputs: usize,
-    weights: Weights<A, B>,
+    weights: Weights,
+    codes: PhantomData<fn(A) -> B>,
 }
 
 #[derive(Debug)]
-enum Weights<A, B> {
+enum Weights {
     /// A matrix for every group.
-    Groups(Vec<PackedMatrix<A, B>>),
+    Groups(Vec<PackedWeights>),
     /// One output for every channel.
     Depthwise(DepthwiseWeights),
 }
@@ -90,12 +93,13 @@ impl<A: Code, B: Code> Conv2d<A, B> {
                     ZeroPoints::Each(each) => ZeroPoints::Each(&each[first..first + group_outputs]),
                     uniform @ ZeroPoints::Uniform(_) => uniform,
                 };
-                let source = Elements { at: |k: usize, j: usize| at(first + j, k), columns: group_outputs };
-                PackedMatrix::pack_source(isa, &source, [taps * group_channels, group_outputs], zero_points)
+                let code = |k: usize, j: usize| at(first + j, k).to_byte();
+                let shape = [taps * group_channels, group_outputs];
+                PackedWeights::pack_elements(isa, [A::SIGN, B::SIGN], code, shape, zero_points)
             };
             Weights::Groups((0..groups).map(pack).collect::<Result<_, _>>()?)
         };
-        Ok(Conv2d { window, groups, channels, outputs, weights })
+        Ok(Conv2d { window, groups, channels, outputs, weights, codes: PhantomData })
     }
 
     /// Adds a bias for every output, at scale `S_x · S_w`.
@@ -106,8 +110,11 @@ impl<A: Code, B: Code> Conv2d<A, B> {
         check_length("the bias", self.outputs, bias.len())?;
         self.weights = match self.weights {
             Weights::Groups(groups) => {
-                let biased = groups.into_iter().zip(bias.chunks((self.outputs / self.groups).max(1)));
-                Weights::Groups(biased.map(|(group, bias)| group.with_bias(bias)).collect::<Result<_, _>>()?)
+                let mut groups = groups;
+                for (group, bias) in groups.iter_mut().zip(bias.chunks((self.outputs / self.groups).max(1))) {
+                    group.set_bias(bias)?;
+                }
+                Weights::Groups(groups)
             }
             Weights::Depthwise(weights) => Weights::Depthwise(weights.with_bias(bias)),
         };
@@ -150,16 +157,16 @@ impl<A: Code, B: Code> Conv2d<A, B> {
                     .collect();
                 // Every group is checked before the first writes.
                 for (patches, weights) in patches.iter().zip(groups) {
-                    let first = patches.group * weights.columns();
-                    Job::new(patches, zero_point.into(), weights, stage, first, &mut out)?;
+                    let first = patches.group * weights.panels().shape.columns;
+                    Job::new(patches, zero_point.into(), weights.erase(), stage, first, &mut out)?;
                 }
                 // The words of a row are those of all groups.
                 let mut words = RowWords::new(stage.stream(), self.outputs, 0..self.outputs);
                 for rows in words.blocks(0..windows.count(), 1) {
-                    groups[0].isa().run(FillRows(&mut words, rows.clone()));
+                    groups[0].panels().shape.isa.run(FillRows(&mut words, rows.clone()));
                     for (patches, weights) in patches.iter().zip(groups) {
-                        let first = patches.group * weights.columns();
-                        let job = Job::new(patches, zero_point.into(), weights, stage, first, &mut out)?;
+                        let first = patches.group * weights.panels().shape.columns;
+                        let job = Job::new(patches, zero_point.into(), weights.erase(), stage, first, &mut out)?;
                         job.run_with(&words, rows.clone(), 0..job.panels());
                     }
                 }

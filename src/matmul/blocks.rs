@@ -13,8 +13,8 @@
 use core::ops::Range;
 
 use super::offsets::{ColumnTerms, Offsets};
-use super::pack::{PackedMatrix, Panel, Shape};
-use super::right::RightOperand;
+use super::pack::{Panel, Shape};
+use super::rhs::PackedMatrix;
 use super::rows::{Placed, RowBlock, in_place};
 use super::tile::{AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Operands};
 use crate::arch::level2;
@@ -54,7 +54,7 @@ impl<A: Code> PackedBlocks<A> {
         let blocks = depth / BLOCK;
         check_length("the scales", elements_of(&[outputs, blocks]), scales.len())?;
         let packed = PackedMatrix::pack_transposed(isa, codes, 0.into())?;
-        let shape = *RightOperand::shape(&packed);
+        let shape = packed.panels().shape;
         let room = room(&shape, 0..shape.panels()) * blocks;
         let (mut packed_scales, mut negative_sums) = (Vec::with_capacity(room), Vec::with_capacity(room + MAX_COLUMNS));
         for panel in 0..shape.panels() {
@@ -202,7 +202,7 @@ impl<'a, A: Code> BlocksJob<'a, A> {
         check_length("a row of A", weights.depth(), a.codes.columns())?;
         check_length("the result's rows", a.codes.rows(), out.rows())?;
         check_length("the result's columns", weights.outputs(), out.columns())?;
-        Ok(BlocksJob { a, weights, shape: *RightOperand::shape(&weights.packed), out: out.pieces() })
+        Ok(BlocksJob { a, weights, shape: weights.packed.panels().shape, out: out.pieces() })
     }
 
     pub fn panels(&self) -> usize {
@@ -249,7 +249,7 @@ impl<A: Code> Kernel for MultiplyBlocks<'_, A> {
             ZeroPoints::Uniform(uniform) => Offsets { uniform, each: None },
             ZeroPoints::Each(each) => Offsets { uniform: 0, each: Some(&each[rows.start..rows.end]) },
         };
-        let (right, factor) = (weights.packed.panels(), weights.packed.row_sum_factor());
+        let (right, factor) = (weights.packed.panels(), weights.packed.panels().row_sum_factor());
         let bytes = if kernel.widen_a { 2 * BLOCK } else { BLOCK };
         // The sums of every row's blocks, where the stored weights have a zero point.
         let mut row_sums = vec![0; if factor == 0 { 0 } else { blocks * rows.len() }];

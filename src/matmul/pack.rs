@@ -1,34 +1,18 @@
 //! Packing: B into the panels of a micro-kernel, once for many multiplications.
 
-use core::marker::PhantomData;
 use core::ops::Range;
 use core::ptr::null;
 
 use super::columns::Columns;
 use super::offsets::ColumnTerms;
-use super::right::{Right, RightOperand};
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, Split};
 use crate::arch::prefetch_line;
-use crate::codes::Code;
-use crate::error::{Error, check_length, elements_of};
+use crate::error::{Error, elements_of};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::memory::{AlignedBuffer, Workspace};
+use crate::sign::Sign;
 use crate::simd::{Kernel, LANES, Simd};
-
-/// The right operand of a [`matmul`](crate::matmul()), prepared for one ISA: weights of type `B`, to be multiplied by
-/// activations of type `A`; with their zero points, and with a bias if [`with_bias`](PackedMatrix::with_bias) adds one.
-///
-/// It remembers the ISA it was packed for, so a panel can never meet another ISA's micro-kernel.
-#[derive(Debug)]
-pub struct PackedMatrix<A, B> {
-    panels: Panels,
-    /// The largest `|b − zb|`.
-    largest: i64,
-    /// The largest `|bias|`.
-    largest_bias: i64,
-    operands: PhantomData<fn(A) -> B>,
-}
 
 /// B as its micro-kernel reads it, with what the offsets need of it: the types of the codes do not matter any more.
 #[derive(Debug)]
@@ -61,43 +45,18 @@ pub struct Panel<'a> {
     pub terms: ColumnTerms<'a>,
 }
 
-impl<A: Code, B: Code> PackedMatrix<A, B> {
-    /// Packs B given as `[K, N]`: a row for every k.
-    ///
-    /// ```
-    /// use zeropoint::{Isa, Matrix, PackedMatrix};
-    /// let b = [1_i8, 2, 3, 4, 5, 6];
-    /// let packed = PackedMatrix::<u8, i8>::pack(Isa::best()?, Matrix::new(&b, 2, 3)?, 0.into())?;
-    /// assert_eq!((packed.depth(), packed.columns()), (2, 3));
-    /// # Ok::<(), zeropoint::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::ZeroPoint`], [`Error::Length`] of the zero points (one for every column).
-    pub fn pack(isa: Isa, b: Matrix<'_, B>, zero_points: ZeroPoints<'_>) -> Result<Self, Error> {
-        Self::pack_source(isa, &RowMajor(b), [b.rows(), b.columns()], zero_points)
-    }
-
-    /// Packs B given as `[N, K]`: a row for every column of the result, as linear layers keep their weights.
-    ///
-    /// # Errors
-    /// As [`pack`](PackedMatrix::pack).
-    pub fn pack_transposed(isa: Isa, b: Matrix<'_, B>, zero_points: ZeroPoints<'_>) -> Result<Self, Error> {
-        let at = |k: usize, j: usize| b.row(j)[k];
-        Self::pack_source(isa, &Elements { at, columns: b.rows() }, [b.columns(), b.rows()], zero_points)
-    }
-
-    pub(crate) fn pack_source(
+impl Panels {
+    /// Packs the codes of a source, whose sign is `b`, for left operands of the sign `a`. Shape and zero points are checked.
+    pub fn pack(
         isa: Isa,
-        source: &impl Source<Code = B>,
+        [a, b]: [Sign; 2],
+        source: &impl Source,
         [depth, columns]: [usize; 2],
         zero_points: ZeroPoints<'_>,
-    ) -> Result<Self, Error> {
-        check_size(depth, columns)?;
-        let largest = zero_points.check::<B>(columns)?;
-        let kernel = isa.microkernel(A::SIGN);
+    ) -> Self {
+        let kernel = isa.microkernel(a);
         let shape = Shape::new(isa, kernel, depth, columns, kernel.panels(columns));
-        let stored = Stored::new::<B>(shape.kernel);
+        let stored = Stored::new(shape.kernel, b);
         let mut codes = AlignedBuffer::default();
         let mut negative_sums = vec![0; columns];
         let mut rest = codes.elements(shape.panel_bytes(0..shape.panels()));
@@ -121,72 +80,20 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
                 negative_sums[j] = stored.zero_point(zero_points.at(j)).wrapping_mul(depth as i32).wrapping_sub(codes);
             }
         }
-        let panels = Panels {
+        Panels {
             shape,
             codes,
             zero_points: StoredZeroPoints::new(stored, zero_points),
             negative_sums: Columns::each(negative_sums),
             bias: Columns::each(vec![0; columns]),
-        };
-        Ok(PackedMatrix { panels, largest, largest_bias: 0, operands: PhantomData })
+        }
     }
 
-    /// Adds `bias[j]`, at scale `S_a · S_b[j]`, to every accumulator of column j.
-    ///
-    /// # Errors
-    /// [`Error::Length`]: one for every column.
-    pub fn with_bias(mut self, bias: &[i32]) -> Result<Self, Error> {
-        check_length("the bias", self.panels.shape.columns, bias.len())?;
-        self.largest_bias = bias.iter().map(|&bias| i64::from(bias).abs()).max().unwrap_or(0);
-        self.panels.bias = Columns::each(bias.iter().copied());
-        Ok(self)
+    /// Adds `bias[j]` to every accumulator of column j.
+    pub fn set_bias(&mut self, bias: &[i32]) {
+        self.bias = Columns::each(bias.iter().copied());
     }
 
-    pub(super) fn panels(&self) -> &Panels {
-        &self.panels
-    }
-
-    /// The ISA it is packed for.
-    #[must_use]
-    pub fn isa(&self) -> Isa {
-        self.panels.shape.isa
-    }
-
-    /// The name of the micro-kernel that multiplies it, as in [`Isa::kernel`].
-    #[must_use]
-    pub fn kernel(&self) -> &'static str {
-        self.panels.shape.kernel.name
-    }
-
-    /// K, the rows of B.
-    #[must_use]
-    pub fn depth(&self) -> usize {
-        self.panels.shape.depth
-    }
-
-    /// N, the columns of B.
-    #[must_use]
-    pub fn columns(&self) -> usize {
-        self.panels.shape.columns
-    }
-}
-
-impl<A: Code, B: Code> RightOperand<A> for PackedMatrix<A, B> {
-    fn shape(&self) -> &Shape {
-        &self.panels.shape
-    }
-    fn check_depth(&self, largest_a: i64) -> Result<(), Error> {
-        check_accumulator(self.panels.shape.depth, largest_a * self.largest, self.largest_bias)
-    }
-    fn row_sum_factor(&self) -> i32 {
-        self.panels.row_sum_factor()
-    }
-    fn right(&self) -> Right<'_> {
-        Right::Packed(&self.panels)
-    }
-}
-
-impl Panels {
     /// What the sums of A's rows are multiplied by when they are made: 0 when they are not needed.
     pub fn row_sum_factor(&self) -> i32 {
         match self.zero_points {
@@ -258,18 +165,18 @@ impl Shape {
 
 /// How codes of B are stored for a kernel: what to XOR them with, and what that adds to their values. (The instruction
 /// wants a sign: `x ^ 0x80` read as the other type is `x ∓ 128`, and the zero point moves along.)
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Stored {
     pub flip: u8,
     moved: i32,
 }
 
 impl Stored {
-    pub fn new<B: Code>(kernel: &Microkernel) -> Self {
-        match (B::SIGN == kernel.b_sign, B::MIN.into()) {
-            (true, _) => Stored { flip: 0, moved: 0 },
-            (false, 0) => Stored { flip: 0x80, moved: -128 },
-            (false, _) => Stored { flip: 0x80, moved: 128 },
+    pub fn new(kernel: &Microkernel, b: Sign) -> Self {
+        match b {
+            _ if b == kernel.b_sign => Stored { flip: 0, moved: 0 },
+            Sign::Unsigned => Stored { flip: 0x80, moved: -128 },
+            Sign::Signed => Stored { flip: 0x80, moved: 128 },
         }
     }
 
@@ -291,25 +198,23 @@ impl StoredZeroPoints {
 }
 
 /// Where codes of B come from.
-pub(crate) trait Source: Sync {
-    type Code: Code;
+pub trait Source: Sync {
     /// Row k from column `first` on. What lies behind the last column is of no importance.
-    fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row<Self::Code>) -> &'a Row<Self::Code>;
+    fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row) -> &'a Row;
     /// Fetches the same, where it lies in memory, ahead of its use. There may be no such row or column.
     #[inline(always)]
     fn fetch(&self, _k: usize, _first: usize) {}
 }
 
 /// As many codes of a row of B as a panel can have.
-pub(crate) type Row<C> = [[C; LANES]; MAX_COLUMNS / LANES];
+pub type Row = [[u8; LANES]; MAX_COLUMNS / LANES];
 
 /// Rows of B as they lie.
-pub(super) struct RowMajor<'b, B>(pub Matrix<'b, B>);
+pub(super) struct RowMajor<'b>(pub Matrix<'b, u8>);
 
-impl<B: Code> Source for RowMajor<'_, B> {
-    type Code = B;
+impl Source for RowMajor<'_> {
     #[inline(always)]
-    fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row<B>) -> &'a Row<B> {
+    fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row) -> &'a Row {
         // What lies behind the row's end, if anything does.
         let row = &self.0.tail_from(k)[first..];
         row.as_chunks().0.first_chunk().unwrap_or_else(|| {
@@ -331,10 +236,9 @@ pub(crate) struct Elements<F> {
     pub columns: usize,
 }
 
-impl<B: Code, F: Fn(usize, usize) -> B + Sync> Source for Elements<F> {
-    type Code = B;
+impl<F: Fn(usize, usize) -> u8 + Sync> Source for Elements<F> {
     #[inline(always)]
-    fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row<B>) -> &'a Row<B> {
+    fn row<'a>(&'a self, k: usize, first: usize, buffer: &'a mut Row) -> &'a Row {
         for (j, code) in (first..self.columns).zip(buffer.as_flattened_mut()) {
             *code = (self.at)(k, j);
         }
@@ -380,7 +284,7 @@ impl<S: Source> PackPanel<'_, S> {
     #[inline(always)]
     fn interleave<V: Simd, const DEPTH: usize>(self, simd: V) {
         let PackPanel { source, rows, first, width, stored: Stored { flip, .. }, out, .. } = self;
-        let zeros = [[S::Code::from_byte(flip); LANES]; MAX_COLUMNS / LANES];
+        let zeros = [[flip; LANES]; MAX_COLUMNS / LANES];
         let mut buffers = [zeros; DEPTH];
         let steps = rows.clone().step_by(DEPTH).zip(out.as_chunks_mut::<DEPTH>().0.chunks_exact_mut(width));
         for (row, out) in steps {
@@ -407,14 +311,14 @@ impl<S: Source> PackPanel<'_, S> {
 
 /// A step of sixteen columns: a row after the other in every column, all with `flip` in their bytes.
 #[inline(always)]
-fn write_steps<V: Simd, C: Code, const DEPTH: usize>(
+fn write_steps<V: Simd, const DEPTH: usize>(
     simd: V,
-    rows: [&[C; LANES]; DEPTH],
+    rows: [&[u8; LANES]; DEPTH],
     flip: u8,
     out: &mut [[u8; DEPTH]; LANES],
 ) {
     if DEPTH < 4 {
-        let (mut first, mut last) = (to_bytes(rows[0]), to_bytes(rows[DEPTH - 1]));
+        let (mut first, mut last) = (*rows[0], *rows[DEPTH - 1]);
         for (first, last) in first.iter_mut().zip(&mut last) {
             *first ^= flip;
             *last ^= flip;
@@ -428,23 +332,12 @@ fn write_steps<V: Simd, C: Code, const DEPTH: usize>(
     }
     let flip = simd.splat_i32(i32::from_ne_bytes([flip; 4]));
     for (quad, rows) in rows.as_chunks().0.iter().enumerate() {
-        let [a, b, c, d] = rows.map(to_bytes);
         let mut words = [0; LANES];
-        simd.store_i32(simd.xor_i32(simd.load_quads([&a, &b, &c, &d]), flip), &mut words);
+        simd.store_i32(simd.xor_i32(simd.load_quads(*rows), flip), &mut words);
         for (out, word) in out.iter_mut().zip(words) {
             out[4 * quad..4 * quad + 4].copy_from_slice(&word.to_le_bytes());
         }
     }
-}
-
-/// The bytes of sixteen codes.
-#[inline(always)]
-fn to_bytes<C: Code>(codes: &[C; LANES]) -> [u8; LANES] {
-    let mut bytes = [0; LANES];
-    for (byte, code) in bytes.iter_mut().zip(codes) {
-        *byte = code.to_byte();
-    }
-    bytes
 }
 
 /// The sums of the stored codes of a panel's columns: its product with a row of ones.

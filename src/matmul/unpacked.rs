@@ -6,103 +6,29 @@
 //! its last, and the sums of all columns are kept. What it cannot read there, a step that has not all its rows or the end
 //! of the matrix, goes through a buffer that the level-1 cache holds.
 
-use core::marker::PhantomData;
 use core::ops::Range;
 use core::ptr::null;
 
 use super::offsets::ColumnTerms;
-use super::pack::{PackPanel, Panel, RowMajor, Shape, Stored, check_accumulator, check_size, sum_columns};
-use super::right::{Right, RightOperand};
+use super::pack::{PackPanel, Panel, RowMajor, Shape, Stored, sum_columns};
+use super::rhs::largest_of;
 use super::rows::{Placed, SETS};
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, UnpackedOperands};
 use crate::arch::level2;
-use crate::codes::Code;
-use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::memory::Workspace;
+use crate::sign::Sign;
 use crate::simd::LANES;
 
-/// The right operand of a [`matmul`](crate::matmul()) as it lies in memory, `[K, N]`: for a matrix that is multiplied but
-/// once. For weights, which are multiplied again and again, a [`PackedMatrix`](crate::PackedMatrix) is faster.
-///
-/// ```
-/// use zeropoint::{Accumulators, Isa, Matrix, MatrixMut, UnpackedMatrix, matmul};
-/// let (a, b) = ([1_u8, 2, 3, 4], [5_i8, 6, 7, 8]);
-/// let b = UnpackedMatrix::new(Isa::best()?, Matrix::new(&b, 2, 2)?, 0.into())?;
-/// let mut c = [0; 4];
-/// matmul(Matrix::new(&a, 2, 2)?, 0.into(), &b, &Accumulators, MatrixMut::new(&mut c, 2, 2)?)?;
-/// assert_eq!(c, [19, 22, 43, 50]);
-/// # Ok::<(), zeropoint::Error>(())
-/// ```
+/// A right operand of either type where it is in memory, for left operands of either type.
 #[derive(Clone, Copy, Debug)]
-pub struct UnpackedMatrix<'a, A, B> {
+pub struct Unpacked<'a> {
     shape: Shape,
-    b: Matrix<'a, B>,
+    b: Matrix<'a, u8>,
+    stored: Stored,
     zero_points: ZeroPoints<'a>,
     bias: Option<&'a [i32]>,
-    /// The largest `|b − zb|`.
-    largest: i64,
-    /// The largest `|bias|`.
-    largest_bias: i64,
-    operands: PhantomData<fn(A)>,
-}
-
-impl<'a, A: Code, B: Code> UnpackedMatrix<'a, A, B> {
-    /// A matrix `[K, N]`, and its zero points.
-    ///
-    /// # Errors
-    /// [`Error::ZeroPoint`], [`Error::Length`] of the zero points (one for every column).
-    pub fn new(isa: Isa, b: Matrix<'a, B>, zero_points: ZeroPoints<'a>) -> Result<Self, Error> {
-        check_size(b.rows(), b.columns())?;
-        let largest = zero_points.check::<B>(b.columns())?;
-        let kernel = isa.microkernel(A::SIGN);
-        let shape = Shape::new(isa, kernel, b.rows(), b.columns(), kernel.unpacked_panels(b.columns()));
-        Ok(UnpackedMatrix { shape, b, zero_points, bias: None, largest, largest_bias: 0, operands: PhantomData })
-    }
-
-    /// Adds `bias[j]`, at scale `S_a · S_b[j]`, to every accumulator of column j.
-    ///
-    /// # Errors
-    /// [`Error::Length`]: one for every column.
-    pub fn with_bias(mut self, bias: &'a [i32]) -> Result<Self, Error> {
-        check_length("the bias", self.shape.columns, bias.len())?;
-        self.largest_bias = bias.iter().map(|&bias| i64::from(bias).abs()).max().unwrap_or(0);
-        self.bias = Some(bias);
-        Ok(self)
-    }
-}
-
-impl<A: Code, B: Code> RightOperand<A> for UnpackedMatrix<'_, A, B> {
-    fn shape(&self) -> &Shape {
-        &self.shape
-    }
-    fn check_depth(&self, largest_a: i64) -> Result<(), Error> {
-        check_accumulator(self.shape.depth, largest_a * self.largest, self.largest_bias)
-    }
-    fn row_sum_factor(&self) -> i32 {
-        match self.zero_points {
-            ZeroPoints::Uniform(zero_point) => -Stored::new::<B>(self.shape.kernel).zero_point(zero_point),
-            ZeroPoints::Each(_) => -1,
-        }
-    }
-    fn right(&self) -> Right<'_> {
-        Right::Unpacked(self)
-    }
-}
-
-/// What packs panels of a matrix that is not packed, whatever its type.
-pub trait PackPart: Sync {
-    fn shape(&self) -> &Shape;
-    /// Packs some rows, which begin with a step, of a panel.
-    fn pack(&self, panel: usize, rows: Range<usize>, out: &mut [u8]);
-    /// Whether the rows fall into few of a cache's sets.
-    fn aliases_cache_sets(&self) -> bool;
-    /// The rows of some panels of one width where they lie and from a row to the next, if whole vectors of them may be read there; and
-    /// what their bytes are to be XORed with.
-    fn in_place(&self, panels: Range<usize>, rows: Range<usize>) -> Option<(*const u8, usize, u8)>;
-    /// The terms of the columns of a panel, the sums of whose stored codes are these.
-    fn terms(&self, columns: Range<usize>, sums: &AccRow, out: &mut TermRows);
 }
 
 /// Room for [`ColumnTerms`].
@@ -128,11 +54,38 @@ impl TermRows {
     }
 }
 
-impl<A: Code, B: Code> PackPart for UnpackedMatrix<'_, A, B> {
-    fn shape(&self) -> &Shape {
+impl<'a> Unpacked<'a> {
+    /// A matrix `[K, N]` of codes of the sign `b`, for left operands of the sign `a`. Size and zero points are checked.
+    pub fn new(isa: Isa, [a, b]: [Sign; 2], codes: Matrix<'a, u8>, zero_points: ZeroPoints<'a>) -> Self {
+        let kernel = isa.microkernel(a);
+        let split = kernel.unpacked_panels(codes.columns());
+        let shape = Shape::new(isa, kernel, codes.rows(), codes.columns(), split);
+        Unpacked { shape, b: codes, stored: Stored::new(kernel, b), zero_points, bias: None }
+    }
+
+    /// Adds `bias[j]`, one for every column, to every accumulator of column j.
+    pub fn set_bias(&mut self, bias: &'a [i32]) {
+        self.bias = Some(bias);
+    }
+
+    /// The largest `|bias|`.
+    pub fn largest_bias(&self) -> i64 {
+        largest_of(self.bias.unwrap_or_default())
+    }
+
+    pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
+    /// The factor of the LHS row sums: 0 when they are not needed.
+    pub fn row_sum_factor(&self) -> i32 {
+        match self.zero_points {
+            ZeroPoints::Uniform(zero_point) => -self.stored.zero_point(zero_point),
+            ZeroPoints::Each(_) => -1,
+        }
+    }
+
+    /// Packs some rows, which begin with a step, of a panel.
     fn pack(&self, panel: usize, rows: Range<usize>, out: &mut [u8]) {
         let Shape { isa, kernel, .. } = self.shape;
         isa.run(PackPanel {
@@ -141,26 +94,30 @@ impl<A: Code, B: Code> PackPart for UnpackedMatrix<'_, A, B> {
             first: self.shape.columns_of(panel..panel + 1).start,
             width: self.shape.vectors(panel) * kernel.lanes,
             depth: kernel.depth,
-            stored: Stored::new::<B>(kernel),
+            stored: self.stored,
             out,
         });
     }
 
+    /// Whether the rows fall into few of a cache's sets.
     fn aliases_cache_sets(&self) -> bool {
         self.b.stride().is_multiple_of(SETS)
     }
 
+    /// The rows of some panels of one width where they are and from a row to the next, if whole vectors of them may be read there; and
+    /// what their bytes are to be XORed with.
     fn in_place(&self, panels: Range<usize>, rows: Range<usize>) -> Option<(*const u8, usize, u8)> {
         let Shape { kernel, .. } = self.shape;
         let first = self.shape.columns_of(panels.clone()).start;
         let width = panels.len() * self.shape.vectors(panels.start) * kernel.lanes;
         let inside = self.b.tail_from(rows.end - 1)[first..].len() >= width;
         let b = self.b.tail_from(rows.start)[first..].as_ptr().cast();
-        inside.then_some((b, self.b.stride(), Stored::new::<B>(kernel).flip))
+        inside.then_some((b, self.b.stride(), self.stored.flip))
     }
 
+    /// The terms of the columns of a panel, the sums of whose stored codes are these.
     fn terms(&self, columns: Range<usize>, sums: &AccRow, out: &mut TermRows) {
-        let stored = Stored::new::<B>(self.shape.kernel);
+        let stored = self.stored;
         if let Some(bias) = self.bias {
             out.bias[..columns.len()].copy_from_slice(&bias[columns.clone()]);
         }
@@ -183,7 +140,7 @@ fn ones(kernel: &Microkernel) -> *const u8 {
 /// Makes panels, a group at a time, whose rows are read together: a row of a large matrix lies in a page of its own, and
 /// finding that takes longer than reading a panel's part of it. Groups of twice the level-2 cache were the fastest.
 pub(super) struct PanelBatch<'a> {
-    b: &'a dyn PackPart,
+    b: &'a Unpacked<'a>,
     codes: Workspace,
     /// Those that are packed.
     panels: Range<usize>,
@@ -193,7 +150,7 @@ pub(super) struct PanelBatch<'a> {
 }
 
 impl<'a> PanelBatch<'a> {
-    pub fn new(b: &'a dyn PackPart, sum: bool) -> Self {
+    pub fn new(b: &'a Unpacked<'a>, sum: bool) -> Self {
         PanelBatch { b, codes: Workspace::default(), panels: 0..0, terms: TermRows::new(), sum }
     }
 
@@ -238,7 +195,7 @@ const SLICE_WHEN_ALIASED: usize = 8;
 
 /// The sums of a single tile of rows of A with the columns of some panels, made in stripes of B.
 pub(super) struct DepthSlices<'a> {
-    b: &'a dyn PackPart,
+    b: &'a Unpacked<'a>,
     panels: Range<usize>,
     /// The rows of A.
     rows: usize,
@@ -254,7 +211,7 @@ pub(super) struct DepthSlices<'a> {
 
 impl<'a> DepthSlices<'a> {
     /// Adds up the products of `rows` rows of A.
-    pub fn new(b: &'a dyn PackPart, panels: Range<usize>, a: &Placed<'_>, rows: usize, sum: bool) -> Self {
+    pub fn new(b: &'a Unpacked<'a>, panels: Range<usize>, a: &Placed<'_>, rows: usize, sum: bool) -> Self {
         let mut stripes = DepthSlices {
             b,
             panels,

@@ -4,7 +4,7 @@ use crate::common::{codes, every_isa, requantized, zero_points};
 use proptest::prelude::*;
 use zeropoint::{
     Accumulators, Code, Dequantize, FixedPoint, FloatMultiplier, Gemmlowp, Isa, Matrix, MatrixMut, Multiplier,
-    PackedMatrix, Requantize, RightOperand, Shift, Stage, UnpackedMatrix, ZeroPoints, matmul, reference,
+    PackedMatrix, Requantize, Rhs, Shift, Stage, UnpackedMatrix, ZeroPoints, matmul, reference,
 };
 
 /// Operands of a multiplication, rows of A and of the result further apart than they are long.
@@ -91,7 +91,7 @@ impl<A: Code, B: Code> Case<A, B> {
     }
 
     /// The result of a stage, row after row; what lies between the rows is not touched.
-    fn run<S: Stage>(&self, b: &impl RightOperand<A>, stage: &S, canary: S::Element) -> Vec<S::Element>
+    fn run<S: Stage>(&self, b: &impl Rhs<A>, stage: &S, canary: S::Element) -> Vec<S::Element>
     where
         S::Element: PartialEq + std::fmt::Debug,
     {
@@ -189,7 +189,7 @@ proptest! {
 
 fn run_requantized<M: Multiplier>(
     case: &Case<u8, i8>,
-    packed: &impl RightOperand<u8>,
+    packed: &impl Rhs<u8>,
     multiplier: M,
     zero_point: i32,
     (min, max): (u8, u8),

@@ -6,7 +6,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Clip, Histogram, Moments, Spread};
 use zeropoint::{
     Accumulators, BlockActivations, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, PackedBlocks,
-    PackedMatrix, QuantParams, Requantize, RightOperand, Stage, Stream, UnpackedMatrix, dequantize, fake_quantize,
+    PackedMatrix, QuantParams, Requantize, Rhs, Stage, Stream, UnpackedMatrix, dequantize, fake_quantize,
     fake_quantize_stochastic, matmul, matmul_blocks, min_max, parallel, quantization_error, quantize,
     quantize_stochastic, reconstruction_error, reference,
 };
@@ -198,7 +198,7 @@ fn calls_that_meet() {
     });
 }
 
-fn product<S: Stage>(a: Matrix<u8>, b: &impl RightOperand<u8>, stage: &S, [m, n]: [usize; 2]) -> [Vec<S::Element>; 2]
+fn product<S: Stage>(a: Matrix<u8>, b: &impl Rhs<u8>, stage: &S, [m, n]: [usize; 2]) -> [Vec<S::Element>; 2]
 where
     S::Element: Clone + Default,
 {
