@@ -4,18 +4,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use serde_json::{Map, Value};
 
 use crate::network::{CLASSES, HEIGHT, Layer, WIDTH};
-
-/// The path of a file that the project ships.
-macro_rules! shipped {
-    ($name:literal) => {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/data/", $name)
-    };
-}
-pub(crate) use shipped;
 
 /// A file that is not what it should be.
 #[derive(Debug)]
@@ -115,28 +106,50 @@ pub fn weights(path: &Path) -> Result<Weights, FileError> {
     })
 }
 
-/// A safetensors file.
+/// A safetensors file: the length of its header, the header in JSON, the values of all tensors. Read by hand, since the
+/// `safetensors` crate would take longer to build than this takes to read.
 struct Tensors<'a> {
-    metadata: Metadata,
+    header: Map<String, Value>,
     data: &'a [u8],
 }
 
+/// A tensor's entry in the header.
+struct Entry<'a> {
+    dtype: &'a str,
+    shape: Vec<usize>,
+    /// Where its values begin and end, in bytes.
+    range: [usize; 2],
+}
+
 impl<'a> Tensors<'a> {
-    /// The crate's own reader adds up offsets before it compares them with the file, and the sum can overflow.
     fn new(bytes: &'a [u8]) -> Result<Self, String> {
         let (length, rest) = bytes.split_first_chunk().ok_or("too short for a safetensors file")?;
         let split = usize::try_from(u64::from_le_bytes(*length)).ok().and_then(|length| rest.split_at_checked(length));
         let (header, data) = split.ok_or("the safetensors header is truncated")?;
-        let metadata: Metadata =
+        let header: Map<String, Value> =
             serde_json::from_slice(header).map_err(|error| format!("the safetensors header: {error}"))?;
-        if metadata.data_len() != data.len() {
-            return Err(format!(
-                "{} bytes behind a safetensors header that announces {}",
-                data.len(),
-                metadata.data_len()
-            ));
+        let file = Tensors { header, data };
+        let mut announced = 0;
+        for name in file.header.keys().filter(|&name| name != "__metadata__") {
+            announced = announced.max(file.entry(name)?.range[1]);
         }
-        Ok(Tensors { metadata, data })
+        if announced != data.len() {
+            return Err(format!("{} bytes behind a safetensors header that announces {announced}", data.len()));
+        }
+        Ok(file)
+    }
+
+    fn entry(&self, name: &str) -> Result<Entry<'_>, String> {
+        let entry = self.header.get(name).ok_or_else(|| format!("no tensor `{name}`"))?;
+        let sizes = |key: &str| -> Option<Vec<usize>> {
+            entry[key].as_array()?.iter().map(|size| size.as_u64()?.try_into().ok()).collect()
+        };
+        let entry = || {
+            let range: [usize; 2] = sizes("data_offsets")?.try_into().ok()?;
+            let dtype = entry["dtype"].as_str()?;
+            (range[0] <= range[1]).then_some(Entry { dtype, shape: sizes("shape")?, range })
+        };
+        entry().ok_or_else(|| format!("the safetensors header: `{name}` is no tensor"))
     }
 
     /// The tensors `name.weight`, which has the first shape in the file and the second one here, and `name.bias`.
@@ -147,16 +160,18 @@ impl<'a> Tensors<'a> {
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
-        let info = self.metadata.info(name).ok_or_else(|| format!("no tensor `{name}`"))?;
-        if (info.dtype, &*info.shape) != (Dtype::F32, shape) {
-            return Err(format!("tensor `{name}` is {:?} {:?}, not F32 {shape:?}", info.dtype, info.shape));
+        let Entry { dtype, shape: stored, range: [start, end] } = self.entry(name)?;
+        if (dtype, &*stored) != ("F32", shape) {
+            return Err(format!("tensor `{name}` is {dtype} {stored:?}, not F32 {shape:?}"));
         }
-        let (start, end) = info.data_offsets;
-        let bytes = self.data[start..end].chunks_exact(4);
-        let numbers: Vec<f32> = bytes.map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes"))).collect();
-        match numbers.iter().find(|number| !number.is_finite()) {
-            Some(number) => Err(format!("tensor `{name}` contains {number}")),
-            None => Ok(numbers),
+        let (values, rest) = self.data[start..end].as_chunks();
+        if !rest.is_empty() || values.len() != shape.iter().product::<usize>() {
+            return Err(format!("tensor `{name}` has {} bytes, not those of F32 {shape:?}", end - start));
+        }
+        let values: Vec<f32> = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        match values.iter().find(|value| !value.is_finite()) {
+            Some(value) => Err(format!("tensor `{name}` contains {value}")),
+            None => Ok(values),
         }
     }
 }

@@ -14,6 +14,7 @@
 //! `--range` chooses the static ranges by any method of [`zeropoint::calibrate`], `--bits` the bits of static codes, and
 //! `--ranges` prints a table of all methods by bits: how many digits the static network recognizes.
 
+mod arguments;
 mod data;
 mod dynamic_range;
 mod evaluate;
@@ -25,13 +26,11 @@ mod static_range;
 
 use std::error::Error;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
-use zeropoint::calibrate::Method;
 use zeropoint::{FixedPoint, Isa, ScaleKind, Shift};
 
+use arguments::{Arguments, HELP, Scheme};
 use data::Weights;
 use dynamic_range::DynamicNetwork;
 use evaluate::Run;
@@ -39,67 +38,6 @@ use float::{Activations, FloatNetwork};
 use network::Network;
 use report::{Report, Row};
 use static_range::{Calibration, StaticNetwork};
-
-/// Classifies handwritten digits with a quantized LeNet, and compares schemes and ISAs.
-#[derive(Parser)]
-struct Arguments {
-    /// The trained weights: a safetensors file
-    #[arg(long, value_name = "FILE", default_value = data::shipped!("lenet-mnist.safetensors"))]
-    weights: PathBuf,
-    /// The digits that static ranges are taken from: an IDX file
-    #[arg(long, value_name = "FILE", default_value = data::shipped!("mnist-calibration-images.idx3-ubyte"))]
-    calibration: PathBuf,
-    /// The digits to classify: an IDX file
-    #[arg(long, value_name = "FILE", default_value = data::shipped!("mnist-test-images.idx3-ubyte"))]
-    images: PathBuf,
-    /// What these digits are: an IDX file
-    #[arg(long, value_name = "FILE", default_value = data::shipped!("mnist-test-labels.idx1-ubyte"))]
-    labels: PathBuf,
-    /// How numbers are represented
-    #[arg(long, value_enum, default_value_t = Scheme::All)]
-    scheme: Scheme,
-    /// The name of an ISA, or `all` that this CPU has
-    #[arg(long, value_name = "NAME", default_value = "all")]
-    isa: String,
-    /// How static ranges are chosen: minmax, absmax, average, ema:0.9, std:3, gauss, laplace, percentile:99.99,
-    /// percentiles:99.99, entropy, mse
-    #[arg(long, value_name = "METHOD", default_value = "minmax")]
-    range: Method,
-    /// The bits of the codes of static networks: 2 to 8
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    bits: u32,
-    /// Compare the methods by which ranges are chosen, by bits, instead of the schemes
-    #[arg(long, conflicts_with_all = ["scheme", "range", "bits", "json"])]
-    ranges: bool,
-    /// Print one JSON object instead of the table
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Scheme {
-    Float,
-    Static,
-    Dynamic,
-    Shift,
-    All,
-}
-
-impl Scheme {
-    fn name(self) -> &'static str {
-        match self {
-            Scheme::Float => "float",
-            Scheme::Static => "static",
-            Scheme::Dynamic => "dynamic",
-            Scheme::Shift => "shift",
-            Scheme::All => "all",
-        }
-    }
-
-    fn includes(self, scheme: Scheme) -> bool {
-        self == scheme || self == Scheme::All
-    }
-}
 
 type Build = fn(Isa, &Weights, &Activations, Calibration) -> Result<Box<dyn Network>, zeropoint::Error>;
 
@@ -164,13 +102,27 @@ fn print(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
-    match print(&Arguments::parse()) {
+    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            let printed = std::io::stdout().write_all(HELP.as_bytes());
+            return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Err(error) => {
+            report_error(&error);
+            return ExitCode::from(2);
+        }
+    };
+    match print(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line, whatever is in the names that it quotes.
-            let line = error.to_string().replace(char::is_control, " ");
-            eprintln!("error: {line}");
+            report_error(&*error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// One line, whatever is in the names that it quotes.
+fn report_error(error: &dyn Error) {
+    eprintln!("error: {}", error.to_string().replace(char::is_control, " "));
 }

@@ -4,14 +4,13 @@ use std::fmt;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
-use serde::Serialize;
+use serde_core::ser::{Serialize, SerializeStruct, Serializer};
 use zeropoint::Isa;
 
 use crate::evaluate::Run;
 use crate::network::CLASSES;
 
 /// All runs.
-#[derive(Serialize)]
 pub struct Report {
     pub images: usize,
     pub float_correct: usize,
@@ -19,7 +18,6 @@ pub struct Report {
 }
 
 /// One scheme on one ISA.
-#[derive(Serialize)]
 pub struct Row {
     pub scheme: &'static str,
     pub isa: &'static str,
@@ -32,6 +30,31 @@ pub struct Row {
     pub sqnr_db: Option<f64>,
     pub images_per_second: f64,
     pub digest: String,
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut report = serializer.serialize_struct("Report", 3)?;
+        report.serialize_field("images", &self.images)?;
+        report.serialize_field("float_correct", &self.float_correct)?;
+        report.serialize_field("results", &self.results)?;
+        report.end()
+    }
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_struct("Row", 8)?;
+        row.serialize_field("scheme", self.scheme)?;
+        row.serialize_field("isa", self.isa)?;
+        row.serialize_field("kernel", self.kernel)?;
+        row.serialize_field("correct", &self.correct)?;
+        row.serialize_field("agree", &self.agree)?;
+        row.serialize_field("sqnr_db", &self.sqnr_db)?;
+        row.serialize_field("images_per_second", &self.images_per_second)?;
+        row.serialize_field("digest", &self.digest)?;
+        row.end()
+    }
 }
 
 impl Row {

@@ -121,6 +121,36 @@ fn arguments_that_do_not_fit_are_one_line() {
 }
 
 #[test]
+fn usage_errors_are_one_line_and_exit_code_2() {
+    for (arguments, why) in [
+        (&["--nonsense"][..], "--nonsense"),
+        (&["digits.idx"], "digits.idx"),
+        (&["--isa"], "--isa"),
+        (&["--bits", "many"], "--bits many: "),
+        (&["--scheme=none"], "--scheme none: choose one of: float, static, dynamic, shift, all"),
+        (&["--range", "middle"], "--range middle: "),
+        (&["--json", "--json"], "--json is given twice"),
+        (&["--ranges", "--bits", "4"], "--ranges and --bits exclude each other"),
+    ] {
+        let output = lenet(arguments);
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(2), 1), "{stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(why), "{stderr:?} does not contain {why:?}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn help_names_every_option() {
+    let output = lenet(&["--help"]);
+    let help = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success() && output.stderr.is_empty());
+    for option in ["weights", "calibration", "images", "labels", "scheme", "isa", "range", "bits", "ranges", "json"] {
+        assert!(help.contains(&format!("--{option} ")), "--{option} is not in\n{help}");
+    }
+}
+
+#[test]
 fn wrong_images_are_one_line() {
     let images = shipped("mnist-test-images.idx3-ubyte");
     let header = |magic: u32, shape: [u32; 3]| [magic, shape[0], shape[1], shape[2]].map(u32::to_be_bytes).concat();
