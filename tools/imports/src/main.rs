@@ -1,0 +1,54 @@
+//! Import circles and long files among the files of `src/`: `cargo run -p imports`. Other crates: `cargo run -p imports --
+//! <the folder with lib.rs>`.
+
+mod graph;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use graph::Imports;
+
+/// This project's library.
+const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src");
+
+/// The most lines that a file may have: it is read in one sitting.
+const LINES: usize = 450;
+
+fn main() -> ExitCode {
+    let src = std::env::args_os().nth(1).map_or_else(|| SRC.into(), PathBuf::from);
+    let imports = match Imports::of(&src) {
+        Ok(imports) => imports,
+        Err(error) => {
+            eprintln!("error: {}: {error}", src.display());
+            return ExitCode::from(2);
+        }
+    };
+    let (circles, long) = (imports.circles(), imports.longer_than(LINES));
+    for circle in &circles {
+        println!("circle: {circle}");
+    }
+    let groups = imports.groups();
+    for group in &groups {
+        println!("{} files import each other: {}", group.len(), group.join(" "));
+    }
+    for (file, lines) in &long {
+        println!("{lines} lines: {file}");
+    }
+    println!("{} files in circles, {} of more than {LINES} lines", groups.concat().len(), long.len());
+    if circles.is_empty() && long.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files in circles, and files of more than [`LINES`] lines: what is left of them may only shrink.
+    const LEFT: (usize, usize) = (44, 9);
+
+    #[test]
+    fn circles_and_long_files_only_become_fewer() {
+        let imports = Imports::of(SRC.as_ref()).unwrap();
+        let (groups, long) = (imports.groups().concat().len(), imports.longer_than(LINES).len());
+        assert!(groups <= LEFT.0 && long <= LEFT.1, "{groups} files in circles, {long} long: `cargo run -p imports`");
+    }
+}
