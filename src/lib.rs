@@ -1,3 +1,5 @@
+// The README's pictures as data: rustdoc has no files beside its pages.
+#![cfg_attr(doc, doc = include_str!("../docs/pictures.md"))]
 #![doc = include_str!("../README.md")]
 mod arch;
 pub mod calibrate;
