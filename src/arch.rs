@@ -16,9 +16,9 @@ macro_rules! token {
         impl $Name {
             /// Runs a kernel compiled with the features.
             #[inline]
-            pub fn enter<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
+            pub fn enter<K: $crate::kernel::Kernel>(self, kernel: K) -> K::Output {
                 #[target_feature(enable = $features)]
-                fn enter<K: $crate::simd::Kernel>(kernel: K) -> K::Output {
+                fn enter<K: $crate::kernel::Kernel>(kernel: K) -> K::Output {
                     kernel.run($Name::witness())
                 }
                 // SAFETY: `self` exists only where the CPU has the features.
@@ -32,7 +32,7 @@ macro_rules! token {
         impl $Name {
             /// Runs a kernel on the base's vectors.
             #[inline]
-            pub fn enter<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
+            pub fn enter<K: $crate::kernel::Kernel>(self, kernel: K) -> K::Output {
                 self.0.enter(kernel)
             }
         }
@@ -80,10 +80,8 @@ macro_rules! ops {
     )* };
 }
 
-mod cache;
 mod portable;
 mod scalar;
-pub use cache::{align_loop, last_level, level2, prefetch_ahead, prefetch_line};
 pub use portable::Portable;
 pub use scalar::Scalar;
 

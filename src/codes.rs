@@ -5,8 +5,9 @@ use core::fmt::Debug;
 use bytemuck::Pod;
 
 use crate::error::Error;
+use crate::kernel::Vectors;
 use crate::sign::Sign;
-use crate::simd::{FOUR, LANES, Simd};
+use crate::simd::{LANES, QUAD};
 
 mod sealed {
     pub trait Sealed {}
@@ -34,30 +35,30 @@ pub trait Code:
     #[doc(hidden)]
     fn bytes_mut(codes: &mut [Self]) -> &mut [u8];
     #[doc(hidden)]
-    fn load<S: Simd>(simd: S, x: &[Self; LANES]) -> S::I32;
+    fn load<S: Vectors>(simd: S, x: &[Self; LANES]) -> S::I32;
     #[doc(hidden)]
-    fn add_quads<S: Simd>(simd: S, a: S::I32, x: &[Self; 4 * LANES]) -> S::I32;
+    fn add_four<S: Vectors>(simd: S, a: S::I32, x: &[Self; 4 * LANES]) -> S::I32;
     #[doc(hidden)]
-    fn add_some_quads<S: Simd>(simd: S, a: S::I32, x: &[Self]) -> S::I32;
+    fn add_four_some<S: Vectors>(simd: S, a: S::I32, x: &[Self]) -> S::I32;
     #[doc(hidden)]
-    fn store<S: Simd>(simd: S, a: S::I32, out: &mut [Self; LANES]);
+    fn store<S: Vectors>(simd: S, a: S::I32, out: &mut [Self; LANES]);
     #[doc(hidden)]
-    fn words<S: Simd>(simd: S, x: &[Self; FOUR * LANES]) -> [S::I32; 2];
+    fn words<S: Vectors>(simd: S, x: &[Self; QUAD * LANES]) -> [S::I32; 2];
     #[doc(hidden)]
-    fn narrow_four<S: Simd>(
+    fn narrow_quad<S: Vectors>(
         simd: S,
-        a: [S::F32; FOUR],
+        a: [S::F32; QUAD],
         b: [S::I32; 2],
         bounds: [Self; 2],
-        out: &mut [[Self; LANES]; FOUR],
-        doubt: S::I32,
+        out: &mut [[Self; LANES]; QUAD],
+        invalid: S::I32,
     ) -> S::I32;
 }
 
 macro_rules! code {
     (
-        $Code:ty, $sign:expr, $load:ident, $add_quads:ident, $add_some_quads:ident, $store:ident, $words:ident,
-        $narrow_four:ident
+        $Code:ty, $sign:expr, $load:ident, $add_four:ident, $add_four_some:ident, $store:ident, $words:ident,
+        $narrow_quad:ident
     ) => {
         impl Code for $Code {
             const MIN: Self = <$Code>::MIN;
@@ -82,41 +83,41 @@ macro_rules! code {
                 unsafe { core::slice::from_raw_parts_mut(codes.as_mut_ptr().cast(), codes.len()) }
             }
             #[inline(always)]
-            fn load<S: Simd>(simd: S, x: &[Self; LANES]) -> S::I32 {
+            fn load<S: Vectors>(simd: S, x: &[Self; LANES]) -> S::I32 {
                 simd.$load(x)
             }
             #[inline(always)]
-            fn add_quads<S: Simd>(simd: S, a: S::I32, x: &[Self; 4 * LANES]) -> S::I32 {
-                simd.$add_quads(a, x)
+            fn add_four<S: Vectors>(simd: S, a: S::I32, x: &[Self; 4 * LANES]) -> S::I32 {
+                simd.$add_four(a, x)
             }
             #[inline(always)]
-            fn add_some_quads<S: Simd>(simd: S, a: S::I32, x: &[Self]) -> S::I32 {
-                simd.$add_some_quads(a, x)
+            fn add_four_some<S: Vectors>(simd: S, a: S::I32, x: &[Self]) -> S::I32 {
+                simd.$add_four_some(a, x)
             }
             #[inline(always)]
-            fn store<S: Simd>(simd: S, a: S::I32, out: &mut [Self; LANES]) {
+            fn store<S: Vectors>(simd: S, a: S::I32, out: &mut [Self; LANES]) {
                 simd.$store(a, out);
             }
             #[inline(always)]
-            fn words<S: Simd>(simd: S, x: &[Self; FOUR * LANES]) -> [S::I32; 2] {
+            fn words<S: Vectors>(simd: S, x: &[Self; QUAD * LANES]) -> [S::I32; 2] {
                 simd.$words(x)
             }
             #[inline(always)]
-            fn narrow_four<S: Simd>(
+            fn narrow_quad<S: Vectors>(
                 simd: S,
-                a: [S::F32; FOUR],
+                a: [S::F32; QUAD],
                 b: [S::I32; 2],
                 bounds: [Self; 2],
-                out: &mut [[Self; LANES]; FOUR],
-                doubt: S::I32,
+                out: &mut [[Self; LANES]; QUAD],
+                invalid: S::I32,
             ) -> S::I32 {
-                simd.$narrow_four(a, b, bounds, out, doubt)
+                simd.$narrow_quad(a, b, bounds, out, invalid)
             }
         }
     };
 }
-code!(u8, Sign::Unsigned, load_u8, add_quads_u8, add_some_quads_u8, store_u8, words_of_u8, narrow_four_u8);
-code!(i8, Sign::Signed, load_i8, add_quads_i8, add_some_quads_i8, store_i8, words_of_i8, narrow_four_i8);
+code!(u8, Sign::Unsigned, load_u8, add_four_u8, add_four_some_u8, store_u8, reorder_u8, narrow_quad_u8);
+code!(i8, Sign::Signed, load_i8, add_four_i8, add_four_some_i8, store_i8, reorder_i8, narrow_quad_i8);
 
 /// The codes that a quantizer may produce, of 2 to 8 bits.
 ///

@@ -18,13 +18,16 @@ pub(crate) mod half;
 mod mxint8;
 mod q4_0;
 mod q8_0;
+pub(crate) mod vectors;
 
-use crate::arch;
+use crate::cache;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
 use crate::memory::Workspace;
 use crate::reduce::{AbsMax, finite, magnitude_bits, memory_of};
-use crate::simd::{Kernel, LANES, Memory, Simd};
+use crate::simd::LANES;
+use crate::simd::memory::Memory;
 pub(crate) use mxint8::MxInt8;
 pub(crate) use q4_0::Q4_0;
 pub(crate) use q8_0::Q8_0;
@@ -177,17 +180,17 @@ pub(crate) trait Format<const BYTES: usize>: Copy {
     /// The largest magnitude whose scale the format can store, if it is not all of them.
     const LARGEST: Option<f32>;
     /// The numbers that the scales of sixteen blocks are made of, or their magnitudes: the largest ones, as bits.
-    fn largest<S: Simd>(self, simd: S, x: &Sixteen) -> S::I32;
+    fn largest<S: Vectors>(self, simd: S, x: &Sixteen) -> S::I32;
     /// The scales of sixteen blocks.
-    fn scales<S: Simd>(self, simd: S, largest: S::I32) -> Scales<S>;
+    fn scales<S: Vectors>(self, simd: S, largest: S::I32) -> Scales<S>;
     /// Writes two blocks of these multiples of their scales: within ±LIMIT, but for what rounding made of it.
-    fn write<S: Simd>(self, simd: S, stored: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; BYTES]; 2]);
+    fn write<S: Vectors>(self, simd: S, stored: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; BYTES]; 2]);
     /// The scale of a block, and its codes as integers.
-    fn read<S: Simd>(self, simd: S, block: &[u8; BYTES]) -> (f32, [S::I32; 2]);
+    fn read<S: Vectors>(self, simd: S, block: &[u8; BYTES]) -> (f32, [S::I32; 2]);
 }
 
 /// What sixteen blocks store of their scales, and what their numbers are multiplied by.
-pub(crate) struct Scales<S: Simd> {
+pub(crate) struct Scales<S: Vectors> {
     stored: S::I32,
     /// One after the other.
     factors: [S::F32; 2],
@@ -195,7 +198,7 @@ pub(crate) struct Scales<S: Simd> {
     plain: bool,
 }
 
-impl<S: Simd> Scales<S> {
+impl<S: Vectors> Scales<S> {
     /// Of scales that are stored as f16, for multiples of d / `units`: the factor is units / d, or 0.
     #[inline(always)]
     fn halves(simd: S, d: S::F32, units: f32) -> Self {
@@ -212,12 +215,12 @@ impl<S: Simd> Scales<S> {
 
 /// The largest magnitude of every block, as bits.
 #[inline(always)]
-fn largest_magnitudes<S: Simd>(simd: S, x: &Sixteen) -> S::I32 {
+fn largest_magnitudes<S: Vectors>(simd: S, x: &Sixteen) -> S::I32 {
     let [largest] = simd.max_of_each(
         #[inline(always)]
         |i| {
             // Level 2 is read faster, too: with 512 bits by a tenth.
-            arch::prefetch_ahead(&x[i]);
+            cache::prefetch_ahead(&x[i]);
             let [first, second] = both(
                 [&x[i][0], &x[i][1]],
                 #[inline(always)]
@@ -237,7 +240,7 @@ fn both<T: Copy, U>(x: [T; 2], f: impl Fn(T) -> U) -> [U; 2] {
 
 /// The multiples of two blocks as integers.
 #[inline(always)]
-fn integers<S: Simd>(multiples: [[S::F32; 2]; 2], round: impl Fn(S::F32) -> S::I32) -> [[S::I32; 2]; 2] {
+fn integers<S: Vectors>(multiples: [[S::F32; 2]; 2], round: impl Fn(S::F32) -> S::I32) -> [[S::I32; 2]; 2] {
     both(
         multiples,
         #[inline(always)]
@@ -254,7 +257,7 @@ fn as_i8(codes: &mut [u8; BLOCK]) -> &mut [i8; BLOCK] {
 
 /// Reads codes of eight bits.
 #[inline(always)]
-fn load_i8<S: Simd>(simd: S, codes: &[u8; BLOCK]) -> [S::I32; 2] {
+fn load_i8<S: Vectors>(simd: S, codes: &[u8; BLOCK]) -> [S::I32; 2] {
     // SAFETY: the same bytes.
     let halves = unsafe { &*core::ptr::from_ref(codes).cast::<[[i8; LANES]; 2]>() };
     [simd.load_i8(&halves[0]), simd.load_i8(&halves[1])]
@@ -275,7 +278,7 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
     type Output = Result<(), i32>;
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) -> Result<(), i32> {
+    fn run<S: Vectors>(mut self, simd: S) -> Result<(), i32> {
         let beyond_caches = self.memory != Memory::Cached;
         if let Some(largest) = F::LARGEST {
             let magnitude = match self.x {
@@ -300,7 +303,7 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
 impl<F: Format<BYTES>, const BYTES: usize> Encode<'_, F, BYTES> {
     /// Finds what the scales of all blocks are made of. Of all, the largest magnitude.
     #[inline(always)]
-    fn keep<S: Simd>(&mut self, simd: S) -> i32 {
+    fn keep<S: Vectors>(&mut self, simd: S) -> i32 {
         let (sixteens, rest) = sixteens_of(self.x);
         let (format, (kept, _)) = (self.format, self.kept.as_chunks_mut());
         let mut magnitude = simd.splat_i32(0);
@@ -315,7 +318,7 @@ impl<F: Format<BYTES>, const BYTES: usize> Encode<'_, F, BYTES> {
 
     /// The same of sixteen blocks; the magnitudes of each.
     #[inline(always)]
-    fn keep_sixteen<S: Simd>(format: F, simd: S, x: &Sixteen, kept: &mut [i32; LANES]) -> S::I32 {
+    fn keep_sixteen<S: Vectors>(format: F, simd: S, x: &Sixteen, kept: &mut [i32; LANES]) -> S::I32 {
         let largest = format.largest(simd, x);
         simd.store_i32(largest, kept);
         magnitude_bits(simd, simd.of_bits(largest))
@@ -323,7 +326,7 @@ impl<F: Format<BYTES>, const BYTES: usize> Encode<'_, F, BYTES> {
 
     /// The scales of the i-th sixteen blocks.
     #[inline(always)]
-    fn scales<S: Simd, const BEYOND_CACHES: bool>(
+    fn scales<S: Vectors, const BEYOND_CACHES: bool>(
         format: F,
         simd: S,
         kept: &[i32],
@@ -338,7 +341,7 @@ impl<F: Format<BYTES>, const BYTES: usize> Encode<'_, F, BYTES> {
     }
 
     #[inline(always)]
-    fn encode<S: Simd, const BEYOND_CACHES: bool>(self, simd: S) {
+    fn encode<S: Vectors, const BEYOND_CACHES: bool>(self, simd: S) {
         let Encode { format, x, bytes, kept, .. } = self;
         let (sixteens, rest) = sixteens_of(x);
         let (outs, rest_out) = bytes.as_chunks_mut().0.as_chunks_mut::<LANES>();
@@ -388,7 +391,7 @@ struct Pending<'a, const BYTES: usize> {
 
 impl<'a, const BYTES: usize> Pending<'a, BYTES> {
     #[inline(always)]
-    fn new<S: Simd>(simd: S, scales: Scales<S>, x: &'a Sixteen, out: &'a mut [[u8; BYTES]; LANES]) -> Self {
+    fn new<S: Vectors>(simd: S, scales: Scales<S>, x: &'a Sixteen, out: &'a mut [[u8; BYTES]; LANES]) -> Self {
         let Scales { stored, factors: [first, second], plain } = scales;
         let mut pending = Pending { x, out, stored: [0; LANES], factors: [[0.0; LANES]; 2], plain };
         simd.store_i32(stored, &mut pending.stored);
@@ -398,13 +401,13 @@ impl<'a, const BYTES: usize> Pending<'a, BYTES> {
     }
 
     #[inline(always)]
-    fn write<S: Simd, F: Format<BYTES>, const BEYOND_CACHES: bool>(self, simd: S, format: F) {
+    fn write<S: Vectors, F: Format<BYTES>, const BEYOND_CACHES: bool>(self, simd: S, format: F) {
         let Pending { x, out, stored, factors, plain } = self;
         for (pair, blocks) in out.as_chunks_mut().0.iter_mut().enumerate() {
             let (i, j) = (2 * pair, 2 * pair + 1);
             if BEYOND_CACHES {
-                arch::prefetch_ahead(&x[i]);
-                arch::prefetch_ahead(&x[j]);
+                cache::prefetch_ahead(&x[i]);
+                cache::prefetch_ahead(&x[j]);
             }
             let multiples = [
                 multiples_of::<S, F, BYTES>(simd, &x[i], [factors[0][i], factors[1][i]], plain),
@@ -417,7 +420,7 @@ impl<'a, const BYTES: usize> Pending<'a, BYTES> {
 
 /// A block divided by its scale.
 #[inline(always)]
-fn multiples_of<S: Simd, F: Format<BYTES>, const BYTES: usize>(
+fn multiples_of<S: Vectors, F: Format<BYTES>, const BYTES: usize>(
     simd: S,
     x: &[[f32; LANES]; 2],
     factors: [f32; 2],
@@ -450,7 +453,7 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Decode<'_, F, BYTES> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         let (halves, _) = self.out.as_chunks_mut::<LANES>();
         for (out, block) in halves.as_chunks_mut::<2>().0.iter_mut().zip(self.bytes.as_chunks().0) {
             let (scale, codes) = self.format.read(simd, block);
@@ -459,7 +462,10 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Decode<'_, F, BYTES> {
                 codes,
                 #[inline(always)]
                 // ∞ · 0 is NaN of another sign on every architecture.
-                |q| simd.replace_nan(simd.mul_f32(simd.to_f32(q), scale), simd.splat_f32(f32::NAN)),
+                |q| {
+                    let x = simd.mul_f32(simd.to_f32(q), scale);
+                    simd.select_f32(simd.is_nan(x), simd.splat_f32(f32::NAN), x)
+                },
             );
             simd.store_f32(real[0], &mut out[0]);
             simd.store_f32(real[1], &mut out[1]);
@@ -478,7 +484,7 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for SplitBlocks<'_, F, BYTES> 
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         let (halves, _) = self.codes.as_chunks_mut::<LANES>();
         let blocks = halves.as_chunks_mut::<2>().0.iter_mut().zip(self.scales);
         for ((codes, scale), block) in blocks.zip(self.bytes.as_chunks().0) {

@@ -8,9 +8,9 @@ use core::fmt;
 
 use crate::arch;
 use crate::error::Error;
+use crate::kernel::Kernel;
 use crate::matmul::tile::Microkernel;
 use crate::sign::Sign;
-use crate::simd::Kernel;
 
 /// The environment variable that [`Isa::best`] obeys.
 pub const ISA_VARIABLE: &str = "ZEROPOINT_ISA";

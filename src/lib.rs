@@ -2,12 +2,14 @@
 #![cfg_attr(doc, doc = include_str!("../docs/pictures.md"))]
 #![doc = include_str!("../README.md")]
 mod arch;
+mod cache;
 pub mod calibrate;
 mod codes;
 mod error;
 mod exec;
 mod formats;
 mod isa;
+mod kernel;
 mod layers;
 mod matmul;
 mod matrix;

@@ -22,6 +22,8 @@
 mod blocks;
 mod columns;
 mod epilogue;
+pub(crate) mod fixed_point;
+pub(crate) mod interleave;
 mod multiplier;
 mod offsets;
 mod pack;
@@ -36,11 +38,11 @@ mod words;
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use crate::arch::level2;
+use crate::cache::level2;
 use crate::codes::Code;
 use crate::error::{Error, check_length};
+use crate::kernel::{Kernel, Vectors};
 use crate::matrix::{Matrix, MatrixMut, Pieces, ZeroPoints};
-use crate::simd::{Kernel, Simd};
 use epilogue::Epilogue;
 use offsets::Offsets;
 use pack::{Panel, Panels};
@@ -299,7 +301,7 @@ impl<S: Stage> Kernel for Multiply<'_, S> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Simd>(self, simd: V) {
+    fn run<V: Vectors>(self, simd: V) {
         let Multiply { a, rows, kernel, panels, offsets, epilogue } = self;
         let prefetch = panels.prefetch();
         let mut sums: AccTile = [AccRow([0; MAX_COLUMNS]); MAX_ROWS];

@@ -38,7 +38,7 @@ use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
 use crate::memory::PooledBuffer;
-use crate::simd::{FOUR, LANES};
+use crate::simd::{LANES, QUAD};
 use formula::{Formula, Solve, at_least_normal};
 
 /// A range of real numbers.
@@ -472,7 +472,7 @@ const LONG_ROW: usize = 2048;
 /// The length of arrays of parameters, with as many behind the period of channels as are loaded together; whole lines.
 #[inline(always)]
 fn padded(granularity: Granularity, period: usize) -> usize {
-    let more = if let Granularity::Channel { inner: 1, .. } = granularity { FOUR * LANES } else { 0 };
+    let more = if let Granularity::Channel { inner: 1, .. } = granularity { QUAD * LANES } else { 0 };
     (period + more).max(1).next_multiple_of(LANES)
 }
 

@@ -23,9 +23,11 @@
 //! this order, since integers saturate as they are narrowed. Back to real numbers: product, clamp, rounding, all in floats.
 //! What has a number without an i32 in it (NaN, infinity), or a scale without such a reciprocal, is done again the plain way.
 
+pub(crate) mod fast;
 mod groups;
 mod in_place;
 mod lanes;
+pub(crate) mod nibbles;
 mod operation;
 mod packed;
 mod rounding;

@@ -5,6 +5,8 @@
 //! makes sixteen neighbouring words. A chunk starts from SplitMix64, which is a function of its counter, so that a slice
 //! may begin anywhere; inside a chunk, entering at step t costs t steps.
 
+pub(crate) mod vectors;
+
 use core::convert::Infallible;
 
 use rand_core::utils::next_u64_via_u32;
@@ -12,7 +14,9 @@ use rand_core::{SeedableRng, TryRng};
 
 use crate::error::Error;
 use crate::isa::Isa;
-use crate::simd::{Kernel, LANES, Simd, map_blocks};
+use crate::kernel::{Kernel, Vectors};
+use crate::simd::LANES;
+use crate::simd::walk::map_blocks;
 
 /// The words of a chunk.
 pub(crate) const CHUNK: usize = 16 << 10;
@@ -140,7 +144,7 @@ impl Generators {
 
     /// Those whose next words are the block that the place lies in: its index rounded down to a multiple of sixteen.
     #[inline(always)]
-    pub fn at<S: Simd>(simd: S, stream: Stream) -> Self {
+    pub fn at<S: Vectors>(simd: S, stream: Stream) -> Self {
         let mut generators = Self::of_chunk(stream.seed, stream.offset / CHUNK as u64);
         generators.step = (stream.offset % CHUNK as u64) as usize / LANES;
         let mut state = generators.load(simd);
@@ -152,13 +156,13 @@ impl Generators {
     }
 
     #[inline(always)]
-    fn load<S: Simd>(&self, simd: S) -> [S::I32; 4] {
+    fn load<S: Vectors>(&self, simd: S) -> [S::I32; 4] {
         let [a, b, c, d] = &self.state;
         [simd.load_i32(a), simd.load_i32(b), simd.load_i32(c), simd.load_i32(d)]
     }
 
     #[inline(always)]
-    fn store<S: Simd>(&mut self, simd: S, state: [S::I32; 4]) {
+    fn store<S: Vectors>(&mut self, simd: S, state: [S::I32; 4]) {
         for (lanes, state) in self.state.iter_mut().zip(state) {
             simd.store_i32(state, lanes);
         }
@@ -166,7 +170,7 @@ impl Generators {
 
     /// Calls `f` with the state and a number of steps for it to make, chunk by chunk, `steps` in all.
     #[inline(always)]
-    fn run<S: Simd>(&mut self, simd: S, mut steps: usize, mut f: impl FnMut(&mut [S::I32; 4], usize)) {
+    fn run<S: Vectors>(&mut self, simd: S, mut steps: usize, mut f: impl FnMut(&mut [S::I32; 4], usize)) {
         while steps > 0 {
             if self.step == STEPS {
                 *self = Self::of_chunk(self.seed, (self.chunk + 1) % CHUNKS);
@@ -182,7 +186,7 @@ impl Generators {
 
     /// Makes the next words, a block at a time.
     #[inline(always)]
-    pub fn fill<S: Simd, W: Word>(&mut self, simd: S, mut blocks: &mut [[W; LANES]]) {
+    pub fn fill<S: Vectors, W: Word>(&mut self, simd: S, mut blocks: &mut [[W; LANES]]) {
         self.run(
             simd,
             blocks.len(),
@@ -218,7 +222,7 @@ pub(crate) struct Cursor {
 impl Cursor {
     /// At a place, for so many elements.
     #[inline(always)]
-    pub fn at<S: Simd>(simd: S, stream: Stream, elements: usize) -> Self {
+    pub fn at<S: Vectors>(simd: S, stream: Stream, elements: usize) -> Self {
         let generators = Generators::at(simd, stream);
         let mut cursor = Cursor { generators, window: [0; WINDOW + 2 * LANES], next: 0, end: 0, rest: elements };
         let before = (stream.offset % LANES as u64) as usize;
@@ -231,7 +235,7 @@ impl Cursor {
 
     /// As [`map_blocks`], but `f(start, input, output, words)`, with the next words.
     #[inline(always)]
-    pub fn map_blocks<S: Simd, T: Copy + Default, U: Copy + Default>(
+    pub fn map_blocks<S: Vectors, T: Copy + Default, U: Copy + Default>(
         &mut self,
         simd: S,
         x: &[T],
@@ -268,7 +272,7 @@ impl Cursor {
 
     /// The same for fewer than [`LONG_RUN`] elements, or as many as the window has words.
     #[inline(always)]
-    fn map_window<S: Simd, T: Copy + Default, U: Copy + Default>(
+    fn map_window<S: Vectors, T: Copy + Default, U: Copy + Default>(
         &mut self,
         simd: S,
         start: usize,
@@ -300,7 +304,7 @@ impl Cursor {
 /// Written so that each new word of state is an exclusive or of three old ones, where an ISA has an instruction for
 /// that; `a ^ c` and `b ^ d` stand in front for those that have not.
 #[inline(always)]
-fn next<S: Simd>(simd: S, state: &mut [S::I32; 4]) -> S::I32 {
+fn next<S: Vectors>(simd: S, state: &mut [S::I32; 4]) -> S::I32 {
     let [a, b, c, d] = *state;
     let words = simd.add_i32(simd.rotate_left::<7>(simd.add_i32(a, d)), a);
     *state = [
@@ -314,12 +318,12 @@ fn next<S: Simd>(simd: S, state: &mut [S::I32; 4]) -> S::I32 {
 
 /// What a random word can be stored as.
 pub(crate) trait Word: Copy + Default + Send {
-    fn store<S: Simd>(simd: S, words: S::I32, out: &mut [Self; LANES]);
+    fn store<S: Vectors>(simd: S, words: S::I32, out: &mut [Self; LANES]);
 }
 
 impl Word for u32 {
     #[inline(always)]
-    fn store<S: Simd>(simd: S, words: S::I32, out: &mut [u32; LANES]) {
+    fn store<S: Vectors>(simd: S, words: S::I32, out: &mut [u32; LANES]) {
         let mut lanes = [0; LANES];
         simd.store_i32(words, &mut lanes);
         *out = lanes.map(|word| word as u32);
@@ -329,7 +333,7 @@ impl Word for u32 {
 /// Little-endian.
 impl Word for [u8; 4] {
     #[inline(always)]
-    fn store<S: Simd>(simd: S, words: S::I32, out: &mut [[u8; 4]; LANES]) {
+    fn store<S: Vectors>(simd: S, words: S::I32, out: &mut [[u8; 4]; LANES]) {
         let mut lanes = [0; LANES];
         simd.store_i32(words, &mut lanes);
         *out = lanes.map(i32::to_le_bytes);
@@ -339,7 +343,7 @@ impl Word for [u8; 4] {
 /// As the kernels take it.
 impl Word for i32 {
     #[inline(always)]
-    fn store<S: Simd>(simd: S, words: S::I32, out: &mut [i32; LANES]) {
+    fn store<S: Vectors>(simd: S, words: S::I32, out: &mut [i32; LANES]) {
         simd.store_i32(words, out);
     }
 }
@@ -347,7 +351,7 @@ impl Word for i32 {
 /// `(w >> 8) · 2⁻²⁴`
 impl Word for f32 {
     #[inline(always)]
-    fn store<S: Simd>(simd: S, words: S::I32, out: &mut [f32; LANES]) {
+    fn store<S: Vectors>(simd: S, words: S::I32, out: &mut [f32; LANES]) {
         let step = simd.splat_f32(1.0 / (1 << 24) as f32);
         simd.store_f32(simd.mul_f32(simd.upper_bits(words), step), out);
     }
@@ -363,7 +367,7 @@ impl<W: Word> Kernel for Fill<'_, W> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         if self.out.is_empty() {
             return;
         }
@@ -459,7 +463,7 @@ impl<W: Word> Kernel for More<'_, W> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         self.0.fill(simd, self.1);
     }
 }
@@ -471,7 +475,7 @@ impl Kernel for Enter {
     type Output = Generators;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Generators {
+    fn run<S: Vectors>(self, simd: S) -> Generators {
         Generators::at(simd, self.0)
     }
 }
@@ -580,7 +584,7 @@ mod tests {
     impl Kernel for Steps {
         type Output = Vec<(u32, [u32; 4])>;
         #[inline(always)]
-        fn run<S: Simd>(self, simd: S) -> Self::Output {
+        fn run<S: Vectors>(self, simd: S) -> Self::Output {
             let mut generators = Generators::of_chunk(0, 0);
             generators.state = self.1.map(|word| [word as i32; LANES]);
             let mut state = generators.load(simd);

@@ -6,13 +6,17 @@
 
 mod blocks;
 mod columns;
+pub(crate) mod vectors;
 
-use crate::arch;
+use crate::cache;
 use crate::error::Error;
 use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
 use crate::memory::Workspace;
 use crate::params::{Granularity, Range, Run};
-use crate::simd::{FOUR, Kernel, LANES, Memory, Simd, fold_blocks};
+use crate::simd::memory::Memory;
+use crate::simd::walk::fold_blocks;
+use crate::simd::{LANES, QUAD};
 pub(crate) use blocks::EvenGroups;
 use columns::ColumnRanges;
 
@@ -153,19 +157,19 @@ impl Extremes {
 }
 
 #[inline(always)]
-pub(crate) fn magnitude_bits<S: Simd>(simd: S, x: S::F32) -> S::I32 {
+pub(crate) fn magnitude_bits<S: Vectors>(simd: S, x: S::F32) -> S::I32 {
     simd.and_i32(simd.to_bits(x), simd.splat_i32(i32::MAX))
 }
 
 /// [`Extremes`] of sixteen lanes, the bits as they are. Where integers have no such instructions: the maximum, the minimum, and
 /// the sum of x · 0, which is 0 as long as all are numbers.
 #[derive(Clone, Copy)]
-struct ExtremeLanes<S: Simd>([S::I32; 3]);
+struct ExtremeLanes<S: Vectors>([S::I32; 3]);
 
-impl<S: Simd> ExtremeLanes<S> {
+impl<S: Vectors> ExtremeLanes<S> {
     #[inline(always)]
     fn none(simd: S) -> Self {
-        let none = if S::ORDERS_BITS {
+        let none = if S::HAS_INTEGER_MIN_MAX {
             [i32::MIN, 0, -1]
         } else {
             [f32::NEG_INFINITY, f32::INFINITY, 0.0].map(|x| x.to_bits() as i32)
@@ -194,7 +198,7 @@ impl<S: Simd> ExtremeLanes<S> {
     /// Those of some elements more; without the smallest bits if nobody asks for the `other_end`.
     #[inline(always)]
     fn fold(mut self, simd: S, x: &[f32], memory: Memory, other_end: bool) -> Self {
-        if x.len() < FOUR * LANES {
+        if x.len() < QUAD * LANES {
             fold_blocks(
                 x,
                 memory,
@@ -210,10 +214,10 @@ impl<S: Simd> ExtremeLanes<S> {
             x,
             memory,
             #[inline(always)]
-            |j, x| lanes[j % S::CHAINS] = lanes[j % S::CHAINS].observe(simd, x, other_end),
+            |j, x| lanes[j % S::UNROLL] = lanes[j % S::UNROLL].observe(simd, x, other_end),
         );
         let [a, b, c, d] = lanes;
-        match S::CHAINS {
+        match S::UNROLL {
             1 => a,
             2 => a.merge(simd, b),
             _ => a.merge(simd, b).merge(simd, c.merge(simd, d)),
@@ -225,7 +229,7 @@ impl<S: Simd> ExtremeLanes<S> {
         let ExtremeLanes([a, b, c]) = self;
         let x = simd.load_f32(x);
         let bits = simd.to_bits(x);
-        ExtremeLanes(if S::ORDERS_BITS {
+        ExtremeLanes(if S::HAS_INTEGER_MIN_MAX {
             let smallest = if other_end { simd.min_u32(bits, c) } else { c };
             [simd.max_i32(bits, a), simd.max_u32(bits, b), smallest]
         } else {
@@ -240,7 +244,7 @@ impl<S: Simd> ExtremeLanes<S> {
     #[inline(always)]
     fn merge(self, simd: S, other: Self) -> Self {
         let (ExtremeLanes([a, b, c]), ExtremeLanes([x, y, z])) = (self, other);
-        ExtremeLanes(if S::ORDERS_BITS {
+        ExtremeLanes(if S::HAS_INTEGER_MIN_MAX {
             [simd.max_i32(a, x), simd.max_u32(b, y), simd.min_u32(c, z)]
         } else {
             [
@@ -262,7 +266,7 @@ impl<S: Simd> ExtremeLanes<S> {
     #[inline(always)]
     fn integers(self, simd: S) -> [S::I32; 3] {
         let ExtremeLanes([mut signed, mut unsigned, mut smallest]) = self;
-        if !S::ORDERS_BITS {
+        if !S::HAS_INTEGER_MIN_MAX {
             // NaN, of either sign, is beyond all numbers of one kind.
             let not_a_number = simd.of_bits(smallest);
             signed = simd.to_bits(simd.add_f32(simd.of_bits(signed), not_a_number));
@@ -278,7 +282,7 @@ const DECIDED: usize = 1024;
 
 /// Where a tensor is.
 pub(crate) fn memory_of(x: &[f32]) -> Memory {
-    if size_of_val(x) > arch::last_level() { Memory::Beyond } else { Memory::Cached }
+    if size_of_val(x) > cache::last_level() { Memory::Beyond } else { Memory::Cached }
 }
 
 struct TensorExtremes<'a> {
@@ -289,7 +293,7 @@ impl Kernel for TensorExtremes<'_> {
     type Output = Extremes;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Extremes {
+    fn run<S: Vectors>(self, simd: S) -> Extremes {
         let [signed, unsigned, smallest] = ExtremeLanes::of(simd, self.x, memory_of(self.x)).integers(simd);
         Extremes {
             signed: simd.max_of_i32(signed),
@@ -306,13 +310,13 @@ struct GroupRanges<'a> {
 }
 
 /// Integers of up to sixteen groups that follow each other, sixteen lanes of each.
-struct Batch<S: Simd> {
+struct Batch<S: Vectors> {
     integers: [[S::I32; LANES]; 3],
     first: usize,
     groups: usize,
 }
 
-impl<S: Simd> Batch<S> {
+impl<S: Vectors> Batch<S> {
     #[inline(always)]
     fn push(&mut self, simd: S, lanes: ExtremeLanes<S>) {
         for (all, integers) in self.integers.iter_mut().zip(lanes.integers(simd)) {
@@ -362,7 +366,7 @@ impl Kernel for GroupRanges<'_> {
     type Output = i32;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> i32 {
+    fn run<S: Vectors>(self, simd: S) -> i32 {
         let GroupRanges { x, granularity, ranges } = self;
         let memory = memory_of(x);
         let mut workspace = Workspace::default();
@@ -404,8 +408,8 @@ impl Kernel for AbsMax<'_> {
     type Output = i32;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> i32 {
-        let mut largest = [simd.splat_i32(0); FOUR];
+    fn run<S: Vectors>(self, simd: S) -> i32 {
+        let mut largest = [simd.splat_i32(0); QUAD];
         fold_blocks(
             self.x,
             memory_of(self.x),

@@ -15,10 +15,12 @@
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
 use crate::params::{Granularity, QuantParams};
 use crate::quantize::{Lanes, LanesOf};
 use crate::reduce::magnitude_bits;
-use crate::simd::{Kernel, LANES, Simd, block};
+use crate::simd::LANES;
+use crate::simd::walk::block;
 
 /// The elements whose sums are made together.
 pub(crate) const CHUNK: usize = 16 << 10;
@@ -166,14 +168,14 @@ pub(crate) trait Reconstruction: Copy + Send + Sync {
     /// Whether it can tell saturation.
     const SATURATES: bool;
     /// What whole blocks that lie together are reconstructed by.
-    type Blocks<S: Simd>;
+    type Blocks<S: Vectors>;
 
     /// The first of so many blocks from element `start` on, and how many they are.
-    fn blocks<S: Simd>(self, simd: S, start: usize, most: usize) -> (Self::Blocks<S>, usize);
+    fn blocks<S: Vectors>(self, simd: S, start: usize, most: usize) -> (Self::Blocks<S>, usize);
     /// What block `i` of them, x, is reconstructed as; and ±1 where it saturates, else 0.
-    fn block<S: Simd>(blocks: &Self::Blocks<S>, simd: S, i: usize, x: S::F32) -> (S::F32, S::I32);
+    fn block<S: Vectors>(blocks: &Self::Blocks<S>, simd: S, i: usize, x: S::F32) -> (S::F32, S::I32);
     /// The same for a last, incomplete block from element `start` on, which zeros fill up.
-    fn tail<S: Simd>(self, simd: S, start: usize, x: S::F32) -> (S::F32, S::I32);
+    fn tail<S: Vectors>(self, simd: S, start: usize, x: S::F32) -> (S::F32, S::I32);
 }
 
 /// From memory.
@@ -189,20 +191,20 @@ impl<'a> Given<'a> {
 
 impl<'a> Reconstruction for Given<'a> {
     const SATURATES: bool = false;
-    type Blocks<S: Simd> = &'a [[f32; LANES]];
+    type Blocks<S: Vectors> = &'a [[f32; LANES]];
 
     #[inline(always)]
-    fn blocks<S: Simd>(self, _: S, start: usize, most: usize) -> (Self::Blocks<S>, usize) {
+    fn blocks<S: Vectors>(self, _: S, start: usize, most: usize) -> (Self::Blocks<S>, usize) {
         (&self.0[start..].as_chunks().0[..most], most)
     }
 
     #[inline(always)]
-    fn block<S: Simd>(blocks: &Self::Blocks<S>, simd: S, i: usize, _: S::F32) -> (S::F32, S::I32) {
+    fn block<S: Vectors>(blocks: &Self::Blocks<S>, simd: S, i: usize, _: S::F32) -> (S::F32, S::I32) {
         (simd.load_f32(&blocks[i]), simd.splat_i32(0))
     }
 
     #[inline(always)]
-    fn tail<S: Simd>(self, simd: S, start: usize, _: S::F32) -> (S::F32, S::I32) {
+    fn tail<S: Vectors>(self, simd: S, start: usize, _: S::F32) -> (S::F32, S::I32) {
         (simd.load_f32(&block(self.0, start)), simd.splat_i32(0))
     }
 }
@@ -222,7 +224,7 @@ impl<'a, C: Code> Codes<'a, C> {
 
     /// The parameters of the block from `start` on, whose elements may belong to several groups.
     #[inline(always)]
-    fn mixed<S: Simd>(self, simd: S, start: usize) -> Lanes<S> {
+    fn mixed<S: Vectors>(self, simd: S, start: usize) -> Lanes<S> {
         let granularity = self.params.granularity();
         if let Granularity::Channel { inner: 1, .. } = granularity {
             return LanesOf::<_, _, false>::new(simd, self.params).load(start % self.params.period());
@@ -245,10 +247,10 @@ impl<'a, C: Code> Codes<'a, C> {
 
 impl<C: Code> Reconstruction for Codes<'_, C> {
     const SATURATES: bool = true;
-    type Blocks<S: Simd> = Lanes<S>;
+    type Blocks<S: Vectors> = Lanes<S>;
 
     #[inline(always)]
-    fn blocks<S: Simd>(self, simd: S, start: usize, most: usize) -> (Lanes<S>, usize) {
+    fn blocks<S: Vectors>(self, simd: S, start: usize, most: usize) -> (Lanes<S>, usize) {
         let granularity = self.params.granularity();
         let run = granularity.run_length(start, self.elements);
         if run < LANES || matches!(granularity, Granularity::Channel { inner: 1, .. }) {
@@ -261,13 +263,13 @@ impl<C: Code> Reconstruction for Codes<'_, C> {
     }
 
     #[inline(always)]
-    fn block<S: Simd>(lanes: &Lanes<S>, simd: S, _: usize, x: S::F32) -> (S::F32, S::I32) {
+    fn block<S: Vectors>(lanes: &Lanes<S>, simd: S, _: usize, x: S::F32) -> (S::F32, S::I32) {
         let (q, excess) = lanes.code_and_excess(simd, x);
         (lanes.real(simd, q), excess)
     }
 
     #[inline(always)]
-    fn tail<S: Simd>(self, simd: S, start: usize, x: S::F32) -> (S::F32, S::I32) {
+    fn tail<S: Vectors>(self, simd: S, start: usize, x: S::F32) -> (S::F32, S::I32) {
         Self::block(&self.mixed(simd, start), simd, 0, x)
     }
 }
@@ -290,14 +292,14 @@ pub(crate) fn chunks<R: Reconstruction>(
 
 /// [`Sums`] of sixteen lanes.
 #[derive(Clone, Copy)]
-struct SumLanes<S: Simd> {
+struct SumLanes<S: Vectors> {
     signal: S::F64,
     noise: S::F64,
     max_error_bits: S::I32,
     saturated: S::I32,
 }
 
-impl<S: Simd> SumLanes<S> {
+impl<S: Vectors> SumLanes<S> {
     #[inline(always)]
     fn none(simd: S) -> Self {
         let (sum, count) = (simd.splat_f64(0.0), simd.splat_i32(0));
@@ -320,7 +322,7 @@ impl<R: Reconstruction> Kernel for Chunk<'_, R> {
     type Output = Sums;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Sums {
+    fn run<S: Vectors>(self, simd: S) -> Sums {
         let Chunk { x, first, reconstruction } = self;
         let mut sums = SumLanes::none(simd);
         let (mut blocks, tail) = x.as_chunks();

@@ -5,12 +5,22 @@
 
 use core::arch::x86_64::*;
 
-use crate::codes::Code;
+use wide::bytemuck::cast_slice;
+
+use crate::formats::vectors::FormatVectors;
+use crate::matmul::fixed_point::FixedPointVectors;
+use crate::matmul::interleave::InterleaveVectors;
 use crate::matmul::tile::{
     Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
+use crate::quantize::fast::QuantizeVectors;
+use crate::quantize::nibbles::NibbleVectors;
+use crate::random::vectors::RandomVectors;
+use crate::reduce::vectors::ReduceVectors;
 use crate::sign::Sign;
-use crate::simd::{FOUR, LANES, Line, Simd, four};
+use crate::simd::memory::Line;
+use crate::simd::memory::StreamVectors;
+use crate::simd::{LANES, QUAD, Simd, quad};
 
 token! {
     /// The CPU has AVX2, and the fused multiply-add that came with it.
@@ -91,7 +101,7 @@ fn narrow([low, high]: [__m256i; 2]) -> __m256i {
 /// In every half, the largest of each.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn max_of_four([a, b, c, d]: [[__m256i; 2]; 4]) -> __m256i {
+fn quad_maxima([a, b, c, d]: [[__m256i; 2]; 4]) -> __m256i {
     /// The larger ones of neighbours: in every half, two of each.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
@@ -137,28 +147,28 @@ fn add_pairs(a: __m256i, x: __m256i) -> __m256i {
 /// Four times sixteen numbers as 16-bit ones, saturated: in every half, four of each vector.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn words(a: [[__m256i; 2]; FOUR]) -> [__m256i; FOUR] {
-    four(
+fn words(a: [[__m256i; 2]; QUAD]) -> [__m256i; QUAD] {
+    quad(
         #[inline(always)]
         |j| _mm256_packs_epi32(a[j][0], a[j][1]),
     )
 }
 
-/// Four times sixteen numbers rounded, as [`words`], and others added, saturated; and the doubt: what has no i32 becomes the
+/// Four times sixteen numbers rounded, as [`words`], and others added, saturated; and the invalid: what has no i32 becomes the
 /// smallest one.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn rounded_words(a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; 2], doubt: __m256i) -> ([__m256i; FOUR], __m256i) {
-    let a = words(four(
+fn rounded_words(a: [[__m256; 2]; QUAD], b: [[__m256i; 2]; 2], invalid: __m256i) -> ([__m256i; QUAD], __m256i) {
+    let a = words(quad(
         #[inline(always)]
         |j| [_mm256_cvtps_epi32(a[j][0]), _mm256_cvtps_epi32(a[j][1])],
     ));
     let smallest = _mm256_min_epi16(_mm256_min_epi16(a[0], a[1]), _mm256_min_epi16(a[2], a[3]));
-    let sums = four(
+    let sums = quad(
         #[inline(always)]
         |j| _mm256_adds_epi16(a[j], b[j / 2][j % 2]),
     );
-    (sums, _mm256_min_epi16(doubt, smallest))
+    (sums, _mm256_min_epi16(invalid, smallest))
 }
 
 /// The order of bytes of two [`words`] that were packed again.
@@ -181,10 +191,7 @@ impl Simd for Avx2 {
     type F32 = [__m256; 2];
     type I32 = [__m256i; 2];
     type F64 = [__m256d; 4];
-    type Maxima = __m256i;
-    const RECIPROCALS: bool = true;
-    const CHAINS: usize = 2;
-    const ORDERS_BITS: bool = true;
+    type Mask = [__m256; 2];
 
     ops! { "avx2,fma"
         fn splat_f32(x: f32) -> [__m256; 2] { [_mm256_set1_ps(x); 2] }
@@ -219,12 +226,6 @@ impl Simd for Avx2 {
         }
         fn min_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
             [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])]
-        }
-        fn replace_nan(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
-            [
-                _mm256_blendv_ps(a[0], b[0], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[0], a[0])),
-                _mm256_blendv_ps(a[1], b[1], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[1], a[1])),
-            ]
         }
         fn clamp_f32(a: [__m256; 2], min: [__m256; 2], max: [__m256; 2]) -> [__m256; 2] {
             [clamp_f32(a[0], min[0], max[0]), clamp_f32(a[1], min[1], max[1])]
@@ -277,7 +278,107 @@ impl Simd for Avx2 {
             let [low, high] = load_bytes(&x.map(|x| x as u8));
             [_mm256_cvtepi8_epi32(low), _mm256_cvtepi8_epi32(high)]
         }
-        fn load_quads(x: [&[u8; LANES]; 4]) -> [__m256i; 2] {
+        fn store_u8(a: [__m256i; 2], out: &mut [u8; LANES]) {
+            let words = narrow(a);
+            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            // SAFETY: sixteen bytes may be written.
+            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) }
+        }
+        fn store_i8(a: [__m256i; 2], out: &mut [i8; LANES]) {
+            let words = narrow(a);
+            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            // SAFETY: sixteen bytes may be written.
+            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) }
+        }
+        fn add_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])]
+        }
+        fn sub_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])]
+        }
+        fn mul_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_mullo_epi32(a[0], b[0]), _mm256_mullo_epi32(a[1], b[1])]
+        }
+        fn max_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_max_epi32(a[0], b[0]), _mm256_max_epi32(a[1], b[1])]
+        }
+        fn min_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_min_epi32(a[0], b[0]), _mm256_min_epi32(a[1], b[1])]
+        }
+        fn and_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_and_si256(a[0], b[0]), _mm256_and_si256(a[1], b[1])]
+        }
+        fn xor_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_xor_si256(a[0], b[0]), _mm256_xor_si256(a[1], b[1])]
+        }
+        fn shift_left[N](a: [__m256i; 2]) -> [__m256i; 2] { [_mm256_slli_epi32::<N>(a[0]), _mm256_slli_epi32::<N>(a[1])] }
+        fn shift_right(a: [__m256i; 2], shift: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_srav_epi32(a[0], shift[0]), _mm256_srav_epi32(a[1], shift[1])]
+        }
+        fn shift_right_logical(a: [__m256i; 2], shift: [__m256i; 2]) -> [__m256i; 2] {
+            [_mm256_srlv_epi32(a[0], shift[0]), _mm256_srlv_epi32(a[1], shift[1])]
+        }
+        fn is_nan(a: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_cmp_ps::<_CMP_UNORD_Q>(a[0], a[0]), _mm256_cmp_ps::<_CMP_UNORD_Q>(a[1], a[1])]
+        }
+        fn less_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_cmp_ps::<_CMP_LT_OQ>(a[0], b[0]), _mm256_cmp_ps::<_CMP_LT_OQ>(a[1], b[1])]
+        }
+        fn equal_f32(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_cmp_ps::<_CMP_EQ_OQ>(a[0], b[0]), _mm256_cmp_ps::<_CMP_EQ_OQ>(a[1], b[1])]
+        }
+        fn less_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256; 2] {
+            let less = [_mm256_cmpgt_epi32(b[0], a[0]), _mm256_cmpgt_epi32(b[1], a[1])];
+            [_mm256_castsi256_ps(less[0]), _mm256_castsi256_ps(less[1])]
+        }
+        fn select_f32(mask: [__m256; 2], a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_blendv_ps(b[0], a[0], mask[0]), _mm256_blendv_ps(b[1], a[1], mask[1])]
+        }
+        fn select_i32(mask: [__m256; 2], a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            let mask = [_mm256_castps_si256(mask[0]), _mm256_castps_si256(mask[1])];
+            [_mm256_blendv_epi8(b[0], a[0], mask[0]), _mm256_blendv_epi8(b[1], a[1], mask[1])]
+        }
+        fn any(mask: [__m256; 2]) -> bool { _mm256_movemask_ps(_mm256_or_ps(mask[0], mask[1])) != 0 }
+    }
+}
+
+impl FixedPointVectors for Avx2 {
+    ops! { "avx2,fma"
+        fn mul_shift_round(a: [__m256i; 2], b: [__m256i; 2], shift: [__m256i; 2]) -> [__m256i; 2] {
+            [mul_shift_round(a[0], b[0], shift[0]), mul_shift_round(a[1], b[1], shift[1])]
+        }
+        fn mul_shift_round_add(a: [__m256i; 2], b: [__m256i; 2], shift: [__m256i; 2], c: [__m256i; 2]) -> [__m256i; 2] {
+            [mul_shift_round_add(a[0], b[0], shift[0], c[0]), mul_shift_round_add(a[1], b[1], shift[1], c[1])]
+        }
+    }
+}
+
+impl FormatVectors for Avx2 {
+    ops! { "avx2,fma"
+        fn store_symmetric_i8(a: [[[__m256i; 2]; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
+            for (a, out) in a.into_iter().zip(out) {
+                let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a[0][0], a[0][1]), _mm256_packs_epi32(a[1][0], a[1][1]));
+                let codes = in_order(_mm256_max_epi8(bytes, _mm256_set1_epi8(-127)));
+                // SAFETY: 32 bytes may be written.
+                unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
+            }
+        }
+        fn store_halved_i8(a: [[[__m256i; 2]; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
+            for (a, out) in a.into_iter().zip(out) {
+                let [first, second] = [_mm256_packs_epi32(a[0][0], a[0][1]), _mm256_packs_epi32(a[1][0], a[1][1])];
+                let magnitudes = _mm256_packus_epi16(_mm256_abs_epi16(first), _mm256_abs_epi16(second));
+                let halves = _mm256_avg_epu8(magnitudes, _mm256_setzero_si256());
+                let codes = in_order(_mm256_sign_epi8(halves, _mm256_packs_epi16(first, second)));
+                // SAFETY: 32 bytes may be written.
+                unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
+            }
+        }
+    }
+}
+
+impl InterleaveVectors for Avx2 {
+    ops! { "avx2,fma"
+        fn load_interleaved(x: [&[u8; LANES]; 4]) -> [__m256i; 2] {
             // SAFETY: sixteen bytes may be read of each.
             let [a, b, c, d] = x.map(|x| unsafe { _mm_loadu_si128(x.as_ptr().cast()) });
             let (ab, cd) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
@@ -287,13 +388,35 @@ impl Simd for Avx2 {
                 _mm256_set_m128i(_mm_unpackhi_epi16(more_ab, more_cd), _mm_unpacklo_epi16(more_ab, more_cd)),
             ]
         }
-        fn store_pairs(x: [&[u8; LANES]; 2], out: &mut [[u8; 2]; LANES]) {
+        fn store_interleaved(x: [&[u8; LANES]; 2], out: &mut [[u8; 2]; LANES]) {
             // SAFETY: sixteen bytes may be read of each.
             let [a, b] = x.map(|x| unsafe { _mm_loadu_si128(x.as_ptr().cast()) });
             let pairs = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
             // SAFETY: 32 bytes may be written.
             unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), pairs) }
         }
+        fn add_four_u8(a: [__m256i; 2], x: &[u8; 4 * LANES]) -> [__m256i; 2] {
+            let one = _mm256_set1_epi8(1);
+            // Pairs are 510 at most.
+            // SAFETY: 64 bytes may be read.
+            let [low, high] = unsafe {
+                [_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x.as_ptr().add(32).cast())]
+            };
+            [add_pairs(a[0], _mm256_maddubs_epi16(low, one)), add_pairs(a[1], _mm256_maddubs_epi16(high, one))]
+        }
+        fn add_four_i8(a: [__m256i; 2], x: &[i8; 4 * LANES]) -> [__m256i; 2] {
+            let one = _mm256_set1_epi8(1);
+            // SAFETY: 64 bytes may be read.
+            let [low, high] = unsafe {
+                [_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x.as_ptr().add(32).cast())]
+            };
+            [add_pairs(a[0], _mm256_maddubs_epi16(one, low)), add_pairs(a[1], _mm256_maddubs_epi16(one, high))]
+        }
+    }
+}
+
+impl NibbleVectors for Avx2 {
+    ops! { "avx2,fma"
         fn pack_nibbles(x: &[u8; 2 * LANES], out: &mut [u8; LANES]) {
             // SAFETY: 32 bytes may be read.
             let codes = _mm256_and_si256(unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }, _mm256_set1_epi8(15));
@@ -313,23 +436,18 @@ impl Simd for Avx2 {
             // SAFETY: 32 bytes may be written.
             unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
         }
-        fn store_u8(a: [__m256i; 2], out: &mut [u8; LANES]) {
-            let words = narrow(a);
-            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-            // SAFETY: sixteen bytes may be written.
-            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) }
-        }
-        fn store_i8(a: [__m256i; 2], out: &mut [i8; LANES]) {
-            let words = narrow(a);
-            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-            // SAFETY: sixteen bytes may be written.
-            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) }
-        }
-        fn words_of(b: [[__m256i; 2]; FOUR]) -> [[__m256i; 2]; 2] {
+    }
+}
+
+impl QuantizeVectors for Avx2 {
+    const HAS_FAST_DIVISION: bool = true;
+
+    ops! { "avx2,fma"
+        fn reorder(b: [[__m256i; 2]; QUAD]) -> [[__m256i; 2]; 2] {
             let [a, b, c, d] = words(b);
             [[a, b], [c, d]]
         }
-        fn words_of_u8(x: &[u8; FOUR * LANES]) -> [[__m256i; 2]; 2] {
+        fn reorder_u8(x: &[u8; QUAD * LANES]) -> [[__m256i; 2]; 2] {
             let words = |bytes| {
                 let (bytes, zero) = (as_packed(bytes), _mm256_setzero_si256());
                 [_mm256_unpacklo_epi8(bytes, zero), _mm256_unpackhi_epi8(bytes, zero)]
@@ -337,19 +455,19 @@ impl Simd for Avx2 {
             let ([low, high], _) = x.as_chunks() else { unreachable!("two halves") };
             [words(low), words(high)]
         }
-        fn words_of_i8(x: &[i8; FOUR * LANES]) -> [[__m256i; 2]; 2] {
+        fn reorder_i8(x: &[i8; QUAD * LANES]) -> [[__m256i; 2]; 2] {
             let words = |bytes| {
                 let (bytes, zero) = (as_packed(bytes), _mm256_setzero_si256());
                 let words = [_mm256_unpacklo_epi8(zero, bytes), _mm256_unpackhi_epi8(zero, bytes)];
                 [_mm256_srai_epi16::<8>(words[0]), _mm256_srai_epi16::<8>(words[1])]
             };
-            let ([low, high], _) = <i8 as Code>::bytes(x).as_chunks() else { unreachable!("two halves") };
+            let ([low, high], _) = cast_slice::<i8, u8>(x).as_chunks() else { unreachable!("two halves") };
             [words(low), words(high)]
         }
-        fn narrow_four_u8(
-            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; 2], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR], doubt: [__m256i; 2]
+        fn narrow_quad_u8(
+            a: [[__m256; 2]; QUAD], b: [[__m256i; 2]; 2], bounds: [u8; 2], out: &mut [[u8; LANES]; QUAD], invalid: [__m256i; 2]
         ) -> [__m256i; 2] {
-            let ([a, b, c, d], smallest) = rounded_words(a, b, doubt[0]);
+            let ([a, b, c, d], smallest) = rounded_words(a, b, invalid[0]);
             let (mut low, mut high) = (_mm256_packus_epi16(a, b), _mm256_packus_epi16(c, d));
             // Saturated already.
             if bounds != [u8::MIN, u8::MAX] {
@@ -362,12 +480,12 @@ impl Simd for Avx2 {
                 _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order(low));
                 _mm256_storeu_si256(out.as_mut_ptr().add(2).cast(), in_order(high));
             }
-            [smallest, doubt[1]]
+            [smallest, invalid[1]]
         }
-        fn narrow_four_i8(
-            a: [[__m256; 2]; FOUR], b: [[__m256i; 2]; 2], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR], doubt: [__m256i; 2]
+        fn narrow_quad_i8(
+            a: [[__m256; 2]; QUAD], b: [[__m256i; 2]; 2], bounds: [i8; 2], out: &mut [[i8; LANES]; QUAD], invalid: [__m256i; 2]
         ) -> [__m256i; 2] {
-            let ([a, b, c, d], smallest) = rounded_words(a, b, doubt[0]);
+            let ([a, b, c, d], smallest) = rounded_words(a, b, invalid[0]);
             let (mut low, mut high) = (_mm256_packs_epi16(a, b), _mm256_packs_epi16(c, d));
             // Saturated already.
             if bounds != [i8::MIN, i8::MAX] {
@@ -380,21 +498,21 @@ impl Simd for Avx2 {
                 _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order(low));
                 _mm256_storeu_si256(out.as_mut_ptr().add(2).cast(), in_order(high));
             }
-            [smallest, doubt[1]]
+            [smallest, invalid[1]]
         }
-        fn doubt_nan(a: [[__m256; 2]; FOUR], doubt: [__m256i; 2]) -> [__m256i; 2] {
-            let [a, b, c, d] = four(#[inline(always)] |j| _mm256_cmp_ps::<_CMP_UNORD_Q>(a[j][0], a[j][1]));
+        fn mark_nan(a: [[__m256; 2]; QUAD], invalid: [__m256i; 2]) -> [__m256i; 2] {
+            let [a, b, c, d] = quad(#[inline(always)] |j| _mm256_cmp_ps::<_CMP_UNORD_Q>(a[j][0], a[j][1]));
             let any = _mm256_or_ps(_mm256_or_ps(a, b), _mm256_or_ps(c, d));
-            [_mm256_or_si256(doubt[0], _mm256_slli_epi32::<31>(_mm256_castps_si256(any))), doubt[1]]
+            [_mm256_or_si256(invalid[0], _mm256_slli_epi32::<31>(_mm256_castps_si256(any))), invalid[1]]
         }
-        fn is_doubt(a: [__m256i; 2]) -> bool {
+        fn any_invalid(a: [__m256i; 2]) -> bool {
             let smallest = _mm256_set1_epi16(i16::MIN);
             let any = _mm256_or_si256(_mm256_cmpeq_epi16(a[0], smallest), _mm256_cmpeq_epi16(a[1], smallest));
             _mm256_testz_si256(any, any) == 0
         }
-        fn store_equal_four(a: [[__m256; 2]; FOUR], b: [[__m256; 2]; FOUR], out: &mut [[u8; LANES]; FOUR]) {
+        fn store_equal_quad(a: [[__m256; 2]; QUAD], b: [[__m256; 2]; QUAD], out: &mut [[u8; LANES]; QUAD]) {
             let equal = |a, b| _mm256_castps_si256(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b));
-            let [a, b, c, d] = words(four(
+            let [a, b, c, d] = words(quad(
                 #[inline(always)]
                 |j| [equal(a[j][0], b[j][0]), equal(a[j][1], b[j][1])],
             ));
@@ -405,52 +523,31 @@ impl Simd for Avx2 {
                 _mm256_storeu_si256(out.as_mut_ptr().add(2).cast(), _mm256_and_si256(in_order(_mm256_packs_epi16(c, d)), one));
             }
         }
-        fn stream(x: &Line, out: &mut Line) {
-            let (x, out): (*const __m256i, *mut __m256i) = (core::ptr::from_ref(x).cast(), core::ptr::from_mut(out).cast());
-            // SAFETY: a line is 64 bytes, and begins at a multiple of 64.
-            unsafe {
-                _mm256_stream_si256(out, _mm256_load_si256(x));
-                _mm256_stream_si256(out.add(1), _mm256_load_si256(x.add(1)));
-            }
+    }
+}
+
+impl RandomVectors for Avx2 {
+    ops! { "avx2,fma"
+        fn add_if_less(a: [__m256i; 2], x: [__m256; 2], y: [__m256; 2]) -> [__m256i; 2] {
+            // A mask is −1.
+            [
+                _mm256_sub_epi32(a[0], _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(x[0], y[0]))),
+                _mm256_sub_epi32(a[1], _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(x[1], y[1]))),
+            ]
         }
-        fn fence() { _mm_sfence() }
-        fn add_quads_u8(a: [__m256i; 2], x: &[u8; 4 * LANES]) -> [__m256i; 2] {
-            let one = _mm256_set1_epi8(1);
-            // Pairs are 510 at most.
-            // SAFETY: 64 bytes may be read.
-            let [low, high] = unsafe {
-                [_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x.as_ptr().add(32).cast())]
-            };
-            [add_pairs(a[0], _mm256_maddubs_epi16(low, one)), add_pairs(a[1], _mm256_maddubs_epi16(high, one))]
+        fn rotate_left[N](a: [__m256i; 2]) -> [__m256i; 2] { [rotate_left::<N>(a[0]), rotate_left::<N>(a[1])] }
+    }
+}
+
+impl ReduceVectors for Avx2 {
+    const UNROLL: usize = 2;
+    const HAS_INTEGER_MIN_MAX: bool = true;
+
+    ops! { "avx2,fma"
+        fn quad_maxima(a: [[__m256i; 2]; QUAD]) -> [__m256i; 2] { [quad_maxima(a); 2] }
+        fn join_maxima(a: [[__m256i; 2]; QUAD]) -> [__m256i; 2] {
+            [max_of_halves(a[0][0], a[1][0]), max_of_halves(a[2][0], a[3][0])]
         }
-        fn add_quads_i8(a: [__m256i; 2], x: &[i8; 4 * LANES]) -> [__m256i; 2] {
-            let one = _mm256_set1_epi8(1);
-            // SAFETY: 64 bytes may be read.
-            let [low, high] = unsafe {
-                [_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x.as_ptr().add(32).cast())]
-            };
-            [add_pairs(a[0], _mm256_maddubs_epi16(one, low)), add_pairs(a[1], _mm256_maddubs_epi16(one, high))]
-        }
-        fn store_symmetric_i8(a: [[[__m256i; 2]; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
-            for (a, out) in a.into_iter().zip(out) {
-                let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a[0][0], a[0][1]), _mm256_packs_epi32(a[1][0], a[1][1]));
-                let codes = in_order(_mm256_max_epi8(bytes, _mm256_set1_epi8(-127)));
-                // SAFETY: 32 bytes may be written.
-                unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
-            }
-        }
-        fn store_halved_i8(a: [[[__m256i; 2]; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
-            for (a, out) in a.into_iter().zip(out) {
-                let [first, second] = [_mm256_packs_epi32(a[0][0], a[0][1]), _mm256_packs_epi32(a[1][0], a[1][1])];
-                let magnitudes = _mm256_packus_epi16(_mm256_abs_epi16(first), _mm256_abs_epi16(second));
-                let halves = _mm256_avg_epu8(magnitudes, _mm256_setzero_si256());
-                let codes = in_order(_mm256_sign_epi8(halves, _mm256_packs_epi16(first, second)));
-                // SAFETY: 32 bytes may be written.
-                unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
-            }
-        }
-        fn max_of_four(a: [[__m256i; 2]; FOUR]) -> __m256i { max_of_four(a) }
-        fn max_of_fours(a: [__m256i; FOUR]) -> [__m256i; 2] { [max_of_halves(a[0], a[1]), max_of_halves(a[2], a[3])] }
         fn any_negative(a: [__m256i; 2]) -> bool {
             _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_or_si256(a[0], a[1]))) != 0
         }
@@ -460,54 +557,26 @@ impl Simd for Avx2 {
             let two = _mm_max_epi32(four, _mm_shuffle_epi32::<0b11_10_11_10>(four));
             _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32::<0b01_01_01_01>(two)))
         }
-        fn add_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-            [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])]
-        }
-        fn sub_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-            [_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])]
-        }
-        fn mul_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-            [_mm256_mullo_epi32(a[0], b[0]), _mm256_mullo_epi32(a[1], b[1])]
-        }
-        fn max_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-            [_mm256_max_epi32(a[0], b[0]), _mm256_max_epi32(a[1], b[1])]
-        }
-        fn min_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-            [_mm256_min_epi32(a[0], b[0]), _mm256_min_epi32(a[1], b[1])]
-        }
         fn max_u32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
             [_mm256_max_epu32(a[0], b[0]), _mm256_max_epu32(a[1], b[1])]
         }
         fn min_u32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
             [_mm256_min_epu32(a[0], b[0]), _mm256_min_epu32(a[1], b[1])]
         }
-        fn and_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-            [_mm256_and_si256(a[0], b[0]), _mm256_and_si256(a[1], b[1])]
+    }
+}
+
+impl StreamVectors for Avx2 {
+    ops! { "avx2,fma"
+        fn stream(x: &Line, out: &mut Line) {
+            let (x, out): (*const __m256i, *mut __m256i) = (core::ptr::from_ref(x).cast(), core::ptr::from_mut(out).cast());
+            // SAFETY: a line is 64 bytes, and begins at a multiple of 64.
+            unsafe {
+                _mm256_stream_si256(out, _mm256_load_si256(x));
+                _mm256_stream_si256(out.add(1), _mm256_load_si256(x.add(1)));
+            }
         }
-        fn xor_i32(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-            [_mm256_xor_si256(a[0], b[0]), _mm256_xor_si256(a[1], b[1])]
-        }
-        fn add_if_less(a: [__m256i; 2], x: [__m256; 2], y: [__m256; 2]) -> [__m256i; 2] {
-            // A mask is −1.
-            [
-                _mm256_sub_epi32(a[0], _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(x[0], y[0]))),
-                _mm256_sub_epi32(a[1], _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(x[1], y[1]))),
-            ]
-        }
-        fn shift_left[N](a: [__m256i; 2]) -> [__m256i; 2] { [_mm256_slli_epi32::<N>(a[0]), _mm256_slli_epi32::<N>(a[1])] }
-        fn rotate_left[N](a: [__m256i; 2]) -> [__m256i; 2] { [rotate_left::<N>(a[0]), rotate_left::<N>(a[1])] }
-        fn shift_right(a: [__m256i; 2], shift: [__m256i; 2]) -> [__m256i; 2] {
-            [_mm256_srav_epi32(a[0], shift[0]), _mm256_srav_epi32(a[1], shift[1])]
-        }
-        fn shift_right_logical(a: [__m256i; 2], shift: [__m256i; 2]) -> [__m256i; 2] {
-            [_mm256_srlv_epi32(a[0], shift[0]), _mm256_srlv_epi32(a[1], shift[1])]
-        }
-        fn mul_shift_round(a: [__m256i; 2], b: [__m256i; 2], shift: [__m256i; 2]) -> [__m256i; 2] {
-            [mul_shift_round(a[0], b[0], shift[0]), mul_shift_round(a[1], b[1], shift[1])]
-        }
-        fn mul_shift_round_add(a: [__m256i; 2], b: [__m256i; 2], shift: [__m256i; 2], c: [__m256i; 2]) -> [__m256i; 2] {
-            [mul_shift_round_add(a[0], b[0], shift[0], c[0]), mul_shift_round_add(a[1], b[1], shift[1], c[1])]
-        }
+        fn fence() { _mm_sfence() }
     }
 }
 

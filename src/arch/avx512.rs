@@ -5,12 +5,22 @@
 use core::arch::asm;
 use core::arch::x86_64::*;
 
-use crate::codes::Code;
+use crate::matmul::fixed_point::FixedPointVectors;
+use wide::bytemuck::cast_slice;
+
+use crate::formats::vectors::FormatVectors;
+use crate::matmul::interleave::InterleaveVectors;
 use crate::matmul::tile::{
     Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
+use crate::quantize::fast::QuantizeVectors;
+use crate::quantize::nibbles::NibbleVectors;
+use crate::random::vectors::RandomVectors;
+use crate::reduce::vectors::ReduceVectors;
 use crate::sign::Sign;
-use crate::simd::{FOUR, LANES, Line, Simd, four};
+use crate::simd::memory::Line;
+use crate::simd::memory::StreamVectors;
+use crate::simd::{LANES, QUAD, Simd, quad};
 
 token! {
     /// The CPU has AVX-512 F, BW, VL and DQ.
@@ -53,7 +63,7 @@ fn opaque(mut a: __m512i) -> __m512i {
 /// Up to 64 bytes, with zeros behind them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn load_some<T: Code>(x: &[T]) -> __m512i {
+fn load_some(x: &[u8]) -> __m512i {
     assert!(x.len() <= 64);
     let mask = if x.is_empty() { 0 } else { u64::MAX >> (64 - x.len()) };
     // SAFETY: the mask leaves as many bytes as may be read.
@@ -63,7 +73,7 @@ fn load_some<T: Code>(x: &[T]) -> __m512i {
 /// The sums of four u8 in every lane, added; those of two are 510 at most.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn add_quads_u8(a: __m512i, x: __m512i) -> __m512i {
+fn add_four_u8(a: __m512i, x: __m512i) -> __m512i {
     let pairs = _mm512_maddubs_epi16(x, _mm512_set1_epi8(1));
     _mm512_add_epi32(a, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
 }
@@ -71,7 +81,7 @@ fn add_quads_u8(a: __m512i, x: __m512i) -> __m512i {
 /// The same of i8.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn add_quads_i8(a: __m512i, x: __m512i) -> __m512i {
+fn add_four_i8(a: __m512i, x: __m512i) -> __m512i {
     let pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1), x);
     _mm512_add_epi32(a, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
 }
@@ -79,19 +89,19 @@ fn add_quads_i8(a: __m512i, x: __m512i) -> __m512i {
 /// Four vectors as 16-bit numbers, saturated: in every quarter, four of each of two.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn words([a, b, c, d]: [__m512i; FOUR]) -> [__m512i; 2] {
+fn words([a, b, c, d]: [__m512i; QUAD]) -> [__m512i; 2] {
     [_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)]
 }
 
-/// Four vectors rounded, as [`words`], and others added, saturated; and the doubt: what has no i32 becomes the smallest one.
+/// Four vectors rounded, as [`words`], and others added, saturated; and the invalid: what has no i32 becomes the smallest one.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn rounded_words(a: [__m512; FOUR], [b, d]: [__m512i; 2], doubt: __m512i) -> ([__m512i; 2], __m512i) {
-    let [a, c] = words(four(
+fn rounded_words(a: [__m512; QUAD], [b, d]: [__m512i; 2], invalid: __m512i) -> ([__m512i; 2], __m512i) {
+    let [a, c] = words(quad(
         #[inline(always)]
         |j| _mm512_cvtps_epi32(a[j]),
     ));
-    ([_mm512_adds_epi16(a, b), _mm512_adds_epi16(c, d)], _mm512_min_epi16(doubt, _mm512_min_epi16(a, c)))
+    ([_mm512_adds_epi16(a, b), _mm512_adds_epi16(c, d)], _mm512_min_epi16(invalid, _mm512_min_epi16(a, c)))
 }
 
 /// The bytes of [`words`] that were packed again, in order; and the other way round.
@@ -116,7 +126,7 @@ fn store_both(codes: __m512i, [first, second]: [&mut [i8; 2 * LANES]; 2]) {
 /// In every quarter, the largest of each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn max_of_four([a, b, c, d]: [__m512i; 4]) -> __m512i {
+fn quad_maxima([a, b, c, d]: [__m512i; 4]) -> __m512i {
     let ab = _mm512_max_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     let cd = _mm512_max_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
     _mm512_max_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd))
@@ -125,7 +135,7 @@ fn max_of_four([a, b, c, d]: [__m512i; 4]) -> __m512i {
 /// The largest of the four quarters of each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn max_of_fours([a, b, c, d]: [__m512i; 4]) -> __m512i {
+fn join_maxima([a, b, c, d]: [__m512i; 4]) -> __m512i {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     fn halves(a: __m512i, b: __m512i) -> __m512i {
@@ -138,10 +148,7 @@ impl Simd for Avx512 {
     type F32 = __m512;
     type I32 = __m512i;
     type F64 = [__m512d; 2];
-    type Maxima = __m512i;
-    const RECIPROCALS: bool = true;
-    const CHAINS: usize = FOUR;
-    const ORDERS_BITS: bool = true;
+    type Mask = __mmask16;
 
     ops! { "avx512f,avx512bw,avx512vl,avx512dq"
         fn splat_f32(x: f32) -> __m512 { _mm512_set1_ps(x) }
@@ -160,7 +167,6 @@ impl Simd for Avx512 {
         fn div_f32(a: __m512, b: __m512) -> __m512 { _mm512_div_ps(a, b) }
         fn max_f32(a: __m512, b: __m512) -> __m512 { _mm512_max_ps(a, b) }
         fn min_f32(a: __m512, b: __m512) -> __m512 { _mm512_min_ps(a, b) }
-        fn replace_nan(a: __m512, b: __m512) -> __m512 { _mm512_mask_mov_ps(a, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), b) }
         fn clamp_f32(a: __m512, min: __m512, max: __m512) -> __m512 {
             let ordered = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(a, a);
             _mm512_min_ps(_mm512_maskz_max_ps(ordered, a, min), max)
@@ -208,7 +214,76 @@ impl Simd for Avx512 {
             // SAFETY: sixteen bytes may be read.
             _mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(x.as_ptr().cast()) })
         }
-        fn load_quads(x: [&[u8; LANES]; 4]) -> __m512i {
+        fn store_u8(a: __m512i, out: &mut [u8; LANES]) {
+            // SAFETY: sixteen bytes may be written.
+            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
+        }
+        fn store_i8(a: __m512i, out: &mut [i8; LANES]) {
+            // SAFETY: sixteen bytes may be written.
+            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
+        }
+        fn sum_i32(a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }
+        fn add_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
+        fn sub_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi32(a, b) }
+        fn mul_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_mullo_epi32(a, b) }
+        fn max_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_max_epi32(a, b) }
+        fn min_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_min_epi32(a, b) }
+        fn and_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
+        fn xor_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_xor_si512(a, b) }
+        fn shift_left[N](a: __m512i) -> __m512i { _mm512_sllv_epi32(a, _mm512_set1_epi32(N)) }
+        fn shift_right(a: __m512i, shift: __m512i) -> __m512i { _mm512_srav_epi32(a, shift) }
+        fn shift_right_logical(a: __m512i, shift: __m512i) -> __m512i { _mm512_srlv_epi32(a, shift) }
+        fn is_nan(a: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a) }
+        fn less_f32(a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
+        fn equal_f32(a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b) }
+        fn less_i32(a: __m512i, b: __m512i) -> __mmask16 { _mm512_cmplt_epi32_mask(a, b) }
+        fn select_f32(mask: __mmask16, a: __m512, b: __m512) -> __m512 { _mm512_mask_mov_ps(b, mask, a) }
+        fn select_i32(mask: __mmask16, a: __m512i, b: __m512i) -> __m512i { _mm512_mask_mov_epi32(b, mask, a) }
+        fn any(mask: __mmask16) -> bool { mask != 0 }
+    }
+}
+
+impl FixedPointVectors for Avx512 {
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn mul_shift_round(a: __m512i, b: __m512i, shift: __m512i) -> __m512i {
+            let even = mul_shift_round(a, b, _mm512_and_si512(shift, _mm512_set1_epi64(0xffff_ffff)));
+            let odd = mul_shift_round(
+                _mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b), _mm512_srli_epi64::<32>(shift));
+            _mm512_mask_mov_epi32(even, 0b1010_1010_1010_1010, _mm512_slli_epi64::<32>(odd))
+        }
+        fn mul_shift_round_add(a: __m512i, b: __m512i, shift: __m512i, c: __m512i) -> __m512i {
+            let shift_even = _mm512_and_si512(shift, _mm512_set1_epi64(0xffff_ffff));
+            let even = mul_round_add(a, b, shift_even, c);
+            let shift_odd = _mm512_srli_epi64::<32>(shift);
+            let odd = mul_round_add(
+                _mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b), shift_odd, _mm512_srli_epi64::<32>(c));
+            // The sums of odd lanes are shifted to the upper half only.
+            let to_upper = _mm512_sub_epi64(shift_odd, _mm512_set1_epi64(32));
+            let odd = _mm512_srlv_epi64(odd, to_upper);
+            _mm512_mask_mov_epi32(_mm512_srlv_epi64(even, shift_even), 0b1010_1010_1010_1010, odd)
+        }
+    }
+}
+
+impl FormatVectors for Avx512 {
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn store_symmetric_i8(a: [[__m512i; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
+            let [first, second] = [_mm512_packs_epi32(a[0][0], a[0][1]), _mm512_packs_epi32(a[1][0], a[1][1])];
+            store_both(_mm512_max_epi8(_mm512_packs_epi16(first, second), _mm512_set1_epi8(-127)), out);
+        }
+        fn store_halved_i8(a: [[__m512i; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
+            let [first, second] = [_mm512_packs_epi32(a[0][0], a[0][1]), _mm512_packs_epi32(a[1][0], a[1][1])];
+            let magnitudes = _mm512_packus_epi16(_mm512_abs_epi16(first), _mm512_abs_epi16(second));
+            let halves = _mm512_avg_epu8(magnitudes, _mm512_setzero_si512());
+            let negative = _mm512_movepi8_mask(_mm512_packs_epi16(first, second));
+            store_both(_mm512_mask_sub_epi8(halves, negative, _mm512_setzero_si512(), halves), out);
+        }
+    }
+}
+
+impl InterleaveVectors for Avx512 {
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn load_interleaved(x: [&[u8; LANES]; 4]) -> __m512i {
             // SAFETY: sixteen bytes may be read of each.
             let [a, b, c, d] = x.map(|x| unsafe { _mm_loadu_si128(x.as_ptr().cast()) });
             let rows = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(a), b);
@@ -219,13 +294,22 @@ impl Simd for Avx512 {
             let quarters = opaque(_mm512_permutexvar_epi32(columns, rows));
             _mm512_shuffle_epi8(quarters, _mm512_broadcast_i32x4(rows_of_column))
         }
-        fn store_pairs(x: [&[u8; LANES]; 2], out: &mut [[u8; 2]; LANES]) {
+        fn store_interleaved(x: [&[u8; LANES]; 2], out: &mut [[u8; 2]; LANES]) {
             // SAFETY: sixteen bytes may be read of each.
             let [a, b] = x.map(|x| unsafe { _mm_loadu_si128(x.as_ptr().cast()) });
             let pairs = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
             // SAFETY: 32 bytes may be written.
             unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), pairs) }
         }
+        fn add_four_u8(a: __m512i, x: &[u8; 4 * LANES]) -> __m512i { add_four_u8(a, load_some(x)) }
+        fn add_four_i8(a: __m512i, x: &[i8; 4 * LANES]) -> __m512i { add_four_i8(a, load_some(cast_slice(x))) }
+        fn add_four_some_u8(a: __m512i, x: &[u8]) -> __m512i { add_four_u8(a, load_some(x)) }
+        fn add_four_some_i8(a: __m512i, x: &[i8]) -> __m512i { add_four_i8(a, load_some(cast_slice(x))) }
+    }
+}
+
+impl NibbleVectors for Avx512 {
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
         fn pack_nibbles(x: &[u8; 2 * LANES], out: &mut [u8; LANES]) {
             // SAFETY: 32 bytes may be read.
             let codes = _mm256_and_si256(unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }, _mm256_set1_epi8(15));
@@ -245,30 +329,29 @@ impl Simd for Avx512 {
             // SAFETY: 32 bytes may be written.
             unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), codes) }
         }
-        fn store_u8(a: __m512i, out: &mut [u8; LANES]) {
-            // SAFETY: sixteen bytes may be written.
-            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
-        }
-        fn store_i8(a: __m512i, out: &mut [i8; LANES]) {
-            // SAFETY: sixteen bytes may be written.
-            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
-        }
-        fn words_of(b: [__m512i; FOUR]) -> [__m512i; 2] { words(b) }
-        fn words_of_u8(x: &[u8; FOUR * LANES]) -> [__m512i; 2] {
+    }
+}
+
+impl QuantizeVectors for Avx512 {
+    const HAS_FAST_DIVISION: bool = true;
+
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn reorder(b: [__m512i; QUAD]) -> [__m512i; 2] { words(b) }
+        fn reorder_u8(x: &[u8; QUAD * LANES]) -> [__m512i; 2] {
             let (bytes, zero) = (in_order(load_some(x)), _mm512_setzero_si512());
             [_mm512_unpacklo_epi8(bytes, zero), _mm512_unpackhi_epi8(bytes, zero)]
         }
-        fn words_of_i8(x: &[i8; FOUR * LANES]) -> [__m512i; 2] {
-            let (bytes, zero) = (in_order(load_some(x)), _mm512_setzero_si512());
+        fn reorder_i8(x: &[i8; QUAD * LANES]) -> [__m512i; 2] {
+            let (bytes, zero) = (in_order(load_some(cast_slice(x))), _mm512_setzero_si512());
             [
                 _mm512_srai_epi16::<8>(_mm512_unpacklo_epi8(zero, bytes)),
                 _mm512_srai_epi16::<8>(_mm512_unpackhi_epi8(zero, bytes)),
             ]
         }
-        fn narrow_four_u8(
-            a: [__m512; FOUR], b: [__m512i; 2], bounds: [u8; 2], out: &mut [[u8; LANES]; FOUR], doubt: __m512i
+        fn narrow_quad_u8(
+            a: [__m512; QUAD], b: [__m512i; 2], bounds: [u8; 2], out: &mut [[u8; LANES]; QUAD], invalid: __m512i
         ) -> __m512i {
-            let ([low, high], doubt) = rounded_words(a, b, doubt);
+            let ([low, high], invalid) = rounded_words(a, b, invalid);
             let mut bytes = _mm512_packus_epi16(low, high);
             // Saturated already.
             if bounds != [u8::MIN, u8::MAX] {
@@ -277,12 +360,12 @@ impl Simd for Avx512 {
             }
             // SAFETY: 64 bytes may be written.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), in_order(bytes)) }
-            doubt
+            invalid
         }
-        fn narrow_four_i8(
-            a: [__m512; FOUR], b: [__m512i; 2], bounds: [i8; 2], out: &mut [[i8; LANES]; FOUR], doubt: __m512i
+        fn narrow_quad_i8(
+            a: [__m512; QUAD], b: [__m512i; 2], bounds: [i8; 2], out: &mut [[i8; LANES]; QUAD], invalid: __m512i
         ) -> __m512i {
-            let ([low, high], doubt) = rounded_words(a, b, doubt);
+            let ([low, high], invalid) = rounded_words(a, b, invalid);
             let mut bytes = _mm512_packs_epi16(low, high);
             // Saturated already.
             if bounds != [i8::MIN, i8::MAX] {
@@ -291,57 +374,25 @@ impl Simd for Avx512 {
             }
             // SAFETY: 64 bytes may be written.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), in_order(bytes)) }
-            doubt
+            invalid
         }
-        fn doubt_nan(a: [__m512; FOUR], doubt: __m512i) -> __m512i {
+        fn mark_nan(a: [__m512; QUAD], invalid: __m512i) -> __m512i {
             let smallest = _mm512_set1_epi32(i32::MIN);
-            let doubt = _mm512_mask_mov_epi32(doubt, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a[0], a[1]), smallest);
-            _mm512_mask_mov_epi32(doubt, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a[2], a[3]), smallest)
+            let invalid = _mm512_mask_mov_epi32(invalid, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a[0], a[1]), smallest);
+            _mm512_mask_mov_epi32(invalid, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a[2], a[3]), smallest)
         }
-        fn is_doubt(a: __m512i) -> bool { _mm512_cmpeq_epi16_mask(a, _mm512_set1_epi16(i16::MIN)) != 0 }
-        fn store_equal_four(a: [__m512; FOUR], b: [__m512; FOUR], out: &mut [[u8; LANES]; FOUR]) {
-            let [a, b, c, d] = four(#[inline(always)] |j| u32::from(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a[j], b[j])));
+        fn any_invalid(a: __m512i) -> bool { _mm512_cmpeq_epi16_mask(a, _mm512_set1_epi16(i16::MIN)) != 0 }
+        fn store_equal_quad(a: [__m512; QUAD], b: [__m512; QUAD], out: &mut [[u8; LANES]; QUAD]) {
+            let [a, b, c, d] = quad(#[inline(always)] |j| u32::from(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a[j], b[j])));
             let equal = _mm512_kunpackd(u64::from(_mm512_kunpackw(d, c)), u64::from(_mm512_kunpackw(b, a)));
             // SAFETY: 64 bytes may be written.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_maskz_set1_epi8(equal, 1)) }
         }
-        fn stream(x: &Line, out: &mut Line) {
-            // SAFETY: a line is 64 bytes, and begins at a multiple of 64.
-            unsafe {
-                let x = _mm512_load_si512(core::ptr::from_ref(x).cast());
-                _mm512_stream_si512(core::ptr::from_mut(out).cast(), x);
-            }
-        }
-        fn fence() { _mm_sfence() }
-        fn add_quads_u8(a: __m512i, x: &[u8; 4 * LANES]) -> __m512i { add_quads_u8(a, load_some(x)) }
-        fn add_quads_i8(a: __m512i, x: &[i8; 4 * LANES]) -> __m512i { add_quads_i8(a, load_some(x)) }
-        fn add_some_quads_u8(a: __m512i, x: &[u8]) -> __m512i { add_quads_u8(a, load_some(x)) }
-        fn add_some_quads_i8(a: __m512i, x: &[i8]) -> __m512i { add_quads_i8(a, load_some(x)) }
-        fn sum_i32(a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }
-        fn store_symmetric_i8(a: [[__m512i; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
-            let [first, second] = [_mm512_packs_epi32(a[0][0], a[0][1]), _mm512_packs_epi32(a[1][0], a[1][1])];
-            store_both(_mm512_max_epi8(_mm512_packs_epi16(first, second), _mm512_set1_epi8(-127)), out);
-        }
-        fn store_halved_i8(a: [[__m512i; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
-            let [first, second] = [_mm512_packs_epi32(a[0][0], a[0][1]), _mm512_packs_epi32(a[1][0], a[1][1])];
-            let magnitudes = _mm512_packus_epi16(_mm512_abs_epi16(first), _mm512_abs_epi16(second));
-            let halves = _mm512_avg_epu8(magnitudes, _mm512_setzero_si512());
-            let negative = _mm512_movepi8_mask(_mm512_packs_epi16(first, second));
-            store_both(_mm512_mask_sub_epi8(halves, negative, _mm512_setzero_si512(), halves), out);
-        }
-        fn max_of_four(a: [__m512i; FOUR]) -> __m512i { max_of_four(a) }
-        fn max_of_fours(a: [__m512i; FOUR]) -> __m512i { max_of_fours(a) }
-        fn any_negative(a: __m512i) -> bool { _mm512_movepi32_mask(a) != 0 }
-        fn max_of_i32(a: __m512i) -> i32 { _mm512_reduce_max_epi32(a) }
-        fn add_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
-        fn sub_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi32(a, b) }
-        fn mul_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_mullo_epi32(a, b) }
-        fn max_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_max_epi32(a, b) }
-        fn min_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_min_epi32(a, b) }
-        fn max_u32(a: __m512i, b: __m512i) -> __m512i { _mm512_max_epu32(a, b) }
-        fn min_u32(a: __m512i, b: __m512i) -> __m512i { _mm512_min_epu32(a, b) }
-        fn and_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
-        fn xor_i32(a: __m512i, b: __m512i) -> __m512i { _mm512_xor_si512(a, b) }
+    }
+}
+
+impl RandomVectors for Avx512 {
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
         fn xor3_i32(a: __m512i, b: __m512i, c: __m512i) -> __m512i { _mm512_ternarylogic_epi32::<0b1001_0110>(a, b, c) }
         fn add_if_less(a: __m512i, x: __m512, y: __m512) -> __m512i {
             _mm512_mask_add_epi32(a, _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, y), a, _mm512_set1_epi32(1))
@@ -355,27 +406,34 @@ impl Simd for Avx512 {
             let sum = _mm512_add_round_ps::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(floor, above);
             _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(sum)
         }
-        fn shift_left[N](a: __m512i) -> __m512i { _mm512_sllv_epi32(a, _mm512_set1_epi32(N)) }
         fn rotate_left[N](a: __m512i) -> __m512i { _mm512_rol_epi32::<N>(a) }
-        fn shift_right(a: __m512i, shift: __m512i) -> __m512i { _mm512_srav_epi32(a, shift) }
-        fn shift_right_logical(a: __m512i, shift: __m512i) -> __m512i { _mm512_srlv_epi32(a, shift) }
-        fn mul_shift_round(a: __m512i, b: __m512i, shift: __m512i) -> __m512i {
-            let even = mul_shift_round(a, b, _mm512_and_si512(shift, _mm512_set1_epi64(0xffff_ffff)));
-            let odd = mul_shift_round(
-                _mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b), _mm512_srli_epi64::<32>(shift));
-            _mm512_mask_mov_epi32(even, 0b1010_1010_1010_1010, _mm512_slli_epi64::<32>(odd))
+    }
+}
+
+impl ReduceVectors for Avx512 {
+    const UNROLL: usize = QUAD;
+    const HAS_INTEGER_MIN_MAX: bool = true;
+
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn quad_maxima(a: [__m512i; QUAD]) -> __m512i { quad_maxima(a) }
+        fn join_maxima(a: [__m512i; QUAD]) -> __m512i { join_maxima(a) }
+        fn any_negative(a: __m512i) -> bool { _mm512_movepi32_mask(a) != 0 }
+        fn max_of_i32(a: __m512i) -> i32 { _mm512_reduce_max_epi32(a) }
+        fn max_u32(a: __m512i, b: __m512i) -> __m512i { _mm512_max_epu32(a, b) }
+        fn min_u32(a: __m512i, b: __m512i) -> __m512i { _mm512_min_epu32(a, b) }
+    }
+}
+
+impl StreamVectors for Avx512 {
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn stream(x: &Line, out: &mut Line) {
+            // SAFETY: a line is 64 bytes, and begins at a multiple of 64.
+            unsafe {
+                let x = _mm512_load_si512(core::ptr::from_ref(x).cast());
+                _mm512_stream_si512(core::ptr::from_mut(out).cast(), x);
+            }
         }
-        fn mul_shift_round_add(a: __m512i, b: __m512i, shift: __m512i, c: __m512i) -> __m512i {
-            let shift_even = _mm512_and_si512(shift, _mm512_set1_epi64(0xffff_ffff));
-            let even = mul_round_add(a, b, shift_even, c);
-            let shift_odd = _mm512_srli_epi64::<32>(shift);
-            let odd = mul_round_add(
-                _mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b), shift_odd, _mm512_srli_epi64::<32>(c));
-            // The sums of odd lanes are shifted to the upper half only.
-            let to_upper = _mm512_sub_epi64(shift_odd, _mm512_set1_epi64(32));
-            let odd = _mm512_srlv_epi64(odd, to_upper);
-            _mm512_mask_mov_epi32(_mm512_srlv_epi64(even, shift_even), 0b1010_1010_1010_1010, odd)
-        }
+        fn fence() { _mm_sfence() }
     }
 }
 

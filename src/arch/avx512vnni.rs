@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::avx512::Avx512;
+use crate::matmul::interleave::InterleaveVectors;
 use crate::matmul::tile::{
     Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
@@ -86,7 +87,7 @@ impl<const A_SIGNED: bool> DotRows for Quads<A_SIGNED> {
         let rows =
             unsafe { [&*b.cast(), &*b.add(stride).cast(), &*b.add(2 * stride).cast(), &*b.add(3 * stride).cast()] };
         let avx512 = self.0.0;
-        avx512.xor_i32(avx512.load_quads(rows), avx512.splat_i32(i32::from_ne_bytes([flip; 4])))
+        avx512.xor_i32(avx512.load_interleaved(rows), avx512.splat_i32(i32::from_ne_bytes([flip; 4])))
     }
 }
 

@@ -6,11 +6,19 @@
 
 use core::arch::aarch64::*;
 
+use crate::formats::vectors::FormatVectors;
+use crate::matmul::fixed_point::FixedPointVectors;
+use crate::matmul::interleave::InterleaveVectors;
 use crate::matmul::tile::{
     Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
+use crate::quantize::fast::QuantizeVectors;
+use crate::quantize::nibbles::NibbleVectors;
+use crate::random::vectors::RandomVectors;
+use crate::reduce::vectors::ReduceVectors;
 use crate::sign::Sign;
-use crate::simd::{LANES, Simd};
+use crate::simd::memory::StreamVectors;
+use crate::simd::{LANES, QUAD, Simd};
 
 token! {
     /// The CPU has NEON.
@@ -61,7 +69,7 @@ impl Neon {
         let first = 16 * fours.len();
         for (i, four) in fours.iter_mut().enumerate() {
             // SAFETY: the caller's promise, of four vectors.
-            *four = self.flip_quads(self.load_quads(rows(16 * i).map(|row| unsafe { &*row.cast() })), flip);
+            *four = self.flip_quads(self.load_interleaved(rows(16 * i).map(|row| unsafe { &*row.cast() })), flip);
         }
         for (i, one) in rest.iter_mut().enumerate() {
             // SAFETY: the caller's promise, of a vector.
@@ -73,6 +81,7 @@ impl Neon {
 
 type F32 = [float32x4_t; 4];
 type I32 = [int32x4_t; 4];
+type Mask = [uint32x4_t; 4];
 
 #[inline(always)]
 fn map<T: Copy, U>(a: [T; 4], f: impl Fn(T) -> U) -> [U; 4] {
@@ -108,8 +117,7 @@ impl Simd for Neon {
     type F32 = F32;
     type I32 = I32;
     type F64 = [float64x2_t; 8];
-    type Maxima = int32x4_t;
-    const ORDERS_BITS: bool = true;
+    type Mask = Mask;
 
     ops! { "neon"
         fn splat_f32(x: f32) -> F32 { [vdupq_n_f32(x); 4] }
@@ -135,7 +143,6 @@ impl Simd for Neon {
         // `fmax` and `fmin` would give NaN for NaN, and order −0 below +0.
         fn max_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vcgtq_f32(a, b), a, b)) }
         fn min_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vcltq_f32(a, b), a, b)) }
-        fn replace_nan(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vceqq_f32(a, a), a, b)) }
         fn round_to_i32(a: F32) -> I32 { map(a, |a| vcvtnq_s32_f32(a)) }
         fn floor_f32(a: F32) -> F32 { map(a, |a| vrndmq_f32(a)) }
         fn floor_to_i32(a: F32) -> I32 { map(a, |a| vcvtmq_s32_f32(a)) }
@@ -184,7 +191,71 @@ impl Simd for Neon {
             let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
             [vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)]
         }
-        fn load_quads(x: [&[u8; LANES]; 4]) -> I32 {
+        fn store_u8(a: I32, out: &mut [u8; LANES]) {
+            // SAFETY: sixteen bytes may be written.
+            unsafe { vst1q_u8(out.as_mut_ptr(), vreinterpretq_u8_s8(narrow(a))) }
+        }
+        fn store_i8(a: I32, out: &mut [i8; LANES]) {
+            // SAFETY: sixteen bytes may be written.
+            unsafe { vst1q_s8(out.as_mut_ptr(), narrow(a)) }
+        }
+        fn add_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vaddq_s32(a, b)) }
+        fn sub_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vsubq_s32(a, b)) }
+        fn mul_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmulq_s32(a, b)) }
+        fn max_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmaxq_s32(a, b)) }
+        fn min_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vminq_s32(a, b)) }
+        fn and_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vandq_s32(a, b)) }
+        fn xor_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| veorq_s32(a, b)) }
+        fn shift_left[N](a: I32) -> I32 { map(a, |a| vshlq_n_s32::<N>(a)) }
+        // Shifts by lane go left; by a negative number, right.
+        fn shift_right(a: I32, shift: I32) -> I32 { zip(a, shift, |a, shift| vshlq_s32(a, vnegq_s32(shift))) }
+        fn shift_right_logical(a: I32, shift: I32) -> I32 {
+            zip(a, shift, |a, shift| vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(shift))))
+        }
+        fn is_nan(a: F32) -> Mask { map(a, |a| vmvnq_u32(vceqq_f32(a, a))) }
+        fn less_f32(a: F32, b: F32) -> Mask { zip(a, b, |a, b| vcltq_f32(a, b)) }
+        fn equal_f32(a: F32, b: F32) -> Mask { zip(a, b, |a, b| vceqq_f32(a, b)) }
+        fn less_i32(a: I32, b: I32) -> Mask { zip(a, b, |a, b| vcltq_s32(a, b)) }
+        fn select_f32(mask: Mask, a: F32, b: F32) -> F32 {
+            [
+                vbslq_f32(mask[0], a[0], b[0]),
+                vbslq_f32(mask[1], a[1], b[1]),
+                vbslq_f32(mask[2], a[2], b[2]),
+                vbslq_f32(mask[3], a[3], b[3]),
+            ]
+        }
+        fn select_i32(mask: Mask, a: I32, b: I32) -> I32 {
+            [
+                vbslq_s32(mask[0], a[0], b[0]),
+                vbslq_s32(mask[1], a[1], b[1]),
+                vbslq_s32(mask[2], a[2], b[2]),
+                vbslq_s32(mask[3], a[3], b[3]),
+            ]
+        }
+        fn any(mask: Mask) -> bool {
+            vmaxvq_u32(vorrq_u32(vorrq_u32(mask[0], mask[1]), vorrq_u32(mask[2], mask[3]))) != 0
+        }
+    }
+}
+
+impl FixedPointVectors for Neon {
+    ops! { "neon"
+        fn mul_shift_round(a: I32, b: I32, shift: I32) -> I32 {
+            [
+                mul_shift_round(a[0], b[0], shift[0]),
+                mul_shift_round(a[1], b[1], shift[1]),
+                mul_shift_round(a[2], b[2], shift[2]),
+                mul_shift_round(a[3], b[3], shift[3]),
+            ]
+        }
+    }
+}
+
+impl FormatVectors for Neon {}
+
+impl InterleaveVectors for Neon {
+    ops! { "neon"
+        fn load_interleaved(x: [&[u8; LANES]; 4]) -> I32 {
             // SAFETY: sixteen bytes may be read of each.
             let [a, b, c, d] = x.map(|x| unsafe { vld1q_u8(x.as_ptr()) });
             let (ab, more_ab) = (vreinterpretq_u16_u8(vzip1q_u8(a, b)), vreinterpretq_u16_u8(vzip2q_u8(a, b)));
@@ -192,6 +263,11 @@ impl Simd for Neon {
             [vzip1q_u16(ab, cd), vzip2q_u16(ab, cd), vzip1q_u16(more_ab, more_cd), vzip2q_u16(more_ab, more_cd)]
                 .map(|x| vreinterpretq_s32_u16(x))
         }
+    }
+}
+
+impl NibbleVectors for Neon {
+    ops! { "neon"
         fn pack_nibbles(x: &[u8; 2 * LANES], out: &mut [u8; LANES]) {
             // SAFETY: 32 bytes may be read, in pairs.
             let pairs = unsafe { vld2q_u8(x.as_ptr()) };
@@ -207,60 +283,47 @@ impl Simd for Neon {
             // SAFETY: 32 bytes may be written, in pairs.
             unsafe { vst2q_u8(out.as_mut_ptr(), uint8x16x2_t(low, high)) }
         }
-        fn store_u8(a: I32, out: &mut [u8; LANES]) {
-            // SAFETY: sixteen bytes may be written.
-            unsafe { vst1q_u8(out.as_mut_ptr(), vreinterpretq_u8_s8(narrow(a))) }
-        }
-        fn store_i8(a: I32, out: &mut [i8; LANES]) {
-            // SAFETY: sixteen bytes may be written.
-            unsafe { vst1q_s8(out.as_mut_ptr(), narrow(a)) }
-        }
-        fn max_of_four(a: [I32; 4]) -> int32x4_t {
-            // The larger of neighbours, twice, of what was four.
-            let [a, b, c, d] = map(a, |a| vmaxq_s32(vmaxq_s32(a[0], a[1]), vmaxq_s32(a[2], a[3])));
-            vpmaxq_s32(vpmaxq_s32(a, b), vpmaxq_s32(c, d))
-        }
-        fn max_of_fours(a: [int32x4_t; 4]) -> I32 { a }
-        fn max_of_i32(a: I32) -> i32 { vmaxvq_s32(vmaxq_s32(vmaxq_s32(a[0], a[1]), vmaxq_s32(a[2], a[3]))) }
-        fn add_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vaddq_s32(a, b)) }
-        fn sub_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vsubq_s32(a, b)) }
-        fn mul_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmulq_s32(a, b)) }
-        fn max_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmaxq_s32(a, b)) }
-        fn min_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vminq_s32(a, b)) }
-        fn max_u32(a: I32, b: I32) -> I32 {
-            zip(a, b, |a, b| vreinterpretq_s32_u32(vmaxq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b))))
-        }
-        fn min_u32(a: I32, b: I32) -> I32 {
-            zip(a, b, |a, b| vreinterpretq_s32_u32(vminq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b))))
-        }
-        fn and_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vandq_s32(a, b)) }
-        fn xor_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| veorq_s32(a, b)) }
+    }
+}
+
+impl QuantizeVectors for Neon {}
+
+impl RandomVectors for Neon {
+    ops! { "neon"
         fn add_if_less(a: I32, x: F32, y: F32) -> I32 {
             // A mask is −1.
             zip(a, zip(x, y, |x, y| vcltq_f32(x, y)), |a, less| vsubq_s32(a, vreinterpretq_s32_u32(less)))
         }
-        fn shift_left[N](a: I32) -> I32 { map(a, |a| vshlq_n_s32::<N>(a)) }
         fn rotate_left[N](a: I32) -> I32 {
             map(a, |a| {
                 let back = vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(N - 32));
                 vreinterpretq_s32_u32(vorrq_u32(vreinterpretq_u32_s32(vshlq_n_s32::<N>(a)), back))
             })
         }
-        // Shifts by lane go left; by a negative number, right.
-        fn shift_right(a: I32, shift: I32) -> I32 { zip(a, shift, |a, shift| vshlq_s32(a, vnegq_s32(shift))) }
-        fn shift_right_logical(a: I32, shift: I32) -> I32 {
-            zip(a, shift, |a, shift| vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(shift))))
+    }
+}
+
+impl ReduceVectors for Neon {
+    const HAS_INTEGER_MIN_MAX: bool = true;
+
+    ops! { "neon"
+        fn quad_maxima(a: [I32; QUAD]) -> I32 {
+            // The larger of neighbours, twice, of what was four.
+            let [a, b, c, d] = map(a, |a| vmaxq_s32(vmaxq_s32(a[0], a[1]), vmaxq_s32(a[2], a[3])));
+            [vpmaxq_s32(vpmaxq_s32(a, b), vpmaxq_s32(c, d)); 4]
         }
-        fn mul_shift_round(a: I32, b: I32, shift: I32) -> I32 {
-            [
-                mul_shift_round(a[0], b[0], shift[0]),
-                mul_shift_round(a[1], b[1], shift[1]),
-                mul_shift_round(a[2], b[2], shift[2]),
-                mul_shift_round(a[3], b[3], shift[3]),
-            ]
+        fn join_maxima(a: [I32; QUAD]) -> I32 { [a[0][0], a[1][0], a[2][0], a[3][0]] }
+        fn max_of_i32(a: I32) -> i32 { vmaxvq_s32(vmaxq_s32(vmaxq_s32(a[0], a[1]), vmaxq_s32(a[2], a[3]))) }
+        fn max_u32(a: I32, b: I32) -> I32 {
+            zip(a, b, |a, b| vreinterpretq_s32_u32(vmaxq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b))))
+        }
+        fn min_u32(a: I32, b: I32) -> I32 {
+            zip(a, b, |a, b| vreinterpretq_s32_u32(vminq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b))))
         }
     }
 }
+
+impl StreamVectors for Neon {}
 
 /// Eight columns, two k at a time. The instructions multiply codes of one sign: B is packed with the sign that A has.
 ///

@@ -5,11 +5,20 @@ use wide::bytemuck::{cast, cast_ref};
 use wide::{f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 
 use super::scalar::Scalar;
+use crate::formats::vectors::FormatVectors;
+use crate::kernel::Kernel;
+use crate::matmul::fixed_point::FixedPointVectors;
+use crate::matmul::interleave::InterleaveVectors;
 use crate::matmul::tile::{
     Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
+use crate::quantize::fast::QuantizeVectors;
+use crate::quantize::nibbles::NibbleVectors;
+use crate::random::vectors::RandomVectors;
+use crate::reduce::vectors::ReduceVectors;
 use crate::sign::Sign;
-use crate::simd::{FOUR, Kernel, LANES, Simd};
+use crate::simd::memory::StreamVectors;
+use crate::simd::{LANES, Simd};
 
 /// Every CPU has its target's baseline.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,7 +46,7 @@ impl Simd for Portable {
     type F32 = f32x16;
     type I32 = i32x16;
     type F64 = [f64; LANES];
-    type Maxima = [i32; FOUR];
+    type Mask = f32x16;
 
     #[inline(always)]
     fn splat_f32(self, x: f32) -> f32x16 {
@@ -77,16 +86,8 @@ impl Simd for Portable {
         if cfg!(target_feature = "sse") { a.fast_min(b) } else { a.simd_lt(b).select(a, b) }
     }
     #[inline(always)]
-    fn replace_nan(self, a: f32x16, b: f32x16) -> f32x16 {
-        a.is_nan().select(b, a)
-    }
-    #[inline(always)]
     fn round_to_i32(self, a: f32x16) -> i32x16 {
         a.fast_round_int()
-    }
-    #[inline(always)]
-    fn floor_f32(self, a: f32x16) -> f32x16 {
-        self.to_f32(self.floor_to_i32(a))
     }
     #[inline(always)]
     fn floor_to_i32(self, a: f32x16) -> i32x16 {
@@ -153,14 +154,6 @@ impl Simd for Portable {
         *out = i8x16::from_i16x16_saturate(cast(narrow(a))).to_array();
     }
     #[inline(always)]
-    fn max_of_four(self, [a, b, c, d]: [i32x16; FOUR]) -> [i32; FOUR] {
-        [self.max_of_i32(a), self.max_of_i32(b), self.max_of_i32(c), self.max_of_i32(d)]
-    }
-    #[inline(always)]
-    fn max_of_fours(self, a: [[i32; FOUR]; FOUR]) -> i32x16 {
-        self.load_i32(a.as_flattened().try_into().expect("sixteen"))
-    }
-    #[inline(always)]
     fn add_i32(self, a: i32x16, b: i32x16) -> i32x16 {
         a + b
     }
@@ -181,16 +174,6 @@ impl Simd for Portable {
         a.min(b)
     }
     #[inline(always)]
-    fn max_u32(self, a: i32x16, b: i32x16) -> i32x16 {
-        let flip = i32x16::splat(i32::MIN);
-        (a ^ flip).max(b ^ flip) ^ flip
-    }
-    #[inline(always)]
-    fn min_u32(self, a: i32x16, b: i32x16) -> i32x16 {
-        let flip = i32x16::splat(i32::MIN);
-        (a ^ flip).min(b ^ flip) ^ flip
-    }
-    #[inline(always)]
     fn and_i32(self, a: i32x16, b: i32x16) -> i32x16 {
         a & b
     }
@@ -199,17 +182,8 @@ impl Simd for Portable {
         a ^ b
     }
     #[inline(always)]
-    fn add_if_less(self, a: i32x16, x: f32x16, y: f32x16) -> i32x16 {
-        a - cast::<f32x16, i32x16>(x.simd_lt(y))
-    }
-    #[inline(always)]
     fn shift_left<const N: i32>(self, a: i32x16) -> i32x16 {
         a << N as u32
-    }
-    #[inline(always)]
-    fn rotate_left<const N: i32>(self, a: i32x16) -> i32x16 {
-        let a: u32x16 = cast(a);
-        cast((a << N as u32) | (a >> (32 - N) as u32))
     }
     // SSE2 has neither shifts by lane nor 64-bit products with sign: these three are lane by lane.
     #[inline(always)]
@@ -221,10 +195,60 @@ impl Simd for Portable {
         i32x16::new(self.0.shift_right_logical(a.to_array(), shift.to_array()))
     }
     #[inline(always)]
-    fn mul_shift_round(self, a: i32x16, b: i32x16, shift: i32x16) -> i32x16 {
-        i32x16::new(self.0.mul_shift_round(a.to_array(), b.to_array(), shift.to_array()))
+    fn is_nan(self, a: f32x16) -> f32x16 {
+        a.is_nan()
+    }
+    #[inline(always)]
+    fn less_f32(self, a: f32x16, b: f32x16) -> f32x16 {
+        a.simd_lt(b)
+    }
+    #[inline(always)]
+    fn equal_f32(self, a: f32x16, b: f32x16) -> f32x16 {
+        a.simd_eq(b)
+    }
+    #[inline(always)]
+    fn less_i32(self, a: i32x16, b: i32x16) -> f32x16 {
+        cast(a.simd_lt(b))
+    }
+    #[inline(always)]
+    fn select_f32(self, mask: f32x16, a: f32x16, b: f32x16) -> f32x16 {
+        mask.select(a, b)
+    }
+    #[inline(always)]
+    fn select_i32(self, mask: f32x16, a: i32x16, b: i32x16) -> i32x16 {
+        cast::<f32x16, i32x16>(mask).select(a, b)
+    }
+    #[inline(always)]
+    fn any(self, mask: f32x16) -> bool {
+        mask.any()
     }
 }
+
+impl FixedPointVectors for Portable {}
+
+impl FormatVectors for Portable {}
+
+impl InterleaveVectors for Portable {}
+
+impl NibbleVectors for Portable {}
+
+impl QuantizeVectors for Portable {}
+
+impl RandomVectors for Portable {
+    #[inline(always)]
+    fn add_if_less(self, a: i32x16, x: f32x16, y: f32x16) -> i32x16 {
+        a - cast::<f32x16, i32x16>(x.simd_lt(y))
+    }
+    #[inline(always)]
+    fn rotate_left<const N: i32>(self, a: i32x16) -> i32x16 {
+        let a: u32x16 = cast(a);
+        cast((a << N as u32) | (a >> (32 - N) as u32))
+    }
+}
+
+impl ReduceVectors for Portable {}
+
+impl StreamVectors for Portable {}
 
 /// Values that fit, to 16 bits.
 #[inline(always)]

@@ -3,11 +3,20 @@
 
 use core::array::from_fn;
 
+use crate::formats::vectors::FormatVectors;
+use crate::kernel::Kernel;
+use crate::matmul::fixed_point::FixedPointVectors;
+use crate::matmul::interleave::InterleaveVectors;
 use crate::matmul::tile::{
     Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
 };
+use crate::quantize::fast::QuantizeVectors;
+use crate::quantize::nibbles::NibbleVectors;
+use crate::random::vectors::RandomVectors;
+use crate::reduce::vectors::ReduceVectors;
 use crate::sign::Sign;
-use crate::simd::{FOUR, Kernel, LANES, Simd};
+use crate::simd::memory::StreamVectors;
+use crate::simd::{LANES, Simd};
 
 /// Every CPU has it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,12 +67,71 @@ fn zip<T: Copy, U: Copy, V>(a: Array<T>, b: Array<U>, f: impl Fn(T, U) -> V) -> 
     )
 }
 
+/// Operations that are one scalar expression for every lane.
+macro_rules! lanes {
+    ($( fn $name:ident $([$N:ident])? ($($a:ident: $A:ty),*) -> $Out:ty = $expression:expr; )*) => { $(
+        #[inline(always)]
+        #[allow(clippy::needless_range_loop, reason = "one index for all operands")]
+        fn $name $(<const $N: i32>)? (self, $($a: Array<$A>),*) -> Array<$Out> {
+            let mut out = [<$Out>::default(); LANES];
+            for i in 0..LANES {
+                $( let $a = $a[i]; )*
+                out[i] = $expression;
+            }
+            out
+        }
+    )* };
+}
+
 impl Simd for Scalar {
     type F32 = Array<f32>;
     type I32 = Array<i32>;
     type F64 = Array<f64>;
-    type Maxima = [i32; FOUR];
+    type Mask = Array<bool>;
 
+    lanes! {
+        fn add_f32(a: f32, b: f32) -> f32 = a + b;
+        fn sub_f32(a: f32, b: f32) -> f32 = a - b;
+        fn mul_f32(a: f32, b: f32) -> f32 = a * b;
+        fn div_f32(a: f32, b: f32) -> f32 = a / b;
+        fn max_f32(a: f32, b: f32) -> f32 = if a > b { a } else { b };
+        fn min_f32(a: f32, b: f32) -> f32 = if a < b { a } else { b };
+        fn round_to_i32(a: f32) -> i32 = (a + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32;
+        fn floor_to_i32(a: f32) -> i32 = {
+            let nearest = (a + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32;
+            nearest - i32::from(nearest as f32 > a)
+        };
+        fn trunc_to_i32(a: f32) -> i32 = a as i32;
+        fn to_f32(a: i32) -> f32 = a as f32;
+        fn to_bits(a: f32) -> i32 = a.to_bits() as i32;
+        fn of_bits(a: i32) -> f32 = f32::from_bits(a as u32);
+        fn is_nan(a: f32) -> bool = a.is_nan();
+        fn less_f32(a: f32, b: f32) -> bool = a < b;
+        fn equal_f32(a: f32, b: f32) -> bool = a == b;
+        fn less_i32(a: i32, b: i32) -> bool = a < b;
+        fn select_f32(mask: bool, a: f32, b: f32) -> f32 = if mask { a } else { b };
+        fn select_i32(mask: bool, a: i32, b: i32) -> i32 = if mask { a } else { b };
+        fn add_square(a: f64, x: f32) -> f64 = a + f64::from(x) * f64::from(x);
+        fn add_i32(a: i32, b: i32) -> i32 = a.wrapping_add(b);
+        fn sub_i32(a: i32, b: i32) -> i32 = a.wrapping_sub(b);
+        fn mul_i32(a: i32, b: i32) -> i32 = a.wrapping_mul(b);
+        fn max_i32(a: i32, b: i32) -> i32 = a.max(b);
+        fn min_i32(a: i32, b: i32) -> i32 = a.min(b);
+        fn and_i32(a: i32, b: i32) -> i32 = a & b;
+        fn xor_i32(a: i32, b: i32) -> i32 = a ^ b;
+        fn shift_left[N](a: i32) -> i32 = a << N;
+        fn shift_right(a: i32, shift: i32) -> i32 = a >> shift;
+        fn shift_right_logical(a: i32, shift: i32) -> i32 = (a as u32 >> shift) as i32;
+    }
+
+    #[inline(always)]
+    fn any(self, mask: Array<bool>) -> bool {
+        let mut any = false;
+        for lane in mask {
+            any |= lane;
+        }
+        any
+    }
     #[inline(always)]
     fn splat_f32(self, x: f32) -> Array<f32> {
         [x; LANES]
@@ -75,75 +143,6 @@ impl Simd for Scalar {
     #[inline(always)]
     fn store_f32(self, a: Array<f32>, out: &mut Array<f32>) {
         *out = a;
-    }
-    #[inline(always)]
-    fn add_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
-        zip(a, b, |a, b| a + b)
-    }
-    #[inline(always)]
-    fn sub_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
-        zip(a, b, |a, b| a - b)
-    }
-    #[inline(always)]
-    fn mul_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
-        zip(a, b, |a, b| a * b)
-    }
-    #[inline(always)]
-    fn div_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
-        zip(a, b, |a, b| a / b)
-    }
-    #[inline(always)]
-    fn max_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
-        zip(a, b, |a, b| if a > b { a } else { b })
-    }
-    #[inline(always)]
-    fn min_f32(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
-        zip(a, b, |a, b| if a < b { a } else { b })
-    }
-    #[inline(always)]
-    fn replace_nan(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
-        zip(a, b, |a, b| if a.is_nan() { b } else { a })
-    }
-    #[inline(always)]
-    fn round_to_i32(self, a: Array<f32>) -> Array<i32> {
-        map(a, |a| (a + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32)
-    }
-    #[inline(always)]
-    fn floor_f32(self, a: Array<f32>) -> Array<f32> {
-        self.to_f32(self.floor_to_i32(a))
-    }
-    #[inline(always)]
-    fn floor_to_i32(self, a: Array<f32>) -> Array<i32> {
-        let nearest = self.round_to_i32(a);
-        zip(nearest, a, |nearest, a| nearest - i32::from(nearest as f32 > a))
-    }
-    #[inline(always)]
-    fn trunc_to_i32(self, a: Array<f32>) -> Array<i32> {
-        map(a, |a| a as i32)
-    }
-    #[inline(always)]
-    fn of_bits(self, a: Array<i32>) -> Array<f32> {
-        map(a, |a| f32::from_bits(a as u32))
-    }
-    #[inline(always)]
-    fn to_f32(self, a: Array<i32>) -> Array<f32> {
-        map(a, |a| a as f32)
-    }
-    #[inline(always)]
-    fn to_bits(self, a: Array<f32>) -> Array<i32> {
-        map(a, |a| a.to_bits() as i32)
-    }
-    #[inline(always)]
-    fn splat_f64(self, x: f64) -> Array<f64> {
-        [x; LANES]
-    }
-    #[inline(always)]
-    fn store_f64(self, a: Array<f64>, out: &mut Array<f64>) {
-        *out = a;
-    }
-    #[inline(always)]
-    fn add_square(self, a: Array<f64>, x: Array<f32>) -> Array<f64> {
-        zip(a, map(x, f64::from), |a, x| a + x * x)
     }
     #[inline(always)]
     fn splat_i32(self, x: i32) -> Array<i32> {
@@ -158,93 +157,65 @@ impl Simd for Scalar {
         *out = a;
     }
     #[inline(always)]
+    fn splat_f64(self, x: f64) -> Array<f64> {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn store_f64(self, a: Array<f64>, out: &mut Array<f64>) {
+        *out = a;
+    }
+    #[inline(always)]
     fn load_u8(self, x: &Array<u8>) -> Array<i32> {
-        map(*x, i32::from)
+        let mut lanes = [0; LANES];
+        for i in 0..LANES {
+            lanes[i] = i32::from(x[i]);
+        }
+        lanes
     }
     #[inline(always)]
     fn load_i8(self, x: &Array<i8>) -> Array<i32> {
-        map(*x, i32::from)
+        let mut lanes = [0; LANES];
+        for i in 0..LANES {
+            lanes[i] = i32::from(x[i]);
+        }
+        lanes
     }
     #[inline(always)]
     fn store_u8(self, a: Array<i32>, out: &mut Array<u8>) {
-        *out = map(a, |a| a as u8);
+        let mut codes = [0; LANES];
+        for i in 0..LANES {
+            codes[i] = a[i] as u8;
+        }
+        *out = codes;
     }
     #[inline(always)]
     fn store_i8(self, a: Array<i32>, out: &mut Array<i8>) {
-        *out = map(a, |a| a as i8);
-    }
-    #[inline(always)]
-    fn max_of_four(self, [a, b, c, d]: [Array<i32>; FOUR]) -> [i32; FOUR] {
-        [self.max_of_i32(a), self.max_of_i32(b), self.max_of_i32(c), self.max_of_i32(d)]
-    }
-    #[inline(always)]
-    fn max_of_fours(self, a: [[i32; FOUR]; FOUR]) -> Array<i32> {
-        self.load_i32(a.as_flattened().try_into().expect("sixteen"))
-    }
-    #[inline(always)]
-    fn add_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
-        zip(a, b, i32::wrapping_add)
-    }
-    #[inline(always)]
-    fn sub_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
-        zip(a, b, i32::wrapping_sub)
-    }
-    #[inline(always)]
-    fn mul_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
-        zip(a, b, i32::wrapping_mul)
-    }
-    #[inline(always)]
-    fn max_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
-        zip(a, b, i32::max)
-    }
-    #[inline(always)]
-    fn min_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
-        zip(a, b, i32::min)
-    }
-    #[inline(always)]
-    fn max_u32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
-        zip(a, b, |a, b| (a as u32).max(b as u32) as i32)
-    }
-    #[inline(always)]
-    fn min_u32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
-        zip(a, b, |a, b| (a as u32).min(b as u32) as i32)
-    }
-    #[inline(always)]
-    fn and_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
-        zip(a, b, |a, b| a & b)
-    }
-    #[inline(always)]
-    fn xor_i32(self, a: Array<i32>, b: Array<i32>) -> Array<i32> {
-        zip(a, b, |a, b| a ^ b)
-    }
-    #[inline(always)]
-    fn add_if_less(self, a: Array<i32>, x: Array<f32>, y: Array<f32>) -> Array<i32> {
-        zip(a, zip(x, y, |x, y| x < y), |a, less| a.wrapping_add(i32::from(less)))
-    }
-    #[inline(always)]
-    fn shift_left<const N: i32>(self, a: Array<i32>) -> Array<i32> {
-        map(a, |a| a << N)
-    }
-    #[inline(always)]
-    fn rotate_left<const N: i32>(self, a: Array<i32>) -> Array<i32> {
-        map(a, |a| a.rotate_left(N as u32))
-    }
-    #[inline(always)]
-    fn shift_right(self, a: Array<i32>, shift: Array<i32>) -> Array<i32> {
-        zip(a, shift, |a, shift| a >> shift)
-    }
-    #[inline(always)]
-    fn shift_right_logical(self, a: Array<i32>, shift: Array<i32>) -> Array<i32> {
-        zip(a, shift, |a, shift| (a as u32 >> shift) as i32)
-    }
-    #[inline(always)]
-    fn mul_shift_round(self, a: Array<i32>, b: Array<i32>, shift: Array<i32>) -> Array<i32> {
-        from_fn(
-            #[inline(always)]
-            |i| ((i64::from(a[i]) * i64::from(b[i]) + (1 << (shift[i] - 1))) >> shift[i]) as i32,
-        )
+        let mut codes = [0; LANES];
+        for i in 0..LANES {
+            codes[i] = a[i] as i8;
+        }
+        *out = codes;
     }
 }
+
+impl FixedPointVectors for Scalar {}
+impl FormatVectors for Scalar {}
+impl InterleaveVectors for Scalar {}
+impl NibbleVectors for Scalar {}
+impl QuantizeVectors for Scalar {}
+impl ReduceVectors for Scalar {
+    lanes! {
+        fn max_u32(a: i32, b: i32) -> i32 = (a as u32).max(b as u32) as i32;
+        fn min_u32(a: i32, b: i32) -> i32 = (a as u32).min(b as u32) as i32;
+    }
+}
+impl RandomVectors for Scalar {
+    lanes! {
+        fn rotate_left[N](a: i32) -> i32 = a.rotate_left(N as u32);
+        fn add_if_less(a: i32, x: f32, y: f32) -> i32 = a.wrapping_add(i32::from(x < y));
+    }
+}
+impl StreamVectors for Scalar {}
 
 /// Sixteen products, one k at a time; B keeps A's sign beside it as i8.
 #[derive(Clone, Copy)]

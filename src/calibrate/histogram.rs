@@ -11,8 +11,10 @@ use super::{Gate, NonFinite, Observer, Threads, check_merge, clip_by_entropy, cl
 use crate::codes::{Code, CodeRange};
 use crate::error::Error;
 use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
 use crate::params::Range;
-use crate::simd::{Kernel, LANES, Simd, block};
+use crate::simd::LANES;
+use crate::simd::walk::block;
 
 /// The bins on each side of 0, of which more than half are in use on the side of the largest magnitude.
 pub const BINS: usize = 1 << 12;
@@ -317,7 +319,7 @@ impl Kernel for Counting<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         let Counting { count: Count { x, factors }, counts } = self;
         let factors = factors.map(
             #[inline(always)]
@@ -355,7 +357,7 @@ impl Kernel for Counting<'_, '_> {
 
 /// `floor(|x| / width)`, [`BINS`] more if x is below 0.
 #[inline(always)]
-fn bins<S: Simd>(simd: S, x: &[f32; LANES], factors: [S::F32; 2]) -> [i32; LANES] {
+fn bins<S: Vectors>(simd: S, x: &[f32; LANES], factors: [S::F32; 2]) -> [i32; LANES] {
     let x = simd.load_f32(x);
     let zero = simd.splat_f32(0.0);
     let scaled = simd.mul_f32(simd.mul_f32(x, factors[0]), factors[1]);
@@ -368,7 +370,7 @@ fn bins<S: Simd>(simd: S, x: &[f32; LANES], factors: [S::F32; 2]) -> [i32; LANES
 
 /// Calls `f(lane, bin)` for every number.
 #[inline(always)]
-fn each_bin<S: Simd>(simd: S, x: &[f32], factors: [S::F32; 2], mut f: impl FnMut(usize, usize)) {
+fn each_bin<S: Vectors>(simd: S, x: &[f32], factors: [S::F32; 2], mut f: impl FnMut(usize, usize)) {
     let (blocks, tail) = x.as_chunks();
     for x in blocks {
         for (lane, bin) in bins(simd, x, factors).into_iter().enumerate() {

@@ -8,8 +8,9 @@ use super::{Gate, NonFinite, Observer, Threads, check_merge};
 use crate::codes::{Code, CodeRange};
 use crate::error::Error;
 use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
 use crate::params::Range;
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::LANES;
 
 /// The elements of a chunk.
 pub(crate) const CHUNK: usize = 4 << 10;
@@ -254,7 +255,7 @@ impl Kernel for ChunkMoments<'_> {
     type Output = Vec<Sums>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> Vec<Sums> {
+    fn run<S: Vectors>(self, _: S) -> Vec<Sums> {
         let mut chunks = Vec::with_capacity(self.x.len().div_ceil(CHUNK));
         for chunk in self.x.chunks(CHUNK) {
             let sum = lane_sum(
@@ -284,7 +285,7 @@ impl Kernel for ChunkDeviations<'_> {
     type Output = Vec<f64>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> Vec<f64> {
+    fn run<S: Vectors>(self, _: S) -> Vec<f64> {
         let mut chunks = Vec::with_capacity(self.x.len().div_ceil(CHUNK));
         for chunk in self.x.chunks(CHUNK) {
             chunks.push(lane_sum(

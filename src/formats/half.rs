@@ -1,14 +1,14 @@
 //! Between f32 and f16: to f16 sixteen numbers at a time, those of sixteen blocks, from f16 one.
 
+use crate::kernel::Vectors;
 use crate::reduce::magnitude_bits;
-use crate::simd::Simd;
 
 /// Up to here, and somewhat further, an f16 is finite.
 pub(crate) const FINITE: f32 = 65_519.0;
 
 /// The bits of the nearest f16, ties to even, for numbers below 65520, from which on it is infinite.
 #[inline(always)]
-pub(crate) fn to_half<S: Simd>(simd: S, x: S::F32) -> S::I32 {
+pub(crate) fn to_half<S: Vectors>(simd: S, x: S::F32) -> S::I32 {
     const SMALLEST_NORMAL: i32 = (127 - 14) << 23;
     let (magnitude, thirteen) = (magnitude_bits(simd, x), simd.splat_i32(13));
     // A multiple of 2⁻²⁴, which is what the sum with a half is rounded to.
@@ -43,14 +43,16 @@ pub(crate) fn from_half(half: u16) -> f32 {
 mod tests {
     use super::*;
     use crate::Isa;
-    use crate::simd::{Kernel, LANES, block};
+    use crate::kernel::Kernel;
+    use crate::simd::LANES;
+    use crate::simd::walk::block;
 
     struct Halves<'a>(&'a [f32]);
 
     impl Kernel for Halves<'_> {
         type Output = Vec<i32>;
         #[inline(always)]
-        fn run<S: Simd>(self, simd: S) -> Vec<i32> {
+        fn run<S: Vectors>(self, simd: S) -> Vec<i32> {
             let mut halves = Vec::new();
             for start in (0..self.0.len()).step_by(LANES) {
                 let mut lanes = [0; LANES];

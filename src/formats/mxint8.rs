@@ -2,7 +2,7 @@
 //! point. The exponent is that of the largest magnitude, out of its bits: `log2` is wrong just below powers of two.
 
 use super::{BLOCK, Format, Scales, Sixteen, as_i8, integers, largest_magnitudes, load_i8};
-use crate::simd::Simd;
+use crate::kernel::Vectors;
 
 #[derive(Clone, Copy)]
 pub(crate) struct MxInt8;
@@ -18,7 +18,7 @@ fn power_of_two(k: i32) -> f32 {
 
 /// The same of lanes, 0 where `some` is 0 and not −1.
 #[inline(always)]
-fn powers_of_two<S: Simd>(simd: S, k: S::I32, some: S::I32) -> S::F32 {
+fn powers_of_two<S: Vectors>(simd: S, k: S::I32, some: S::I32) -> S::F32 {
     simd.of_bits(simd.and_i32(simd.shift_left::<23>(simd.add_i32(k, simd.splat_i32(127))), some))
 }
 
@@ -28,12 +28,12 @@ impl Format<33> for MxInt8 {
     const LARGEST: Option<f32> = None;
 
     #[inline(always)]
-    fn largest<S: Simd>(self, simd: S, x: &Sixteen) -> S::I32 {
+    fn largest<S: Vectors>(self, simd: S, x: &Sixteen) -> S::I32 {
         largest_magnitudes(simd, x)
     }
 
     #[inline(always)]
-    fn scales<S: Simd>(self, simd: S, bits: S::I32) -> Scales<S> {
+    fn scales<S: Vectors>(self, simd: S, bits: S::I32) -> Scales<S> {
         // Subnormal numbers have the exponent 0, infinity and NaN 255.
         let exponents = simd.shift_right(bits, simd.splat_i32(23));
         // 2⁶ / 2^(E − 127) as two factors where it can be above the largest f32. Neither product is rounded, but for
@@ -48,7 +48,7 @@ impl Format<33> for MxInt8 {
     }
 
     #[inline(always)]
-    fn write<S: Simd>(self, simd: S, exponents: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 33]; 2]) {
+    fn write<S: Vectors>(self, simd: S, exponents: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 33]; 2]) {
         let [[first_exponent, a @ ..], [second_exponent, b @ ..]] = blocks;
         (*first_exponent, *second_exponent) = (exponents[0] as u8, exponents[1] as u8);
         let codes = integers::<S>(
@@ -60,7 +60,7 @@ impl Format<33> for MxInt8 {
     }
 
     #[inline(always)]
-    fn read<S: Simd>(self, simd: S, block: &[u8; 33]) -> (f32, [S::I32; 2]) {
+    fn read<S: Vectors>(self, simd: S, block: &[u8; 33]) -> (f32, [S::I32; 2]) {
         let [exponent, codes @ ..] = block;
         let codes: &[u8; BLOCK] = codes;
         let k = i32::from(*exponent) - 127 - 6;

@@ -3,14 +3,15 @@
 
 use super::half::{FINITE, from_half};
 use super::{Format, Scales, Sixteen, both};
-use crate::simd::{LANES, Simd};
+use crate::kernel::Vectors;
+use crate::simd::LANES;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Q4_0;
 
 /// The first number of the largest magnitude of every block; 0 for zeros.
 #[inline(always)]
-fn extremes<S: Simd>(simd: S, x: &Sixteen) -> S::I32 {
+fn extremes<S: Vectors>(simd: S, x: &Sixteen) -> S::I32 {
     let (zero, sign) = (simd.splat_i32(0), simd.splat_i32(i32::MIN));
     // As integers, bits of positive numbers order as these do, and with the sign turned over those of negative ones.
     let [positive, negative] = simd.max_of_each(
@@ -51,17 +52,17 @@ impl Format<18> for Q4_0 {
     const LARGEST: Option<f32> = Some(8.0 * FINITE);
 
     #[inline(always)]
-    fn largest<S: Simd>(self, simd: S, x: &Sixteen) -> S::I32 {
+    fn largest<S: Vectors>(self, simd: S, x: &Sixteen) -> S::I32 {
         extremes(simd, x)
     }
 
     #[inline(always)]
-    fn scales<S: Simd>(self, simd: S, extremes: S::I32) -> Scales<S> {
+    fn scales<S: Vectors>(self, simd: S, extremes: S::I32) -> Scales<S> {
         Scales::halves(simd, simd.div_f32(simd.of_bits(extremes), simd.splat_f32(-8.0)), 1.0)
     }
 
     #[inline(always)]
-    fn write<S: Simd>(self, simd: S, d: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 18]; 2]) {
+    fn write<S: Vectors>(self, simd: S, d: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 18]; 2]) {
         for ((block, d), multiples) in blocks.iter_mut().zip(d).zip(multiples) {
             let [d0, d1, codes @ ..] = block;
             [*d0, *d1] = (d as u16).to_le_bytes();
@@ -75,7 +76,7 @@ impl Format<18> for Q4_0 {
     }
 
     #[inline(always)]
-    fn read<S: Simd>(self, simd: S, block: &[u8; 18]) -> (f32, [S::I32; 2]) {
+    fn read<S: Vectors>(self, simd: S, block: &[u8; 18]) -> (f32, [S::I32; 2]) {
         let [d0, d1, codes @ ..] = block;
         let bytes = simd.load_u8(codes);
         let low = simd.and_i32(bytes, simd.splat_i32(15));

@@ -6,7 +6,7 @@
 
 use super::half::{FINITE, from_half};
 use super::{BLOCK, Format, Scales, Sixteen, as_i8, integers, largest_magnitudes, load_i8};
-use crate::simd::Simd;
+use crate::kernel::Vectors;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Q8_0;
@@ -17,17 +17,17 @@ impl Format<34> for Q8_0 {
     const LARGEST: Option<f32> = Some(127.0 * FINITE);
 
     #[inline(always)]
-    fn largest<S: Simd>(self, simd: S, x: &Sixteen) -> S::I32 {
+    fn largest<S: Vectors>(self, simd: S, x: &Sixteen) -> S::I32 {
         largest_magnitudes(simd, x)
     }
 
     #[inline(always)]
-    fn scales<S: Simd>(self, simd: S, amax: S::I32) -> Scales<S> {
+    fn scales<S: Vectors>(self, simd: S, amax: S::I32) -> Scales<S> {
         Scales::halves(simd, simd.div_f32(simd.of_bits(amax), simd.splat_f32(127.0)), 2.0)
     }
 
     #[inline(always)]
-    fn write<S: Simd>(self, simd: S, d: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 34]; 2]) {
+    fn write<S: Vectors>(self, simd: S, d: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 34]; 2]) {
         let [[a0, a1, a @ ..], [b0, b1, b @ ..]] = blocks;
         ([*a0, *a1], [*b0, *b1]) = ((d[0] as u16).to_le_bytes(), (d[1] as u16).to_le_bytes());
         let doubled = integers::<S>(
@@ -39,7 +39,7 @@ impl Format<34> for Q8_0 {
     }
 
     #[inline(always)]
-    fn read<S: Simd>(self, simd: S, block: &[u8; 34]) -> (f32, [S::I32; 2]) {
+    fn read<S: Vectors>(self, simd: S, block: &[u8; 34]) -> (f32, [S::I32; 2]) {
         let [d0, d1, codes @ ..] = block;
         let codes: &[u8; BLOCK] = codes;
         (from_half(u16::from_le_bytes([*d0, *d1])), load_i8(simd, codes))

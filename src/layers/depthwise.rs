@@ -7,9 +7,11 @@ use super::window::Windows;
 use crate::codes::Code;
 use crate::error::Error;
 use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
 use crate::matmul::{Columns, RowWords, Stage, check_accumulator};
 use crate::matrix::{MatrixMut, Pieces, ZeroPoints};
-use crate::simd::{Kernel, LANES, Simd, block};
+use crate::simd::LANES;
+use crate::simd::walk::block;
 
 /// The weights less their zero points, channels innermost.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ impl<A: Code, S: Stage> Kernel for Depthwise<'_, A, S> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Simd>(self, simd: V) {
+    fn run<V: Vectors>(self, simd: V) {
         let Depthwise { weights, windows, zero_point, stage, out } = self;
         let zero_point = simd.splat_i32(zero_point);
         let mut words = RowWords::new(stage.stream(), weights.channels, 0..weights.channels);

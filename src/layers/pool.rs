@@ -4,7 +4,7 @@ use super::window::{Window, Windows};
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
-use crate::simd::{Kernel, Simd};
+use crate::kernel::{Kernel, Vectors};
 
 /// Max-pooling of images `[images, height, width, channels]`. What lies in the padding does not count.
 ///
@@ -62,7 +62,7 @@ impl<C: Code> Kernel for MaxPool<'_, C> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Vectors>(self, _: S) {
         let MaxPool { windows, out } = self;
         let [height, width] = windows.window.size;
         for (row, out) in out.chunks_exact_mut(windows.shape[3].max(1)).enumerate() {

@@ -17,13 +17,14 @@ use super::pack::{Panel, Shape};
 use super::rhs::PackedMatrix;
 use super::rows::{Placed, RowBlock, in_place};
 use super::tile::{AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Operands};
-use crate::arch::level2;
+use crate::cache::level2;
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::formats::{BLOCK, BlockFormat, split_blocks};
 use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
 use crate::matrix::{Matrix, MatrixMut, Pieces, ZeroPoints};
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::LANES;
 
 /// Weights with a scale for every block of 32 along the depth, prepared for one ISA and for activations of type `A`.
 #[derive(Debug)]
@@ -240,7 +241,7 @@ impl<A: Code> Kernel for MultiplyBlocks<'_, A> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Simd>(self, simd: V) {
+    fn run<V: Vectors>(self, simd: V) {
         let MultiplyBlocks { job: BlocksJob { a: activations, weights, shape, out }, a, rows, panels } = self;
         let kernel = shape.kernel;
         let blocks = shape.depth / BLOCK;
@@ -256,7 +257,7 @@ impl<A: Code> Kernel for MultiplyBlocks<'_, A> {
         if factor != 0 {
             for (i, row) in rows.clone().enumerate() {
                 for (b, codes) in activations.codes.row(row).chunks_exact(BLOCK).enumerate() {
-                    let sum = simd.sum_i32(A::add_some_quads(simd, simd.splat_i32(0), codes));
+                    let sum = simd.sum_i32(A::add_four_some(simd, simd.splat_i32(0), codes));
                     row_sums[b * rows.len() + i] = sum * factor;
                 }
             }

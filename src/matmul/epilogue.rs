@@ -5,8 +5,9 @@ use core::ops::Range;
 use super::stage::Stage;
 use super::tile::AccTile;
 use super::words::RowWords;
+use crate::kernel::Vectors;
 use crate::matrix::Pieces;
-use crate::simd::{LANES, Simd};
+use crate::simd::LANES;
 
 /// Where the elements of a multiplication go, and how they are made.
 pub(super) struct Epilogue<'a, S: Stage> {
@@ -20,7 +21,7 @@ pub(super) struct Epilogue<'a, S: Stage> {
 impl<S: Stage> Epilogue<'_, S> {
     /// Makes elements of the sums of some rows and columns of B.
     #[inline(always)]
-    pub fn emit<V: Simd>(&self, simd: V, sums: &AccTile, rows: Range<usize>, columns: Range<usize>) {
+    pub fn emit<V: Vectors>(&self, simd: V, sums: &AccTile, rows: Range<usize>, columns: Range<usize>) {
         let width = columns.len();
         let column = self.first_column + columns.start;
         let tile = Tile { rows: rows.clone(), column, place: self.out.block(rows.start, column, rows.len(), width) };
@@ -37,7 +38,7 @@ impl<S: Stage> Epilogue<'_, S> {
     /// Makes elements of sixteen columns, the `first` of the tile's and those behind it; of `width` when they are not
     /// `FULL`.
     #[inline(always)]
-    fn emit_block<V: Simd, const FULL: bool>(
+    fn emit_block<V: Vectors, const FULL: bool>(
         &self,
         simd: V,
         sums: &AccTile,

@@ -12,7 +12,8 @@
 use core::ptr::null;
 
 use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, RankOneUpdate};
-use crate::simd::{LANES, Simd};
+use crate::kernel::Vectors;
+use crate::simd::LANES;
 
 /// What the columns of a panel bring along: slices from its first column on, sixteen longer than the panel.
 #[derive(Clone, Copy)]
@@ -36,7 +37,7 @@ pub(super) struct Offsets<'a> {
 impl Offsets<'_> {
     /// `bias[j] + za·Σₖ (zb[j] − b)` for the columns of a panel; the bias alone when za differs by row.
     #[inline(always)]
-    pub fn column_terms<V: Simd>(&self, simd: V, terms: &ColumnTerms<'_>, columns: usize) -> AccRow {
+    pub fn column_terms<V: Vectors>(&self, simd: V, terms: &ColumnTerms<'_>, columns: usize) -> AccRow {
         let mut row = AccRow([0; MAX_COLUMNS]);
         for (first, row) in (0..columns).step_by(LANES).zip(row.0.as_chunks_mut().0) {
             let sums = simd.load_i32(sixteen(terms.negative_sums, first));

@@ -6,13 +6,14 @@ use core::ptr::null;
 use super::columns::Columns;
 use super::offsets::ColumnTerms;
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, Split};
-use crate::arch::prefetch_line;
+use crate::cache::prefetch_line;
 use crate::error::{Error, elements_of};
 use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::memory::{AlignedBuffer, Workspace};
 use crate::sign::Sign;
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::LANES;
 
 /// B as its micro-kernel reads it, with what the offsets need of it: the types of the codes do not matter any more.
 #[derive(Debug)]
@@ -269,7 +270,7 @@ impl<S: Source> Kernel for PackPanel<'_, S> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Simd>(self, simd: V) {
+    fn run<V: Vectors>(self, simd: V) {
         match self.depth {
             1 => self.interleave::<V, 1>(simd),
             2 => self.interleave::<V, 2>(simd),
@@ -282,7 +283,7 @@ impl<S: Source> Kernel for PackPanel<'_, S> {
 
 impl<S: Source> PackPanel<'_, S> {
     #[inline(always)]
-    fn interleave<V: Simd, const DEPTH: usize>(self, simd: V) {
+    fn interleave<V: Vectors, const DEPTH: usize>(self, simd: V) {
         let PackPanel { source, rows, first, width, stored: Stored { flip, .. }, out, .. } = self;
         let zeros = [[flip; LANES]; MAX_COLUMNS / LANES];
         let mut buffers = [zeros; DEPTH];
@@ -311,7 +312,7 @@ impl<S: Source> PackPanel<'_, S> {
 
 /// A step of sixteen columns: a row after the other in every column, all with `flip` in their bytes.
 #[inline(always)]
-fn write_steps<V: Simd, const DEPTH: usize>(
+fn write_steps<V: Vectors, const DEPTH: usize>(
     simd: V,
     rows: [&[u8; LANES]; DEPTH],
     flip: u8,
@@ -324,7 +325,7 @@ fn write_steps<V: Simd, const DEPTH: usize>(
             *last ^= flip;
         }
         if let Some(out) = out.as_flattened_mut().as_chunks_mut().0.first_chunk_mut() {
-            simd.store_pairs([&first, &last], out);
+            simd.store_interleaved([&first, &last], out);
         } else {
             out.as_flattened_mut().copy_from_slice(&first);
         }
@@ -333,7 +334,7 @@ fn write_steps<V: Simd, const DEPTH: usize>(
     let flip = simd.splat_i32(i32::from_ne_bytes([flip; 4]));
     for (quad, rows) in rows.as_chunks().0.iter().enumerate() {
         let mut words = [0; LANES];
-        simd.store_i32(simd.xor_i32(simd.load_quads(*rows), flip), &mut words);
+        simd.store_i32(simd.xor_i32(simd.load_interleaved(*rows), flip), &mut words);
         for (out, word) in out.iter_mut().zip(words) {
             out[4 * quad..4 * quad + 4].copy_from_slice(&word.to_le_bytes());
         }

@@ -16,8 +16,9 @@ use super::multiplier::accept;
 use super::stage::Stage;
 use crate::codes::Code;
 use crate::error::{Error, elements_of};
+use crate::kernel::Vectors;
 use crate::random::Stream;
-use crate::simd::{LANES, Simd};
+use crate::simd::LANES;
 pub use integer::{FixedPoint, Gemmlowp, Shift};
 
 /// How [`Requantize`] multiplies: [`FloatMultiplier`], [`FixedPoint`], [`Gemmlowp`] or [`Shift`].
@@ -29,12 +30,12 @@ pub trait Multiplier: Sync + sealed::Sealed {
     fn prepare<C: Code>(&mut self, codes: &Codes<C>);
     /// What sixteen columns need.
     #[doc(hidden)]
-    type Parameters<V: Simd>: Copy;
+    type Parameters<V: Vectors>: Copy;
     #[doc(hidden)]
-    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V>;
+    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> Self::Parameters<V>;
     /// The codes of sixteen columns.
     #[doc(hidden)]
-    fn apply<C: Code, V: Simd>(
+    fn apply<C: Code, V: Vectors>(
         &self,
         simd: V,
         parameters: &Self::Parameters<V>,
@@ -66,7 +67,7 @@ impl<C: Code> Codes<C> {
     }
 
     #[inline(always)]
-    fn lanes<V: Simd>(&self, simd: V) -> CodeLanes<V> {
+    fn lanes<V: Vectors>(&self, simd: V) -> CodeLanes<V> {
         let (min, max) = self.product_bounds();
         CodeLanes { min: simd.splat_i32(min), max: simd.splat_i32(max), zero_point: simd.splat_i32(self.zero_point) }
     }
@@ -75,14 +76,14 @@ impl<C: Code> Codes<C> {
 /// The same in lanes.
 #[derive(Clone, Copy)]
 #[doc(hidden)]
-pub struct CodeLanes<V: Simd> {
+pub struct CodeLanes<V: Vectors> {
     /// The bounds less the zero point.
     min: V::I32,
     max: V::I32,
     zero_point: V::I32,
 }
 
-impl<V: Simd> CodeLanes<V> {
+impl<V: Vectors> CodeLanes<V> {
     /// The codes of products.
     #[inline(always)]
     fn of(&self, simd: V, product: V::I32) -> V::I32 {
@@ -144,19 +145,19 @@ impl<C: Code, M: Multiplier> Requantize<C, M> {
 
 impl<C: Code, M: Multiplier> Stage for Requantize<C, M> {
     type Element = C;
-    type Parameters<V: Simd> = (M::Parameters<V>, CodeLanes<V>);
+    type Parameters<V: Vectors> = (M::Parameters<V>, CodeLanes<V>);
 
     fn check(&self, _: usize, columns: usize) -> Result<(), Error> {
         self.multiplier.check(columns)
     }
 
     #[inline(always)]
-    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V> {
+    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> Self::Parameters<V> {
         (self.multiplier.parameters(simd, column), self.codes.lanes(simd))
     }
 
     #[inline(always)]
-    fn emit<V: Simd>(
+    fn emit<V: Vectors>(
         &self,
         simd: V,
         (multiplier, codes): &Self::Parameters<V>,
@@ -206,7 +207,7 @@ pub struct RequantizeStochastic<'a, C> {
 impl<C: Code> Stage for RequantizeStochastic<'_, C> {
     type Element = C;
     const STOCHASTIC: bool = true;
-    type Parameters<V: Simd> = (V::F32, CodeLanes<V>);
+    type Parameters<V: Vectors> = (V::F32, CodeLanes<V>);
 
     fn check(&self, rows: usize, columns: usize) -> Result<(), Error> {
         self.stream.check(elements_of(&[rows, columns]))?;
@@ -218,12 +219,12 @@ impl<C: Code> Stage for RequantizeStochastic<'_, C> {
     }
 
     #[inline(always)]
-    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V> {
+    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> Self::Parameters<V> {
         self.stage.parameters(simd, column)
     }
 
     #[inline(always)]
-    fn emit<V: Simd>(
+    fn emit<V: Vectors>(
         &self,
         simd: V,
         (multiplier, codes): &Self::Parameters<V>,
@@ -256,14 +257,14 @@ impl FloatMultiplier {
 
 /// `clamp(acc as f32 · M)`
 #[inline(always)]
-fn clamped_product<V: Simd>(simd: V, multiplier: V::F32, acc: V::I32, codes: &CodeLanes<V>) -> V::F32 {
+fn clamped_product<V: Vectors>(simd: V, multiplier: V::F32, acc: V::I32, codes: &CodeLanes<V>) -> V::F32 {
     let product = simd.mul_f32(simd.to_f32(acc), multiplier);
     simd.min_f32(simd.max_f32(product, simd.to_f32(codes.min)), simd.to_f32(codes.max))
 }
 
 /// `min.max(a).min(max)`
 #[inline(always)]
-fn clamp<V: Simd>(simd: V, a: V::I32, min: V::I32, max: V::I32) -> V::I32 {
+fn clamp<V: Vectors>(simd: V, a: V::I32, min: V::I32, max: V::I32) -> V::I32 {
     simd.min_i32(simd.max_i32(a, min), max)
 }
 
@@ -274,15 +275,15 @@ impl Multiplier for FloatMultiplier {
 
     fn prepare<C: Code>(&mut self, _: &Codes<C>) {}
 
-    type Parameters<V: Simd> = V::F32;
+    type Parameters<V: Vectors> = V::F32;
 
     #[inline(always)]
-    fn parameters<V: Simd>(&self, simd: V, column: usize) -> V::F32 {
+    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> V::F32 {
         simd.load_f32(self.multiplier.at(column))
     }
 
     #[inline(always)]
-    fn apply<C: Code, V: Simd>(&self, simd: V, &multiplier: &V::F32, acc: V::I32, codes: &CodeLanes<V>) -> V::I32 {
+    fn apply<C: Code, V: Vectors>(&self, simd: V, &multiplier: &V::F32, acc: V::I32, codes: &CodeLanes<V>) -> V::I32 {
         simd.add_i32(simd.round_to_i32(clamped_product(simd, multiplier, acc, codes)), codes.zero_point)
     }
 }

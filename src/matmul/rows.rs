@@ -10,9 +10,9 @@ use core::ops::Range;
 use super::pack::Shape;
 use super::tile::Split;
 use crate::codes::Code;
+use crate::kernel::{Kernel, Vectors};
 use crate::matrix::Matrix;
 use crate::memory::{CACHE_LINE, Workspace};
-use crate::simd::{Kernel, Simd};
 
 /// Where the rows of A come from: a matrix, or the patches of a convolution.
 pub(crate) trait Rows<A>: Sync {
@@ -171,7 +171,7 @@ impl<A: Code, R: Rows<A>> Kernel for ReadRows<'_, A, R> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         let ReadRows { block, source, rows, stride, copy, widen, factor, .. } = self;
         let depth = source.depth();
         let count = rows.len();
@@ -198,10 +198,10 @@ impl<A: Code, R: Rows<A>> Kernel for ReadRows<'_, A, R> {
                 let (blocks, rest) = codes.as_chunks();
                 let mut sum = simd.splat_i32(0);
                 for block in blocks {
-                    sum = A::add_quads(simd, sum, block);
+                    sum = A::add_four(simd, sum, block);
                 }
                 if !rest.is_empty() {
-                    sum = A::add_some_quads(simd, sum, rest);
+                    sum = A::add_four_some(simd, sum, rest);
                 }
                 sums[i] = simd.sum_i32(sum).wrapping_mul(factor);
             }

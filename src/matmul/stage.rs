@@ -13,8 +13,9 @@
 use super::columns::Columns;
 use super::multiplier::check_scales;
 use crate::error::{Error, check_length};
+use crate::kernel::Vectors;
 use crate::random::Stream;
-use crate::simd::{LANES, Simd};
+use crate::simd::LANES;
 
 /// An output stage of [`matmul`](crate::matmul()): how accumulators become elements of the result.
 ///
@@ -31,7 +32,7 @@ pub trait Stage: Sync + sealed::Sealed {
     const STOCHASTIC: bool = false;
     /// What sixteen columns need.
     #[doc(hidden)]
-    type Parameters<V: Simd>: Copy;
+    type Parameters<V: Vectors>: Copy;
 
     #[doc(hidden)]
     fn check(&self, rows: usize, columns: usize) -> Result<(), Error>;
@@ -41,9 +42,9 @@ pub trait Stage: Sync + sealed::Sealed {
         None
     }
     #[doc(hidden)]
-    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V>;
+    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> Self::Parameters<V>;
     #[doc(hidden)]
-    fn emit<V: Simd>(
+    fn emit<V: Vectors>(
         &self,
         simd: V,
         parameters: &Self::Parameters<V>,
@@ -56,7 +57,7 @@ pub trait Stage: Sync + sealed::Sealed {
     /// Emits at most sixteen elements: as many as `out` has.
     #[doc(hidden)]
     #[inline(always)]
-    fn emit_some<V: Simd>(
+    fn emit_some<V: Vectors>(
         &self,
         simd: V,
         parameters: &Self::Parameters<V>,
@@ -90,17 +91,17 @@ pub struct Accumulators;
 impl Stage for Accumulators {
     type Element = i32;
     const RAW: bool = true;
-    type Parameters<V: Simd> = ();
+    type Parameters<V: Vectors> = ();
 
     fn check(&self, _: usize, _: usize) -> Result<(), Error> {
         Ok(())
     }
 
     #[inline(always)]
-    fn parameters<V: Simd>(&self, _: V, _: usize) {}
+    fn parameters<V: Vectors>(&self, _: V, _: usize) {}
 
     #[inline(always)]
-    fn emit<V: Simd>(&self, simd: V, (): &(), _: usize, acc: V::I32, _: V::I32, out: &mut [i32; LANES]) {
+    fn emit<V: Vectors>(&self, simd: V, (): &(), _: usize, acc: V::I32, _: V::I32, out: &mut [i32; LANES]) {
         simd.store_i32(acc, out);
     }
 }
@@ -158,7 +159,7 @@ pub struct DequantizeRows<'a> {
 impl Stage for DequantizeRows<'_> {
     type Element = f32;
     /// Scales, those of a single row's activations among them, and the bias.
-    type Parameters<V: Simd> = (V::F32, V::F32);
+    type Parameters<V: Vectors> = (V::F32, V::F32);
 
     fn check(&self, rows: usize, columns: usize) -> Result<(), Error> {
         if self.scales.len() != 1 {
@@ -169,14 +170,14 @@ impl Stage for DequantizeRows<'_> {
     }
 
     #[inline(always)]
-    fn parameters<V: Simd>(&self, simd: V, column: usize) -> (V::F32, V::F32) {
+    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> (V::F32, V::F32) {
         let scales = simd.load_f32(self.columns.scales.at(column));
         let scales = if let &[one] = self.scales { simd.mul_f32(simd.splat_f32(one), scales) } else { scales };
         (scales, simd.load_f32(self.columns.bias.at(column)))
     }
 
     #[inline(always)]
-    fn emit<V: Simd>(
+    fn emit<V: Vectors>(
         &self,
         simd: V,
         &(scales, bias): &(V::F32, V::F32),

@@ -18,7 +18,7 @@ use core::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::arch::{align_loop, prefetch_line};
+use crate::cache::{align_loop, prefetch_line};
 use crate::memory::CACHE_LINE;
 use crate::sign::Sign;
 

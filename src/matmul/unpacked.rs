@@ -14,7 +14,7 @@ use super::pack::{PackPanel, Panel, RowMajor, Shape, Stored, sum_columns};
 use super::rhs::largest_of;
 use super::rows::{Placed, SETS};
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, UnpackedOperands};
-use crate::arch::level2;
+use crate::cache::level2;
 use crate::isa::Isa;
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::memory::Workspace;

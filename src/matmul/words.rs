@@ -5,9 +5,10 @@
 
 use core::ops::Range;
 
+use crate::kernel::{Kernel, Vectors};
 use crate::memory::Workspace;
 use crate::random::{Fill, Stream};
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::LANES;
 
 /// About so many words are made at a time, those of a tile's rows at least: a level-2 cache holds them.
 const WORDS: usize = 64 << 10;
@@ -43,7 +44,7 @@ impl RowWords {
 
     /// Makes the words of these rows.
     #[inline(always)]
-    pub fn fill<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
+    pub fn fill<S: Vectors>(&mut self, simd: S, rows: Range<usize>) {
         let Some(stream) = self.stream else { return };
         let width = self.columns.len();
         self.length = rows.len() * width + LANES;
@@ -61,7 +62,7 @@ impl RowWords {
 
     /// The words of sixteen columns of a row.
     #[inline(always)]
-    pub fn at<S: Simd>(&self, simd: S, row: usize, column: usize) -> S::I32 {
+    pub fn at<S: Vectors>(&self, simd: S, row: usize, column: usize) -> S::I32 {
         let start = (row - self.first_row) * self.columns.len() + column - self.columns.start;
         simd.load_i32(self.words.as_slice(self.length)[start..].first_chunk().expect("sixteen more than elements"))
     }
@@ -74,7 +75,7 @@ impl Kernel for FillRows<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         self.0.fill(simd, self.1);
     }
 }

@@ -3,7 +3,7 @@
 use core::ops::Range;
 use std::sync::Mutex;
 
-use crate::arch::level2;
+use crate::cache::level2;
 use crate::codes::Code;
 use crate::exec::team::{Team, threads};
 use crate::exec::{CachePadded, PIECE, Role};

@@ -3,7 +3,7 @@
 
 use super::{OffsetKind, ParametersMut, Range, RoundingKind, ScaleKind, Scheme, reciprocal};
 use crate::codes::{Code, CodeRange};
-use crate::simd::{Kernel, Simd};
+use crate::kernel::{Kernel, Vectors};
 
 /// How a zero point is found.
 #[derive(Clone, Copy, PartialEq)]
@@ -137,7 +137,7 @@ impl Kernel for Solve<'_> {
     type Output = bool;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> bool {
+    fn run<S: Vectors>(self, _: S) -> bool {
         let Solve { formula, ranges, parameters } = self;
         let ParametersMut { scales, reciprocals: [high, low], zero_points } = parameters;
         let mut all = true;

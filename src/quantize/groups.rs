@@ -10,17 +10,19 @@
 
 use core::ops::Range;
 
-use super::lanes::{FourLanes, Lanes, LanesOf};
+use super::lanes::{Lanes, LanesOf, QuadParams};
 use super::operation::Elementwise;
 use super::rounding::{Nearest, Rounding};
-use crate::arch;
+use crate::cache;
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
 use crate::memory::CACHE_LINE;
 use crate::params::{Granularity, QuantParams, Run};
 use crate::random::Stream;
-use crate::simd::{FOUR, Kernel, LANES, Memory, Simd};
+use crate::simd::memory::Memory;
+use crate::simd::{LANES, QUAD};
 
 /// An elementwise operation over a tensor, or a piece of one, group by group.
 pub struct Groups<'a, C, Op: Elementwise<C>, R> {
@@ -45,7 +47,7 @@ impl<'a, C: Code, Op: Elementwise<C>> Groups<'a, C, Op, Nearest> {
     pub fn new(params: &'a QuantParams<C>, x: &'a [Op::In], out: &'a mut [Op::Out], op: Op) -> Result<Self, Error> {
         params.check_elements(x.len())?;
         check_length("the output", x.len(), out.len())?;
-        let past_caches = size_of_val(x) + size_of_val(out) > arch::last_level();
+        let past_caches = size_of_val(x) + size_of_val(out) > cache::last_level();
         Ok(Groups { params, x, out, op, rounding: Nearest, first: 0, past_caches })
     }
 
@@ -86,12 +88,12 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
         if let Some(length) = self.block_length() {
             // How many groups four vectors belong to, counted from where lines begin.
             let begin = self.first | self.unstreamed();
-            if length >= FOUR * LANES && begin.is_multiple_of(FOUR * LANES) {
+            if length >= QUAD * LANES && begin.is_multiple_of(QUAD * LANES) {
                 isa.run(Blocks::<_, ONE_ZERO_POINT, 1>(self));
             } else if length >= 2 * LANES && begin.is_multiple_of(2 * LANES) {
                 isa.run(Blocks::<_, ONE_ZERO_POINT, 2>(self));
             } else {
-                isa.run(Blocks::<_, ONE_ZERO_POINT, FOUR>(self));
+                isa.run(Blocks::<_, ONE_ZERO_POINT, QUAD>(self));
             }
         } else if let Granularity::Channel { inner: 1, .. } = self.params.granularity() {
             isa.run(Columns::<_, ONE_ZERO_POINT>(self));
@@ -126,10 +128,10 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
     }
 
     /// Every element of a run, with the parameters of one and of four vectors from some of its elements on: see
-    /// [`map_fours`](crate::simd::map_fours).
+    /// [`map_quads`](QuadWalk::map_quads](super::fast::QuadWalk::map_quads).
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "a run, and its parameters in three ways")]
-    fn map<S: Simd, A: Copy>(
+    fn map<S: Vectors, A: Copy>(
         &mut self,
         simd: S,
         walker: &mut R::Walker,
@@ -137,20 +139,20 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Groups<'_, C, Op, R> {
         run: Range<usize>,
         stretch: impl FnMut(usize) -> (A, usize),
         lanes: impl Fn(A, usize) -> Lanes<S>,
-        lanes_of_four: impl Fn(A, usize) -> FourLanes<S>,
+        lanes_of_four: impl Fn(A, usize) -> QuadParams<S>,
     ) {
         let (op, codes, first) = (self.op, self.params.codes(), self.first + run.start);
         R::map_blocks(
             walker,
             simd,
             memory,
-            S::RECIPROCALS && Op::FOURS,
+            S::HAS_FAST_DIVISION && Op::HAS_QUADS,
             &self.x[run.clone()],
             &mut self.out[run],
             stretch,
             #[inline(always)]
-            move |about, i, x, out, doubt| {
-                op.apply_four(simd, codes, &lanes_of_four(about, i), first + i, x, out, doubt)
+            move |about, i, x, out, invalid| {
+                op.apply_quad(simd, codes, &lanes_of_four(about, i), first + i, x, out, invalid)
             },
             #[inline(always)]
             move |about, i, x, out, rounding| op.apply(simd, &lanes(about, i), rounding, first + i, x, out),
@@ -165,7 +167,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for EachRun<Groups<'_, C, 
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         let EachRun(mut groups) = self;
         let lanes_of = LanesOf::<_, _, false>::new(simd, groups.params);
         let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
@@ -182,7 +184,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding> Kernel for EachRun<Groups<'_, C, 
                 #[inline(always)]
                 |(), _| lanes,
                 #[inline(always)]
-                |(), _| FourLanes::new(simd, [lanes; FOUR]),
+                |(), _| QuadParams::new(simd, [lanes; QUAD]),
             );
         }
         if groups.past_caches {
@@ -201,7 +203,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool> Kerne
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         let Columns(mut groups) = self;
         let lanes_of = LanesOf::<_, _, ONE_ZERO_POINT>::new(simd, groups.params);
         let mut walker = groups.rounding.walker(simd, groups.first, groups.x.len());
@@ -225,7 +227,7 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool> Kerne
             #[inline(always)]
             |channel, i| lanes_of.load(channel.wrapping_add(i)),
             #[inline(always)]
-            |channel, i| lanes_of.load_four(channel.wrapping_add(i)),
+            |channel, i| lanes_of.load_quad(channel.wrapping_add(i)),
         );
         if groups.past_caches {
             simd.fence();
@@ -243,9 +245,9 @@ impl<C: Code, Op: Elementwise<C>, R: Rounding, const ONE_ZERO_POINT: bool, const
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         let Blocks(mut groups) = self;
-        if GROUPS == 1 && !(S::RECIPROCALS && Op::FOURS) {
+        if GROUPS == 1 && !(S::HAS_FAST_DIVISION && Op::HAS_QUADS) {
             // What is done vector by vector has its parameters in registers there.
             return EachRun(groups).run(simd);
         }

@@ -1,12 +1,13 @@
 //! Parameters as vectors: of one group in every lane, or of sixteen groups.
 
 use crate::codes::{Code, CodeRange};
+use crate::kernel::Vectors;
 use crate::params::{Parameters, QuantParams};
-use crate::simd::{FOUR, LANES, Simd, four};
+use crate::simd::{LANES, QUAD, quad};
 
 /// Sixteen lanes of parameters: `S`, both parts of its reciprocal or NaN, `Z`, and the code range relative to it.
 #[derive(Clone, Copy)]
-pub struct Lanes<S: Simd> {
+pub struct Lanes<S: Vectors> {
     scale: S::F32,
     reciprocal: [S::F32; 2],
     pub zero_point: S::I32,
@@ -14,7 +15,7 @@ pub struct Lanes<S: Simd> {
     pub max: S::F32,
 }
 
-impl<S: Simd> Lanes<S> {
+impl<S: Vectors> Lanes<S> {
     #[inline(always)]
     pub fn new<C: Code>(simd: S, codes: CodeRange<C>, scale: S::F32, zero_point: S::I32) -> Self {
         let min = simd.to_f32(simd.sub_i32(simd.splat_i32(codes.min().into()), zero_point));
@@ -54,26 +55,26 @@ impl<S: Simd> Lanes<S> {
 
 /// The parameters of four vectors.
 #[derive(Clone, Copy)]
-pub struct FourLanes<S: Simd> {
-    pub each: [Lanes<S>; FOUR],
-    /// Their zero points, as [`Simd::words_of`] has them.
+pub struct QuadParams<S: Vectors> {
+    pub each: [Lanes<S>; QUAD],
+    /// Their zero points, as [`Simd::reorder`] has them.
     pub zero_points: [S::I32; 2],
 }
 
-impl<S: Simd> FourLanes<S> {
+impl<S: Vectors> QuadParams<S> {
     #[inline(always)]
-    pub fn new(simd: S, each: [Lanes<S>; FOUR]) -> Self {
-        let zero_points = four(
+    pub fn new(simd: S, each: [Lanes<S>; QUAD]) -> Self {
+        let zero_points = quad(
             #[inline(always)]
             |j| each[j].zero_point,
         );
-        FourLanes { each, zero_points: simd.words_of(zero_points) }
+        QuadParams { each, zero_points: simd.reorder(zero_points) }
     }
 
     /// What rounds to the same integers up to ±255 as `x / S` of four blocks does; NaN for a scale that has no such reciprocal.
     #[inline(always)]
-    pub fn quotients(&self, simd: S, x: &[[f32; LANES]; FOUR]) -> [S::F32; FOUR] {
-        four(
+    pub fn quotients(&self, simd: S, x: &[[f32; LANES]; QUAD]) -> [S::F32; QUAD] {
+        quad(
             #[inline(always)]
             |j| {
                 let (x, [high, low]) = (simd.load_f32(&x[j]), self.each[j].reciprocal);
@@ -85,21 +86,21 @@ impl<S: Simd> FourLanes<S> {
 
 /// The parameters of a tensor, as lanes. If all groups have the same zero point, ONE_ZERO_POINT says it once.
 #[derive(Clone, Copy)]
-pub struct LanesOf<'a, S: Simd, C, const ONE_ZERO_POINT: bool> {
+pub struct LanesOf<'a, S: Vectors, C, const ONE_ZERO_POINT: bool> {
     simd: S,
     codes: CodeRange<C>,
     parameters: Parameters<'a>,
     zero_codes: &'a [C],
     /// Lanes of the first zero point, but for the scale.
-    first: FourLanes<S>,
+    first: QuadParams<S>,
 }
 
-impl<'a, S: Simd, C: Code, const ONE_ZERO_POINT: bool> LanesOf<'a, S, C, ONE_ZERO_POINT> {
+impl<'a, S: Vectors, C: Code, const ONE_ZERO_POINT: bool> LanesOf<'a, S, C, ONE_ZERO_POINT> {
     #[inline(always)]
     pub fn new(simd: S, params: &'a QuantParams<C>) -> Self {
         let (codes, parameters, zero_codes) = (params.codes(), params.parameters(), params.zero_codes());
         let zero_point = simd.splat_i32(parameters.zero_points[0]);
-        let first = FourLanes::new(simd, [Lanes::new(simd, codes, simd.splat_f32(1.0), zero_point); FOUR]);
+        let first = QuadParams::new(simd, [Lanes::new(simd, codes, simd.splat_f32(1.0), zero_point); QUAD]);
         LanesOf { simd, codes, parameters, zero_codes, first }
     }
 
@@ -128,13 +129,13 @@ impl<'a, S: Simd, C: Code, const ONE_ZERO_POINT: bool> LanesOf<'a, S, C, ONE_ZER
 
     /// Those of four vectors from an element on, which belong to so many groups, of 2ˢʰⁱᶠᵗ elements.
     #[inline(always)]
-    pub fn splat_of_blocks<const GROUPS: usize>(&self, element: usize, shift: u32) -> FourLanes<S> {
-        let vectors = FOUR / GROUPS;
-        let mut each = [self.splat(element >> shift); FOUR];
-        for j in 1..FOUR {
+    pub fn splat_of_blocks<const GROUPS: usize>(&self, element: usize, shift: u32) -> QuadParams<S> {
+        let vectors = QUAD / GROUPS;
+        let mut each = [self.splat(element >> shift); QUAD];
+        for j in 1..QUAD {
             each[j] = if j % vectors == 0 { self.splat((element + j * LANES) >> shift) } else { each[j - 1] };
         }
-        FourLanes::new(self.simd, each)
+        QuadParams::new(self.simd, each)
     }
 
     /// Those of sixteen channels of neighbouring elements, some of which may follow the last one.
@@ -145,11 +146,11 @@ impl<'a, S: Simd, C: Code, const ONE_ZERO_POINT: bool> LanesOf<'a, S, C, ONE_ZER
 
     /// The same of 64 groups.
     #[inline(always)]
-    pub fn load_four(&self, group: usize) -> FourLanes<S> {
+    pub fn load_quad(&self, group: usize) -> QuadParams<S> {
         // One check of an index.
-        let (parameters, zero_codes) = (self.parameters.slice(group, FOUR * LANES), self.zero_codes);
-        let zero_codes = &zero_codes[..self.parameters.scales.len()][group..group + FOUR * LANES];
-        let each = four(
+        let (parameters, zero_codes) = (self.parameters.slice(group, QUAD * LANES), self.zero_codes);
+        let zero_codes = &zero_codes[..self.parameters.scales.len()][group..group + QUAD * LANES];
+        let each = quad(
             #[inline(always)]
             |j| self.load_from(&parameters, j * LANES),
         );
@@ -158,7 +159,7 @@ impl<'a, S: Simd, C: Code, const ONE_ZERO_POINT: bool> LanesOf<'a, S, C, ONE_ZER
         } else {
             C::words(self.simd, zero_codes.first_chunk().expect("so many"))
         };
-        FourLanes { each, zero_points }
+        QuadParams { each, zero_points }
     }
 
     #[inline(always)]

@@ -2,18 +2,20 @@
 
 use core::cell::Cell;
 
-use super::lanes::{FourLanes, Lanes};
+use super::lanes::{Lanes, QuadParams};
 use super::rounding::Round;
 use bytemuck::Pod;
 
 use crate::codes::{Code, CodeRange};
-use crate::simd::{FOUR, LANES, Simd, block, four};
+use crate::kernel::Vectors;
+use crate::simd::walk::block;
+use crate::simd::{LANES, QUAD, quad};
 
 /// What happens to a block of elements that begins at element `start` of the tensor.
 pub trait Elementwise<C>: Copy {
     type In: Copy + Default + Sync;
     type Out: Pod + Default + Send;
-    fn apply<S: Simd>(
+    fn apply<S: Vectors>(
         self,
         simd: S,
         lanes: &Lanes<S>,
@@ -24,22 +26,23 @@ pub trait Elementwise<C>: Copy {
     );
 
     /// Whether four blocks together take less time where a reciprocal does.
-    const FOURS: bool = false;
+    const HAS_QUADS: bool = false;
 
-    /// The same for four blocks and nearest rounding, and the doubt about them: see [`Simd::is_doubt`].
+    /// [`apply`](Elementwise::apply) to a quad, with nearest rounding. Returns the
+    /// [sticky mask](crate::quantize::fast::QuantizeVectors).
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "those of `apply` and the doubt")]
-    fn apply_four<S: Simd>(
+    #[expect(clippy::too_many_arguments, reason = "the arguments of `apply`, and the sticky mask")]
+    fn apply_quad<S: Vectors>(
         self,
         _simd: S,
         _codes: CodeRange<C>,
-        _lanes: &FourLanes<S>,
+        _lanes: &QuadParams<S>,
         _start: usize,
-        _x: &[[Self::In; LANES]; FOUR],
-        _out: &mut [[Self::Out; LANES]; FOUR],
-        doubt: S::I32,
+        _x: &[[Self::In; LANES]; QUAD],
+        _out: &mut [[Self::Out; LANES]; QUAD],
+        invalid: S::I32,
     ) -> S::I32 {
-        doubt
+        invalid
     }
 }
 
@@ -50,7 +53,7 @@ impl<C: Code> Elementwise<C> for Quantize {
     type In = f32;
     type Out = C;
     #[inline(always)]
-    fn apply<S: Simd>(
+    fn apply<S: Vectors>(
         self,
         simd: S,
         lanes: &Lanes<S>,
@@ -63,20 +66,20 @@ impl<C: Code> Elementwise<C> for Quantize {
         C::store(simd, simd.add_i32(q, lanes.zero_point), out);
     }
 
-    const FOURS: bool = true;
+    const HAS_QUADS: bool = true;
 
     #[inline(always)]
-    fn apply_four<S: Simd>(
+    fn apply_quad<S: Vectors>(
         self,
         simd: S,
         codes: CodeRange<C>,
-        lanes: &FourLanes<S>,
+        lanes: &QuadParams<S>,
         _: usize,
-        x: &[[f32; LANES]; FOUR],
-        out: &mut [[C; LANES]; FOUR],
-        doubt: S::I32,
+        x: &[[f32; LANES]; QUAD],
+        out: &mut [[C; LANES]; QUAD],
+        invalid: S::I32,
     ) -> S::I32 {
-        C::narrow_four(simd, lanes.quotients(simd, x), lanes.zero_points, [codes.min(), codes.max()], out, doubt)
+        C::narrow_quad(simd, lanes.quotients(simd, x), lanes.zero_points, [codes.min(), codes.max()], out, invalid)
     }
 }
 
@@ -87,7 +90,7 @@ impl<C: Code> Elementwise<C> for Dequantize {
     type In = C;
     type Out = f32;
     #[inline(always)]
-    fn apply<S: Simd>(
+    fn apply<S: Vectors>(
         self,
         simd: S,
         lanes: &Lanes<S>,
@@ -108,7 +111,7 @@ impl<C: Code> Elementwise<C> for FakeQuantize {
     type In = f32;
     type Out = f32;
     #[inline(always)]
-    fn apply<S: Simd>(
+    fn apply<S: Vectors>(
         self,
         simd: S,
         lanes: &Lanes<S>,
@@ -121,25 +124,25 @@ impl<C: Code> Elementwise<C> for FakeQuantize {
         simd.store_f32(lanes.real(simd, q), out);
     }
 
-    const FOURS: bool = true;
+    const HAS_QUADS: bool = true;
 
     #[inline(always)]
-    fn apply_four<S: Simd>(
+    fn apply_quad<S: Vectors>(
         self,
         simd: S,
         _: CodeRange<C>,
-        lanes: &FourLanes<S>,
+        lanes: &QuadParams<S>,
         _: usize,
-        x: &[[f32; LANES]; FOUR],
-        out: &mut [[f32; LANES]; FOUR],
-        doubt: S::I32,
+        x: &[[f32; LANES]; QUAD],
+        out: &mut [[f32; LANES]; QUAD],
+        invalid: S::I32,
     ) -> S::I32 {
         let v = lanes.quotients(simd, x);
-        for j in 0..FOUR {
+        for j in 0..QUAD {
             let clamped = simd.min_f32(simd.max_f32(v[j], lanes.each[j].min), lanes.each[j].max);
             simd.store_f32(lanes.each[j].real_of_f32(simd, simd.round_f32(clamped)), &mut out[j]);
         }
-        simd.doubt_nan(v, doubt)
+        simd.mark_nan(v, invalid)
     }
 }
 
@@ -160,7 +163,7 @@ impl<'a> FakeQuantizeWithMask<'a> {
 
 /// 1 where clamping took nothing away, else 0.
 #[inline(always)]
-fn within<S: Simd>(simd: S, excess: S::I32) -> S::I32 {
+fn within<S: Vectors>(simd: S, excess: S::I32) -> S::I32 {
     let (zero, one) = (simd.splat_i32(0), simd.splat_i32(1));
     let magnitude = simd.max_i32(excess, simd.sub_i32(zero, excess));
     simd.sub_i32(one, simd.min_i32(magnitude, one))
@@ -170,7 +173,7 @@ impl<C: Code> Elementwise<C> for FakeQuantizeWithMask<'_> {
     type In = f32;
     type Out = f32;
     #[inline(always)]
-    fn apply<S: Simd>(
+    fn apply<S: Vectors>(
         self,
         simd: S,
         lanes: &Lanes<S>,
@@ -192,36 +195,36 @@ impl<C: Code> Elementwise<C> for FakeQuantizeWithMask<'_> {
         Elementwise::<C>::apply(FakeQuantize, simd, lanes, rounding, start, x, out);
     }
 
-    const FOURS: bool = true;
+    const HAS_QUADS: bool = true;
 
     #[inline(always)]
-    fn apply_four<S: Simd>(
+    fn apply_quad<S: Vectors>(
         self,
         simd: S,
         _: CodeRange<C>,
-        lanes: &FourLanes<S>,
+        lanes: &QuadParams<S>,
         start: usize,
-        x: &[[f32; LANES]; FOUR],
-        out: &mut [[f32; LANES]; FOUR],
-        doubt: S::I32,
+        x: &[[f32; LANES]; QUAD],
+        out: &mut [[f32; LANES]; QUAD],
+        invalid: S::I32,
     ) -> S::I32 {
         let v = lanes.quotients(simd, x);
-        let rounded = four(
+        let rounded = quad(
             #[inline(always)]
             |j| simd.round_f32(v[j]),
         );
-        let clamped = four(
+        let clamped = quad(
             #[inline(always)]
             |j| simd.min_f32(simd.max_f32(rounded[j], lanes.each[j].min), lanes.each[j].max),
         );
-        for j in 0..FOUR {
+        for j in 0..QUAD {
             simd.store_f32(lanes.each[j].real_of_f32(simd, clamped[j]), &mut out[j]);
         }
-        let mut mask = [[0; LANES]; FOUR];
-        simd.store_equal_four(rounded, clamped, &mut mask);
-        let mask = mask.as_flattened().first_chunk::<{ FOUR * LANES }>().expect("four blocks");
+        let mut mask = [[0; LANES]; QUAD];
+        simd.store_equal_quad(rounded, clamped, &mut mask);
+        let mask = mask.as_flattened().first_chunk::<{ QUAD * LANES }>().expect("four blocks");
         self.cells(start).expect("one for every element").set(*mask);
-        simd.doubt_nan(v, doubt)
+        simd.mark_nan(v, invalid)
     }
 }
 
@@ -236,7 +239,7 @@ impl<C: Code> Elementwise<C> for StraightThrough<'_> {
     type In = f32;
     type Out = f32;
     #[inline(always)]
-    fn apply<S: Simd>(
+    fn apply<S: Vectors>(
         self,
         simd: S,
         lanes: &Lanes<S>,
@@ -249,6 +252,7 @@ impl<C: Code> Elementwise<C> for StraightThrough<'_> {
         let mask = simd.to_f32(within(simd, outside));
         let gradient = simd.load_f32(&block(self.gradient, start - self.first));
         // ∞ · 0 is NaN of another sign on every architecture.
-        simd.store_f32(simd.replace_nan(simd.mul_f32(gradient, mask), simd.splat_f32(f32::NAN)), out);
+        let product = simd.mul_f32(gradient, mask);
+        simd.store_f32(simd.select_f32(simd.is_nan(product), simd.splat_f32(f32::NAN), product), out);
     }
 }

@@ -10,10 +10,13 @@ use super::{Dequantize, Groups, Quantize};
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
 use crate::params::QuantParams;
 use crate::random::Stream;
 use crate::sign::Sign;
-use crate::simd::{Kernel, LANES, Memory, Simd, fold_blocks};
+use crate::simd::LANES;
+use crate::simd::memory::Memory;
+use crate::simd::walk::fold_blocks;
 
 /// The codes of a piece: even.
 const PIECE: usize = 4096;
@@ -159,7 +162,7 @@ impl<C: Code> Kernel for AnyOutside<'_, C> {
     type Output = bool;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> bool {
+    fn run<S: Vectors>(self, simd: S) -> bool {
         let AnyOutside { codes, range: (least, most) } = self;
         let (mut min, mut max) = (simd.splat_i32(least), simd.splat_i32(most));
         if !codes.is_empty() {
@@ -190,7 +193,7 @@ impl<C: Code> Kernel for Pack<'_, C> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         let Pack { codes, pad, bytes } = self;
         let (blocks, tail) = C::bytes(codes).as_chunks();
         let (out_blocks, out_tail) = bytes.as_chunks_mut::<LANES>();
@@ -219,7 +222,7 @@ impl<C: Code> Kernel for Unpack<'_, C> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Vectors>(self, simd: S) {
         let Unpack { bytes, codes } = self;
         let flip = if C::SIGN == Sign::Signed { 8 } else { 0 };
         let (out_blocks, out_tail) = C::bytes_mut(codes).as_chunks_mut();

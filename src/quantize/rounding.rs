@@ -5,12 +5,15 @@
 
 use bytemuck::Pod;
 
-use crate::arch::prefetch_ahead;
+use super::fast::QuadWalk;
+use crate::cache::prefetch_ahead;
+use crate::kernel::Vectors;
 use crate::random::{Cursor, Stream};
-use crate::simd::{FOUR, LANES, Memory, Simd, map_fours};
+use crate::simd::memory::Memory;
+use crate::simd::{LANES, QUAD};
 
 /// How a block of clamped numbers is rounded to integers.
-pub(crate) trait Round<S: Simd>: Copy {
+pub(crate) trait Round<S: Vectors>: Copy {
     fn round(self, simd: S, v: S::F32) -> S::I32;
 }
 
@@ -18,7 +21,7 @@ pub(crate) trait Round<S: Simd>: Copy {
 #[derive(Clone, Copy)]
 pub(crate) struct Nearest;
 
-impl<S: Simd> Round<S> for Nearest {
+impl<S: Vectors> Round<S> for Nearest {
     #[inline(always)]
     fn round(self, simd: S, v: S::F32) -> S::I32 {
         simd.round_to_i32(v)
@@ -27,9 +30,9 @@ impl<S: Simd> Round<S> for Nearest {
 
 /// Stochastically, with the words of the block.
 #[derive(Clone, Copy)]
-pub(crate) struct Words<S: Simd>(S::I32);
+pub(crate) struct Words<S: Vectors>(S::I32);
 
-impl<S: Simd> Round<S> for Words<S> {
+impl<S: Vectors> Round<S> for Words<S> {
     #[inline(always)]
     fn round(self, simd: S, v: S::F32) -> S::I32 {
         simd.round_stochastically(v, self.0)
@@ -40,19 +43,19 @@ impl<S: Simd> Round<S> for Words<S> {
 /// word i behind the offset.
 pub(crate) trait Rounding: Copy + Send + Sync {
     /// How one block is.
-    type Block<S: Simd>: Round<S>;
+    type Block<S: Vectors>: Round<S>;
     /// What goes from run to run.
     type Walker;
     /// Whether blocks of a run of whole blocks begin where the run does, not where words do.
     const FROM_THE_START: bool;
 
     /// At an element of the tensor, for so many.
-    fn walker<S: Simd>(self, simd: S, first: usize, elements: usize) -> Self::Walker;
+    fn walker<S: Vectors>(self, simd: S, first: usize, elements: usize) -> Self::Walker;
 
     /// Calls `f(about, start, input, output, rounding)` for blocks that cover the next run, or where `together` and rounding
-    /// depends on nothing else, `four(about, start, input, output, doubt)`: see [`map_fours`].
-    #[expect(clippy::too_many_arguments, reason = "those of `map_fours` and the walker")]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Pod + Default, A: Copy>(
+    /// depends on nothing else, `quad(about, start, input, output, invalid)`: see [`QuadWalk::map_quads`].
+    #[expect(clippy::too_many_arguments, reason = "those of `map_quads` and the walker")]
+    fn map_blocks<S: Vectors, T: Copy + Default, U: Pod + Default, A: Copy>(
         walker: &mut Self::Walker,
         simd: S,
         memory: Memory,
@@ -60,21 +63,21 @@ pub(crate) trait Rounding: Copy + Send + Sync {
         x: &[T],
         out: &mut [U],
         stretch: impl FnMut(usize) -> (A, usize),
-        four: impl FnMut(A, usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
+        four: impl FnMut(A, usize, &[[T; LANES]; QUAD], &mut [[U; LANES]; QUAD], S::I32) -> S::I32,
         f: impl FnMut(A, usize, &[T; LANES], &mut [U; LANES], Self::Block<S>),
     );
 }
 
 impl Rounding for Nearest {
-    type Block<S: Simd> = Nearest;
+    type Block<S: Vectors> = Nearest;
     type Walker = ();
     const FROM_THE_START: bool = true;
 
     #[inline(always)]
-    fn walker<S: Simd>(self, _: S, _: usize, _: usize) {}
+    fn walker<S: Vectors>(self, _: S, _: usize, _: usize) {}
 
     #[inline(always)]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Pod + Default, A: Copy>(
+    fn map_blocks<S: Vectors, T: Copy + Default, U: Pod + Default, A: Copy>(
         (): &mut (),
         simd: S,
         memory: Memory,
@@ -82,15 +85,10 @@ impl Rounding for Nearest {
         x: &[T],
         out: &mut [U],
         stretch: impl FnMut(usize) -> (A, usize),
-        four: impl FnMut(A, usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
+        four: impl FnMut(A, usize, &[[T; LANES]; QUAD], &mut [[U; LANES]; QUAD], S::I32) -> S::I32,
         mut f: impl FnMut(A, usize, &[T; LANES], &mut [U; LANES], Nearest),
     ) {
-        map_fours(
-            simd,
-            memory,
-            together,
-            x,
-            out,
+        QuadWalk { simd, memory, fast: together, x, out }.map_quads(
             stretch,
             four,
             #[inline(always)]
@@ -100,18 +98,18 @@ impl Rounding for Nearest {
 }
 
 impl Rounding for Stream {
-    type Block<S: Simd> = Words<S>;
+    type Block<S: Vectors> = Words<S>;
     type Walker = Cursor;
     const FROM_THE_START: bool = false;
 
     #[inline(always)]
-    fn walker<S: Simd>(self, simd: S, first: usize, elements: usize) -> Cursor {
+    fn walker<S: Vectors>(self, simd: S, first: usize, elements: usize) -> Cursor {
         // The check of the whole tensor keeps this sum in range.
         Cursor::at(simd, Stream { seed: self.seed, offset: self.offset.wrapping_add(first as u64) }, elements)
     }
 
     #[inline(always)]
-    fn map_blocks<S: Simd, T: Copy + Default, U: Pod + Default, A: Copy>(
+    fn map_blocks<S: Vectors, T: Copy + Default, U: Pod + Default, A: Copy>(
         cursor: &mut Cursor,
         simd: S,
         memory: Memory,
@@ -119,7 +117,7 @@ impl Rounding for Stream {
         x: &[T],
         out: &mut [U],
         mut stretch: impl FnMut(usize) -> (A, usize),
-        _: impl FnMut(A, usize, &[[T; LANES]; FOUR], &mut [[U; LANES]; FOUR], S::I32) -> S::I32,
+        _: impl FnMut(A, usize, &[[T; LANES]; QUAD], &mut [[U; LANES]; QUAD], S::I32) -> S::I32,
         mut f: impl FnMut(A, usize, &[T; LANES], &mut [U; LANES], Words<S>),
     ) {
         let mut start = 0;

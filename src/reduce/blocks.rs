@@ -7,9 +7,11 @@
 use core::hint::black_box;
 
 use super::{DECIDED, ExtremeLanes, Extremes, memory_of};
-use crate::arch;
+use crate::cache;
+use crate::kernel::{Kernel, Vectors};
 use crate::params::{Granularity, Range};
-use crate::simd::{FOUR, Kernel, LANES, Memory, Simd};
+use crate::simd::memory::Memory;
+use crate::simd::{LANES, QUAD};
 
 /// The blocks of a group, or a part, that had better not be read again: if the groups before had numbers of one kind only, the smallest bits
 /// are looked for at once.
@@ -56,7 +58,7 @@ impl<'a> EvenGroups<'a> {
             whole_sixteens.max(elements.div_ceil(DECIDED).next_power_of_two())
         };
         // What is done for every sixteen has to be worth it.
-        let worth = groups * parts == LANES || parts == 1 || length >= FOUR * parts;
+        let worth = groups * parts == LANES || parts == 1 || length >= QUAD * parts;
         let even = length.is_multiple_of(parts) && worth;
         even.then(|| EvenGroups { x: blocks, length: length / parts, parts, memory: memory_of(x) })
     }
@@ -80,7 +82,7 @@ impl Kernel for EvenRanges<'_> {
     type Output = i32;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> i32 {
+    fn run<S: Vectors>(self, simd: S) -> i32 {
         // Of the shortest groups it is worth it that the compiler knows how short. But then it reads them in an order of its own,
         // which memory is slow at.
         match (self.groups.length, self.groups.memory) {
@@ -95,7 +97,7 @@ impl Kernel for EvenRanges<'_> {
 
 impl EvenRanges<'_> {
     #[inline(always)]
-    fn by_sixteen<S: Simd>(self, simd: S, length: usize, long: bool) -> i32 {
+    fn by_sixteen<S: Vectors>(self, simd: S, length: usize, long: bool) -> i32 {
         let EvenRanges { groups: EvenGroups { x, parts, .. }, ranges } = self;
         let mut magnitude = simd.splat_i32(0);
         // Whether the groups before had numbers of one kind only; of the first, some tell.
@@ -149,7 +151,7 @@ fn extremes_of([signed, unsigned, smallest]: &[[i32; LANES]; 3], i: usize) -> Ex
 
 /// [`Extremes`] of sixteen groups.
 #[inline(always)]
-fn sixteen_groups<S: Simd>(simd: S, x: &[[f32; LANES]], length: usize) -> [S::I32; 3] {
+fn sixteen_groups<S: Vectors>(simd: S, x: &[[f32; LANES]], length: usize) -> [S::I32; 3] {
     let [signed, unsigned] = simd.max_of_each(
         #[inline(always)]
         |i| {
@@ -175,9 +177,9 @@ fn sixteen_groups<S: Simd>(simd: S, x: &[[f32; LANES]], length: usize) -> [S::I3
 
 /// What is found of a group, of every lane.
 #[inline(always)]
-fn integers_of<S: Simd>(simd: S, group: &[[f32; LANES]], reading: Reading) -> [S::I32; 3] {
+fn integers_of<S: Vectors>(simd: S, group: &[[f32; LANES]], reading: Reading) -> [S::I32; 3] {
     let mut lanes = ExtremeLanes::none(simd);
-    let (fours, rest) = group.as_chunks::<FOUR>();
+    let (fours, rest) = group.as_chunks::<QUAD>();
     for x in fours {
         for x in x {
             lanes = observe(simd, lanes, x, reading);
@@ -190,10 +192,10 @@ fn integers_of<S: Simd>(simd: S, group: &[[f32; LANES]], reading: Reading) -> [S
 }
 
 #[inline(always)]
-fn observe<S: Simd>(simd: S, lanes: ExtremeLanes<S>, x: &[f32; LANES], reading: Reading) -> ExtremeLanes<S> {
+fn observe<S: Vectors>(simd: S, lanes: ExtremeLanes<S>, x: &[f32; LANES], reading: Reading) -> ExtremeLanes<S> {
     // Level 2 is read faster, too.
     if reading != Reading::Smallest {
-        arch::prefetch_ahead(x);
+        cache::prefetch_ahead(x);
     }
     lanes.observe(simd, x, reading != Reading::Largest)
 }

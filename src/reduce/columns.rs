@@ -4,10 +4,12 @@
 //! few channels are joined to longer ones, whose columns are brought together in the end.
 
 use super::{DECIDED, ExtremeLanes, memory_of, ranges_of};
-use crate::arch;
+use crate::cache;
+use crate::kernel::{Kernel, Vectors};
 use crate::memory::Workspace;
 use crate::params::Range;
-use crate::simd::{Kernel, LANES, Memory, Simd};
+use crate::simd::LANES;
+use crate::simd::memory::Memory;
 
 /// The columns that make a row long enough.
 const LONG_ROW: usize = 4 * LANES;
@@ -32,7 +34,7 @@ impl Kernel for ColumnRanges<'_> {
     type Output = i32;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> i32 {
+    fn run<S: Vectors>(self, simd: S) -> i32 {
         let ColumnRanges { x, channels, ranges } = self;
         // Less than a vector: the first row again is nothing new.
         let mut padded = [0.0; 2 * LANES];
@@ -83,7 +85,7 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     #[inline(always)]
-    fn new<S: Simd>(simd: S, row: usize, workspace: &'a mut Workspace) -> Self {
+    fn new<S: Vectors>(simd: S, row: usize, workspace: &'a mut Workspace) -> Self {
         let part = row.next_multiple_of(LANES);
         let lanes = workspace.elements(3 * part);
         for (none, lanes) in ExtremeLanes::none(simd).0.into_iter().zip(lanes.chunks_exact_mut(part)) {
@@ -119,25 +121,25 @@ impl<'a> Columns<'a> {
     }
 
     #[inline(always)]
-    fn load<S: Simd>(&mut self, simd: S, column: usize) -> ExtremeLanes<S> {
+    fn load<S: Vectors>(&mut self, simd: S, column: usize) -> ExtremeLanes<S> {
         let [a, b, c] = self.sixteen(column);
         ExtremeLanes([simd.load_i32(a), simd.load_i32(b), simd.load_i32(c)])
     }
 
     #[inline(always)]
-    fn store<S: Simd>(&mut self, simd: S, column: usize, lanes: ExtremeLanes<S>, other_end: bool) {
+    fn store<S: Vectors>(&mut self, simd: S, column: usize, lanes: ExtremeLanes<S>, other_end: bool) {
         let ([a, b, c], ExtremeLanes([x, y, z])) = (self.sixteen(column), lanes);
         simd.store_i32(x, a);
         simd.store_i32(y, b);
         // (Without integers it tells of NaN.)
-        if other_end || !S::ORDERS_BITS {
+        if other_end || !S::HAS_INTEGER_MIN_MAX {
             simd.store_i32(z, c);
         }
     }
 
     /// Whole rows.
     #[inline(always)]
-    fn observe<S: Simd>(&mut self, simd: S, x: &[f32], memory: Memory, other_end: bool) {
+    fn observe<S: Vectors>(&mut self, simd: S, x: &[f32], memory: Memory, other_end: bool) {
         let row = self.row;
         let together = match memory {
             Memory::Cached => (TILE / row).clamp(LONG_ROWS, MOST_ROWS),
@@ -149,7 +151,7 @@ impl<'a> Columns<'a> {
                 for start in (column..rows.len()).step_by(row) {
                     let x: &[f32; LANES] = rows[start..].first_chunk().expect("a whole row");
                     if memory != Memory::Cached {
-                        arch::prefetch_ahead(x);
+                        cache::prefetch_ahead(x);
                     }
                     lanes = lanes.observe(simd, x, other_end);
                 }
@@ -159,14 +161,14 @@ impl<'a> Columns<'a> {
     }
 
     #[inline(always)]
-    fn observe_block<S: Simd>(&mut self, simd: S, column: usize, x: &[f32; LANES]) {
+    fn observe_block<S: Vectors>(&mut self, simd: S, column: usize, x: &[f32; LANES]) {
         let lanes = self.load(simd, column).observe(simd, x, true);
         self.store(simd, column, lanes, true);
     }
 
     /// Whether every column has numbers with a sign and numbers without.
     #[inline(always)]
-    fn have_both<S: Simd>(&mut self, simd: S) -> bool {
+    fn have_both<S: Vectors>(&mut self, simd: S) -> bool {
         let mut all = simd.splat_i32(0);
         for column in self.blocks() {
             let [signed, unsigned, _] = self.load(simd, column).integers(simd);
@@ -177,7 +179,7 @@ impl<'a> Columns<'a> {
 
     /// Writes the range of every channel. Returns the largest magnitude of all.
     #[inline(always)]
-    fn ranges<S: Simd>(mut self, simd: S, ranges: &mut [Range]) -> i32 {
+    fn ranges<S: Vectors>(mut self, simd: S, ranges: &mut [Range]) -> i32 {
         let part = self.lanes.len() / 3;
         for block in (0..part).step_by(LANES) {
             let integers = self.load(simd, block).integers(simd);

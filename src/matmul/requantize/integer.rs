@@ -8,9 +8,9 @@
 use super::{CodeLanes, Codes, Multiplier, clamp};
 use crate::codes::Code;
 use crate::error::Error;
+use crate::kernel::Vectors;
 use crate::matmul::columns::Columns;
 use crate::matmul::multiplier::{accept, quantize_multipliers};
-use crate::simd::Simd;
 
 /// The least and the largest accumulator of every column whose products lie inside the bounds.
 #[derive(Clone, Debug)]
@@ -45,13 +45,13 @@ impl Limits {
 
 /// `acc` clamped to `−limit … limit`. (No accumulator is −2³¹: the depth is checked.)
 #[inline(always)]
-fn clamp_to_limit<V: Simd>(simd: V, acc: V::I32, limit: V::I32) -> V::I32 {
+fn clamp_to_limit<V: Vectors>(simd: V, acc: V::I32, limit: V::I32) -> V::I32 {
     clamp(simd, acc, simd.sub_i32(simd.splat_i32(0), limit), limit)
 }
 
 /// Sixteen columns of each. (`map` on an array would not always be inlined, and lose the features.)
 #[inline(always)]
-fn load<V: Simd, const N: usize>(simd: V, values: [&Columns<i32>; N], column: usize) -> [V::I32; N] {
+fn load<V: Vectors, const N: usize>(simd: V, values: [&Columns<i32>; N], column: usize) -> [V::I32; N] {
     let mut loaded = [simd.splat_i32(0); N];
     for (loaded, values) in loaded.iter_mut().zip(values) {
         *loaded = simd.load_i32(values.at(column));
@@ -108,10 +108,10 @@ impl Multiplier for FixedPoint {
     }
 
     /// Multiplier and shift; the limits, or one.
-    type Parameters<V: Simd> = ([V::I32; 2], [V::I32; 2]);
+    type Parameters<V: Vectors> = ([V::I32; 2], [V::I32; 2]);
 
     #[inline(always)]
-    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V> {
+    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> Self::Parameters<V> {
         let limits = match &self.within {
             Some(Limits { lower, upper }) => [lower, upper],
             None => [&self.limit, &self.limit],
@@ -120,7 +120,7 @@ impl Multiplier for FixedPoint {
     }
 
     #[inline(always)]
-    fn apply<C: Code, V: Simd>(
+    fn apply<C: Code, V: Vectors>(
         &self,
         simd: V,
         &([multiplier, shift], [lower, upper]): &Self::Parameters<V>,
@@ -180,7 +180,7 @@ impl RoundingShift {
     }
 
     #[inline(always)]
-    fn load<V: Simd>(&self, simd: V, column: usize) -> ShiftLanes<V> {
+    fn load<V: Vectors>(&self, simd: V, column: usize) -> ShiftLanes<V> {
         let columns = [&self.shift, &self.mask, &self.offset, &self.tie, &self.code_offset];
         let [shift, mask, offset, tie, code_offset] = load(simd, columns, column);
         ShiftLanes { shift, mask, offset, tie, code_offset }
@@ -190,7 +190,7 @@ impl RoundingShift {
 /// A [`RoundingShift`] for sixteen columns.
 #[derive(Clone, Copy)]
 #[doc(hidden)]
-pub struct ShiftLanes<V: Simd> {
+pub struct ShiftLanes<V: Vectors> {
     shift: V::I32,
     mask: V::I32,
     offset: V::I32,
@@ -198,7 +198,7 @@ pub struct ShiftLanes<V: Simd> {
     code_offset: V::I32,
 }
 
-impl<V: Simd> ShiftLanes<V> {
+impl<V: Vectors> ShiftLanes<V> {
     /// `x + offset + tie >> shift` for any x, with the tie where `select` has its bits.
     #[inline(always)]
     fn shift_any(&self, simd: V, x: V::I32, select: V::I32) -> V::I32 {
@@ -266,10 +266,10 @@ impl Multiplier for Gemmlowp {
     }
 
     /// The limits, or one, and the multiplier; the left factor; the right shift.
-    type Parameters<V: Simd> = ([V::I32; 3], Option<V::I32>, ShiftLanes<V>);
+    type Parameters<V: Vectors> = ([V::I32; 3], Option<V::I32>, ShiftLanes<V>);
 
     #[inline(always)]
-    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V> {
+    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> Self::Parameters<V> {
         let left = self.left.as_ref().map(
             #[inline(always)]
             |left| simd.load_i32(left.at(column)),
@@ -282,7 +282,7 @@ impl Multiplier for Gemmlowp {
     }
 
     #[inline(always)]
-    fn apply<C: Code, V: Simd>(
+    fn apply<C: Code, V: Vectors>(
         &self,
         simd: V,
         &([lower, upper, multiplier], left, right): &Self::Parameters<V>,
@@ -347,10 +347,10 @@ impl Multiplier for Shift {
     }
 
     /// The limits, if they are used.
-    type Parameters<V: Simd> = (Option<[V::I32; 2]>, ShiftLanes<V>);
+    type Parameters<V: Vectors> = (Option<[V::I32; 2]>, ShiftLanes<V>);
 
     #[inline(always)]
-    fn parameters<V: Simd>(&self, simd: V, column: usize) -> Self::Parameters<V> {
+    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> Self::Parameters<V> {
         let limits = self.within.as_ref().map(
             #[inline(always)]
             |Limits { lower, upper }| load(simd, [lower, upper], column),
@@ -359,7 +359,7 @@ impl Multiplier for Shift {
     }
 
     #[inline(always)]
-    fn apply<C: Code, V: Simd>(
+    fn apply<C: Code, V: Vectors>(
         &self,
         simd: V,
         &(limits, shift): &Self::Parameters<V>,

@@ -1,0 +1,226 @@
+//! The vector operations of the elementwise fast path: four vectors are rounded, narrowed and stored together, and a
+//! sticky mask remembers whether a lane was out of their reach.
+
+use crate::simd::memory::{Line, Memory, StreamVectors};
+use crate::simd::walk::{map_blocks, map_each_quad};
+use crate::simd::{LANES, QUAD, Simd};
+use bytemuck::Pod;
+
+/// Reorder-and-narrow: four vectors of f32 to 64 codes.
+///
+/// The *sticky mask* is an I32 that starts as 0. Operations mark a lane of it by making one of its 16-bit halves
+/// `i16::MIN`; which lane stands for which element is the ISA's choice. [`any_invalid`](QuantizeVectors::any_invalid) tells
+/// whether any was marked: then the codes are computed again on the exact path.
+///
+/// *Reordered* zero points are 64 16-bit integers in two I32, in the order that the ISA's narrowing instructions leave:
+/// made by one of the `reorder` operations, read by [`narrow_quad_u8`](QuantizeVectors::narrow_quad_u8) and
+/// [`narrow_quad_i8`](QuantizeVectors::narrow_quad_i8) only.
+pub trait QuantizeVectors: Simd {
+    /// Whether a product with a reciprocal in two parts takes less time than a division: `mul_add_f32` is an instruction,
+    /// and the operations on quads are more than their defaults.
+    const HAS_FAST_DIVISION: bool = false;
+
+    /// `b[j][i]` reordered, for `|b[j][i]| < 2¹⁵`
+    #[inline(always)]
+    fn reorder(self, b: [Self::I32; QUAD]) -> [Self::I32; 2] {
+        let low = self.splat_i32(0xffff);
+        let [b0, b1, b2, b3] = b;
+        [
+            self.xor_i32(self.and_i32(b0, low), self.shift_left::<16>(b1)),
+            self.xor_i32(self.and_i32(b2, low), self.shift_left::<16>(b3)),
+        ]
+    }
+    /// `x[16j + i] as i32` reordered
+    #[inline(always)]
+    fn reorder_u8(self, x: &[u8; QUAD * LANES]) -> [Self::I32; 2] {
+        let (x, _) = x.as_chunks();
+        self.reorder([self.load_u8(&x[0]), self.load_u8(&x[1]), self.load_u8(&x[2]), self.load_u8(&x[3])])
+    }
+    /// `x[16j + i] as i32` reordered
+    #[inline(always)]
+    fn reorder_i8(self, x: &[i8; QUAD * LANES]) -> [Self::I32; 2] {
+        let (x, _) = x.as_chunks();
+        self.reorder([self.load_i8(&x[0]), self.load_i8(&x[1]), self.load_i8(&x[2]), self.load_i8(&x[3])])
+    }
+    /// `out[j][i] = (a[j][i].round_ties_even() + b[j][i] as f32).clamp(min, max) as u8` as if exact, for `|b[j][i]| ≤ 255`,
+    /// given reordered; returns the sticky mask. A lane is marked, and its code is anything, where `a[j][i]` is NaN, is 2³¹ or
+    /// more, or rounds to less than −32767.
+    #[inline(always)]
+    fn narrow_quad_u8(
+        self,
+        a: [Self::F32; QUAD],
+        b: [Self::I32; 2],
+        [min, max]: [u8; 2],
+        out: &mut [[u8; LANES]; QUAD],
+        mut invalid: Self::I32,
+    ) -> Self::I32 {
+        let bounds = [self.splat_i32(min.into()), self.splat_i32(max.into())];
+        for j in 0..QUAD {
+            invalid = mark_beyond_reach(self, a[j], invalid);
+            self.store_u8(narrow(self, a[j], b, j, bounds), &mut out[j]);
+        }
+        invalid
+    }
+    /// `out[j][i] = (a[j][i].round_ties_even() + b[j][i] as f32).clamp(min, max) as i8` as if exact, for `|b[j][i]| ≤ 255`,
+    /// given reordered; returns the sticky mask. A lane is marked, and its code is anything, where `a[j][i]` is NaN, is 2³¹ or
+    /// more, or rounds to less than −32767.
+    #[inline(always)]
+    fn narrow_quad_i8(
+        self,
+        a: [Self::F32; QUAD],
+        b: [Self::I32; 2],
+        [min, max]: [i8; 2],
+        out: &mut [[i8; LANES]; QUAD],
+        mut invalid: Self::I32,
+    ) -> Self::I32 {
+        let bounds = [self.splat_i32(min.into()), self.splat_i32(max.into())];
+        for j in 0..QUAD {
+            invalid = mark_beyond_reach(self, a[j], invalid);
+            self.store_i8(narrow(self, a[j], b, j, bounds), &mut out[j]);
+        }
+        invalid
+    }
+    /// The sticky mask, in which a lane is marked if an `a[j][i]` is NaN
+    #[inline(always)]
+    fn mark_nan(self, a: [Self::F32; QUAD], mut invalid: Self::I32) -> Self::I32 {
+        for j in 0..QUAD {
+            invalid = self.select_i32(self.is_nan(a[j]), self.splat_i32(i32::MIN), invalid);
+        }
+        invalid
+    }
+    /// Whether a lane of the sticky mask is marked: whether one of its 16-bit halves is `i16::MIN`
+    #[inline(always)]
+    fn any_invalid(self, invalid: Self::I32) -> bool {
+        // Of the integers whose upper half is i16::MIN, the next one is the bound.
+        let bound = self.splat_i32(i32::MIN + (1 << 16));
+        self.any(self.less_i32(self.min_i32(invalid, self.shift_left::<16>(invalid)), bound))
+    }
+    /// `out[j][i] = (a[j][i] == b[j][i]) as u8`
+    #[inline(always)]
+    fn store_equal_quad(self, a: [Self::F32; QUAD], b: [Self::F32; QUAD], out: &mut [[u8; LANES]; QUAD]) {
+        let (one, zero) = (self.splat_i32(1), self.splat_i32(0));
+        for j in 0..QUAD {
+            self.store_u8(self.select_i32(self.equal_f32(a[j], b[j]), one, zero), &mut out[j]);
+        }
+    }
+}
+
+/// The sticky mask, in which a lane is marked where `a[i]` is NaN, is 2³¹ or more, or rounds to less than −32767.
+#[inline(always)]
+fn mark_beyond_reach<S: Simd>(simd: S, a: S::F32, invalid: S::I32) -> S::I32 {
+    let marked = simd.splat_i32(i32::MIN);
+    // −32767.5 is a tie, and rounds to −32768.
+    let above = simd.select_i32(simd.less_f32(simd.splat_f32(-32_767.5), a), invalid, marked);
+    simd.select_i32(simd.less_f32(a, simd.splat_f32(2_147_483_648.0)), above, marked)
+}
+
+/// The codes of vector j of a quad: `a[i]` rounded, plus `b[j][i]` given reordered, clamped.
+#[inline(always)]
+fn narrow<S: Simd>(simd: S, a: S::F32, b: [S::I32; 2], j: usize, [min, max]: [S::I32; 2]) -> S::I32 {
+    // The sum is clamped to what it is beyond ±2²⁰, too, since |b| ≤ 255.
+    let (low, high) = (simd.splat_f32(-1_048_576.0), simd.splat_f32(1_048_576.0));
+    let rounded = simd.round_to_i32(simd.clamp_f32(a, low, high));
+    let pair = b[j / 2];
+    let pair = if j % 2 == 0 { simd.shift_left::<16>(pair) } else { pair };
+    let sum = simd.add_i32(rounded, simd.shift_right(pair, simd.splat_i32(16)));
+    simd.min_i32(simd.max_i32(sum, min), max)
+}
+
+/// Quads per retry window: if the sticky mask is marked at its end, the whole window is computed again on the exact path.
+const WINDOW: usize = 32;
+
+/// A walk over elements that takes the fast path quad by quad where it can.
+pub struct QuadWalk<'a, S, T, U> {
+    pub simd: S,
+    pub memory: Memory,
+    /// Whether to try the fast path at all.
+    pub fast: bool,
+    pub x: &'a [T],
+    /// As long as `x`.
+    pub out: &'a mut [U],
+}
+
+impl<S: QuantizeVectors + StreamVectors, T: Copy + Default, U: Pod + Default> QuadWalk<'_, S, T, U> {
+    /// Calls `invalid = quad(context, start, input, output, invalid)` for every quad of a retry window, and if that leaves a
+    /// [marked](QuantizeVectors::any_invalid) sticky mask, `f(context, start, input, output)` for its blocks; `f` only, for
+    /// blocks that are in no quad or if `fast` is not set. Blocks may overlap: `f` must depend on its arguments only.
+    ///
+    /// `(context, elements) = segment(start)` is called with ascending starts; all blocks that begin among these elements, at
+    /// least one, are given that context.
+    #[inline(always)]
+    pub fn map_quads<A: Copy>(
+        self,
+        mut segment: impl FnMut(usize) -> (A, usize),
+        mut quad: impl FnMut(A, usize, &[[T; LANES]; QUAD], &mut [[U; LANES]; QUAD], S::I32) -> S::I32,
+        mut f: impl FnMut(A, usize, &[T; LANES], &mut [U; LANES]),
+    ) {
+        let QuadWalk { simd, memory, fast, x, out } = self;
+        debug_assert_eq!(x.len(), out.len());
+        // Non-temporal stores begin at the first cache line of the output.
+        let head =
+            if memory == Memory::Streamed { out.as_ptr().align_offset(align_of::<Line>()).min(x.len()) } else { 0 };
+        if head > 0 {
+            let (context, _) = segment(0);
+            map_blocks(
+                &x[..head],
+                &mut out[..head],
+                #[inline(always)]
+                |i, x, out| f(context, i, x, out),
+            );
+        }
+        let mut start = head;
+        let (mut quads, _) = x[head..].as_chunks::<LANES>().0.as_chunks::<QUAD>();
+        let (mut out_quads, _) = out[head..].as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>();
+        let most = if fast { WINDOW } else { usize::MAX };
+        while !quads.is_empty() {
+            let (context, elements) = segment(start);
+            let length = elements.div_ceil(QUAD * LANES).min(most).min(quads.len());
+            let window = quads.split_off(..length).expect("`length` quads are left");
+            let window_out = out_quads.split_off_mut(..length).expect("`length` quads are left");
+            let mut invalid = simd.splat_i32(0);
+            if fast {
+                map_each_quad(
+                    simd,
+                    memory,
+                    window,
+                    window_out,
+                    #[inline(always)]
+                    |i, x, out| invalid = quad(context, start + i, x, out, invalid),
+                );
+            }
+            if !fast || simd.any_invalid(invalid) {
+                if fast {
+                    cold_path();
+                }
+                map_each_quad(
+                    simd,
+                    memory,
+                    window,
+                    window_out,
+                    #[inline(always)]
+                    |i, x, out| {
+                        for (j, (x, out)) in x.iter().zip(out).enumerate() {
+                            f(context, start + i + j * LANES, x, out);
+                        }
+                    },
+                );
+            }
+            start += length * QUAD * LANES;
+        }
+        // Less than a quad is left; less than a block overlaps what was computed before.
+        if start < x.len() {
+            let start = if x.len() - start < LANES { x.len().saturating_sub(LANES) } else { start };
+            let (context, _) = segment(start);
+            map_blocks(
+                &x[start..],
+                &mut out[start..],
+                #[inline(always)]
+                |i, x, out| f(context, start + i, x, out),
+            );
+        }
+    }
+}
+
+/// Tells the compiler that the branch which calls it is rarely taken: registers are for the other one.
+#[cold]
+fn cold_path() {}

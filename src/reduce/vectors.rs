@@ -1,0 +1,89 @@
+//! Maxima of integers: the vector operations of reductions.
+
+use crate::simd::{LANES, QUAD, Simd, quad};
+
+/// Order of unsigned integers, and the largest lanes.
+pub trait ReduceVectors: Simd {
+    /// Whether maxima and minima of integers, signed and unsigned, are instructions.
+    const HAS_INTEGER_MIN_MAX: bool = false;
+
+    /// Accumulators of three vectors each that a reduction keeps apart, so that none waits for the last result of another:
+    /// 1, 2 or [`QUAD`], as many as the registers hold.
+    const UNROLL: usize = 1;
+
+    /// `(a[i] as u32).max(b[i] as u32) as i32`
+    #[inline(always)]
+    fn max_u32(self, a: Self::I32, b: Self::I32) -> Self::I32 {
+        let flip = self.splat_i32(i32::MIN);
+        self.xor_i32(self.max_i32(self.xor_i32(a, flip), self.xor_i32(b, flip)), flip)
+    }
+    /// `(a[i] as u32).min(b[i] as u32) as i32`
+    #[inline(always)]
+    fn min_u32(self, a: Self::I32, b: Self::I32) -> Self::I32 {
+        let flip = self.splat_i32(i32::MIN);
+        self.xor_i32(self.min_i32(self.xor_i32(a, flip), self.xor_i32(b, flip)), flip)
+    }
+    /// `a[0] < 0 || … || a[15] < 0`
+    #[inline(always)]
+    fn any_negative(self, a: Self::I32) -> bool {
+        self.any(self.less_i32(a, self.splat_i32(0)))
+    }
+    /// `a[0].max(a[1])….max(a[15])`
+    #[inline(always)]
+    fn max_of_i32(self, a: Self::I32) -> i32 {
+        let mut lanes = [0; LANES];
+        self.store_i32(a, &mut lanes);
+        let mut largest = i32::MIN;
+        for i in 0..LANES {
+            largest = largest.max(lanes[i]);
+        }
+        largest
+    }
+    /// Partial maxima of four vectors, in lanes of the ISA's own choice, for [`join_maxima`](ReduceVectors::join_maxima)
+    /// only. (By default lane i is the largest lane of `a[i]`.)
+    #[inline(always)]
+    fn quad_maxima(self, a: [Self::I32; QUAD]) -> Self::I32 {
+        let mut maxima = [0; LANES];
+        for i in 0..QUAD {
+            maxima[i] = self.max_of_i32(a[i]);
+        }
+        self.load_i32(&maxima)
+    }
+    /// Lane 4k + i is the largest lane of vector i of the quad whose [`quad_maxima`](ReduceVectors::quad_maxima) `a[k]` are.
+    #[inline(always)]
+    fn join_maxima(self, a: [Self::I32; QUAD]) -> Self::I32 {
+        let mut joined = [0; LANES];
+        for k in 0..QUAD {
+            let mut maxima = [0; LANES];
+            self.store_i32(a[k], &mut maxima);
+            for i in 0..QUAD {
+                joined[QUAD * k + i] = maxima[i];
+            }
+        }
+        self.load_i32(&joined)
+    }
+    /// Lane i of result n is the largest lane of `of(i)[n]`. (`of` is asked quad by quad, so that its vectors need not leave
+    /// the registers.)
+    #[inline(always)]
+    fn max_of_each<const N: usize>(self, of: impl Fn(usize) -> [Self::I32; N]) -> [Self::I32; N] {
+        let maxima = quad(
+            #[inline(always)]
+            |k| {
+                let vectors = quad(
+                    #[inline(always)]
+                    |i| of(QUAD * k + i),
+                );
+                let mut maxima = [self.splat_i32(0); N];
+                for n in 0..N {
+                    maxima[n] = self.quad_maxima([vectors[0][n], vectors[1][n], vectors[2][n], vectors[3][n]]);
+                }
+                maxima
+            },
+        );
+        let mut each = [self.splat_i32(0); N];
+        for n in 0..N {
+            each[n] = self.join_maxima([maxima[0][n], maxima[1][n], maxima[2][n], maxima[3][n]]);
+        }
+        each
+    }
+}

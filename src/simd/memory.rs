@@ -1,0 +1,31 @@
+//! Where a walk finds its data, and non-temporal stores for results that no cache would hold until they are read.
+
+use super::Simd;
+
+/// How a walk goes through memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Memory {
+    /// The caches hold what is read and written.
+    Cached,
+    /// They do not: the walk prefetches.
+    Beyond,
+    /// As [`Beyond`](Memory::Beyond), and no result is read again before a cache would have dropped it: quads are written
+    /// by non-temporal stores.
+    Streamed,
+}
+
+/// A cache line: the unit of a non-temporal store.
+#[repr(C, align(64))]
+pub struct Line(pub [u8; 64]);
+
+/// Non-temporal stores.
+pub trait StreamVectors: Simd {
+    /// `out = x`, past the caches where there are instructions for that; a [`fence`](StreamVectors::fence) has to follow
+    #[inline(always)]
+    fn stream(self, x: &Line, out: &mut Line) {
+        out.0 = x.0;
+    }
+    /// Orders every [`stream`](StreamVectors::stream) before it with all stores after it
+    #[inline(always)]
+    fn fence(self) {}
+}
