@@ -1,0 +1,351 @@
+//! Every public operation on a thread with [`STACK`] bytes of stack. It counts for unoptimised builds, whose frames are
+//! largest: `cargo test --profile dev --test small_stack`. An overflow ends the process with a message that has the
+//! thread's name: the operation and its ISA.
+
+use std::thread;
+
+use zeropoint::calibrate::{Method, Observer, group_ranges};
+use zeropoint::*;
+
+const STACK: usize = 128 << 10;
+
+/// A row, a few vectors and a rest; large enough for every granularity.
+const SHAPE: [usize; 2] = [12, 1107];
+
+const ELEMENTS: usize = SHAPE[0] * SHAPE[1];
+
+/// Calls an operation on a thread of its own, on every ISA.
+fn small(name: &str, operation: impl Fn(Isa) + Sync) {
+    for isa in Isa::supported() {
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().name(format!("{name} on {isa}")).stack_size(STACK);
+            let running = thread.spawn_scoped(scope, || operation(isa)).unwrap();
+            running.join().unwrap_or_else(|_| panic!("{name} on {isa}"));
+        });
+    }
+}
+
+fn reals(count: usize) -> Vec<f32> {
+    (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 22) as f32 - 2.0).collect()
+}
+
+fn codes<C: Code>(count: usize) -> Vec<C> {
+    let span = C::MAX.into() - C::MIN.into() + 1;
+    (0..count as i32).map(|i| C::try_from(C::MIN.into() + i * 37 % span).ok().unwrap()).collect()
+}
+
+fn granularities() -> [(&'static str, Granularity); 9] {
+    let [rows, row] = SHAPE;
+    let channel = |shape: &[usize], axis| Granularity::channel(shape, axis).unwrap();
+    [
+        ("per tensor", Granularity::Tensor),
+        ("per row", channel(&SHAPE, 0)),
+        ("per column", channel(&SHAPE, 1)),
+        ("per channel of 3", channel(&[rows * row / 3, 3], 1)),
+        ("per channel of 16", channel(&[ELEMENTS / 16, 16], 1)),
+        ("per middle axis", channel(&[rows, row / 9, 9], 1)),
+        ("per block of 5", Granularity::block(&SHAPE, 5).unwrap()),
+        ("per block of 32", Granularity::block(&SHAPE, 32).unwrap()),
+        ("per block of 1000", Granularity::block(&SHAPE, 1000).unwrap()),
+    ]
+}
+
+/// The elements that a granularity's shape has.
+fn elements(granularity: Granularity) -> usize {
+    if granularity == (Granularity::Channel { channels: 16, inner: 1 }) { ELEMENTS / 16 * 16 } else { ELEMENTS }
+}
+
+fn params<C: Code>(codes: CodeRange<C>, granularity: Granularity) -> QuantParams<C> {
+    let groups = granularity.groups(elements(granularity)).unwrap();
+    let scales = (0..groups).map(|group| 0.0129 + (group % 100) as f32 * 1e-5).collect();
+    QuantParams::new(codes, granularity, scales, vec![codes.max().into() / 2; groups]).unwrap()
+}
+
+fn elementwise<C: Code>(range: CodeRange<C>) {
+    let stream = Stream::new(7);
+    for (name, granularity) in granularities() {
+        let n = elements(granularity);
+        let (x, params) = (&reals(n)[..], &params(range, granularity));
+        let name = |operation: &str| format!("{operation} {name}");
+        small(&name("quantize"), |isa| quantize(isa, x, params, &mut vec![C::default(); n]).unwrap());
+        small(&name("dynamic"), |isa| {
+            quantize_dynamic(isa, x, range, Scheme::ASYMMETRIC, granularity, &mut vec![C::default(); n]).unwrap();
+        });
+        small(&name("stochastic"), |isa| {
+            quantize_stochastic(isa, x, params, stream, &mut vec![C::default(); n]).unwrap();
+        });
+        small(&name("dequantize"), |isa| dequantize(isa, &codes::<C>(n), params, &mut vec![0.0; n]).unwrap());
+        small(&name("fake"), |isa| {
+            fake_quantize(isa, x, params, &mut vec![0.0; n]).unwrap();
+            fake_quantize_stochastic(isa, x, params, stream, &mut vec![0.0; n]).unwrap();
+            fake_quantize_with_mask(isa, x, params, &mut vec![0.0; n], &mut vec![0; n]).unwrap();
+            fake_quantize_in_place(isa, &mut x.to_vec(), params).unwrap();
+            fake_quantize_stochastic_in_place(isa, &mut x.to_vec(), params, stream).unwrap();
+        });
+        small(&name("straight-through"), |isa| {
+            straight_through(isa, x, x, params, &mut vec![0.0; n]).unwrap();
+            straight_through_in_place(isa, x, &mut x.to_vec(), params).unwrap();
+        });
+        small(&name("error"), |isa| drop(quantization_error(isa, x, params).unwrap()));
+    }
+}
+
+fn strided<C: Code>(range: CodeRange<C>) {
+    let [rows, row] = SHAPE;
+    let columns = row - 7;
+    let (x, codes) = (&reals(ELEMENTS)[..], &codes::<C>(ELEMENTS)[..]);
+    let per_column = Granularity::channel(&[rows, columns], 1).unwrap();
+    let per_block = Granularity::block(&[rows, columns], 32).unwrap();
+    for granularity in [Granularity::Tensor, Granularity::channel(&[rows, columns], 0).unwrap(), per_column, per_block]
+    {
+        let groups = granularity.groups(rows * columns).unwrap();
+        let params = &QuantParams::new(range, granularity, vec![0.01; groups], vec![3; groups]).unwrap();
+        small(&format!("matrix {granularity:?}"), |isa| {
+            let x = Matrix::with_stride(x, rows, columns, row).unwrap();
+            let mut out = vec![C::default(); ELEMENTS];
+            quantize_matrix(isa, x, params, MatrixMut::with_stride(&mut out, rows, columns, row).unwrap()).unwrap();
+            let codes = Matrix::with_stride(codes, rows, columns, row).unwrap();
+            let mut out = vec![0.0; ELEMENTS];
+            dequantize_matrix(isa, codes, params, MatrixMut::with_stride(&mut out, rows, columns, row).unwrap())
+                .unwrap();
+            fake_quantize_matrix(isa, x, params, MatrixMut::with_stride(&mut out, rows, columns, row).unwrap())
+                .unwrap();
+        });
+    }
+}
+
+fn nibbles<C: Code>(range: CodeRange<C>) {
+    for (name, granularity) in granularities() {
+        let n = elements(granularity);
+        let (x, params) = (&reals(n)[..], &params(range, granularity));
+        small(&format!("nibbles {name}"), |isa| {
+            let mut bytes = vec![0; n.div_ceil(2)];
+            // Rows of an odd length have no packed form by blocks.
+            if quantize_packed(isa, x, params, &mut bytes).is_ok() {
+                quantize_packed_stochastic(isa, x, params, Stream::new(7), &mut bytes).unwrap();
+                dequantize_packed(isa, &bytes, params, &mut vec![0.0; n]).unwrap();
+            }
+            let mut codes = vec![C::default(); n];
+            unpack_nibbles(isa, &bytes, &mut codes).unwrap();
+            pack_nibbles(isa, &codes, C::default(), &mut bytes).unwrap();
+        });
+    }
+}
+
+#[test]
+fn elements_of_tensors() {
+    elementwise(CodeRange::unsigned(8).unwrap());
+    elementwise(CodeRange::narrow(8).unwrap());
+    elementwise(CodeRange::signed(3).unwrap());
+    strided(CodeRange::unsigned(8).unwrap());
+    strided(CodeRange::signed(8).unwrap());
+    nibbles(CodeRange::unsigned(4).unwrap());
+    nibbles(CodeRange::signed(4).unwrap());
+}
+
+#[test]
+fn reductions_words_and_formats() {
+    for (name, granularity) in granularities() {
+        let x = &reals(elements(granularity))[..];
+        small(&format!("ranges {name}"), |isa| drop(ranges(isa, x, granularity).unwrap()));
+        small(&format!("observed ranges {name}"), |isa| {
+            let observer = Method::MinMax.observer(isa, CodeRange::unsigned(8).unwrap(), ELEMENTS).unwrap();
+            group_ranges(x, granularity, &observer).unwrap();
+        });
+    }
+    let x = &reals(ELEMENTS / 32 * 32)[..];
+    let n = x.len();
+    small("min_max", |isa| drop(min_max(isa, x).unwrap()));
+    small("abs_max", |isa| drop(abs_max(isa, x).unwrap()));
+    small("reconstruction_error", |isa| drop(reconstruction_error(isa, x, x).unwrap()));
+    small("fill", |isa| {
+        fill_words(isa, Stream::new(7).skip(13).unwrap(), &mut vec![0; n]).unwrap();
+        fill_uniform(isa, Stream::new(7), &mut vec![0.0; n]).unwrap();
+    });
+    small("StreamRng", |isa| {
+        let mut rng = StreamRng::new(isa, Stream::new(7));
+        assert_ne!(rand_core::Rng::next_u64(&mut rng), rand_core::Rng::next_u64(&mut rng));
+    });
+    for format in [BlockFormat::MxInt8, BlockFormat::Q8_0, BlockFormat::Q4_0] {
+        let length = format.bytes(n).unwrap();
+        small(&format!("{format:?}"), |isa| {
+            let (mut bytes, mut out) = (vec![0; length], vec![0.0; n]);
+            encode_blocks(isa, format, x, &mut bytes).unwrap();
+            decode_blocks(isa, format, &bytes, &mut out).unwrap();
+            let mut scales = vec![0.0; n / format.block_length()];
+            split_blocks(isa, format, &bytes, &mut vec![0; n], &mut scales).unwrap();
+        });
+    }
+}
+
+#[test]
+fn calibration() {
+    let x = &reals(ELEMENTS)[..];
+    for name in [
+        "minmax",
+        "absmax",
+        "average",
+        "ema:0.9",
+        "std:3",
+        "gauss",
+        "laplace",
+        "percentile:99.9",
+        "percentiles:99.9",
+        "entropy",
+        "mse",
+    ] {
+        small(name, |isa| {
+            let method: Method = name.parse().unwrap();
+            let mut observer = method.observer(isa, CodeRange::unsigned(8).unwrap(), ELEMENTS).unwrap();
+            for batch in x.chunks(5000) {
+                observer.observe(batch).unwrap();
+            }
+            observer.range().unwrap();
+        });
+    }
+}
+
+/// Every stage on a packed and an unpacked right operand.
+fn products<A: Code, B: Code>() {
+    let name = |name: &str| format!("{name} of {} by {}", std::any::type_name::<A>(), std::any::type_name::<B>());
+    for [m, n, k] in [[1, 70, 130], [23, 70, 130]] {
+        let (a, b) = (&codes::<A>(m * k)[..], &codes::<B>(n * k)[..]);
+        let a = || Matrix::new(a, m, k).unwrap();
+        let b = || Matrix::new(b, k, n).unwrap();
+        let (columns, rows) = (vec![5; n], vec![3; m]);
+        let packed = |isa| {
+            let packed = PackedMatrix::<A, B>::pack(isa, b(), columns.as_slice().into()).unwrap();
+            packed.with_bias(&vec![9; n]).unwrap()
+        };
+        small(&name("accumulators"), |isa| {
+            let mut out = vec![0; m * n];
+            let out = &mut out;
+            matmul(a(), rows.as_slice().into(), &packed(isa), &Accumulators, MatrixMut::new(out, m, n).unwrap())
+                .unwrap();
+            let unpacked = UnpackedMatrix::<A, B>::new(isa, b(), 0.into()).unwrap();
+            matmul(a(), 0.into(), &unpacked, &Accumulators, MatrixMut::new(out, m, n).unwrap()).unwrap();
+        });
+        small(&name("dequantized"), |isa| {
+            let stage = Dequantize::new(&vec![0.01; n], Some(&vec![1.0; n])).unwrap();
+            let scales = vec![0.02; m];
+            let mut out = vec![0.0; m * n];
+            let out = MatrixMut::new(&mut out, m, n).unwrap();
+            matmul(a(), rows.as_slice().into(), &packed(isa), &stage.rows(&scales).unwrap(), out).unwrap();
+        });
+        fn requantized<A: Code, M: Multiplier>(
+            (a, packed): (Matrix<'_, A>, &impl Rhs<A>),
+            multiplier: M,
+            out: &mut [u8],
+            [m, n]: [usize; 2],
+        ) {
+            let stage = Requantize::new(multiplier, 3, 0_u8..=255).unwrap().relu();
+            matmul(a, 0.into(), packed, &stage, MatrixMut::new(out, m, n).unwrap()).unwrap();
+        }
+        let multipliers = vec![0.000_123; n];
+        small(&name("requantized"), |isa| {
+            let (packed, mut out) = (packed(isa), vec![0; m * n]);
+            let operands = (a(), &packed);
+            requantized(operands, FloatMultiplier::new(&multipliers).unwrap(), &mut out, [m, n]);
+            requantized(operands, FixedPoint::new(&multipliers).unwrap(), &mut out, [m, n]);
+            requantized(operands, Gemmlowp::new(&multipliers).unwrap(), &mut out, [m, n]);
+            requantized(operands, Shift::new(&vec![1.0 / 1024.0; n]).unwrap(), &mut out, [m, n]);
+            let stage = Requantize::new(FloatMultiplier::new(&multipliers).unwrap(), 3, i8::MIN..=i8::MAX).unwrap();
+            let mut out = vec![0_i8; m * n];
+            let out = MatrixMut::new(&mut out, m, n).unwrap();
+            matmul(a(), 0.into(), &packed, &stage.stochastic(Stream::new(7)), out).unwrap();
+        });
+    }
+}
+
+#[test]
+fn multiplication() {
+    products::<u8, i8>();
+    products::<u8, u8>();
+    products::<i8, i8>();
+    products::<i8, u8>();
+}
+
+fn by_blocks<A: Code>() {
+    let [m, n, k] = [9, 40, 128];
+    let (a, weights) = (&codes::<A>(m * k)[..], &codes::<i8>(n * k)[..]);
+    let per_row = &vec![0.02; m][..];
+    let per_block = &vec![0.02; m * k / 32][..];
+    small(&format!("blocks by {}", std::any::type_name::<A>()), |isa| {
+        let packed =
+            PackedBlocks::<A>::pack(isa, Matrix::new(weights, n, k).unwrap(), &vec![0.01; n * k / 32]).unwrap();
+        let a = Matrix::new(a, m, k).unwrap();
+        let mut out = vec![0.0; m * n];
+        let rows = BlockActivations::per_row(a, 7.into(), per_row).unwrap();
+        matmul_blocks(&rows, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+        let blocks = BlockActivations::per_block(a, per_block).unwrap();
+        matmul_blocks(&blocks, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+        for format in [BlockFormat::MxInt8, BlockFormat::Q8_0, BlockFormat::Q4_0] {
+            let mut bytes = vec![0; format.bytes(n * k).unwrap()];
+            encode_blocks(isa, format, &reals(n * k), &mut bytes).unwrap();
+            let packed = PackedBlocks::from_format(isa, format, &bytes, n, k).unwrap();
+            matmul_blocks(&rows, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn block_weights() {
+    by_blocks::<u8>();
+    by_blocks::<i8>();
+}
+
+#[test]
+fn network_layers() {
+    let (images, shape) = (&codes::<u8>(2 * 9 * 8 * 6)[..], [2, 9, 8, 6]);
+    let window = Window { stride: [1, 2], padding: [1; 4], ..Window::new([3, 3]) };
+    for (outputs, groups) in [(10, 1), (9, 3), (6, 6)] {
+        let weights = &codes::<i8>(outputs * 6 / groups * 9)[..];
+        small(&format!("convolution of {groups} groups"), |isa| {
+            let layer = Conv2d::<u8, i8>::new(isa, weights, [outputs, 6 / groups, 3, 3], 0.into(), window, groups);
+            let layer = layer.unwrap().with_bias(&vec![5; outputs]).unwrap();
+            let output = layer.output_shape(shape).unwrap().iter().product();
+            layer.forward(images, shape, 117, &Accumulators, &mut vec![0; output]).unwrap();
+            let stage = Requantize::new(FloatMultiplier::new(&[0.001]).unwrap(), 3, 0_u8..=255).unwrap();
+            layer.forward(images, shape, 117, &stage, &mut vec![0; output]).unwrap();
+        });
+    }
+    small("linear", |isa| {
+        let layer = Linear::<u8, i8>::new(isa, Matrix::new(&codes::<i8>(12 * 54), 12, 54).unwrap(), 0.into()).unwrap();
+        let mut out = vec![0; 16 * 12];
+        let out = MatrixMut::new(&mut out, 16, 12).unwrap();
+        layer.forward(Matrix::new(images, 16, 54).unwrap(), 117.into(), &Accumulators, out).unwrap();
+    });
+    small("max-pooling", |isa| {
+        let pool = MaxPool2d::new(Window { stride: [2, 2], ..Window::new([2, 2]) });
+        let output = pool.output_shape(shape).unwrap().iter().product();
+        pool.forward(isa, images, shape, &mut vec![0_u8; output]).unwrap();
+    });
+}
+
+/// Operations on the threads of a pool whose stacks are as small.
+#[cfg(feature = "rayon")]
+#[test]
+fn threads() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).stack_size(STACK).build().unwrap();
+    let n = 1 << 18;
+    let x = &reals(n)[..];
+    let params = &QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.0129, 117).unwrap();
+    for isa in Isa::supported() {
+        pool.install(|| {
+            let mut codes = vec![0_u8; n];
+            parallel::quantize(isa, x, params, &mut codes).unwrap();
+            parallel::quantize_stochastic(isa, x, params, Stream::new(7), &mut codes).unwrap();
+            parallel::dequantize(isa, &codes, params, &mut vec![0.0; n]).unwrap();
+            parallel::fake_quantize(isa, x, params, &mut vec![0.0; n]).unwrap();
+            parallel::min_max(isa, x).unwrap();
+            parallel::quantization_error(isa, x, params).unwrap();
+            parallel::fill_words(isa, Stream::new(7), &mut vec![0; n]).unwrap();
+            let [m, n, k] = [64, 256, 256];
+            let packed = PackedMatrix::<u8, u8>::pack(isa, Matrix::new(&codes[..k * n], k, n).unwrap(), 0.into());
+            let mut out = vec![0; m * n];
+            let out = MatrixMut::new(&mut out, m, n).unwrap();
+            let a = Matrix::new(&codes[..m * k], m, k).unwrap();
+            parallel::matmul(a, 3.into(), &packed.unwrap(), &Accumulators, out).unwrap();
+        });
+    }
+}
