@@ -1,11 +1,11 @@
-//! What the machine can do at most: multiplications without memory, and memory without anything.
+//! Limits of the machine: multiplications from registers, and memory traffic without computation.
 
 use zeropoint::Isa;
 
-/// A loop that does nothing but multiply or read.
+/// A loop that only multiplies, or only moves bytes.
 pub struct Limit {
     run: Box<dyn FnMut()>,
-    /// What a run gets through: multiplications, or bytes.
+    /// The work of a run: multiply-accumulates, or bytes.
     pub work: f64,
 }
 
@@ -16,7 +16,7 @@ impl Limit {
     }
 }
 
-/// The multiplications of an ISA with all operands in registers.
+/// Multiply-accumulates of an ISA with all operands in registers.
 pub fn peak(isa: Isa) -> Option<Limit> {
     #[cfg(target_arch = "x86_64")]
     return x86::peak(isa);
@@ -27,12 +27,12 @@ pub fn peak(isa: Isa) -> Option<Limit> {
     }
 }
 
-/// One core reading a buffer that its caches do not hold, from its beginning to its end.
+/// One core reading a buffer from its beginning to its end, with prefetches.
 pub fn bandwidth(bytes: usize) -> Option<Limit> {
     traffic(Traffic::Read, bytes, true)
 }
 
-/// What is read for what is written.
+/// The ratio of bytes read to bytes written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Traffic {
     /// Nothing is written.
@@ -60,8 +60,8 @@ impl Traffic {
     }
 }
 
-/// One core reading and writing about so many bytes in all, from the beginning of its buffers to their end; if it is to be
-/// `streaming`, it asks for lines ahead and writes past the caches.
+/// One core reading and writing about `bytes` bytes in all, from the beginning of its buffers to their end; `streaming` adds
+/// prefetches and non-temporal stores.
 pub fn traffic(traffic: Traffic, bytes: usize, streaming: bool) -> Option<Limit> {
     #[cfg(target_arch = "x86_64")]
     return x86::traffic(traffic, bytes, streaming);

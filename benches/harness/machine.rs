@@ -1,4 +1,4 @@
-//! What the numbers were measured on.
+//! A description of the machine that was measured.
 
 use std::fs;
 use std::process::Command;

@@ -1,16 +1,15 @@
-//! The clock: turns of about the same length, in rounds.
+//! The clock: samples of about the same length.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-/// How long a turn is to take.
+/// The length of a sample.
 const TURN: Duration = Duration::from_millis(3);
 
-/// A turn: calls until its time is over, at least one, warm. Seconds per call.
+/// A sample: warm calls for about [`TURN`], at least one. Seconds per call.
 pub fn turn(call: &mut dyn FnMut()) -> f64 {
-    // Pages are there only when they were touched; what others left in the caches, and the frequency they left, is not ours;
-    // and how long a call takes is not known.
+    // Warm up: map pages, fill caches and branch predictors, let the clock rate settle; and find how long a call takes.
     call();
     let (mut calls, mut expected) = (1_u32, TURN.as_secs_f64());
     let warmup = Instant::now();
@@ -30,35 +29,35 @@ pub fn turn(call: &mut dyn FnMut()) -> f64 {
     start.elapsed().as_secs_f64() / f64::from(calls)
 }
 
-/// The times of one contender's turns, in seconds.
+/// The samples of one candidate, in seconds per call or per unit of work.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Times(Vec<f64>);
 
 impl Times {
-    /// A turn more.
+    /// Takes another sample.
     pub fn turn(&mut self, call: &mut dyn FnMut()) {
         self.push(turn(call));
     }
 
-    /// A turn that was taken elsewhere.
+    /// Adds a sample that was taken elsewhere.
     pub fn push(&mut self, seconds: f64) {
         self.0.push(seconds);
     }
 
-    /// The mean of the middle half of the turns: as deaf to outliers as the median, and steadier where turns have two speeds.
+    /// The interquartile mean: as robust against outliers as the median, and steadier where samples fall into two groups.
     pub fn middle(&self) -> f64 {
         let times = self.sorted();
         let middle = middle_half(&times);
         middle.iter().sum::<f64>() / middle.len() as f64
     }
 
-    /// How many times as long another took: the middle of the ratios of single rounds, which are free of whatever drifts from
-    /// one to another.
+    /// The time of another candidate over the time of this one: the interquartile mean of the ratios of single rounds, in
+    /// which drift between rounds cancels.
     pub fn ratio(&self, other: &Times) -> f64 {
         Times(self.0.iter().zip(&other.0).map(|(own, other)| other / own).collect()).middle()
     }
 
-    /// The middle half of the turns, from its shortest to its longest, over its mean.
+    /// The interquartile range over the interquartile mean.
     pub fn spread(&self) -> f64 {
         let times = self.sorted();
         let middle = middle_half(&times);
@@ -71,7 +70,7 @@ impl Times {
         times
     }
 
-    /// The shortest of all turns.
+    /// The shortest sample.
     pub fn best(&self) -> f64 {
         self.0.iter().copied().fold(f64::INFINITY, f64::min)
     }

@@ -1,4 +1,4 @@
-//! What is measured: operations, their shapes, and calls of them.
+//! The operations that are measured, their shapes, and calls of them.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -16,11 +16,11 @@ use harness::limits::Traffic;
 /// An operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Operation {
-    /// u8 × i8 to i32, the right matrix packed before
+    /// u8 × i8 to i32, weights packed before
     Matmul,
     /// u8 × i8 to u8: zero points, bias, a float multiplier for every column
     MatmulRequantize,
-    /// u8 × i8 to i32, the right matrix as it lies
+    /// u8 × i8 to i32, weights unpacked
     MatmulUnpacked,
     /// f32 to u8, to nearest
     Quantize,
@@ -96,7 +96,7 @@ impl Operation {
         matches!(self, Operation::Matmul | Operation::MatmulRequantize | Operation::MatmulUnpacked)
     }
 
-    /// Those of the operation's kind among the shapes that were asked for; without any, the list.
+    /// The shapes of the operation's kind among those that were asked for; the default list if none were.
     pub fn shapes(self, asked: &[Shape], quick: bool) -> Vec<Shape> {
         let of_kind = |shape: &Shape| matches!(shape, Product { .. }) == self.is_product();
         match (asked.is_empty(), quick, self.is_product()) {
@@ -108,7 +108,7 @@ impl Operation {
         }
     }
 
-    /// Bytes read and written for an element, of which codes are one.
+    /// The ratio of bytes read to bytes written.
     pub fn traffic(self) -> Traffic {
         match self {
             Operation::Quantize | Operation::QuantizeStochastic => Traffic::ReadFourWriteOne,
@@ -120,7 +120,7 @@ impl Operation {
         }
     }
 
-    /// Bytes that have to come and go: of a product, those of B, which is all that counts where few rows meet it.
+    /// Bytes that have to be read and written: for a product only the RHS, which dominates where the LHS has few rows.
     pub fn bytes(self, shape: Shape) -> usize {
         match (self.traffic(), shape) {
             (_, Product { n, k, .. }) => n * k,
@@ -130,7 +130,7 @@ impl Operation {
         }
     }
 
-    /// A call that repeats itself on the same data; in the current pool if it is to be `shared`.
+    /// A call on data of its own, to be repeated; on the threads of the current rayon pool if `shared`.
     pub fn prepare(self, shape: Shape, isa: Isa, shared: bool) -> Result<Box<dyn FnMut() + Send>, Error> {
         match shape {
             Product { m, n, k } => self.prepare_product([m, n, k], isa, shared),
@@ -207,7 +207,7 @@ impl Operation {
     }
 }
 
-/// A call with a left matrix and a result of its own.
+/// A product with an LHS and a result of its own.
 fn repeat<T: Copy + Default + Send + 'static>(
     [m, n, k]: [usize; 3],
     mut multiply: impl FnMut(Matrix<'_, u8>, MatrixMut<'_, T>) -> Result<(), Error> + Send + 'static,
@@ -224,7 +224,7 @@ fn bytes(count: usize) -> impl ExactSizeIterator<Item = u8> {
     (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
 }
 
-/// Elements that begin where a line of the caches does, for every contender and in every run.
+/// Elements aligned to a cache line, so that alignment is the same for every candidate and in every run.
 #[derive(Default)]
 struct Aligned<T> {
     memory: Vec<T>,

@@ -34,7 +34,7 @@ struct Arguments {
     /// What zeropoint runs on (may be repeated; the first is the one that is compared; the best by default).
     #[arg(long)]
     isa: Vec<String>,
-    /// Turns of every contender.
+    /// Turns of every candidate.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// A few shapes, five rounds.
@@ -116,15 +116,15 @@ fn measure(
     rounds: u32,
 ) -> Result<Row, zeropoint::Error> {
     let problem = Problem::new(shape, Codes::Full)?;
-    let mut contenders = Vec::new();
+    let mut candidates = Vec::new();
     for (i, peer) in everyone.iter().enumerate() {
         if let Some(multiply) = peer.prepare(workload, &problem) {
             let is_float = matches!(multiply.result(), Output::Floats(_));
             let (is_ours, verdict, times) = (i < isas.len(), Verdict::Unchecked, Times::default());
-            contenders.push(Contender { peer: *peer, multiply, is_ours, is_float, verdict, times });
+            candidates.push(Candidate { peer: *peer, multiply, is_ours, is_float, verdict, times });
         }
     }
-    check(workload, &problem, &mut contenders)?;
+    check(workload, &problem, &mut candidates)?;
 
     let mut peaks: Vec<Option<(Limit, Times)>> =
         isas.iter().map(|&isa| limits::peak(isa).map(|limit| (limit, Times::default()))).collect();
@@ -137,29 +137,29 @@ fn measure(
             times.turn(&mut || limit.run());
         }
         // Another order in every round, so that no one always follows the same.
-        let count = contenders.len();
+        let count = candidates.len();
         for i in 0..count {
-            let Contender { multiply, times, .. } = &mut contenders[(round + i) % count];
+            let Candidate { multiply, times, .. } = &mut candidates[(round + i) % count];
             times.turn(&mut || multiply.multiply());
         }
     }
 
     let rate = |limit: &Option<(Limit, Times)>| limit.as_ref().map(|(limit, times)| limit.work / times.middle() / 1e9);
     let peaks: Vec<Option<f64>> = peaks.iter().map(rate).collect();
-    let entries = contenders.into_iter().map(|contender| Entry {
-        name: contender.peer.name(),
-        is_ours: contender.is_ours,
-        is_float: contender.is_float,
-        verdict: contender.verdict,
-        gmacs: shape.macs() / contender.times.middle() / 1e9,
-        best_gmacs: shape.macs() / contender.times.best() / 1e9,
-        seconds: contender.times,
+    let entries = candidates.into_iter().map(|candidate| Entry {
+        name: candidate.peer.name(),
+        is_ours: candidate.is_ours,
+        is_float: candidate.is_float,
+        verdict: candidate.verdict,
+        gmacs: shape.macs() / candidate.times.middle() / 1e9,
+        best_gmacs: shape.macs() / candidate.times.best() / 1e9,
+        seconds: candidate.times,
     });
     Ok(Row::new(shape, &peaks, rate(&bandwidth), entries.collect()))
 }
 
 /// A peer with its operands.
-struct Contender<'p> {
+struct Candidate<'p> {
     peer: &'p dyn Peer,
     multiply: Box<dyn Multiply + 'p>,
     is_ours: bool,
@@ -168,20 +168,20 @@ struct Contender<'p> {
     times: Times,
 }
 
-/// Says of every contender whether its result is right.
-fn check(workload: Workload, problem: &Problem, contenders: &mut [Contender<'_>]) -> Result<(), zeropoint::Error> {
+/// Says of every candidate whether its result is right.
+fn check(workload: Workload, problem: &Problem, candidates: &mut [Candidate<'_>]) -> Result<(), zeropoint::Error> {
     let expected = [false, true].map(|per_column| Expected::new(problem, workload, per_column));
-    for contender in contenders {
-        contender.multiply.multiply();
-        let per_column = contender.peer.column_zero_points();
-        contender.verdict = expected[usize::from(per_column)].compare(contender.multiply.result());
-        if let Verdict::Disagrees { largest } = contender.verdict {
+    for candidate in candidates {
+        candidate.multiply.multiply();
+        let per_column = candidate.peer.column_zero_points();
+        candidate.verdict = expected[usize::from(per_column)].compare(candidate.multiply.result());
+        if let Verdict::Disagrees { largest } = candidate.verdict {
             // The same with operands that saturate nothing.
             let narrow = Problem::new(problem.shape, Codes::Narrow)?;
-            let Some(mut multiply) = contender.peer.prepare(workload, &narrow) else { continue };
+            let Some(mut multiply) = candidate.peer.prepare(workload, &narrow) else { continue };
             multiply.multiply();
             if Expected::new(&narrow, workload, per_column).compare(multiply.result()).is_right() {
-                contender.verdict = Verdict::Saturates { largest };
+                candidate.verdict = Verdict::Saturates { largest };
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One kernel, again and again, for a profiler: `cargo run --release -p zeropoint-tools --bin profile -- matmul 512 avx2`.
+//! Calls one kernel repeatedly, for a profiler: `cargo run --release -p zeropoint-tools --bin profile -- matmul 512 avx2`.
 //!
 //! ```sh
 //! cargo build --release -p zeropoint-tools --bin profile
@@ -8,8 +8,8 @@
 //! perf record target/release/profile quantize 65536 avx512 --calls 100000 && perf report
 //! ```
 //!
-//! Symbols are readable since release builds of this project have line tables and the call stands in a function of its own.
-//! Valgrind knows no AVX-512: there the best ISA is `avx2`.
+//! Release builds of this project have line tables, and the measured call is in a function of its own. Valgrind lacks AVX-512:
+//! there the best ISA is `avx2`.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -20,21 +20,21 @@ use zeropoint::Isa;
 
 use zeropoint_tools::operations::{Operation, Shape};
 
-/// Calls one kernel again and again, for a profiler to look at.
+/// Calls one kernel repeatedly, for a profiler.
 #[derive(Parser)]
 struct Arguments {
-    /// What to call
+    /// The operation to call
     op: Operation,
     /// MxNxK or the side of a cube, of a multiplication; a number of elements
     shape: Shape,
     /// The name of an ISA, by default the best that this CPU has
     isa: Option<String>,
-    /// How often
+    /// The number of calls
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u64).range(1..))]
     calls: u64,
 }
 
-/// Of a product, a number is the side of a cube.
+/// The shape to measure: for a product, a single size is the side of a cube.
 fn shape_of(op: Operation, asked: Shape) -> Result<Shape, String> {
     match asked {
         Shape::Elements(side) if op.is_product() => Ok(Shape::Product { m: side, n: side, k: side }),
@@ -52,7 +52,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let isa = arguments.isa.as_deref().map_or_else(Isa::best, Isa::named)?;
     let shape = shape_of(arguments.op, arguments.shape)?;
     let mut call = arguments.op.prepare(shape, isa, false)?;
-    // Memory is there, and code in its caches, before anything is counted.
+    // Warm up: pages mapped, code and data in the caches.
     call();
     let start = Instant::now();
     for _ in 0..arguments.calls {

@@ -1,5 +1,5 @@
-//! Times elementwise operations on request, for `benches/peers/elementwise.py`, which gives other libraries their turns in
-//! between: a line `<isa> <operation> <elements>` comes in, the seconds of a call go out.
+//! Bench server: times elementwise operations on request, for `benches/peers/elementwise.py`, which measures other libraries
+//! in between. It reads lines `<isa> <operation> <elements>` and answers each with the seconds per call.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -12,13 +12,13 @@ use zeropoint::{
     min_max, quantize, quantize_dynamic,
 };
 
-/// How long a turn is to take.
+/// The length of a sample.
 const TURN: Duration = Duration::from_millis(3);
 
 /// The elements of a row.
 const ROW: usize = 1024;
 
-/// A tensor of a size, and what it is turned into.
+/// A tensor, and memory for the results of all operations.
 struct Tensor {
     x: Vec<f32>,
     codes: Vec<u8>,
@@ -93,7 +93,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             (0..calls).try_for_each(|_| tensor.call(isa, operation, &params))?;
             Ok(start.elapsed())
         };
-        // The first one finds caches that others left.
+        // The first call only warms the caches.
         timed(1)?;
         let calls = (TURN.as_secs_f64() / timed(1)?.as_secs_f64().max(1e-9)).ceil().clamp(1.0, 1e6) as u32;
         println!("{}", timed(calls)?.as_secs_f64() / f64::from(calls));

@@ -1,4 +1,4 @@
-//! Writes a stream of random words to standard output, for test batteries that read one:
+//! PRNG dump: writes a stream of random words to standard output, for test batteries:
 //!
 //! ```sh
 //! cargo run --release -p zeropoint-tools --bin words -- --seed 42 | dieharder -a -g 200

@@ -1,14 +1,14 @@
-//! What the rounds say: every number stands beside a limit of the machine of the same rounds.
+//! The results: every value beside a limit of the machine that was measured in the same rounds.
 
 use serde::Serialize;
 
-use crate::contests::{Contender, Contest};
+use crate::cases::{Candidate, Case};
 use harness::limits::Traffic;
 use harness::machine::Machine;
 use harness::measure::Times;
 use zeropoint_tools::operations::{Operation, Shape};
 
-/// Everything.
+/// All results.
 #[derive(Serialize)]
 pub struct Report {
     pub machine: Machine,
@@ -17,7 +17,7 @@ pub struct Report {
     pub entries: Vec<Entry>,
 }
 
-/// What the machine can do at most, of one kind.
+/// One limit of the machine.
 #[derive(Serialize)]
 pub struct MachineLimit {
     pub what: String,
@@ -29,23 +29,23 @@ pub struct MachineLimit {
     pub unit: &'static str,
 }
 
-/// An operation at a shape, on an ISA, on so many threads.
+/// An operation at a shape, on an ISA and a number of threads.
 #[derive(Serialize)]
 pub struct Entry {
     pub op: String,
     #[serde(serialize_with = "as_text")]
     pub shape: Shape,
     pub isa: &'static str,
-    /// That of multiplications.
+    /// The micro-kernel; empty for operations that do not multiply matrices.
     pub kernel: &'static str,
     pub threads: usize,
-    /// Of the middle half of the turns.
+    /// The rate, from the interquartile mean of the samples.
     pub value: f64,
     pub unit: &'static str,
-    /// Of what one core can do, times the threads.
+    /// The part of the limit that is reached: the limit of one core times the number of threads.
     pub limit_fraction: Option<f64>,
     pub times_scalar: Option<f64>,
-    /// The middle half of the turns, from its shortest to its longest, over its mean.
+    /// The interquartile range of the samples over their interquartile mean.
     pub spread: f64,
     #[serde(skip)]
     pub operation: Operation,
@@ -56,38 +56,38 @@ fn as_text<S: serde::Serializer>(shape: &Shape, serializer: S) -> Result<S::Ok, 
 }
 
 impl Report {
-    /// Of contests that had their rounds.
-    pub fn new(machine: Machine, rounds: u32, contests: &[Contest]) -> Self {
+    /// From the cases, after all rounds.
+    pub fn new(machine: Machine, rounds: u32, cases: &[Case]) -> Self {
         let mut report = Report { machine, rounds, limits: Vec::new(), entries: Vec::new() };
-        for contest in contests {
-            match contest.call {
-                Some((operation, shape)) => report.add_calls(contest, operation, shape),
-                None => report.add_limits(contest),
+        for case in cases {
+            match case.call {
+                Some((operation, shape)) => report.add_calls(case, operation, shape),
+                None => report.add_limits(case),
             }
         }
         report
     }
 
-    fn add_limits(&mut self, contest: &Contest) {
-        for (contender, times) in contest.contenders.iter().zip(&contest.times) {
+    fn add_limits(&mut self, case: &Case) {
+        for (candidate, times) in case.candidates.iter().zip(&case.times) {
             let Some(times) = times else { continue };
             let value = 1.0 / times.middle() / 1e9;
-            match *contender {
-                Contender::Peak(isa) => self.limits.push(MachineLimit {
+            match *candidate {
+                Candidate::Peak(isa) => self.limits.push(MachineLimit {
                     what: format!("multiplying, {isa}"),
                     isa: Some(isa.name()),
                     bytes: None,
                     value,
                     unit: "GMAC/s",
                 }),
-                Contender::Traffic { kind, bytes, .. } => {
+                Candidate::Traffic { kind, bytes, .. } => {
                     let verb = if kind == Traffic::Read { "reading" } else { "copying" };
                     let place = match self.machine.caches.iter().find(|cache| bytes == cache.bytes / 2) {
                         Some(cache) => format!("L{}", cache.level),
                         None => "memory".into(),
                     };
                     let what = format!("{verb}, {place}");
-                    // The quicker of the ways to do it.
+                    // The faster of ordinary and streaming accesses.
                     match self.limits.iter_mut().find(|limit| limit.what == what) {
                         Some(limit) => limit.value = limit.value.max(value),
                         None => {
@@ -95,22 +95,21 @@ impl Report {
                         }
                     }
                 }
-                Contender::Call { .. } => unreachable!("limits are no calls"),
+                Candidate::Call { .. } => unreachable!("limits are no calls"),
             }
         }
     }
 
-    fn add_calls(&mut self, contest: &Contest, operation: Operation, shape: Shape) {
-        let all =
-            || contest.contenders.iter().zip(&contest.times).filter_map(|(one, times)| Some((one, times.as_ref()?)));
-        let scalar = all().find(|(one, _)| matches!(one, Contender::Call { isa, .. } if isa.name() == "scalar"));
-        // The quicker way to move the bytes.
-        let moving = all().filter(|(one, _)| matches!(one, Contender::Traffic { .. }));
+    fn add_calls(&mut self, case: &Case, operation: Operation, shape: Shape) {
+        let all = || case.candidates.iter().zip(&case.times).filter_map(|(one, times)| Some((one, times.as_ref()?)));
+        let scalar = all().find(|(one, _)| matches!(one, Candidate::Call { isa, .. } if isa.name() == "scalar"));
+        // The faster of ordinary and streaming accesses.
+        let moving = all().filter(|(one, _)| matches!(one, Candidate::Traffic { .. }));
         let moving = moving.map(|(_, times)| times).min_by(|a, b| a.middle().total_cmp(&b.middle()));
-        for (contender, times) in all() {
-            let &Contender::Call { isa, threads } = contender else { continue };
-            let peak = all().find(|(one, _)| **one == Contender::Peak(isa)).map(|(_, times)| times);
-            // What takes longer for all of a call's work.
+        for (candidate, times) in all() {
+            let &Candidate::Call { isa, threads } = candidate else { continue };
+            let peak = all().find(|(one, _)| **one == Candidate::Peak(isa)).map(|(_, times)| times);
+            // The limit is the resource that takes longer for the work of a call.
             let peak = peak.map(|times| (times, shape.work()));
             let moving = moving.map(|times| (times, operation.bytes(shape) as f64));
             let seconds = |&(times, work): &(&Times, f64)| times.middle() * work;
@@ -160,14 +159,14 @@ impl Report {
         threads
     }
 
-    /// Those of an operation, in order.
+    /// The shapes of an operation, in order.
     pub fn shapes(&self, operation: Operation) -> Vec<Shape> {
         let mut shapes: Vec<Shape> = self.of(operation).map(|entry| entry.shape).collect();
         shapes.dedup();
         shapes
     }
 
-    /// The one in the middle of an operation's cubes, or numbers of elements, which stands for it.
+    /// The shape that represents an operation: the middle one of its cubes, or of its numbers of elements.
     pub fn typical_shape(&self, operation: Operation) -> Shape {
         let shapes = self.shapes(operation);
         let cubes: Vec<Shape> = shapes.iter().copied().filter(|shape| shape.cube().is_some()).collect();
@@ -183,12 +182,12 @@ impl Report {
         self.entries.iter().filter(move |entry| entry.operation == operation)
     }
 
-    /// What is too uncertain: the share of numbers whose turns spread by more than 15 %.
+    /// The part of the values whose spread exceeds [`NOISY`]; `None` if there are none.
     pub fn noisy(&self) -> Option<f64> {
         let noisy = self.entries.iter().filter(|entry| entry.spread > NOISY).count();
         (noisy > 0).then(|| noisy as f64 / self.entries.len() as f64)
     }
 }
 
-/// The spread from which on a number is marked.
+/// The spread above which a value is marked: 15 %, more than the differences that the report is read for.
 pub const NOISY: f64 = 0.15;

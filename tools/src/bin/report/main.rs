@@ -2,7 +2,7 @@
 //! `cargo run --release -p zeropoint-tools --bin report`. Writes tables, numbers and pictures into a folder of `results/`;
 //! results/README.md says how they are taken.
 
-mod contests;
+mod cases;
 mod entries;
 mod pictures;
 mod tables;
@@ -16,7 +16,7 @@ use clap::{Parser, ValueEnum, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use zeropoint::Isa;
 
-use contests::{Contest, make_round, print_round, take_round};
+use cases::{Case, make_round, print_round, take_round};
 use entries::Report;
 use harness::machine::Machine;
 use zeropoint_tools::operations::{Operation, Shape};
@@ -39,7 +39,7 @@ struct Arguments {
     /// Threads of the best of the ISAs, beside one (may be repeated; as many as there are by default)
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
-    /// Turns of every contender, if more than one each in a process of its own
+    /// How often everything is measured; if more than once, each time in a process of its own
     #[arg(long, value_name = "N", default_value_t = 31, value_parser = value_parser!(u32).range(1..))]
     rounds: u32,
     /// Prints the numbers as JSON instead of tables
@@ -49,7 +49,7 @@ struct Arguments {
     /// part is measured
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// What a process that does a round of another's is told
+    /// The number of the round that this process is to measure for its parent
     #[arg(long, hide = true)]
     round: Option<usize>,
 }
@@ -91,31 +91,31 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let what = if operation.is_product() { "MxNxK" } else { "a number of elements" };
         return Err(format!("{} takes {what}, which no --shape is", operation.name()).into());
     }
-    let mut contests = vec![Contest::of_limits(&machine, &isas)];
-    contests.extend(work.iter().map(|&(operation, shape)| Contest::of_calls(operation, shape, &isas, &threads)));
+    let mut cases = vec![Case::of_limits(&machine, &isas)];
+    cases.extend(work.iter().map(|&(operation, shape)| Case::of_calls(operation, shape, &isas, &threads)));
     if let Some(round) = arguments.round {
-        return print_round(&mut contests, round);
+        return print_round(&mut cases, round);
     }
-    let progress = ProgressBar::new((contests.len() * rounds as usize) as u64);
+    let progress = ProgressBar::new((cases.len() * rounds as usize) as u64);
     progress.set_style(ProgressStyle::with_template("measuring {wide_bar} {pos}/{len} {msg}")?);
-    let done = |contest: &Contest| {
-        if let Some((operation, shape)) = contest.call {
+    let done = |case: &Case| {
+        if let Some((operation, shape)) = case.call {
             progress.set_message(format!("{} {shape}", operation.name()));
         }
         progress.inc(1);
     };
     if rounds == 1 {
-        make_round(&mut contests, 0, |contest, _| {
-            done(contest);
+        make_round(&mut cases, 0, |case, _| {
+            done(case);
             Ok(())
         })?;
     } else {
         for round in 0..rounds {
-            take_round(&mut contests, &["--round".into(), round.to_string()], done)?;
+            take_round(&mut cases, &["--round".into(), round.to_string()], done)?;
         }
     }
     progress.finish_and_clear();
-    let report = Report::new(machine, rounds, &contests);
+    let report = Report::new(machine, rounds, &cases);
 
     let partial =
         !arguments.op.is_empty() || !arguments.shape.is_empty() || !arguments.isa.is_empty() || arguments.quick;
