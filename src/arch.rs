@@ -68,9 +68,9 @@ macro_rules! token {
 /// shell hands on to generic callers (the two attributes exclude each other on one function). `name[N]` is generic over
 /// an immediate, `const N: i32`.
 macro_rules! ops {
-    ($features:literal $( fn $name:ident $([$N:ident])? ($($arg:ident: $Arg:ty),*) $(-> $Out:ty)? $body:block )*) => { $(
+    ($features:literal $( $vis:vis fn $name:ident $([$N:ident])? ($($arg:ident: $Arg:ty),*) $(-> $Out:ty)? $body:block )*) => { $(
         #[inline(always)]
-        fn $name $(<const $N: i32>)? (self, $($arg: $Arg),*) $(-> $Out)? {
+        $vis fn $name $(<const $N: i32>)? (self, $($arg: $Arg),*) $(-> $Out)? {
             #[inline]
             #[target_feature(enable = $features)]
             fn op $(<const $N: i32>)? ($($arg: $Arg),*) $(-> $Out)? $body
@@ -79,6 +79,9 @@ macro_rules! ops {
         }
     )* };
 }
+
+#[macro_use]
+mod microkernels;
 
 mod portable;
 mod scalar;

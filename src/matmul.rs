@@ -21,6 +21,7 @@
 
 mod blocks;
 mod columns;
+pub(crate) mod dot;
 mod epilogue;
 pub(crate) mod fixed_point;
 pub(crate) mod interleave;
@@ -30,6 +31,7 @@ mod pack;
 mod requantize;
 mod rhs;
 mod rows;
+pub(crate) mod split;
 mod stage;
 pub(crate) mod tile;
 mod unpacked;
@@ -43,12 +45,14 @@ use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::kernel::{Kernel, Vectors};
 use crate::matrix::{Matrix, MatrixMut, Pieces, ZeroPoints};
+use dot::AHEAD;
 use epilogue::Epilogue;
 use offsets::Offsets;
 use pack::{Panel, Panels};
 use rhs::{RhsCodes, RhsRef};
 use rows::{Placed, RowBlock, in_place};
-use tile::{AHEAD, AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands, Split};
+use split::Split;
+use tile::{AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands};
 use unpacked::{DepthSlices, PanelBatch};
 
 #[cfg(feature = "rayon")]

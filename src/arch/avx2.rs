@@ -8,16 +8,13 @@ use core::arch::x86_64::*;
 use wide::bytemuck::cast_slice;
 
 use crate::formats::vectors::FormatVectors;
+use crate::matmul::dot::{Accumulate, Dot, rows};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
-use crate::matmul::tile::{
-    Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
-};
 use crate::quantize::fast::QuantizeVectors;
 use crate::quantize::nibbles::NibbleVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
-use crate::sign::Sign;
 use crate::simd::memory::Line;
 use crate::simd::memory::StreamVectors;
 use crate::simd::{LANES, QUAD, Simd, quad};
@@ -25,13 +22,6 @@ use crate::simd::{LANES, QUAD, Simd, quad};
 token! {
     /// The CPU has AVX2, and the fused multiply-add that came with it.
     Avx2, is_x86_feature_detected, ["avx2", "fma"], "avx2,fma"
-}
-
-impl Avx2 {
-    /// Exact pairs of 16-bit products.
-    pub fn microkernel(self, _: Sign) -> &'static Microkernel {
-        &KERNEL
-    }
 }
 
 /// Eight products, low halves then high halves of each 64-bit lane, rounded and shifted.
@@ -580,6 +570,40 @@ impl StreamVectors for Avx2 {
     }
 }
 
+impl Accumulate for Avx2 {
+    type Acc = __m256i;
+    type Columns = [i32; 8];
+
+    ops! { "avx2,fma"
+        fn read(x: &[i32; 8]) -> __m256i {
+            // SAFETY: eight i32 may be read.
+            unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
+        }
+        fn splat(x: i32) -> __m256i { _mm256_set1_epi32(x) }
+        fn add(a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(a, b) }
+        fn add_product(acc: __m256i, factor: i32, columns: __m256i) -> __m256i {
+            _mm256_add_epi32(acc, _mm256_mullo_epi32(_mm256_set1_epi32(factor), columns))
+        }
+        fn store(acc: __m256i, out: &mut [i32; 8]) {
+            // SAFETY: eight i32 may be written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), acc) }
+        }
+    }
+}
+
+impl Avx2 {
+    ops! { "avx2,fma"
+        // The columns of four rows, each byte XORed with `flip`.
+        pub(super) fn quads_of_eight(rows: [&[u8; 8]; 4], flip: u8) -> __m256i {
+            // SAFETY: eight bytes may be read of each.
+            let [a, b, c, d] = rows.map(|row| unsafe { _mm_loadl_epi64(row.as_ptr().cast()) });
+            let (ab, cd) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
+            let quads = _mm256_set_m128i(_mm_unpackhi_epi16(ab, cd), _mm_unpacklo_epi16(ab, cd));
+            _mm256_xor_si256(quads, _mm256_set1_epi8(flip as i8))
+        }
+    }
+}
+
 /// Eight columns, two k at a time.
 #[derive(Clone, Copy)]
 struct Pairs(Avx2);
@@ -595,69 +619,35 @@ impl Pairs {
 }
 
 impl Dot for Pairs {
+    type Vectors = Avx2;
     type StepA = [u8; 4];
     type StepB = [u8; 16];
     type A = __m256i;
     type B = __m256i;
-    type Sums = __m256i;
-    type Columns = [i32; 8];
+    const DEPTH: usize = 2;
 
     ops! { "avx2,fma"
-        fn read(x: &[i32; 8]) -> __m256i {
-            // SAFETY: eight i32 may be read.
-            unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
-        }
-        fn splat(x: i32) -> __m256i { _mm256_set1_epi32(x) }
-        fn add(a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(a, b) }
-        fn add_product(sums: __m256i, factor: i32, columns: __m256i) -> __m256i {
-            _mm256_add_epi32(sums, _mm256_mullo_epi32(_mm256_set1_epi32(factor), columns))
-        }
         fn broadcast(a: &[u8; 4]) -> __m256i { _mm256_set1_epi32(i32::from_ne_bytes(*a)) }
         fn load(b: &[u8; 16]) -> __m256i {
             // SAFETY: sixteen bytes may be read.
             _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(b.as_ptr().cast()) })
         }
-        fn dot(sums: __m256i, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)) }
-        fn store(sums: __m256i, out: &mut [i32; 8]) {
-            // SAFETY: eight i32 may be written.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sums) }
-        }
+        fn dot(acc: __m256i, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)) }
     }
-}
 
-impl DotRows for Pairs {
-    const DEPTH: usize = 2;
+    #[inline(always)]
+    fn vectors(self) -> Avx2 {
+        self.0
+    }
 
     #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> __m256i {
-        // SAFETY: eight bytes may be read of each row.
-        let rows = unsafe { [&*b.cast(), &*b.add(stride).cast()] };
-        self.pairs(rows, flip)
+        // SAFETY: eight bytes, one for every column, may be read of each of the two rows.
+        self.pairs(unsafe { rows(b, stride) }, flip)
     }
 }
 
-/// # Safety
-/// As [`Tile`](crate::matmul::tile::Tile).
-#[target_feature(enable = "avx2,fma")]
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs(Avx2::witness()), operands) }
+microkernels! {
+    Avx2 = "avx2", Pairs: |_signed| Pairs(Avx2::witness()), "avx2,fma", [i16 i8],
+    tiles { [1 2] x [1 2 3 4 5 6] }, unpacked { [1 2] x [1 2 3 4 5 6] }
 }
-
-/// # Safety
-/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
-#[target_feature(enable = "avx2,fma")]
-unsafe fn tile_unpacked<const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Pairs(Avx2::witness()), operands) }
-}
-
-static KERNEL: Microkernel = Microkernel {
-    name: "i16i8-6x16x2-avx2",
-    depth: 2,
-    lanes: 8,
-    b_sign: Sign::Signed,
-    widen_a: true,
-    tiles: tile_table!(tile [], vectors [1 2], rows [1 2 3 4 5 6]),
-    unpacked_tiles: tile_table!(tile_unpacked [], vectors [1 2], rows [1 2 3 4 5 6]),
-};

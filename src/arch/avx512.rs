@@ -9,15 +9,12 @@ use crate::matmul::fixed_point::FixedPointVectors;
 use wide::bytemuck::cast_slice;
 
 use crate::formats::vectors::FormatVectors;
+use crate::matmul::dot::{Accumulate, Dot, rows};
 use crate::matmul::interleave::InterleaveVectors;
-use crate::matmul::tile::{
-    Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
-};
 use crate::quantize::fast::QuantizeVectors;
 use crate::quantize::nibbles::NibbleVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
-use crate::sign::Sign;
 use crate::simd::memory::Line;
 use crate::simd::memory::StreamVectors;
 use crate::simd::{LANES, QUAD, Simd, quad};
@@ -25,13 +22,6 @@ use crate::simd::{LANES, QUAD, Simd, quad};
 token! {
     /// The CPU has AVX-512 F, BW, VL and DQ.
     Avx512, is_x86_feature_detected, ["avx512f", "avx512bw", "avx512vl", "avx512dq"], "avx512f,avx512bw,avx512vl,avx512dq"
-}
-
-impl Avx512 {
-    /// Exact pairs of 16-bit products.
-    pub fn microkernel(self, _: Sign) -> &'static Microkernel {
-        &KERNEL
-    }
 }
 
 /// Eight 64-bit products, rounded and shifted; the low 32 bits count.
@@ -437,6 +427,32 @@ impl StreamVectors for Avx512 {
     }
 }
 
+impl Accumulate for Avx512 {
+    type Acc = __m512i;
+    type Columns = [i32; 16];
+
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn read(x: &[i32; 16]) -> __m512i {
+            // SAFETY: sixteen i32 may be read.
+            unsafe { _mm512_loadu_si512(x.as_ptr().cast()) }
+        }
+        fn splat(x: i32) -> __m512i { _mm512_set1_epi32(x) }
+        fn add(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
+        fn add_product(acc: __m512i, factor: i32, columns: __m512i) -> __m512i {
+            _mm512_add_epi32(acc, _mm512_mullo_epi32(_mm512_set1_epi32(factor), columns))
+        }
+        fn store(acc: __m512i, out: &mut [i32; 16]) {
+            // SAFETY: sixteen i32 may be written.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), acc) }
+        }
+        fn store_some(acc: __m512i, out: &mut [i32]) {
+            let mask = ((1_u32 << out.len()) - 1) as __mmask16;
+            // SAFETY: the mask writes `out.len()` elements.
+            unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, acc) }
+        }
+    }
+}
+
 /// Sixteen columns, two k at a time.
 #[derive(Clone, Copy)]
 struct Pairs(Avx512);
@@ -453,74 +469,35 @@ impl Pairs {
 }
 
 impl Dot for Pairs {
+    type Vectors = Avx512;
     type StepA = [u8; 4];
     type StepB = [u8; 32];
     type A = __m512i;
     type B = __m512i;
-    type Sums = __m512i;
-    type Columns = [i32; 16];
+    const DEPTH: usize = 2;
 
     ops! { "avx512f,avx512bw,avx512vl,avx512dq"
-        fn read(x: &[i32; 16]) -> __m512i {
-            // SAFETY: sixteen i32 may be read.
-            unsafe { _mm512_loadu_si512(x.as_ptr().cast()) }
-        }
-        fn splat(x: i32) -> __m512i { _mm512_set1_epi32(x) }
-        fn add(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
-        fn add_product(sums: __m512i, factor: i32, columns: __m512i) -> __m512i {
-            _mm512_add_epi32(sums, _mm512_mullo_epi32(_mm512_set1_epi32(factor), columns))
-        }
         fn broadcast(a: &[u8; 4]) -> __m512i { _mm512_set1_epi32(i32::from_ne_bytes(*a)) }
         fn load(b: &[u8; 32]) -> __m512i {
             // SAFETY: 32 bytes may be read.
             _mm512_cvtepi8_epi16(unsafe { _mm256_loadu_si256(b.as_ptr().cast()) })
         }
-        fn dot(sums: __m512i, a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(sums, _mm512_madd_epi16(a, b)) }
-        fn store_some(sums: __m512i, out: &mut [i32]) {
-            let mask = ((1_u32 << out.len()) - 1) as __mmask16;
-            // SAFETY: the mask leaves as many i32 as may be written.
-            unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, sums) }
-        }
-        fn store(sums: __m512i, out: &mut [i32; 16]) {
-            // SAFETY: sixteen i32 may be written.
-            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) }
-        }
+        fn dot(acc: __m512i, a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)) }
     }
-}
 
-impl DotRows for Pairs {
-    const DEPTH: usize = 2;
+    #[inline(always)]
+    fn vectors(self) -> Avx512 {
+        self.0
+    }
 
     #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> __m512i {
-        // SAFETY: sixteen bytes may be read of each row.
-        let rows = unsafe { [&*b.cast(), &*b.add(stride).cast()] };
-        self.pairs(rows, flip)
+        // SAFETY: sixteen bytes, one for every column, may be read of each of the two rows.
+        self.pairs(unsafe { rows(b, stride) }, flip)
     }
 }
 
-/// # Safety
-/// As [`Tile`](crate::matmul::tile::Tile).
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs(Avx512::witness()), operands) }
+microkernels! {
+    Avx512 = "avx512", Pairs: |_signed| Pairs(Avx512::witness()), "avx512f,avx512bw,avx512vl,avx512dq", [i16 i8],
+    tiles { [1 2 3] x [1 2 3 4 5 6 7 8], [4] x [1 2 3 4 5 6] }, unpacked { [1 2 3] x [1 2 3 4 5 6 7 8] }
 }
-
-/// # Safety
-/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-unsafe fn tile_unpacked<const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Pairs(Avx512::witness()), operands) }
-}
-
-static KERNEL: Microkernel = Microkernel {
-    name: "i16i8-8x48x2-avx512",
-    depth: 2,
-    lanes: 16,
-    b_sign: Sign::Signed,
-    widen_a: true,
-    tiles: tile_table!(tile [], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]; vectors [4], rows [1 2 3 4 5 6]),
-    unpacked_tiles: tile_table!(tile_unpacked [], vectors [1 2 3], rows [1 2 3 4 5 6 7 8]),
-};

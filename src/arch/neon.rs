@@ -7,32 +7,20 @@
 use core::arch::aarch64::*;
 
 use crate::formats::vectors::FormatVectors;
+use crate::matmul::dot::{Accumulate, Dot, rows};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
-use crate::matmul::tile::{
-    Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
-};
+use crate::matmul::tile::MAX_VECTORS;
 use crate::quantize::fast::QuantizeVectors;
 use crate::quantize::nibbles::NibbleVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
-use crate::sign::Sign;
 use crate::simd::memory::StreamVectors;
 use crate::simd::{LANES, QUAD, Simd};
 
 token! {
     /// The CPU has NEON.
     Neon, is_aarch64_feature_detected, ["neon"], "neon"
-}
-
-impl Neon {
-    /// Exact 16-bit products, added in pairs.
-    pub fn microkernel(self, a: Sign) -> &'static Microkernel {
-        match a {
-            Sign::Unsigned => &KERNEL_U8,
-            Sign::Signed => &KERNEL_I8,
-        }
-    }
 }
 
 /// Four rows of four bytes, column by column.
@@ -43,6 +31,10 @@ impl Neon {
         fn flip_quads(quads: I32, flip: u8) -> [uint8x16_t; 4] {
             map(quads, |quads| veorq_u8(vreinterpretq_u8_s32(quads), vdupq_n_u8(flip)))
         }
+        pub(super) fn load_bytes(b: &[u8; 16]) -> uint8x16_t {
+            // SAFETY: sixteen bytes may be read.
+            unsafe { vld1q_u8(b.as_ptr()) }
+        }
         fn quads_of_four(rows: [&[u8; 4]; 4], flip: u8) -> uint8x16_t {
             let rows = rows.map(|row| u32::from_le_bytes(*row));
             // SAFETY: sixteen bytes may be read of each.
@@ -51,29 +43,27 @@ impl Neon {
         }
     }
 
-    /// The columns of four rows of bytes, each XORed with `flip`: four columns a vector.
+    /// Vectors of the columns of four rows of bytes, each byte XORed with `flip`: four columns a vector.
     ///
     /// # Safety
-    /// At `rows`, and `stride` bytes further for each of four rows, 4 · VECTORS bytes may be read.
+    /// At `rows`, and at every multiple of `stride` bytes further for four rows, `4 · vectors` bytes may be read.
     #[inline(always)]
-    pub(super) unsafe fn quads<const VECTORS: usize>(
+    pub(super) unsafe fn quads(
         self,
-        rows: *const u8,
+        first: *const u8,
         stride: usize,
         flip: u8,
-    ) -> [uint8x16_t; VECTORS] {
-        let rows = |column: usize| [0, 1, 2, 3].map(|row| rows.wrapping_add(row * stride + column));
-        // SAFETY: the caller's promise, of the first vector.
-        let mut quads = [self.quads_of_four(rows(0).map(|row| unsafe { &*row.cast() }), flip); VECTORS];
-        let (fours, rest) = quads.as_chunks_mut();
-        let first = 16 * fours.len();
-        for (i, four) in fours.iter_mut().enumerate() {
-            // SAFETY: the caller's promise, of four vectors.
-            *four = self.flip_quads(self.load_interleaved(rows(16 * i).map(|row| unsafe { &*row.cast() })), flip);
+        vectors: usize,
+    ) -> [uint8x16_t; MAX_VECTORS] {
+        if vectors == MAX_VECTORS {
+            // SAFETY: sixteen bytes of each of the four rows may be read.
+            return self.flip_quads(self.load_interleaved(unsafe { rows(first, stride) }), flip);
         }
-        for (i, one) in rest.iter_mut().enumerate() {
-            // SAFETY: the caller's promise, of a vector.
-            *one = self.quads_of_four(rows(first + 4 * i).map(|row| unsafe { &*row.cast() }), flip);
+        // SAFETY: the bytes of the first vector may be read.
+        let mut quads = [self.quads_of_four(unsafe { rows(first, stride) }, flip); MAX_VECTORS];
+        for (v, quads) in quads.iter_mut().enumerate().take(vectors).skip(1) {
+            // SAFETY: the bytes of vector v may be read.
+            *quads = self.quads_of_four(unsafe { rows(first.wrapping_add(4 * v), stride) }, flip);
         }
         quads
     }
@@ -325,34 +315,31 @@ impl ReduceVectors for Neon {
 
 impl StreamVectors for Neon {}
 
-/// Eight columns, two k at a time. The instructions multiply codes of one sign: B is packed with the sign that A has.
-///
-/// B is loaded in halves: out of one register, the compiler would take the high half with another instruction.
-#[derive(Clone, Copy)]
-struct Pairs<const A_SIGNED: bool>(Neon);
+impl Accumulate for Neon {
+    type Acc = int32x4_t;
+    type Columns = [i32; 4];
 
-impl<const A_SIGNED: bool> Pairs<A_SIGNED> {
     ops! { "neon"
-        fn signed(sums: int32x4_t, a: uint8x8_t, b: uint8x8_t) -> int32x4_t {
-            vpadalq_s16(sums, vmull_s8(vreinterpret_s8_u8(a), vreinterpret_s8_u8(b)))
+        fn read(x: &[i32; 4]) -> int32x4_t {
+            // SAFETY: four i32 may be read.
+            unsafe { vld1q_s32(x.as_ptr()) }
         }
-        fn unsigned(sums: int32x4_t, a: uint8x8_t, b: uint8x8_t) -> int32x4_t {
-            vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(sums), vmull_u8(a, b)))
-        }
-        fn pairs(rows: [&[u8; 8]; 2], flip: u8) -> [uint8x8_t; 2] {
-            // SAFETY: eight bytes may be read of each.
-            let [a, b] = rows.map(|row| unsafe { veor_u8(vld1_u8(row.as_ptr()), vdup_n_u8(flip)) });
-            [vzip1_u8(a, b), vzip2_u8(a, b)]
+        fn splat(x: i32) -> int32x4_t { vdupq_n_s32(x) }
+        fn add(a: int32x4_t, b: int32x4_t) -> int32x4_t { vaddq_s32(a, b) }
+        fn add_product(acc: int32x4_t, factor: i32, columns: int32x4_t) -> int32x4_t { vmlaq_n_s32(acc, columns, factor) }
+        fn store(acc: int32x4_t, out: &mut [i32; 4]) {
+            // SAFETY: four i32 may be written.
+            unsafe { vst1q_s32(out.as_mut_ptr(), acc) }
         }
     }
 }
 
-impl<const A_SIGNED: bool> Dot for Pairs<A_SIGNED> {
-    type StepA = [u8; 2];
-    type StepB = [u8; 16];
-    type A = uint8x8_t;
-    type B = [uint8x8_t; 2];
-    type Sums = [int32x4_t; 2];
+/// Vectors of eight accumulators: two registers.
+#[derive(Clone, Copy)]
+struct Eight(Neon);
+
+impl Accumulate for Eight {
+    type Acc = [int32x4_t; 2];
     type Columns = [i32; 8];
 
     ops! { "neon"
@@ -362,74 +349,80 @@ impl<const A_SIGNED: bool> Dot for Pairs<A_SIGNED> {
         }
         fn splat(x: i32) -> [int32x4_t; 2] { [vdupq_n_s32(x); 2] }
         fn add(a: [int32x4_t; 2], b: [int32x4_t; 2]) -> [int32x4_t; 2] { [vaddq_s32(a[0], b[0]), vaddq_s32(a[1], b[1])] }
-        fn add_product(sums: [int32x4_t; 2], factor: i32, columns: [int32x4_t; 2]) -> [int32x4_t; 2] {
-            [vmlaq_n_s32(sums[0], columns[0], factor), vmlaq_n_s32(sums[1], columns[1], factor)]
+        fn add_product(acc: [int32x4_t; 2], factor: i32, columns: [int32x4_t; 2]) -> [int32x4_t; 2] {
+            [vmlaq_n_s32(acc[0], columns[0], factor), vmlaq_n_s32(acc[1], columns[1], factor)]
         }
+        fn store(acc: [int32x4_t; 2], out: &mut [i32; 8]) {
+            // SAFETY: eight i32 may be written.
+            unsafe {
+                vst1q_s32(out.as_mut_ptr(), acc[0]);
+                vst1q_s32(out.as_mut_ptr().add(4), acc[1]);
+            }
+        }
+    }
+}
+
+/// Eight columns, two k at a time. The instructions multiply codes of one sign: B is packed with the sign that A has.
+///
+/// B is loaded in halves: out of one register, the compiler would take the high half with another instruction.
+#[derive(Clone, Copy)]
+struct Pairs {
+    token: Neon,
+    a_signed: bool,
+}
+
+impl Pairs {
+    ops! { "neon"
+        fn signed(acc: int32x4_t, a: uint8x8_t, b: uint8x8_t) -> int32x4_t {
+            vpadalq_s16(acc, vmull_s8(vreinterpret_s8_u8(a), vreinterpret_s8_u8(b)))
+        }
+        fn unsigned(acc: int32x4_t, a: uint8x8_t, b: uint8x8_t) -> int32x4_t {
+            vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(acc), vmull_u8(a, b)))
+        }
+        fn pairs(rows: [&[u8; 8]; 2], flip: u8) -> [uint8x8_t; 2] {
+            // SAFETY: eight bytes may be read of each.
+            let [a, b] = rows.map(|row| unsafe { veor_u8(vld1_u8(row.as_ptr()), vdup_n_u8(flip)) });
+            [vzip1_u8(a, b), vzip2_u8(a, b)]
+        }
+    }
+}
+
+impl Dot for Pairs {
+    type Vectors = Eight;
+    type StepA = [u8; 2];
+    type StepB = [u8; 16];
+    type A = uint8x8_t;
+    type B = [uint8x8_t; 2];
+    const DEPTH: usize = 2;
+
+    ops! { "neon"
         fn broadcast(a: &[u8; 2]) -> uint8x8_t { vreinterpret_u8_u16(vdup_n_u16(u16::from_ne_bytes(*a))) }
         fn load(b: &[u8; 16]) -> [uint8x8_t; 2] {
             // SAFETY: sixteen bytes may be read.
             unsafe { [vld1_u8(b.as_ptr()), vld1_u8(b.as_ptr().add(8))] }
         }
-        fn store(sums: [int32x4_t; 2], out: &mut [i32; 8]) {
-            // SAFETY: eight i32 may be written.
-            unsafe {
-                vst1q_s32(out.as_mut_ptr(), sums[0]);
-                vst1q_s32(out.as_mut_ptr().add(4), sums[1]);
-            }
-        }
     }
 
     #[inline(always)]
-    fn dot(self, sums: [int32x4_t; 2], a: uint8x8_t, b: [uint8x8_t; 2]) -> [int32x4_t; 2] {
-        if A_SIGNED {
-            [self.signed(sums[0], a, b[0]), self.signed(sums[1], a, b[1])]
+    fn vectors(self) -> Eight {
+        Eight(self.token)
+    }
+    #[inline(always)]
+    fn dot(self, acc: [int32x4_t; 2], a: uint8x8_t, b: [uint8x8_t; 2]) -> [int32x4_t; 2] {
+        if self.a_signed {
+            [self.signed(acc[0], a, b[0]), self.signed(acc[1], a, b[1])]
         } else {
-            [self.unsigned(sums[0], a, b[0]), self.unsigned(sums[1], a, b[1])]
+            [self.unsigned(acc[0], a, b[0]), self.unsigned(acc[1], a, b[1])]
         }
     }
-}
-
-impl<const A_SIGNED: bool> DotRows for Pairs<A_SIGNED> {
-    const DEPTH: usize = 2;
-
     #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> [uint8x8_t; 2] {
-        // SAFETY: eight bytes may be read of each row.
-        let rows = unsafe { [&*b.cast(), &*b.add(stride).cast()] };
-        self.pairs(rows, flip)
+        // SAFETY: eight bytes, one for every column, may be read of each of the two rows.
+        self.pairs(unsafe { rows(b, stride) }, flip)
     }
 }
 
-/// # Safety
-/// As [`Tile`](crate::matmul::tile::Tile).
-#[target_feature(enable = "neon")]
-unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs::<A_SIGNED>(Neon::witness()), operands) }
+microkernels! {
+    Neon = "neon", Pairs: |a_signed| Pairs { token: Neon::witness(), a_signed }, "neon", [u8 u8, i8 i8],
+    tiles { [1 2] x [1 2 3 4] }, unpacked { [1 2] x [1 2 3 4] }
 }
-
-/// # Safety
-/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
-#[target_feature(enable = "neon")]
-unsafe fn tile_unpacked<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Pairs::<A_SIGNED>(Neon::witness()), operands) }
-}
-
-static KERNEL_U8: Microkernel = Microkernel {
-    name: "u8u8-4x16x2-neon",
-    depth: 2,
-    lanes: 8,
-    b_sign: Sign::Unsigned,
-    widen_a: false,
-    tiles: tile_table!(tile [false], vectors [1 2], rows [1 2 3 4]),
-    unpacked_tiles: tile_table!(tile_unpacked [false], vectors [1 2], rows [1 2 3 4]),
-};
-
-static KERNEL_I8: Microkernel = Microkernel {
-    name: "i8i8-4x16x2-neon",
-    b_sign: Sign::Signed,
-    tiles: tile_table!(tile [true], vectors [1 2], rows [1 2 3 4]),
-    unpacked_tiles: tile_table!(tile_unpacked [true], vectors [1 2], rows [1 2 3 4]),
-    ..KERNEL_U8
-};

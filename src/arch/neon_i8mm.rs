@@ -4,58 +4,42 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::neon::Neon;
-use crate::matmul::tile::{
-    Dot, DotRows, MAX_ROWS, Microkernel, Operands, Steps, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
-};
-use crate::sign::Sign;
+use crate::matmul::dot::{Accs, Depth, Dot, Layout, load_step};
+use crate::matmul::tile::{MAX_ROWS, MAX_VECTORS};
 
 token! {
     /// The CPU has NEON and the matrix multiplication extension for codes.
     NeonI8mm: Neon, is_aarch64_feature_detected, ["neon", "i8mm"], "neon,i8mm"
 }
 
-impl NeonI8mm {
-    /// `ummla` or `smmla` on two rows and two columns.
-    pub fn microkernel(self, a: Sign) -> &'static Microkernel {
-        match a {
-            Sign::Unsigned => &KERNEL_U8,
-            Sign::Signed => &KERNEL_I8,
-        }
-    }
-}
-
 /// Two rows and two columns, eight k at a time. The instructions multiply codes of one sign: B is packed with the sign
 /// that A has. They are written in assembly since their intrinsics are unstable.
 #[derive(Clone, Copy)]
-struct Blocks<const A_SIGNED: bool>(NeonI8mm);
+struct Blocks {
+    token: NeonI8mm,
+    a_signed: bool,
+}
 
-impl<const A_SIGNED: bool> Blocks<A_SIGNED> {
+/// The instruction `$name` as a function.
+macro_rules! matrix_multiply {
+    ($name:literal, $acc:ident, $a:ident, $b:ident) => {{
+        let out;
+        // SAFETY: the instruction reads and writes these registers only; the function is compiled for CPUs that have it.
+        unsafe {
+            asm!(
+                concat!($name, " {acc:v}.4s, {a:v}.16b, {b:v}.16b"),
+                acc = inout(vreg) $acc => out, a = in(vreg) $a, b = in(vreg) $b,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        out
+    }};
+}
+
+impl Blocks {
     ops! { "neon,i8mm"
-        fn signed(sums: int32x4_t, a: uint8x16_t, b: uint8x16_t) -> int32x4_t {
-            let out;
-            // SAFETY: the instruction reads and writes these registers only, and the function is compiled for CPUs
-            // that have it.
-            unsafe {
-                asm!(
-                    "smmla {sums:v}.4s, {a:v}.16b, {b:v}.16b",
-                    sums = inout(vreg) sums => out, a = in(vreg) a, b = in(vreg) b,
-                    options(pure, nomem, nostack, preserves_flags),
-                );
-            }
-            out
-        }
-        fn unsigned(sums: int32x4_t, a: uint8x16_t, b: uint8x16_t) -> int32x4_t {
-            let out;
-            // SAFETY: as above.
-            unsafe {
-                asm!(
-                    "ummla {sums:v}.4s, {a:v}.16b, {b:v}.16b",
-                    sums = inout(vreg) sums => out, a = in(vreg) a, b = in(vreg) b,
-                    options(pure, nomem, nostack, preserves_flags),
-                );
-            }
-            out
-        }
+        fn signed(acc: int32x4_t, a: uint8x16_t, b: uint8x16_t) -> int32x4_t { matrix_multiply!("smmla", acc, a, b) }
+        fn unsigned(acc: int32x4_t, a: uint8x16_t, b: uint8x16_t) -> int32x4_t { matrix_multiply!("ummla", acc, a, b) }
         fn pair(first: &[u8; 8], second: &[u8; 8]) -> uint8x16_t {
             // SAFETY: eight bytes may be read of each.
             unsafe { vcombine_u8(vld1_u8(first.as_ptr()), vld1_u8(second.as_ptr())) }
@@ -64,50 +48,41 @@ impl<const A_SIGNED: bool> Blocks<A_SIGNED> {
             let (first, second) = (vreinterpretq_u32_u8(first), vreinterpretq_u32_u8(second));
             [vreinterpretq_u8_u32(vzip1q_u32(first, second)), vreinterpretq_u8_u32(vzip2q_u32(first, second))]
         }
-        // The first halves, and the second: of two rows of four columns, two blocks; of these, the rows again.
+        // The first halves, and the second: of two rows of four columns, two blocks; of two blocks, the rows again.
         fn halves(first: int32x4_t, second: int32x4_t) -> [int32x4_t; 2] {
             let (first, second) = (vreinterpretq_s64_s32(first), vreinterpretq_s64_s32(second));
             [vreinterpretq_s32_s64(vtrn1q_s64(first, second)), vreinterpretq_s32_s64(vtrn2q_s64(first, second))]
         }
     }
 
-    /// `sums[2i + j] + Σ a[8i + k]·b[8j + k]`
+    /// `acc[2i + j] + Σ a[8i + k]·b[8j + k]`
     #[inline(always)]
-    fn block(self, sums: int32x4_t, a: uint8x16_t, b: uint8x16_t) -> int32x4_t {
-        if A_SIGNED { self.signed(sums, a, b) } else { self.unsigned(sums, a, b) }
+    fn block(self, acc: int32x4_t, a: uint8x16_t, b: uint8x16_t) -> int32x4_t {
+        if self.a_signed { self.signed(acc, a, b) } else { self.unsigned(acc, a, b) }
     }
 
-    /// Turns the sums of every two rows into blocks, or back.
+    /// Turns every two rows of accumulators into blocks, or back.
     #[inline(always)]
-    fn turn<const ROWS: usize, const VECTORS: usize>(self, sums: &mut [[int32x4_t; VECTORS]; ROWS]) {
-        for [first, second] in sums.as_chunks_mut().0 {
-            for (first, second) in first.iter_mut().zip(second) {
-                [*first, *second] = self.halves(*first, *second);
+    fn transpose(self, acc: &mut Accs<Self>, [rows, vectors]: [usize; 2]) {
+        for i in 0..rows / 2 {
+            for v in 0..vectors {
+                [acc[2 * i][v], acc[2 * i + 1][v]] = self.halves(acc[2 * i][v], acc[2 * i + 1][v]);
             }
         }
     }
 }
 
-/// A single row goes beside zeros: above them for the first block, so that its products are added to the first two sums,
-/// and below them for the second.
-impl<const A_SIGNED: bool> Dot for Blocks<A_SIGNED> {
+/// A single row goes beside zeros: above them for the first block, so that its products are added to the first two
+/// accumulators, and below them for the second.
+impl Dot for Blocks {
+    type Vectors = Neon;
     type StepA = [u8; 8];
     type StepB = [u8; 32];
     type A = [uint8x16_t; 2];
     type B = [uint8x16_t; 2];
-    type Sums = int32x4_t;
-    type Columns = [i32; 4];
+    const DEPTH: usize = 8;
 
     ops! { "neon,i8mm"
-        fn read(x: &[i32; 4]) -> int32x4_t {
-            // SAFETY: four i32 may be read.
-            unsafe { vld1q_s32(x.as_ptr()) }
-        }
-        fn splat(x: i32) -> int32x4_t { vdupq_n_s32(x) }
-        fn add(a: int32x4_t, b: int32x4_t) -> int32x4_t { vaddq_s32(a, b) }
-        fn add_product(sums: int32x4_t, factor: i32, columns: int32x4_t) -> int32x4_t {
-            vmlaq_n_s32(sums, columns, factor)
-        }
         fn broadcast(a: &[u8; 8]) -> [uint8x16_t; 2] {
             // SAFETY: eight bytes may be read.
             let (codes, zeros) = (unsafe { vld1_u8(a.as_ptr()) }, vdup_n_u8(0));
@@ -117,117 +92,70 @@ impl<const A_SIGNED: bool> Dot for Blocks<A_SIGNED> {
             // SAFETY: 32 bytes may be read.
             unsafe { [vld1q_u8(b.as_ptr()), vld1q_u8(b.as_ptr().add(16))] }
         }
-        fn store(sums: int32x4_t, out: &mut [i32; 4]) {
-            // SAFETY: four i32 may be written.
-            unsafe { vst1q_s32(out.as_mut_ptr(), sums) }
-        }
     }
 
     #[inline(always)]
-    fn dot(self, sums: int32x4_t, a: [uint8x16_t; 2], b: [uint8x16_t; 2]) -> int32x4_t {
-        self.block(self.block(sums, a[0], b[0]), a[1], b[1])
+    fn vectors(self) -> Neon {
+        self.token.0
     }
-
-    /// Two rows at a time, as far as they go. Vectors of B are outermost: each can go when it has met all rows, whose codes
-    /// take half as many registers.
     #[inline(always)]
-    unsafe fn add_products<const ROWS: usize, const VECTORS: usize>(
-        self,
-        sums: &mut [[int32x4_t; VECTORS]; ROWS],
-        steps: usize,
-        mut a: *const u8,
-        a_stride: usize,
-        mut b: impl Steps<Self>,
-    ) {
-        self.turn(sums);
-        for _ in 0..steps {
-            // SAFETY: the caller vouches for `steps` steps of ROWS rows of A.
-            let row = |r: usize| unsafe { &*a.add(r * a_stride).cast() };
-            let mut codes = [self.pair(&[0; 8], &[0; 8]); MAX_ROWS / 2];
-            for (i, codes) in codes[..ROWS / 2].iter_mut().enumerate() {
-                *codes = self.pair(row(2 * i), row(2 * i + 1));
-            }
-            let last = self.broadcast(row(ROWS - 1));
-            // SAFETY: and for as many of B.
-            let vectors = unsafe { b.next::<VECTORS>(self) };
-            let (pairs, single) = sums.as_chunks_mut();
-            for (v, &vector) in vectors.iter().enumerate() {
-                for ([first, second], &codes) in pairs.iter_mut().zip(&codes) {
-                    first[v] = self.block(first[v], codes, vector[0]);
-                    second[v] = self.block(second[v], codes, vector[1]);
-                }
-                for row in &mut *single {
-                    row[v] = self.dot(row[v], last, vector);
-                }
-            }
-            a = a.wrapping_add(8);
-        }
-        self.turn(sums);
-    }
-}
-
-impl<const A_SIGNED: bool> DotRows for Blocks<A_SIGNED> {
-    const DEPTH: usize = 8;
-
-    #[inline(always)]
-    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> [uint8x16_t; 2] {
-        // SAFETY: the caller's promise.
-        let [vector] = unsafe { self.load_vectors(b, stride, flip) };
-        vector
+    fn dot(self, acc: int32x4_t, a: [uint8x16_t; 2], b: [uint8x16_t; 2]) -> int32x4_t {
+        self.block(self.block(acc, a[0], b[0]), a[1], b[1])
     }
 
     #[inline(always)]
-    unsafe fn load_vectors<const VECTORS: usize>(
+    unsafe fn load_vectors(
         self,
         b: *const u8,
         stride: usize,
         flip: u8,
-    ) -> [[uint8x16_t; 2]; VECTORS] {
-        // SAFETY: the caller's promise: four rows, and four more.
-        let (first, second) = unsafe {
-            (
-                self.0.0.quads::<VECTORS>(b, stride, flip),
-                self.0.0.quads::<VECTORS>(b.wrapping_add(4 * stride), stride, flip),
-            )
-        };
-        let mut vectors = first.map(|quads| [quads; 2]);
-        for (vector, second) in vectors.iter_mut().zip(second) {
-            *vector = self.octets(vector[0], second);
+        vectors: usize,
+    ) -> [[uint8x16_t; 2]; MAX_VECTORS] {
+        // SAFETY: a byte for every column of the vectors may be read of each of the first four rows.
+        let first = unsafe { self.vectors().quads(b, stride, flip, vectors) };
+        // SAFETY: and of each of the last four rows.
+        let last = unsafe { self.vectors().quads(b.wrapping_add(4 * stride), stride, flip, vectors) };
+        let mut all = [self.octets(first[0], last[0]); MAX_VECTORS];
+        for v in 1..vectors {
+            all[v] = self.octets(first[v], last[v]);
         }
-        vectors
+        all
+    }
+
+    /// Two rows at a time, and a single last one. Vectors of B are outermost: each is dead when it has met all rows, whose
+    /// codes take half as many registers.
+    #[inline(always)]
+    unsafe fn add_products(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, layout: Layout) {
+        let [rows, vectors] = size;
+        let Depth { steps, mut a, a_stride, mut b } = depth;
+        self.transpose(acc, size);
+        for _ in 0..steps {
+            // SAFETY: row r of A has a step more.
+            let row = |r: usize| unsafe { &*a.add(r * a_stride).cast() };
+            let mut codes = [self.pair(&[0; 8], &[0; 8]); MAX_ROWS / 2];
+            for i in 0..rows / 2 {
+                codes[i] = self.pair(row(2 * i), row(2 * i + 1));
+            }
+            let last = self.broadcast(row(rows - 1));
+            // SAFETY: B has a step more, of `vectors` vectors.
+            let codes_b = unsafe { load_step(self, &mut b, layout, vectors) };
+            for v in 0..vectors {
+                for i in 0..rows / 2 {
+                    acc[2 * i][v] = self.block(acc[2 * i][v], codes[i], codes_b[v][0]);
+                    acc[2 * i + 1][v] = self.block(acc[2 * i + 1][v], codes[i], codes_b[v][1]);
+                }
+                if rows % 2 == 1 {
+                    acc[rows - 1][v] = self.dot(acc[rows - 1][v], last, codes_b[v]);
+                }
+            }
+            a = a.wrapping_add(8);
+        }
+        self.transpose(acc, size);
     }
 }
 
-/// # Safety
-/// As [`Tile`](crate::matmul::tile::Tile).
-#[target_feature(enable = "neon,i8mm")]
-unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile::<_, ROWS, VECTORS>(Blocks::<A_SIGNED>(NeonI8mm::witness()), operands) }
+microkernels! {
+    NeonI8mm = "neon-i8mm", Blocks: |a_signed| Blocks { token: NeonI8mm::witness(), a_signed },
+    "neon,i8mm", [u8 u8, i8 i8],
+    tiles { [1 2 3 4] x [1 2 3 4 5 6] }, unpacked { [1 2 3 4] x [1 2 3 4 5 6] }
 }
-
-/// # Safety
-/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
-#[target_feature(enable = "neon,i8mm")]
-unsafe fn tile_unpacked<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Blocks::<A_SIGNED>(NeonI8mm::witness()), operands) }
-}
-
-static KERNEL_U8: Microkernel = Microkernel {
-    name: "u8u8-6x16x8-neon-i8mm",
-    depth: 8,
-    lanes: 4,
-    b_sign: Sign::Unsigned,
-    widen_a: false,
-    tiles: tile_table!(tile [false], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
-    unpacked_tiles: tile_table!(tile_unpacked [false], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
-};
-
-static KERNEL_I8: Microkernel = Microkernel {
-    name: "i8i8-6x16x8-neon-i8mm",
-    b_sign: Sign::Signed,
-    tiles: tile_table!(tile [true], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
-    unpacked_tiles: tile_table!(tile_unpacked [true], vectors [1 2 3 4], rows [1 2 3 4 5 6]),
-    ..KERNEL_U8
-};

@@ -7,16 +7,13 @@ use wide::{f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 use super::scalar::Scalar;
 use crate::formats::vectors::FormatVectors;
 use crate::kernel::Kernel;
+use crate::matmul::dot::{Accumulate, Dot, rows};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
-use crate::matmul::tile::{
-    Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
-};
 use crate::quantize::fast::QuantizeVectors;
 use crate::quantize::nibbles::NibbleVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
-use crate::sign::Sign;
 use crate::simd::memory::StreamVectors;
 use crate::simd::{LANES, Simd};
 
@@ -34,11 +31,6 @@ impl Portable {
     #[inline(never)]
     pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
-    }
-
-    /// Pairs of products in 16 bits each (`pmaddwd` where the baseline is SSE2).
-    pub fn microkernel(self, _: Sign) -> &'static Microkernel {
-        &KERNEL
     }
 }
 
@@ -257,16 +249,8 @@ fn narrow(a: i32x16) -> [i16x8; 2] {
     [i16x8::from_i32x8_saturate(low), i16x8::from_i32x8_saturate(high)]
 }
 
-/// Eight columns, two k at a time, in 16 bits: exact, since `|a·b| ≤ 255·128`.
-#[derive(Clone, Copy)]
-struct Pairs;
-
-impl Dot for Pairs {
-    type StepA = [u8; 4];
-    type StepB = [u8; 16];
-    type A = i16x16;
-    type B = i16x16;
-    type Sums = i32x8;
+impl Accumulate for Portable {
+    type Acc = i32x8;
     type Columns = [i32; 8];
 
     #[inline(always)]
@@ -282,8 +266,30 @@ impl Dot for Pairs {
         a + b
     }
     #[inline(always)]
-    fn add_product(self, sums: i32x8, factor: i32, columns: i32x8) -> i32x8 {
-        sums + i32x8::splat(factor) * columns
+    fn add_product(self, acc: i32x8, factor: i32, columns: i32x8) -> i32x8 {
+        acc + i32x8::splat(factor) * columns
+    }
+    #[inline(always)]
+    fn store(self, acc: i32x8, out: &mut [i32; 8]) {
+        *out = acc.to_array();
+    }
+}
+
+/// Eight columns, two k at a time, in 16 bits: exact, since `|a·b| ≤ 255·128`.
+#[derive(Clone, Copy)]
+struct Pairs(Portable);
+
+impl Dot for Pairs {
+    type Vectors = Portable;
+    type StepA = [u8; 4];
+    type StepB = [u8; 16];
+    type A = i16x16;
+    type B = i16x16;
+    const DEPTH: usize = 2;
+
+    #[inline(always)]
+    fn vectors(self) -> Portable {
+        self.0
     }
     #[inline(always)]
     fn broadcast(self, a: &[u8; 4]) -> i16x16 {
@@ -294,50 +300,22 @@ impl Dot for Pairs {
         i16x16::from_i8x16(i8x16::new(*cast_ref(b)))
     }
     #[inline(always)]
-    fn dot(self, sums: i32x8, a: i16x16, b: i16x16) -> i32x8 {
-        sums + a.dot(b)
+    fn dot(self, acc: i32x8, a: i16x16, b: i16x16) -> i32x8 {
+        acc + a.dot(b)
     }
-    #[inline(always)]
-    fn store(self, sums: i32x8, out: &mut [i32; 8]) {
-        *out = sums.to_array();
-    }
-}
-
-impl DotRows for Pairs {
-    const DEPTH: usize = 2;
-
     #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> i16x16 {
-        // SAFETY: eight bytes may be read of each row.
-        let (first, second) = unsafe { (*b.cast::<[u8; 8]>(), *b.add(stride).cast::<[u8; 8]>()) };
-        let mut pairs = [0; 16];
-        for ((pair, first), second) in pairs.as_chunks_mut().0.iter_mut().zip(first).zip(second) {
-            *pair = [first ^ flip, second ^ flip];
+        // SAFETY: eight bytes, one for every column, may be read of each of the two rows.
+        let [first, second]: [&[u8; 8]; 2] = unsafe { rows(b, stride) };
+        let mut pairs = [[0; 2]; 8];
+        for j in 0..8 {
+            pairs[j] = [first[j] ^ flip, second[j] ^ flip];
         }
-        self.load(&pairs)
+        self.load(&cast(pairs))
     }
 }
 
-/// # Safety
-/// As [`Tile`](crate::matmul::tile::Tile).
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile::<_, ROWS, VECTORS>(Pairs, operands) }
+microkernels! {
+    Portable = "portable", Pairs: |_signed| Pairs(Portable(Scalar::witness())), [i16 i8],
+    tiles { [1] x [1 2 3 4] }, unpacked { [1] x [1 2 3 4] }
 }
-
-/// # Safety
-/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
-unsafe fn tile_unpacked<const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Pairs, operands) }
-}
-
-static KERNEL: Microkernel = Microkernel {
-    name: "i16i8-4x8x2-portable",
-    depth: 2,
-    lanes: 8,
-    b_sign: Sign::Signed,
-    widen_a: true,
-    tiles: tile_table!(tile [], vectors [1], rows [1 2 3 4]),
-    unpacked_tiles: tile_table!(tile_unpacked [], vectors [1], rows [1 2 3 4]),
-};

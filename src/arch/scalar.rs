@@ -5,16 +5,13 @@ use core::array::from_fn;
 
 use crate::formats::vectors::FormatVectors;
 use crate::kernel::Kernel;
+use crate::matmul::dot::{Accumulate, Dot};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
-use crate::matmul::tile::{
-    Dot, DotRows, Microkernel, Operands, UnpackedOperands, dot_tile, dot_tile_unpacked, tile_table,
-};
 use crate::quantize::fast::QuantizeVectors;
 use crate::quantize::nibbles::NibbleVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
-use crate::sign::Sign;
 use crate::simd::memory::StreamVectors;
 use crate::simd::{LANES, Simd};
 
@@ -23,6 +20,12 @@ use crate::simd::{LANES, Simd};
 pub struct Scalar(());
 
 impl Scalar {
+    /// The token, which proves nothing.
+    #[inline(always)]
+    pub(super) const fn witness() -> Self {
+        Scalar(())
+    }
+
     /// Always there.
     #[allow(clippy::unnecessary_wraps, reason = "the shape of every other token")]
     pub fn detect() -> Option<Self> {
@@ -33,14 +36,6 @@ impl Scalar {
     #[inline(never)]
     pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
-    }
-
-    /// One product at a time.
-    pub fn microkernel(self, a: Sign) -> &'static Microkernel {
-        match a {
-            Sign::Unsigned => &KERNEL_U8,
-            Sign::Signed => &KERNEL_I8,
-        }
     }
 }
 
@@ -217,16 +212,8 @@ impl RandomVectors for Scalar {
 }
 impl StreamVectors for Scalar {}
 
-/// Sixteen products, one k at a time; B keeps A's sign beside it as i8.
-#[derive(Clone, Copy)]
-struct Product<const A_SIGNED: bool>;
-
-impl<const A_SIGNED: bool> Dot for Product<A_SIGNED> {
-    type StepA = [u8; 1];
-    type StepB = Array<u8>;
-    type A = i32;
-    type B = Array<i32>;
-    type Sums = Array<i32>;
+impl Accumulate for Scalar {
+    type Acc = Array<i32>;
     type Columns = Array<i32>;
 
     #[inline(always)]
@@ -242,65 +229,54 @@ impl<const A_SIGNED: bool> Dot for Product<A_SIGNED> {
         zip(a, b, i32::wrapping_add)
     }
     #[inline(always)]
-    fn add_product(self, sums: Array<i32>, factor: i32, columns: Array<i32>) -> Array<i32> {
-        zip(sums, columns, |sum, column| sum.wrapping_add(factor.wrapping_mul(column)))
+    fn add_product(self, acc: Array<i32>, factor: i32, columns: Array<i32>) -> Array<i32> {
+        zip(acc, columns, |acc, column| acc.wrapping_add(factor.wrapping_mul(column)))
+    }
+    #[inline(always)]
+    fn store(self, acc: Array<i32>, out: &mut Array<i32>) {
+        *out = acc;
+    }
+}
+
+/// Sixteen columns, one k at a time: A of either sign, B as i8.
+#[derive(Clone, Copy)]
+struct Product {
+    a_signed: bool,
+}
+
+impl Dot for Product {
+    type Vectors = Scalar;
+    type StepA = [u8; 1];
+    type StepB = Array<u8>;
+    type A = i32;
+    type B = Array<i32>;
+    const DEPTH: usize = 1;
+
+    #[inline(always)]
+    fn vectors(self) -> Scalar {
+        Scalar::witness()
     }
     #[inline(always)]
     fn broadcast(self, &[a]: &[u8; 1]) -> i32 {
-        if A_SIGNED { i32::from(a as i8) } else { i32::from(a) }
+        if self.a_signed { i32::from(a as i8) } else { i32::from(a) }
     }
     #[inline(always)]
     fn load(self, b: &Array<u8>) -> Array<i32> {
         map(*b, |b| i32::from(b as i8))
     }
     #[inline(always)]
-    fn dot(self, sums: Array<i32>, a: i32, b: Array<i32>) -> Array<i32> {
-        zip(sums, b, |sum, b| sum.wrapping_add(a * b))
+    fn dot(self, acc: Array<i32>, a: i32, b: Array<i32>) -> Array<i32> {
+        zip(acc, b, |acc, b| acc.wrapping_add(a * b))
     }
-    #[inline(always)]
-    fn store(self, sums: Array<i32>, out: &mut Array<i32>) {
-        *out = sums;
-    }
-}
-
-impl<const A_SIGNED: bool> DotRows for Product<A_SIGNED> {
-    const DEPTH: usize = 1;
-
     #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, _: usize, flip: u8) -> Array<i32> {
-        // SAFETY: sixteen bytes may be read.
+        // SAFETY: sixteen bytes, one for every column, may be read.
         let row = unsafe { *b.cast::<Array<u8>>() };
         self.load(&map(row, |b| b ^ flip))
     }
 }
 
-/// # Safety
-/// As [`Tile`](crate::matmul::tile::Tile).
-unsafe fn tile<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: Operands<'_>) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile::<_, ROWS, VECTORS>(Product::<A_SIGNED>, operands) }
+microkernels! {
+    Scalar = "scalar", Product: |a_signed| Product { a_signed }, [u8 i8, i8 i8],
+    tiles { [1] x [1 2 3 4] }, unpacked { [1] x [1 2 3 4] }
 }
-
-/// # Safety
-/// As [`UnpackedTile`](crate::matmul::tile::UnpackedTile).
-unsafe fn tile_unpacked<const A_SIGNED: bool, const ROWS: usize, const VECTORS: usize>(operands: UnpackedOperands) {
-    // SAFETY: the caller's promise.
-    unsafe { dot_tile_unpacked::<_, ROWS, VECTORS>(Product::<A_SIGNED>, operands) }
-}
-
-static KERNEL_U8: Microkernel = Microkernel {
-    name: "u8i8-4x16x1-scalar",
-    depth: 1,
-    lanes: LANES,
-    b_sign: Sign::Signed,
-    widen_a: false,
-    tiles: tile_table!(tile [false], vectors [1], rows [1 2 3 4]),
-    unpacked_tiles: tile_table!(tile_unpacked [false], vectors [1], rows [1 2 3 4]),
-};
-
-static KERNEL_I8: Microkernel = Microkernel {
-    name: "i8i8-4x16x1-scalar",
-    tiles: tile_table!(tile [true], vectors [1], rows [1 2 3 4]),
-    unpacked_tiles: tile_table!(tile_unpacked [true], vectors [1], rows [1 2 3 4]),
-    ..KERNEL_U8
-};

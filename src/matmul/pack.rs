@@ -5,7 +5,8 @@ use core::ptr::null;
 
 use super::columns::Columns;
 use super::offsets::ColumnTerms;
-use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, Split};
+use super::split::Split;
+use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands};
 use crate::cache::prefetch_line;
 use crate::error::{Error, elements_of};
 use crate::isa::Isa;

@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::pack::Shape;
-use super::tile::Split;
+use super::split::Split;
 use crate::codes::Code;
 use crate::kernel::{Kernel, Vectors};
 use crate::matrix::Matrix;

@@ -7,7 +7,7 @@ use crate::cache::level2;
 use crate::codes::Code;
 use crate::exec::team::{Team, threads};
 use crate::exec::{CachePadded, PIECE, Role};
-use crate::matmul::tile::Split;
+use crate::matmul::split::Split;
 use crate::matmul::{Job, Rows, Shape, Stage};
 
 /// [`PIECE`] when a piece has to find its places in a stream of random words.
