@@ -3,8 +3,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use zeropoint::{
-    BlockActivations, BlockFormat, CodeRange, Granularity, Isa, Matrix, MatrixMut, PackedBlocks, QuantParams,
-    decode_blocks, dequantize_packed, encode_blocks, matmul_blocks, quantization_error, quantize, quantize_packed,
+    BlockActivations, BlockFormat, CodeRange, Granularity, Isa, Matrix, MatrixMut, Nibbles, NibblesMut, PackedBlocks,
+    QuantParams, Rounding, decode_blocks, dequantize, encode_blocks, matmul_blocks, quantization_error, quantize,
     reconstruction_error,
 };
 
@@ -29,7 +29,9 @@ fn elementwise(c: &mut Criterion) {
     let elements = || Throughput::Elements(LENGTH as u64);
     // What the others are measured by.
     let params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.0129, 117).unwrap();
-    each(c, "quantize f32→u8".into(), elements(), &mut |isa| quantize(isa, &x, &params, &mut codes).unwrap());
+    each(c, "quantize f32→u8".into(), elements(), &mut |isa| {
+        quantize(isa, &x, &params, Rounding::Nearest, &mut codes).unwrap()
+    });
     for format in BlockFormat::ALL {
         let mut bytes = vec![0; format.bytes(LENGTH).unwrap()];
         each(c, format!("encode {format:?}"), elements(), &mut |isa| {
@@ -41,9 +43,12 @@ fn elementwise(c: &mut Criterion) {
     }
     let nibbles = QuantParams::per_tensor(CodeRange::unsigned(4).unwrap(), 0.21, 7).unwrap();
     let bytes = &mut codes[..LENGTH / 2];
-    each(c, "quantize f32→u4".into(), elements(), &mut |isa| quantize_packed(isa, &x, &nibbles, bytes).unwrap());
+    each(c, "quantize f32→u4".into(), elements(), &mut |isa| {
+        let codes = NibblesMut::new(bytes, LENGTH).unwrap();
+        quantize(isa, &x, &nibbles, Rounding::Nearest, codes).unwrap();
+    });
     each(c, "dequantize u4→f32".into(), elements(), &mut |isa| {
-        dequantize_packed(isa, bytes, &nibbles, &mut out).unwrap();
+        dequantize(isa, Nibbles::new(bytes, LENGTH).unwrap(), &nibbles, &mut out).unwrap();
     });
     let blocks = Granularity::block(&[LENGTH], 32).unwrap();
     let per_block =

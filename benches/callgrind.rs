@@ -20,10 +20,9 @@ use gungraun::{
 use zeropoint::calibrate::{Method, Observer};
 use zeropoint::{
     Accumulators, BlockActivations, BlockFormat, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut,
-    PackedBlocks, PackedMatrix, QuantParams, Requantize, Rhs, Scheme, Stage, Stream, UnpackedMatrix, ZeroPoints,
-    abs_max, decode_blocks, dequantize, encode_blocks, fake_quantize, fake_quantize_in_place, fake_quantize_with_mask,
-    fill_words, matmul, matmul_blocks, min_max, quantization_error, quantize, quantize_dynamic, quantize_matrix,
-    quantize_packed, quantize_stochastic, ranges,
+    PackedBlocks, PackedMatrix, QuantParams, Requantize, Rhs, Rounding, Scheme, Stage, Stream, UnpackedMatrix,
+    ZeroPoints, abs_max, decode_blocks, dequantize, encode_blocks, fake_quantize, fake_quantize_in_place, fill_words,
+    matmul, matmul_blocks, min_max, quantization_error, quantize, ranges,
 };
 
 /// What is counted: a second call, for which memory and the size of the cache are at hand.
@@ -248,12 +247,12 @@ fn params() -> QuantParams<u8> {
 
 fn quantized(isa: Isa) -> Call {
     let (x, params, mut codes) = (reals(), params(), vec![0; ELEMENTS]);
-    warm(move || quantize(isa, &x, &params, &mut codes).unwrap())
+    warm(move || quantize(isa, &x, &params, Rounding::Nearest, &mut codes).unwrap())
 }
 
 fn quantized_few(isa: Isa) -> Call {
     let (x, params, mut codes) = (reals(), params(), vec![0; 16]);
-    warm(move || quantize(isa, &x[..16], &params, &mut codes).unwrap())
+    warm(move || quantize(isa, &x[..16], &params, Rounding::Nearest, &mut codes).unwrap())
 }
 
 /// Rows of [`ELEMENTS`].
@@ -268,30 +267,32 @@ fn quantized_by(isa: Isa, granularity: Granularity) -> Call {
     let codes = CodeRange::unsigned(8).unwrap();
     let params = QuantParams::new(codes, granularity, scales, vec![117; groups]).unwrap();
     let (x, mut codes) = (reals(), vec![0; ELEMENTS]);
-    warm(move || quantize(isa, &x, &params, &mut codes).unwrap())
+    warm(move || quantize(isa, &x, &params, Rounding::Nearest, &mut codes).unwrap())
 }
 
 fn quantized_dynamically(isa: Isa, granularity: Granularity) -> Call {
     let (x, mut codes) = (reals(), vec![0; ELEMENTS]);
     let range = CodeRange::unsigned(8).unwrap();
     warm(move || {
-        std::hint::black_box(quantize_dynamic(isa, &x, range, Scheme::ASYMMETRIC, granularity, &mut codes).unwrap());
+        let params = QuantParams::fit(isa, &x, range, Scheme::ASYMMETRIC, granularity).unwrap();
+        quantize(isa, &x, &params, Rounding::Nearest, &mut codes).unwrap();
+        std::hint::black_box(&params);
     })
 }
 
 fn fake_quantized(isa: Isa) -> Call {
     let (x, params, mut out) = (reals(), params(), vec![0.0; ELEMENTS]);
-    warm(move || fake_quantize(isa, &x, &params, &mut out).unwrap())
+    warm(move || fake_quantize(isa, &x, &params, Rounding::Nearest, &mut out).unwrap())
 }
 
 fn fake_quantized_with_mask(isa: Isa) -> Call {
     let (x, params, mut out, mut mask) = (reals(), params(), vec![0.0; ELEMENTS], vec![0; ELEMENTS]);
-    warm(move || fake_quantize_with_mask(isa, &x, &params, &mut out, &mut mask).unwrap())
+    warm(move || fake_quantize(isa, &x, &params, Rounding::Nearest, (&mut out, &mut mask)).unwrap())
 }
 
 fn fake_quantized_in_place(isa: Isa) -> Call {
     let (mut x, params) = (reals(), params());
-    warm(move || fake_quantize_in_place(isa, &mut x, &params).unwrap())
+    warm(move || fake_quantize_in_place(isa, &mut x, &params, Rounding::Nearest).unwrap())
 }
 
 /// Some columns of [`SHAPE`].
@@ -300,7 +301,14 @@ fn quantized_with_strides(isa: Isa) -> Call {
     let (x, params, mut codes) = (reals(), params(), vec![0; ELEMENTS]);
     warm(move || {
         let x = Matrix::with_stride(&x, rows, columns, stride).unwrap();
-        quantize_matrix(isa, x, &params, MatrixMut::with_stride(&mut codes, rows, columns, stride).unwrap()).unwrap();
+        quantize(
+            isa,
+            x,
+            &params,
+            Rounding::Nearest,
+            MatrixMut::with_stride(&mut codes, rows, columns, stride).unwrap(),
+        )
+        .unwrap();
     })
 }
 
@@ -313,7 +321,7 @@ fn magnitude(isa: Isa) -> Call {
 
 fn quantized_stochastically(isa: Isa) -> Call {
     let (x, params, mut codes) = (reals(), params(), vec![0; ELEMENTS]);
-    warm(move || quantize_stochastic(isa, &x, &params, Stream::new(1), &mut codes).unwrap())
+    warm(move || quantize(isa, &x, &params, Stream::new(1), &mut codes).unwrap())
 }
 
 fn dequantized(isa: Isa) -> Call {
@@ -355,7 +363,7 @@ fn reported(isa: Isa) -> Call {
 fn quantized_into_nibbles(isa: Isa) -> Call {
     let params = QuantParams::per_tensor(CodeRange::unsigned(4).unwrap(), 0.21, 7).unwrap();
     let (x, mut bytes) = (reals(), vec![0; ELEMENTS / 2]);
-    warm(move || quantize_packed(isa, &x, &params, &mut bytes).unwrap())
+    warm(move || quantize(isa, &x, &params, Rounding::Nearest, NibblesMut::new(&mut bytes, ELEMENTS).unwrap()).unwrap())
 }
 
 fn encoded(isa: Isa, format: BlockFormat) -> Call {

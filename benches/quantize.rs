@@ -3,8 +3,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use zeropoint::{
-    CodeRange, Granularity, Isa, Matrix, MatrixMut, QuantParams, Scheme, abs_max, dequantize, fake_quantize,
-    fake_quantize_in_place, fake_quantize_with_mask, min_max, quantize, quantize_dynamic, quantize_matrix, ranges,
+    CodeRange, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rounding, Scheme, abs_max, dequantize, fake_quantize,
+    fake_quantize_in_place, min_max, quantize, ranges,
 };
 
 /// Small, in the level-1, -2 and -3 caches, and beyond.
@@ -48,7 +48,7 @@ fn elementwise(c: &mut Criterion) {
         let mut hand_codes = vec![0; length];
         each(
             "quantize f32→u8",
-            &mut |isa| quantize(isa, &x, &per_tensor, &mut codes).unwrap(),
+            &mut |isa| quantize(isa, &x, &per_tensor, Rounding::Nearest, &mut codes).unwrap(),
             Some(&mut || hand::quantize(&x, SCALE, &mut hand_codes)),
         );
         let groups = [
@@ -63,13 +63,14 @@ fn elementwise(c: &mut Criterion) {
         for (name, granularity) in groups.into_iter().chain(longer_blocks) {
             let params = params(granularity, length);
             let name = format!("quantize f32→u8 per {name}");
-            each(&name, &mut |isa| quantize(isa, &x, &params, &mut codes).unwrap(), None);
+            each(&name, &mut |isa| quantize(isa, &x, &params, Rounding::Nearest, &mut codes).unwrap(), None);
         }
         for (name, granularity) in [("tensor", Granularity::Tensor)].into_iter().chain(groups) {
             each(
                 &format!("quantize f32→u8 by the ranges found per {name}"),
                 &mut |isa| {
-                    quantize_dynamic(isa, &x, codes_of, Scheme::ASYMMETRIC, granularity, &mut codes).unwrap();
+                    let params = QuantParams::fit(isa, &x, codes_of, Scheme::ASYMMETRIC, granularity).unwrap();
+                    quantize(isa, &x, &params, Rounding::Nearest, &mut codes).unwrap();
                 },
                 None,
             );
@@ -82,16 +83,20 @@ fn elementwise(c: &mut Criterion) {
         );
         each(
             "fake-quantize",
-            &mut |isa| fake_quantize(isa, &x, &per_tensor, &mut out).unwrap(),
+            &mut |isa| fake_quantize(isa, &x, &per_tensor, Rounding::Nearest, &mut out).unwrap(),
             Some(&mut || hand::fake_quantize(&x, SCALE, &mut hand_out)),
         );
         each(
             "fake-quantize with mask",
-            &mut |isa| fake_quantize_with_mask(isa, &x, &per_tensor, &mut out, &mut mask).unwrap(),
+            &mut |isa| fake_quantize(isa, &x, &per_tensor, Rounding::Nearest, (&mut out, &mut mask)).unwrap(),
             None,
         );
         let mut place = x.clone();
-        each("fake-quantize in place", &mut |isa| fake_quantize_in_place(isa, &mut place, &per_tensor).unwrap(), None);
+        each(
+            "fake-quantize in place",
+            &mut |isa| fake_quantize_in_place(isa, &mut place, &per_tensor, Rounding::Nearest).unwrap(),
+            None,
+        );
         // A line lies between rows.
         let ([rows, columns], stride) = (shape, row + 16);
         let x_rows = reals(rows * stride);
@@ -100,7 +105,7 @@ fn elementwise(c: &mut Criterion) {
             "quantize f32→u8 with row strides",
             &mut |isa| {
                 let codes = MatrixMut::new(&mut codes, rows, columns).unwrap();
-                quantize_matrix(isa, x_rows, &per_tensor, codes).unwrap();
+                quantize(isa, x_rows, &per_tensor, Rounding::Nearest, codes).unwrap();
             },
             None,
         );

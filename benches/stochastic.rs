@@ -11,7 +11,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro128PlusPlus;
-use zeropoint::{CodeRange, Isa, QuantParams, Stream, StreamRng, fill_words, quantize, quantize_stochastic, reference};
+use zeropoint::{CodeRange, Isa, QuantParams, Rounding, Stream, StreamRng, fill_words, quantize, reference};
 
 /// Words that stay in a level-1 cache.
 const WORDS: usize = 4 << 10;
@@ -86,10 +86,10 @@ fn stochastic_quantize(c: &mut Criterion) {
         group.throughput(Throughput::Elements(length as u64));
         for isa in Isa::supported() {
             group.bench_function(BenchmarkId::from_parameter(isa), |bencher| {
-                bencher.iter(|| quantize_stochastic(isa, &x, &params, Stream::new(1), &mut codes).unwrap());
+                bencher.iter(|| quantize(isa, &x, &params, Stream::new(1), &mut codes).unwrap());
             });
             group.bench_function(BenchmarkId::new("nearest", isa), |bencher| {
-                bencher.iter(|| quantize(isa, &x, &params, &mut codes).unwrap());
+                bencher.iter(|| quantize(isa, &x, &params, Rounding::Nearest, &mut codes).unwrap());
             });
         }
         if length == 64 << 10 {

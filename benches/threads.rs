@@ -6,7 +6,10 @@ use std::time::Instant;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::Method;
-use zeropoint::{Accumulators, CodeRange, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Stream, matmul, parallel};
+use zeropoint::{
+    Accumulators, CodeRange, Exec, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Rounding, Stream, dequantize,
+    fake_quantize, matmul, parallel, quantize,
+};
 
 /// M × N × K: from what is too small to be shared to what hardly fits a cache; thin ones.
 const SHAPES: [[usize; 3]; 7] = [
@@ -86,12 +89,16 @@ fn elements(c: &mut Criterion) {
         let mut each = |name: &str, call: &mut (dyn FnMut() + Send)| {
             on_threads(c, &format!("{name}/{length}"), length, &pools, call);
         };
-        each("quantize", &mut || parallel::quantize(isa, &x, &params, &mut codes).unwrap());
-        each("quantize stochastically", &mut || {
-            parallel::quantize_stochastic(isa, &x, &params, Stream::new(1), &mut codes).unwrap();
+        each("quantize", &mut || {
+            quantize(Exec::from(isa).rayon(), &x, &params, Rounding::Nearest, &mut codes).unwrap()
         });
-        each("dequantize", &mut || parallel::dequantize(isa, &codes, &params, &mut out).unwrap());
-        each("fake-quantize", &mut || parallel::fake_quantize(isa, &x, &params, &mut out).unwrap());
+        each("quantize stochastically", &mut || {
+            quantize(Exec::from(isa).rayon(), &x, &params, Stream::new(1), &mut codes).unwrap();
+        });
+        each("dequantize", &mut || dequantize(Exec::from(isa).rayon(), &codes, &params, &mut out).unwrap());
+        each("fake-quantize", &mut || {
+            fake_quantize(Exec::from(isa).rayon(), &x, &params, Rounding::Nearest, &mut out).unwrap()
+        });
         each("words", &mut || parallel::fill_words(isa, Stream::new(1), &mut words).unwrap());
         each("min-max", &mut || {
             std::hint::black_box(parallel::min_max(isa, &x).unwrap());

@@ -1,7 +1,7 @@
 //! A linear layer in integers, y = relu(x · wᵀ + bias), from floats to u8 codes: `cargo run --release --example multiply`.
 
 use zeropoint::{
-    CodeRange, FloatMultiplier, Granularity, Isa, Linear, Matrix, MatrixMut, QuantParams, Requantize, Scheme,
+    CodeRange, FloatMultiplier, Granularity, Isa, Linear, Matrix, MatrixMut, QuantParams, Requantize, Rounding, Scheme,
     dequantize, min_max, multipliers, quantize, quantize_bias, ranges,
 };
 
@@ -28,8 +28,8 @@ fn main() -> Result<(), zeropoint::Error> {
     let rows = Granularity::channel(&[OUTPUTS, DEPTH], 0)?;
     let pw = QuantParams::from_ranges(CodeRange::narrow(8)?, Scheme::SYMMETRIC, rows, &ranges(isa, &w, rows)?)?;
     let (mut qx, mut qw) = (vec![0_u8; x.len()], vec![0_i8; w.len()]);
-    quantize(isa, &x, &px, &mut qx)?;
-    quantize(isa, &w, &pw, &mut qw)?;
+    quantize(isa, &x, &px, Rounding::Nearest, &mut qx)?;
+    quantize(isa, &w, &pw, Rounding::Nearest, &mut qw)?;
 
     // The layer in integers: packed weights, i32 bias, and a multiplier for every output that leads to codes of y. Codes
     // below y's zero point are those of negative values: ReLU is a bound.
@@ -43,7 +43,12 @@ fn main() -> Result<(), zeropoint::Error> {
     let zero = py.zero_points()[0];
     let stage = Requantize::new(multipliers, zero, zero as u8..=u8::MAX)?;
     let mut qy = vec![0_u8; y.len()];
-    layer.forward(Matrix::new(&qx, ROWS, DEPTH)?, (&px).into(), &stage, MatrixMut::new(&mut qy, ROWS, OUTPUTS)?)?;
+    layer.forward(
+        Matrix::new(&qx, ROWS, DEPTH)?,
+        px.zero_points().into(),
+        &stage,
+        MatrixMut::new(&mut qy, ROWS, OUTPUTS)?,
+    )?;
 
     let mut back = vec![0.0; y.len()];
     dequantize(isa, &qy, &py, &mut back)?;

@@ -1,7 +1,7 @@
 //! From floats to 8-bit codes and back, and the error of it: `cargo run --release --example quantize`.
 
 use zeropoint::{
-    CodeRange, Granularity, Isa, QuantParams, Scheme, Stream, dequantize, quantize, quantize_stochastic, ranges,
+    CodeRange, Granularity, Isa, QuantParams, Rounding, Scheme, Stream, dequantize, quantize, ranges,
     reconstruction_error,
 };
 
@@ -18,7 +18,7 @@ fn main() -> Result<(), zeropoint::Error> {
     for granularity in [Granularity::Tensor, Granularity::channel(&shape, 0)?] {
         let ranges = ranges(isa, &x, granularity)?;
         let params = QuantParams::from_ranges(codes_of, Scheme::ASYMMETRIC, granularity, &ranges)?;
-        quantize(isa, &x, &params, &mut codes)?;
+        quantize(isa, &x, &params, Rounding::Nearest, &mut codes)?;
         dequantize(isa, &codes, &params, &mut back)?;
         let [large, small] = [0..1000, 1000..2000].map(|channel| (&x[channel.clone()], &back[channel]));
         println!("scales {:?}, zero points {:?}", params.scales(), params.zero_points());
@@ -33,10 +33,10 @@ fn main() -> Result<(), zeropoint::Error> {
     let tenths = vec![0.1_f32; 10_000];
     let mut codes = vec![0_i8; tenths.len()];
     let mean = |codes: &[i8]| codes.iter().map(|&code| f64::from(code)).sum::<f64>() / codes.len() as f64;
-    quantize(isa, &tenths, &params, &mut codes)?;
+    quantize(isa, &tenths, &params, Rounding::Nearest, &mut codes)?;
     println!("mean of 10,000 times 0.1 at scale 1: {} to nearest", mean(&codes));
     // Element i takes word i of the stream of this seed, on every machine.
-    quantize_stochastic(isa, &tenths, &params, Stream::new(42), &mut codes)?;
+    quantize(isa, &tenths, &params, Stream::new(42), &mut codes)?;
     println!("mean of 10,000 times 0.1 at scale 1: {} stochastic", mean(&codes));
     Ok(())
 }

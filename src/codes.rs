@@ -7,117 +7,134 @@ use bytemuck::Pod;
 use crate::error::Error;
 use crate::kernel::Vectors;
 use crate::sign::Sign;
-use crate::simd::{LANES, QUAD};
+use crate::simd::LANES;
 
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for u8 {}
-    impl Sealed for i8 {}
+/// How the generic public functions hand codes to the functions of this crate, which are compiled once and know both
+/// types by a [`Sign`] or a variant.
+mod erased {
+    use super::{LANES, Pod, Sign, Vectors};
+
+    /// Codes of either type.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Codes<'a> {
+        U8(&'a [u8]),
+        I8(&'a [i8]),
+    }
+
+    /// Codes of either type, to be written.
+    #[derive(Debug)]
+    pub enum CodesMut<'a> {
+        U8(&'a mut [u8]),
+        I8(&'a mut [i8]),
+    }
+
+    /// A code type whose slices can be erased.
+    pub trait Erase: Pod {
+        /// u8 or i8.
+        const SIGN: Sign;
+        /// The code with these bits.
+        fn from_byte(byte: u8) -> Self;
+        /// The bits of the code.
+        fn to_byte(self) -> u8;
+        /// [`InterleaveVectors::add_four_u8`](crate::matmul::interleave::InterleaveVectors) or its signed counterpart
+        fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32;
+        /// [`InterleaveVectors::add_four_some_u8`](crate::matmul::interleave::InterleaveVectors) or its signed counterpart
+        fn add_four_some<V: Vectors>(v: V, a: V::I32, x: &[Self]) -> V::I32;
+        /// `x[i] as i32`
+        fn load<V: Vectors>(v: V, x: &[Self; LANES]) -> V::I32;
+        /// `out[i] = a[i]`, for codes
+        fn store<V: Vectors>(v: V, a: V::I32, out: &mut [Self; LANES]);
+        /// The codes with their type as a variant.
+        fn erase(codes: &[Self]) -> Codes<'_>;
+        /// The codes with their type as a variant, to be written.
+        fn erase_mut(codes: &mut [Self]) -> CodesMut<'_>;
+    }
+
+    impl Erase for u8 {
+        const SIGN: Sign = Sign::Unsigned;
+        fn from_byte(byte: u8) -> Self {
+            byte
+        }
+        #[inline(always)]
+        fn to_byte(self) -> u8 {
+            self as u8
+        }
+        #[inline(always)]
+        fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32 {
+            v.add_four_u8(a, x)
+        }
+        #[inline(always)]
+        fn add_four_some<V: Vectors>(v: V, a: V::I32, x: &[Self]) -> V::I32 {
+            v.add_four_some_u8(a, x)
+        }
+        #[inline(always)]
+        fn load<V: Vectors>(v: V, x: &[Self; LANES]) -> V::I32 {
+            v.load_u8(x)
+        }
+        #[inline(always)]
+        fn store<V: Vectors>(v: V, a: V::I32, out: &mut [Self; LANES]) {
+            v.store_u8(a, out);
+        }
+        fn erase(codes: &[Self]) -> Codes<'_> {
+            Codes::U8(codes)
+        }
+        fn erase_mut(codes: &mut [Self]) -> CodesMut<'_> {
+            CodesMut::U8(codes)
+        }
+    }
+
+    impl Erase for i8 {
+        const SIGN: Sign = Sign::Signed;
+        fn from_byte(byte: u8) -> Self {
+            byte.cast_signed()
+        }
+        #[inline(always)]
+        fn to_byte(self) -> u8 {
+            self as u8
+        }
+        #[inline(always)]
+        fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32 {
+            v.add_four_i8(a, x)
+        }
+        #[inline(always)]
+        fn add_four_some<V: Vectors>(v: V, a: V::I32, x: &[Self]) -> V::I32 {
+            v.add_four_some_i8(a, x)
+        }
+        #[inline(always)]
+        fn load<V: Vectors>(v: V, x: &[Self; LANES]) -> V::I32 {
+            v.load_i8(x)
+        }
+        #[inline(always)]
+        fn store<V: Vectors>(v: V, a: V::I32, out: &mut [Self; LANES]) {
+            v.store_i8(a, out);
+        }
+        fn erase(codes: &[Self]) -> Codes<'_> {
+            Codes::I8(codes)
+        }
+        fn erase_mut(codes: &mut [Self]) -> CodesMut<'_> {
+            CodesMut::I8(codes)
+        }
+    }
 }
+pub(crate) use erased::{Codes, CodesMut, Erase};
 
 /// A type that stores codes: `u8` or `i8`.
-pub trait Code:
-    sealed::Sealed + Pod + Copy + Default + Ord + Debug + Into<i32> + TryFrom<i32> + Send + Sync + 'static
-{
+pub trait Code: Erase + Copy + Default + Ord + Debug + Into<i32> + TryFrom<i32> + Send + Sync + 'static {
     /// The smallest value of the type.
     const MIN: Self;
     /// The largest value of the type.
     const MAX: Self;
-
-    #[doc(hidden)]
-    const SIGN: Sign;
-    #[doc(hidden)]
-    fn to_byte(self) -> u8;
-    #[doc(hidden)]
-    fn from_byte(byte: u8) -> Self;
-    #[doc(hidden)]
-    fn bytes(codes: &[Self]) -> &[u8];
-    #[doc(hidden)]
-    fn bytes_mut(codes: &mut [Self]) -> &mut [u8];
-    #[doc(hidden)]
-    fn load<S: Vectors>(simd: S, x: &[Self; LANES]) -> S::I32;
-    #[doc(hidden)]
-    fn add_four<S: Vectors>(simd: S, a: S::I32, x: &[Self; 4 * LANES]) -> S::I32;
-    #[doc(hidden)]
-    fn add_four_some<S: Vectors>(simd: S, a: S::I32, x: &[Self]) -> S::I32;
-    #[doc(hidden)]
-    fn store<S: Vectors>(simd: S, a: S::I32, out: &mut [Self; LANES]);
-    #[doc(hidden)]
-    fn words<S: Vectors>(simd: S, x: &[Self; QUAD * LANES]) -> [S::I32; 2];
-    #[doc(hidden)]
-    fn narrow_quad<S: Vectors>(
-        simd: S,
-        a: [S::F32; QUAD],
-        b: [S::I32; 2],
-        bounds: [Self; 2],
-        out: &mut [[Self; LANES]; QUAD],
-        invalid: S::I32,
-    ) -> S::I32;
 }
 
-macro_rules! code {
-    (
-        $Code:ty, $sign:expr, $load:ident, $add_four:ident, $add_four_some:ident, $store:ident, $words:ident,
-        $narrow_quad:ident
-    ) => {
-        impl Code for $Code {
-            const MIN: Self = <$Code>::MIN;
-            const MAX: Self = <$Code>::MAX;
-            const SIGN: Sign = $sign;
-            #[inline(always)]
-            fn to_byte(self) -> u8 {
-                self as u8
-            }
-            #[inline(always)]
-            fn from_byte(byte: u8) -> Self {
-                byte as $Code
-            }
-            #[inline(always)]
-            fn bytes(codes: &[Self]) -> &[u8] {
-                // SAFETY: the same bytes.
-                unsafe { core::slice::from_raw_parts(codes.as_ptr().cast(), codes.len()) }
-            }
-            #[inline(always)]
-            fn bytes_mut(codes: &mut [Self]) -> &mut [u8] {
-                // SAFETY: the same bytes.
-                unsafe { core::slice::from_raw_parts_mut(codes.as_mut_ptr().cast(), codes.len()) }
-            }
-            #[inline(always)]
-            fn load<S: Vectors>(simd: S, x: &[Self; LANES]) -> S::I32 {
-                simd.$load(x)
-            }
-            #[inline(always)]
-            fn add_four<S: Vectors>(simd: S, a: S::I32, x: &[Self; 4 * LANES]) -> S::I32 {
-                simd.$add_four(a, x)
-            }
-            #[inline(always)]
-            fn add_four_some<S: Vectors>(simd: S, a: S::I32, x: &[Self]) -> S::I32 {
-                simd.$add_four_some(a, x)
-            }
-            #[inline(always)]
-            fn store<S: Vectors>(simd: S, a: S::I32, out: &mut [Self; LANES]) {
-                simd.$store(a, out);
-            }
-            #[inline(always)]
-            fn words<S: Vectors>(simd: S, x: &[Self; QUAD * LANES]) -> [S::I32; 2] {
-                simd.$words(x)
-            }
-            #[inline(always)]
-            fn narrow_quad<S: Vectors>(
-                simd: S,
-                a: [S::F32; QUAD],
-                b: [S::I32; 2],
-                bounds: [Self; 2],
-                out: &mut [[Self; LANES]; QUAD],
-                invalid: S::I32,
-            ) -> S::I32 {
-                simd.$narrow_quad(a, b, bounds, out, invalid)
-            }
-        }
-    };
+impl Code for u8 {
+    const MIN: u8 = u8::MIN;
+    const MAX: u8 = u8::MAX;
 }
-code!(u8, Sign::Unsigned, load_u8, add_four_u8, add_four_some_u8, store_u8, reorder_u8, narrow_quad_u8);
-code!(i8, Sign::Signed, load_i8, add_four_i8, add_four_some_i8, store_i8, reorder_i8, narrow_quad_i8);
+
+impl Code for i8 {
+    const MIN: i8 = i8::MIN;
+    const MAX: i8 = i8::MAX;
+}
 
 /// The codes that a quantizer may produce, of 2 to 8 bits.
 ///
@@ -153,24 +170,47 @@ impl<C: Code> CodeRange<C> {
         self.max
     }
 
+    /// The range as integers of a type that does not depend on the codes'.
+    pub(crate) fn bounds(self) -> CodeBounds {
+        CodeBounds { min: self.min.into(), max: self.max.into() }
+    }
+}
+
+/// A [`CodeRange`] as integers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CodeBounds {
+    /// The smallest code.
+    pub min: i32,
+    /// The largest code.
+    pub max: i32,
+}
+
+impl CodeBounds {
     /// `max − min`: 2ⁿ − 1, narrow 2ⁿ − 2.
-    pub(crate) fn steps(self) -> i32 {
-        self.max.into() - self.min.into()
+    pub fn steps(self) -> i32 {
+        self.max - self.min
     }
 
-    /// n.
-    pub(crate) fn bits(self) -> u32 {
-        // Narrow codes have one step less.
+    /// n, the number of bits.
+    pub fn bits(self) -> u32 {
+        // A narrow range has one step less.
         (self.steps() as u32 + 1).next_power_of_two().trailing_zeros()
     }
 
     /// The code in the middle: 0 signed, 2ⁿ⁻¹ unsigned.
-    pub(crate) fn middle(self) -> i32 {
-        if C::SIGN == Sign::Signed { 0 } else { (self.max.into() + 1) / 2 }
+    pub fn middle(self) -> i32 {
+        if self.min < 0 { 0 } else { (self.max + 1) / 2 }
     }
 
-    pub(crate) fn check_zero_point(self, zero_point: i32) -> Result<(), Error> {
-        let (min, max) = (self.min.into(), self.max.into());
+    /// An error unless this is one of the codes.
+    pub fn check_code(self, code: i32) -> Result<(), Error> {
+        let CodeBounds { min, max } = self;
+        if (min..=max).contains(&code) { Ok(()) } else { Err(Error::Code { code, min, max }) }
+    }
+
+    /// An error unless the zero point is one of these codes.
+    pub fn check_zero_point(self, zero_point: i32) -> Result<(), Error> {
+        let CodeBounds { min, max } = self;
         if (min..=max).contains(&zero_point) { Ok(()) } else { Err(Error::ZeroPoint { zero_point, min, max }) }
     }
 }

@@ -22,8 +22,10 @@ mod random;
 mod reduce;
 pub mod reference;
 mod report;
+mod rounding;
 mod sign;
 mod simd;
+mod views;
 
 pub use codes::{Code, CodeRange};
 pub use error::Error;
@@ -38,12 +40,12 @@ pub use matmul::{
 };
 pub use matrix::{Matrix, MatrixMut, ZeroPoints};
 pub use params::{Granularity, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme};
+pub use quantize::packed::{pack_nibbles, unpack_nibbles};
 pub use quantize::{
-    dequantize, dequantize_matrix, dequantize_packed, fake_quantize, fake_quantize_in_place, fake_quantize_matrix,
-    fake_quantize_stochastic, fake_quantize_stochastic_in_place, fake_quantize_with_mask, pack_nibbles, quantize,
-    quantize_dynamic, quantize_matrix, quantize_packed, quantize_packed_stochastic, quantize_stochastic,
-    straight_through, straight_through_in_place, unpack_nibbles,
+    dequantize, fake_quantize, fake_quantize_in_place, quantize, straight_through, straight_through_in_place,
 };
 pub use random::{Stream, StreamRng, fill_uniform, fill_words};
 pub use reduce::{abs_max, min_max, ranges};
 pub use report::{ErrorReport, quantization_error, reconstruction_error};
+pub use rounding::Rounding;
+pub use views::{Destination, FakeDestination, Nibbles, NibblesMut, Source};

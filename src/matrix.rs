@@ -34,18 +34,26 @@ impl Layout {
         Ok(Layout { rows, columns, stride })
     }
 
-    /// How many elements lie together, if all do.
-    fn dense_length(&self) -> Option<usize> {
-        (self.stride == self.columns || self.rows <= 1).then_some(self.rows * self.columns)
+    /// The elements from the first to the last, with what lies between the rows.
+    fn extent(&self) -> usize {
+        self.rows.checked_sub(1).map_or(0, |last| last * self.stride + self.columns)
     }
 }
 
 /// A row-major matrix; rows may lie further apart than they are long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Matrix<'a, T> {
     data: &'a [T],
     layout: Layout,
 }
+
+impl<T> Clone for Matrix<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Matrix<'_, T> {}
 
 impl<'a, T> Matrix<'a, T> {
     /// `rows · columns` elements, row after row.
@@ -82,15 +90,15 @@ impl<'a, T> Matrix<'a, T> {
         self.layout.stride
     }
 
-    /// All elements, if nothing lies between its rows.
-    pub(crate) fn dense(&self) -> Option<&'a [T]> {
-        self.layout.dense_length().map(|length| &self.data[..length])
-    }
-
     /// The elements `data`, which are as many, in the places of these.
     pub(crate) fn with_elements<'b, U>(&self, data: &'b [U]) -> Matrix<'b, U> {
         assert_eq!(data.len(), self.data.len());
         Matrix { data, layout: self.layout }
+    }
+
+    /// The memory from the first element to the last, with what lies between the rows.
+    pub(crate) fn into_slice(self) -> &'a [T] {
+        &self.data[..self.layout.extent()]
     }
 
     /// Everything from the beginning of a row on.
@@ -148,9 +156,21 @@ impl<'a, T> MatrixMut<'a, T> {
         self.layout.columns
     }
 
-    /// All elements, if nothing lies between its rows.
-    pub(crate) fn dense_mut(&mut self) -> Option<&mut [T]> {
-        self.layout.dense_length().map(|length| &mut self.data[..length])
+    /// From a row to the next, in elements.
+    #[must_use]
+    pub fn stride(&self) -> usize {
+        self.layout.stride
+    }
+
+    /// The memory from the first element to the last, with what lies between the rows.
+    pub(crate) fn into_slice(self) -> &'a mut [T] {
+        let extent = self.layout.extent();
+        &mut self.data[..extent]
+    }
+
+    /// The same matrix, for as long as this one is borrowed.
+    pub(crate) fn reborrow(&mut self) -> MatrixMut<'_, T> {
+        MatrixMut { data: self.data, layout: self.layout }
     }
 
     /// A row.

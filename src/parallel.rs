@@ -23,7 +23,6 @@ use crate::isa::Isa;
 use crate::matmul::{BlockActivations, BlocksJob, Job, PackedBlocks, Rhs, Stage};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 use crate::params::{QuantParams, Range};
-use crate::quantize::{Dequantize, Elementwise, FakeQuantize, Groups, Nearest, Quantize};
 use crate::random::{CHUNK, Fill, Stream, Word};
 use crate::reduce::Extremes;
 use crate::report::{self, Codes, ErrorReport, Given, Reconstruction, Sums, chunks, report};
@@ -57,87 +56,6 @@ fn share<K: Send>(crew: &Team, pieces: impl DoubleEndedIterator<Item = K> + Send
             run(piece);
         }
     });
-}
-
-fn run_pieces<C: Code, Op: Elementwise<C> + Send + Sync>(
-    isa: Isa,
-    nanoseconds: usize,
-    work: Groups<'_, C, Op, Nearest>,
-) {
-    let crew = gather(nanoseconds);
-    if crew.alone() { work.run(isa) } else { share(&crew, work.pieces(PIECE, PIECE), |piece| piece.run(isa)) }
-}
-
-/// Pieces end where chunks of the stream do: entering a chunk in its middle takes steps.
-fn run_chunks<C: Code, Op: Elementwise<C> + Send + Sync>(
-    isa: Isa,
-    nanoseconds: usize,
-    work: Groups<'_, C, Op, Nearest>,
-    stream: Stream,
-) -> Result<(), Error> {
-    let work = work.stochastic(stream)?;
-    let crew = gather(nanoseconds);
-    if crew.alone() {
-        work.run(isa);
-    } else {
-        share(&crew, work.pieces(stream.rest_of_chunk(), CHUNK), |piece| piece.run(isa));
-    }
-    Ok(())
-}
-
-/// [`quantize`](crate::quantize()).
-///
-/// # Errors
-/// The same.
-pub fn quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, codes: &mut [C]) -> Result<(), Error> {
-    run_pieces(isa, x.len() / READ, Groups::new(params, x, codes, Quantize)?);
-    Ok(())
-}
-
-/// [`quantize_stochastic`](crate::quantize_stochastic()).
-///
-/// # Errors
-/// The same.
-pub fn quantize_stochastic<C: Code>(
-    isa: Isa,
-    x: &[f32],
-    params: &QuantParams<C>,
-    stream: Stream,
-    codes: &mut [C],
-) -> Result<(), Error> {
-    run_chunks(isa, x.len() / DIVIDED, Groups::new(params, x, codes, Quantize)?, stream)
-}
-
-/// [`dequantize`](crate::dequantize()).
-///
-/// # Errors
-/// The same.
-pub fn dequantize<C: Code>(isa: Isa, codes: &[C], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
-    run_pieces(isa, codes.len() / READ, Groups::new(params, codes, out, Dequantize)?);
-    Ok(())
-}
-
-/// [`fake_quantize`](crate::fake_quantize()).
-///
-/// # Errors
-/// The same.
-pub fn fake_quantize<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>, out: &mut [f32]) -> Result<(), Error> {
-    run_pieces(isa, x.len() / READ, Groups::new(params, x, out, FakeQuantize)?);
-    Ok(())
-}
-
-/// [`fake_quantize_stochastic`](crate::fake_quantize_stochastic()).
-///
-/// # Errors
-/// The same.
-pub fn fake_quantize_stochastic<C: Code>(
-    isa: Isa,
-    x: &[f32],
-    params: &QuantParams<C>,
-    stream: Stream,
-    out: &mut [f32],
-) -> Result<(), Error> {
-    run_chunks(isa, x.len() / DIVIDED, Groups::new(params, x, out, FakeQuantize)?, stream)
 }
 
 /// [`fill_words`](crate::fill_words()).
@@ -197,7 +115,7 @@ pub fn min_max(isa: Isa, x: &[f32]) -> Result<Range, Error> {
 /// # Errors
 /// The same.
 pub fn quantization_error<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>) -> Result<ErrorReport, Error> {
-    report_chunks(isa, x.len() / DIVIDED, x, Codes::new(x, params)?)
+    report_chunks(isa, x.len() / DIVIDED, x, Codes::new(x, params.inner())?)
 }
 
 /// [`reconstruction_error`](crate::reconstruction_error()).

@@ -88,6 +88,12 @@ impl Stream {
         }
     }
 
+    /// The place of element `i` of a tensor whose first element takes this one. The check of the whole tensor keeps the sum in
+    /// range.
+    pub(crate) fn at(self, i: usize) -> Self {
+        Stream { seed: self.seed, offset: self.offset.wrapping_add(i as u64) }
+    }
+
     /// The words that are left in the chunk that this one lies in.
     pub(crate) fn rest_of_chunk(self) -> usize {
         CHUNK - (self.offset % CHUNK as u64) as usize

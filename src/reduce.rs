@@ -376,7 +376,7 @@ impl Kernel for GroupRanges<'_> {
         let (unsigned, smallest) = rest.split_at_mut(ranges.len());
         let mut found = [signed, unsigned, smallest];
         let mut batch = Batch { integers: [[simd.splat_i32(0); LANES]; 3], first: 0, groups: 0 };
-        for Run { group, start, end } in granularity.runs(0, x.len()) {
+        for Run { group, start, end } in granularity.grouping().runs(0, x.len()) {
             if batch.groups == LANES || group != batch.first + batch.groups {
                 batch.flush(simd, &mut found, group);
             }

@@ -16,8 +16,8 @@ use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
-use crate::params::{Granularity, QuantParams};
-use crate::quantize::{Lanes, LanesOf};
+use crate::params::{Grouping, Params, QuantParams};
+use crate::quantize::VecParams;
 use crate::reduce::magnitude_bits;
 use crate::simd::LANES;
 use crate::simd::walk::block;
@@ -107,7 +107,7 @@ impl ErrorReport {
 /// [`Error::Multiple`] and [`Error::Length`] when the length does not go with the parameters, [`Error::Empty`],
 /// [`Error::NonFinite`].
 pub fn quantization_error<C: Code>(isa: Isa, x: &[f32], params: &QuantParams<C>) -> Result<ErrorReport, Error> {
-    report(x, chunks(x, Codes::new(x, params)?).map(|chunk| isa.run(chunk)))
+    report(x, chunks(x, Codes::new(x, params.inner())?).map(|chunk| isa.run(chunk)))
 }
 
 /// What is lost between `x` and its reconstruction, by whatever method it was made.
@@ -211,59 +211,63 @@ impl<'a> Reconstruction for Given<'a> {
 
 /// From the codes, as they are made.
 #[derive(Clone, Copy)]
-pub(crate) struct Codes<'a, C> {
-    params: &'a QuantParams<C>,
+pub(crate) struct Codes<'a> {
+    params: &'a Params,
     elements: usize,
 }
 
-impl<'a, C: Code> Codes<'a, C> {
-    pub fn new(x: &[f32], params: &'a QuantParams<C>) -> Result<Self, Error> {
+impl<'a> Codes<'a> {
+    pub fn new(x: &[f32], params: &'a Params) -> Result<Self, Error> {
         params.check_elements(x.len())?;
         Ok(Codes { params, elements: x.len() })
     }
 
     /// The parameters of the block from `start` on, whose elements may belong to several groups.
     #[inline(always)]
-    fn mixed<S: Vectors>(self, simd: S, start: usize) -> Lanes<S> {
-        let granularity = self.params.granularity();
-        if let Granularity::Channel { inner: 1, .. } = granularity {
-            return LanesOf::<_, _, false>::new(simd, self.params).load(start % self.params.period());
+    fn mixed<S: Vectors>(self, simd: S, start: usize) -> VecParams<S> {
+        let grouping = self.params.grouping();
+        if let Grouping::Interleaved { .. } = grouping {
+            let all = self.params.all().slice(start % self.params.period(), LANES);
+            let (Some(scales), Some(zero_points)) = (all.scales.first_chunk(), all.zero_points.first_chunk()) else {
+                unreachable!("arrays of parameters are padded")
+            };
+            return VecParams::new(simd, self.params.bounds(), simd.load_f32(scales), simd.load_i32(zero_points));
         }
         let (all_scales, all_zero_points) = (self.params.scales(), self.params.zero_points());
         let (mut scales, mut zero_points) = ([1.0; LANES], [0; LANES]);
         let lanes = LANES.min(self.elements - start);
         let mut lane = 0;
         while lane < lanes {
-            let run = granularity.run_length(start + lane, self.elements).min(lanes - lane);
-            let group = granularity.group_of(start + lane);
+            let run = grouping.run_length(start + lane, self.elements).min(lanes - lane);
+            let group = grouping.group_of(start + lane);
             scales[lane..lane + run].fill(all_scales[group]);
             zero_points[lane..lane + run].fill(all_zero_points[group]);
             lane += run;
         }
         // What pads the last block is 0, which has the code 0.
-        Lanes::new(simd, self.params.codes(), simd.load_f32(&scales), simd.load_i32(&zero_points))
+        VecParams::new(simd, self.params.bounds(), simd.load_f32(&scales), simd.load_i32(&zero_points))
     }
 }
 
-impl<C: Code> Reconstruction for Codes<'_, C> {
+impl Reconstruction for Codes<'_> {
     const SATURATES: bool = true;
-    type Blocks<S: Vectors> = Lanes<S>;
+    type Blocks<S: Vectors> = VecParams<S>;
 
     #[inline(always)]
-    fn blocks<S: Vectors>(self, simd: S, start: usize, most: usize) -> (Lanes<S>, usize) {
-        let granularity = self.params.granularity();
-        let run = granularity.run_length(start, self.elements);
-        if run < LANES || matches!(granularity, Granularity::Channel { inner: 1, .. }) {
+    fn blocks<S: Vectors>(self, simd: S, start: usize, most: usize) -> (VecParams<S>, usize) {
+        let grouping = self.params.grouping();
+        let run = grouping.run_length(start, self.elements);
+        if run < LANES || matches!(grouping, Grouping::Interleaved { .. }) {
             return (self.mixed(simd, start), 1);
         }
-        let group = granularity.group_of(start);
+        let group = grouping.group_of(start);
         let scale = simd.splat_f32(self.params.scales()[group]);
         let zero_point = simd.splat_i32(self.params.zero_points()[group]);
-        (Lanes::new(simd, self.params.codes(), scale, zero_point), most.min(run / LANES))
+        (VecParams::new(simd, self.params.bounds(), scale, zero_point), most.min(run / LANES))
     }
 
     #[inline(always)]
-    fn block<S: Vectors>(lanes: &Lanes<S>, simd: S, _: usize, x: S::F32) -> (S::F32, S::I32) {
+    fn block<S: Vectors>(lanes: &VecParams<S>, simd: S, _: usize, x: S::F32) -> (S::F32, S::I32) {
         let (q, excess) = lanes.code_and_excess(simd, x);
         (lanes.real(simd, q), excess)
     }

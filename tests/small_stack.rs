@@ -67,20 +67,22 @@ fn elementwise<C: Code>(range: CodeRange<C>) {
         let n = elements(granularity);
         let (x, params) = (&reals(n)[..], &params(range, granularity));
         let name = |operation: &str| format!("{operation} {name}");
-        small(&name("quantize"), |isa| quantize(isa, x, params, &mut vec![C::default(); n]).unwrap());
+        small(&name("quantize"), |isa| {
+            quantize(isa, x, params, Rounding::Nearest, &mut vec![C::default(); n]).unwrap()
+        });
         small(&name("dynamic"), |isa| {
-            quantize_dynamic(isa, x, range, Scheme::ASYMMETRIC, granularity, &mut vec![C::default(); n]).unwrap();
+            QuantParams::fit(isa, x, range, Scheme::ASYMMETRIC, granularity).unwrap();
         });
         small(&name("stochastic"), |isa| {
-            quantize_stochastic(isa, x, params, stream, &mut vec![C::default(); n]).unwrap();
+            quantize(isa, x, params, stream, &mut vec![C::default(); n]).unwrap();
         });
         small(&name("dequantize"), |isa| dequantize(isa, &codes::<C>(n), params, &mut vec![0.0; n]).unwrap());
         small(&name("fake"), |isa| {
-            fake_quantize(isa, x, params, &mut vec![0.0; n]).unwrap();
-            fake_quantize_stochastic(isa, x, params, stream, &mut vec![0.0; n]).unwrap();
-            fake_quantize_with_mask(isa, x, params, &mut vec![0.0; n], &mut vec![0; n]).unwrap();
-            fake_quantize_in_place(isa, &mut x.to_vec(), params).unwrap();
-            fake_quantize_stochastic_in_place(isa, &mut x.to_vec(), params, stream).unwrap();
+            fake_quantize(isa, x, params, Rounding::Nearest, &mut vec![0.0; n]).unwrap();
+            fake_quantize(isa, x, params, stream, &mut vec![0.0; n]).unwrap();
+            fake_quantize(isa, x, params, Rounding::Nearest, (&mut vec![0.0; n], &mut vec![0; n])).unwrap();
+            fake_quantize_in_place(isa, &mut x.to_vec(), params, Rounding::Nearest).unwrap();
+            fake_quantize_in_place(isa, &mut x.to_vec(), params, stream).unwrap();
         });
         small(&name("straight-through"), |isa| {
             straight_through(isa, x, x, params, &mut vec![0.0; n]).unwrap();
@@ -103,13 +105,19 @@ fn strided<C: Code>(range: CodeRange<C>) {
         small(&format!("matrix {granularity:?}"), |isa| {
             let x = Matrix::with_stride(x, rows, columns, row).unwrap();
             let mut out = vec![C::default(); ELEMENTS];
-            quantize_matrix(isa, x, params, MatrixMut::with_stride(&mut out, rows, columns, row).unwrap()).unwrap();
+            quantize(isa, x, params, Rounding::Nearest, MatrixMut::with_stride(&mut out, rows, columns, row).unwrap())
+                .unwrap();
             let codes = Matrix::with_stride(codes, rows, columns, row).unwrap();
             let mut out = vec![0.0; ELEMENTS];
-            dequantize_matrix(isa, codes, params, MatrixMut::with_stride(&mut out, rows, columns, row).unwrap())
-                .unwrap();
-            fake_quantize_matrix(isa, x, params, MatrixMut::with_stride(&mut out, rows, columns, row).unwrap())
-                .unwrap();
+            dequantize(isa, codes, params, MatrixMut::with_stride(&mut out, rows, columns, row).unwrap()).unwrap();
+            fake_quantize(
+                isa,
+                x,
+                params,
+                Rounding::Nearest,
+                MatrixMut::with_stride(&mut out, rows, columns, row).unwrap(),
+            )
+            .unwrap();
         });
     }
 }
@@ -121,9 +129,9 @@ fn nibbles<C: Code>(range: CodeRange<C>) {
         small(&format!("nibbles {name}"), |isa| {
             let mut bytes = vec![0; n.div_ceil(2)];
             // Rows of an odd length have no packed form by blocks.
-            if quantize_packed(isa, x, params, &mut bytes).is_ok() {
-                quantize_packed_stochastic(isa, x, params, Stream::new(7), &mut bytes).unwrap();
-                dequantize_packed(isa, &bytes, params, &mut vec![0.0; n]).unwrap();
+            if quantize(isa, x, params, Rounding::Nearest, NibblesMut::new(&mut bytes, n).unwrap()).is_ok() {
+                quantize(isa, x, params, Stream::new(7), NibblesMut::new(&mut bytes, n).unwrap()).unwrap();
+                dequantize(isa, Nibbles::new(&bytes, n).unwrap(), params, &mut vec![0.0; n]).unwrap();
             }
             let mut codes = vec![C::default(); n];
             unpack_nibbles(isa, &bytes, &mut codes).unwrap();
@@ -333,10 +341,10 @@ fn threads() {
     for isa in Isa::supported() {
         pool.install(|| {
             let mut codes = vec![0_u8; n];
-            parallel::quantize(isa, x, params, &mut codes).unwrap();
-            parallel::quantize_stochastic(isa, x, params, Stream::new(7), &mut codes).unwrap();
-            parallel::dequantize(isa, &codes, params, &mut vec![0.0; n]).unwrap();
-            parallel::fake_quantize(isa, x, params, &mut vec![0.0; n]).unwrap();
+            quantize(Exec::from(isa).rayon(), x, params, Rounding::Nearest, &mut codes).unwrap();
+            quantize(Exec::from(isa).rayon(), x, params, Stream::new(7), &mut codes).unwrap();
+            dequantize(Exec::from(isa).rayon(), &codes, params, &mut vec![0.0; n]).unwrap();
+            fake_quantize(Exec::from(isa).rayon(), x, params, Rounding::Nearest, &mut vec![0.0; n]).unwrap();
             parallel::min_max(isa, x).unwrap();
             parallel::quantization_error(isa, x, params).unwrap();
             parallel::fill_words(isa, Stream::new(7), &mut vec![0; n]).unwrap();

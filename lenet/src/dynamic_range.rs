@@ -2,7 +2,8 @@
 //! calibrated; the sums of products are sums of integers all the same.
 
 use zeropoint::{
-    CodeRange, Conv2d, Dequantize, Error, Granularity, Isa, Linear, QuantParams, Range, Scheme, quantize, ranges,
+    CodeRange, Conv2d, Dequantize, Error, Granularity, Isa, Linear, QuantParams, Range, Rounding, Scheme, quantize,
+    ranges,
 };
 
 use crate::data::Weights;
@@ -50,7 +51,7 @@ impl DynamicNetwork {
         let ranges: Vec<_> = ranges.iter().map(|range| Range { min: 0.0, max: range.max.max(0.0) }).collect();
         let params = QuantParams::from_ranges(CodeRange::unsigned(8)?, Scheme::ASYMMETRIC, per_image, &ranges)?;
         let mut codes = vec![0; x.len()];
-        quantize(self.isa, x, &params, &mut codes)?;
+        quantize(self.isa, x, &params, Rounding::Nearest, &mut codes)?;
         Ok((codes, params))
     }
 }

@@ -5,8 +5,8 @@
 //! in the output stage of the convolution.
 
 use zeropoint::{
-    CodeRange, Conv2d, Error, Granularity, Isa, Linear, Matrix, MatrixMut, MaxPool2d, QuantParams, Scheme, Stage,
-    Window, ZeroPoints, quantize, ranges,
+    CodeRange, Conv2d, Error, Granularity, Isa, Linear, Matrix, MatrixMut, MaxPool2d, QuantParams, Rounding, Scheme,
+    Stage, Window, ZeroPoints, quantize, ranges,
 };
 
 /// The height of an image.
@@ -59,7 +59,7 @@ impl Layer {
         let ranges = ranges(isa, &self.weights, per_output)?;
         let params = QuantParams::from_ranges(CodeRange::narrow(bits)?, scheme, per_output, &ranges)?;
         let mut codes = vec![0; self.weights.len()];
-        quantize(isa, &self.weights, &params, &mut codes)?;
+        quantize(isa, &self.weights, &params, Rounding::Nearest, &mut codes)?;
         Ok(QuantizedLayer { isa, shape: self.shape, codes, scales: params.scales().to_vec(), bias: self.bias.clone() })
     }
 }

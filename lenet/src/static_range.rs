@@ -3,8 +3,8 @@
 
 use zeropoint::calibrate::{Method, Observer};
 use zeropoint::{
-    Accumulators, CodeRange, Conv2d, Error, Isa, Linear, Multiplier, QuantParams, Requantize, ScaleKind, Scheme,
-    multipliers, quantize, quantize_bias,
+    Accumulators, CodeRange, Conv2d, Error, Isa, Linear, Multiplier, QuantParams, Requantize, Rounding, ScaleKind,
+    Scheme, multipliers, quantize, quantize_bias,
 };
 
 use crate::data::Weights;
@@ -103,7 +103,7 @@ impl<M: Multiplier> Network for StaticNetwork<M> {
         let [conv1_zero, conv2_zero, fc1_zero, fc2_zero] = self.zero_points;
         let [conv1_stage, conv2_stage, fc1_stage] = &self.stages;
         let mut pixels = vec![0; images.len()];
-        quantize(self.isa, images, &self.pixels, &mut pixels)?;
+        quantize(self.isa, images, &self.pixels, Rounding::Nearest, &mut pixels)?;
         let (conv1, shape) = convolve(&self.conv1, &pixels, [count, HEIGHT, WIDTH, 1], conv1_zero, conv1_stage)?;
         let (pool1, shape) = max_pool(self.isa, &conv1, shape)?;
         let (conv2, shape) = convolve(&self.conv2, &pool1, shape, conv2_zero, conv2_stage)?;

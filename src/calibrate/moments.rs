@@ -49,13 +49,13 @@ impl Spread {
     /// [`Spread::Gauss`] for these codes.
     #[must_use]
     pub fn gauss<C: Code>(codes: CodeRange<C>) -> Self {
-        Spread::Gauss { bits: codes.bits(), half: false }
+        Spread::Gauss { bits: codes.bounds().bits(), half: false }
     }
 
     /// [`Spread::Laplace`] for these codes.
     #[must_use]
     pub fn laplace<C: Code>(codes: CodeRange<C>) -> Self {
-        Spread::Laplace { bits: codes.bits(), half: false }
+        Spread::Laplace { bits: codes.bounds().bits(), half: false }
     }
 
     fn check(self) -> Result<(), Error> {

@@ -1,13 +1,16 @@
-//! Parameters in the conventions of others: reciprocal scales, zero points of the other sign, magnitudes. The table
-//! stands in the documentation of [`calibrate`](crate::calibrate).
+//! Parameters in the conventions of other tools: reciprocal scales, subtracted zero points, magnitudes. The table is in the
+//! documentation of [`calibrate`](crate::calibrate).
 
-use super::{Granularity, QuantParams, Range, Scheme};
+use super::granularity::Granularity;
+use super::quant_params::QuantParams;
+use super::range::Range;
+use super::scheme::Scheme;
 use crate::codes::{Code, CodeRange};
 use crate::error::Error;
 
 impl<C: Code> QuantParams<C> {
-    /// As ONNX's `QuantizeLinear`, TFLite and PyTorch have them: `q = round(x / scale) + zero_point`, a zero point being a
-    /// code. `C`'s own whole range is that of ONNX's `uint8` and `int8`.
+    /// The convention of ONNX's `QuantizeLinear`, TFLite and PyTorch: `q = round(x / scale) + zero_point`, where the zero
+    /// point is a code. The full range of `C` is that of ONNX's `uint8` and `int8`.
     ///
     /// ```
     /// use zeropoint::{CodeRange, Granularity, QuantParams};
@@ -27,8 +30,8 @@ impl<C: Code> QuantParams<C> {
         QuantParams::new(codes, granularity, scale.to_vec(), zero_point.iter().map(|&code| code.into()).collect())
     }
 
-    /// Of a multiplier and an added offset, `q = round(a·x + b)`: `S = 1 / a`, `Z = b`. So have Flexible_quantization (a, b)
-    /// and arXiv 2004.09602 (s, z) them.
+    /// From a multiplier and an added offset, `q = round(a·x + b)`: `S = 1 / a`, `Z = b`. The convention of
+    /// Flexible_quantization (a, b) and of arXiv 2004.09602 (s, z).
     ///
     /// ```
     /// use zeropoint::{CodeRange, Granularity, QuantParams};
@@ -49,11 +52,11 @@ impl<C: Code> QuantParams<C> {
         QuantParams::new(codes, granularity, a.iter().map(|a| (1.0 / a) as f32).collect(), b.to_vec())
     }
 
-    /// As Distiller has them, `q = round(q_x·x − zp)`: `S = 1 / q_x`, `Z = −zp`.
+    /// The convention of Distiller, `q = round(q_x·x − zp)`: `S = 1 / q_x`, `Z = −zp`.
     ///
     /// ```
     /// use zeropoint::{CodeRange, Granularity, QuantParams};
-    /// // Its [−2, 10].
+    /// // Distiller's values for the range [−2, 10].
     /// let params = QuantParams::from_distiller(CodeRange::unsigned(8)?, Granularity::Tensor, &[21.25], &[-42])?;
     /// assert_eq!((params.scales()[0], params.zero_points()[0]), (1.0 / 21.25, 42));
     /// # Ok::<(), zeropoint::Error>(())
@@ -70,8 +73,9 @@ impl<C: Code> QuantParams<C> {
         QuantParams::from_multiplier_and_offset(codes, granularity, q_x, &negated(zp))
     }
 
-    /// Of a step and a subtracted zero point, `q = round(x / step) − zero`: `S = step`, `Z = −zero`. So have NVIDIA's
-    /// `fake_affine_tensor_quant` (quant_zero), slides that write `r = (q + Z)·S`, and gemmlowp (lhs_offset, rhs_offset).
+    /// From a step and a subtracted zero point, `q = round(x / step) − zero`: `S = step`, `Z = −zero`. The convention of
+    /// NVIDIA's `fake_affine_tensor_quant` (quant_zero), of slides that write `r = (q + Z)·S`, and of gemmlowp (lhs_offset,
+    /// rhs_offset).
     ///
     /// ```
     /// use zeropoint::{CodeRange, Granularity, QuantParams};
@@ -91,8 +95,8 @@ impl<C: Code> QuantParams<C> {
         QuantParams::new(codes, granularity, step.to_vec(), negated(zero))
     }
 
-    /// Of largest magnitudes, `q = round(x · qmax / amax)`: `S = amax / qmax`, `Z = 0`, qmax the largest of the codes, which
-    /// may be full, narrow or unsigned. An amax of 0 has S = 1. So has NVIDIA's `tensor_quant` them.
+    /// From largest magnitudes, `q = round(x · qmax / amax)`: `S = amax / qmax`, `Z = 0`, where qmax is the largest code, full,
+    /// narrow or unsigned. An amax of 0 gives S = 1. The convention of NVIDIA's `tensor_quant`.
     ///
     /// ```
     /// use zeropoint::{CodeRange, Granularity, QuantParams};
@@ -104,7 +108,7 @@ impl<C: Code> QuantParams<C> {
     /// # Errors
     /// As [`QuantParams::from_ranges`]: a negative amax too.
     pub fn from_amax(codes: CodeRange<C>, granularity: Granularity, amax: &[f32]) -> Result<Self, Error> {
-        // The scheme of codes with as many below 0 as above, whatever these are.
+        // With headroom, the steps of a symmetric scheme are those up to the largest code, also for full ranges.
         let scheme = Scheme::SYMMETRIC.stochastic();
         let ranges: Vec<Range> = amax.iter().map(|&amax| Range { min: 0.0, max: amax }).collect();
         QuantParams::from_ranges(codes, scheme, granularity, &ranges)
@@ -112,8 +116,8 @@ impl<C: Code> QuantParams<C> {
 }
 
 impl QuantParams<i8> {
-    /// Of ggml's Q8_0, blocks of 32 with a scale each, `x = d·q`: `S = d`, `Z = 0`. A d of 0, which a block of zeros has, has
-    /// S = 1.
+    /// From ggml's Q8_0, blocks of 32 with a scale each, `x = d·q`: `S = d`, `Z = 0`. A d of 0, the scale of a block of zeros,
+    /// gives S = 1.
     ///
     /// ```
     /// use zeropoint::{Granularity, QuantParams};
@@ -131,7 +135,7 @@ impl QuantParams<i8> {
     }
 }
 
-/// Those of the other sign; the smallest, which has none, is no zero point either way.
+/// Zero points with the other sign. (The smallest i32 has no negative, and is no valid zero point with either sign.)
 fn negated(zero_points: &[i32]) -> Vec<i32> {
     zero_points.iter().map(|zero_point| zero_point.saturating_neg()).collect()
 }

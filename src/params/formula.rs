@@ -1,8 +1,10 @@
-//! From ranges to scales and zero points: the table of [`params`](super), without branches, so that the compiler makes vectors
-//! of it where there are many ranges.
+//! From ranges to scales and zero points: the table of [`params`](super), written without branches, so that the compiler
+//! vectorizes it for many ranges.
 
-use super::{OffsetKind, ParametersMut, Range, RoundingKind, ScaleKind, Scheme, reciprocal};
-use crate::codes::{Code, CodeRange};
+use super::range::Range;
+use super::reciprocal::reciprocal;
+use super::scheme::{OffsetKind, RoundingKind, ScaleKind, Scheme};
+use crate::codes::CodeBounds;
 use crate::kernel::{Kernel, Vectors};
 
 /// How a zero point is found.
@@ -15,24 +17,25 @@ enum Offset {
     Centred,
 }
 
-/// A scheme for a range of codes.
+/// The formula of a scheme for a range of codes.
 #[derive(Clone, Copy)]
 pub(super) struct Formula {
     kind: ScaleKind,
     offset: Offset,
-    /// What the span of a range, or its largest magnitude, is divided by.
+    /// The divisor of the span of a range, or of its largest magnitude.
     steps: f64,
     min: f64,
     max: f64,
     middle: f64,
+    /// Added to the centred zero point before it is rounded down.
     half: f64,
-    /// Whether there are no codes below 0.
-    magnitudes: bool,
+    /// Whether all codes are at least 0.
+    unsigned: bool,
 }
 
 impl Formula {
-    pub fn new<C: Code>(scheme: Scheme, codes: CodeRange<C>) -> Self {
-        let (min, max): (i32, i32) = (codes.min().into(), codes.max().into());
+    pub fn new(scheme: Scheme, codes: CodeBounds) -> Self {
+        let CodeBounds { min, max } = codes;
         let headroom = i32::from(scheme.rounding == RoundingKind::Stochastic);
         let steps = match scheme.offset {
             OffsetKind::Integer => f64::from(codes.steps() - headroom),
@@ -54,21 +57,27 @@ impl Formula {
             middle: codes.middle().into(),
             // The middle of the codes; a half beyond it where narrow codes and their headroom need it.
             half: if headroom > 0 && min == -max { 0.5 } else { 0.0 },
-            magnitudes: min >= 0,
+            unsigned: min >= 0,
         }
     }
 
-    /// Whether the range has a negative number, which these codes lack.
-    #[inline(always)]
-    pub fn lacks(&self, range: Range) -> bool {
-        self.offset == Offset::Zero && self.magnitudes & (range.min < 0.0)
+    /// Whether every range that has parameters for nearest rounding has the same ones for stochastic rounding.
+    pub fn has_headroom(scheme: Scheme, codes: CodeBounds) -> bool {
+        let [own, stochastic] = [scheme, scheme.stochastic()].map(|scheme| Formula::new(scheme, codes));
+        (own.offset, own.steps, own.half) == (stochastic.offset, stochastic.steps, stochastic.half)
     }
 
-    /// The scale, infinite where it is above the largest f32, and the zero point. Of a range that is not one, anything. The scale
-    /// still has to be [`at_least_normal`]: the compiler would compare it in f64 here, at twice the cost.
+    /// Whether the range has a negative value, which these codes lack.
+    #[inline(always)]
+    pub fn lacks(&self, range: Range) -> bool {
+        self.offset == Offset::Zero && self.unsigned & (range.min < 0.0)
+    }
+
+    /// The scale, infinite where it is above the largest f32, and the zero point. Both are arbitrary for an invalid range. The
+    /// caller applies [`at_least_normal`] to the scale: here the compiler would compare in f64, at twice the cost.
     #[inline(always)]
     pub fn parameters(&self, range: Range) -> (f32, i32) {
-        // With 0 in it.
+        // Widened to contain 0.
         let (min, max) = (smaller(range.min, 0.0), larger(range.max, 0.0));
         let all_zero = min == max;
         let (min, max) = (f64::from(min), f64::from(max));
@@ -77,10 +86,10 @@ impl Formula {
             ScaleKind::Float => scale,
             ScaleKind::PowerOfTwo => larger(power_of_two_at_least(scale), f32::MIN_POSITIVE.into()),
         };
-        // Bounds are integers, so it is the same to round before or after; and a conversion that checks is no vector's.
+        // Bounds are integers, so clamping before rounding gives the same; and a checked conversion would not vectorize.
         let zero_point = match self.offset {
             Offset::Zero => 0,
-            // −min / S is 0 at least and no more than all steps, or rounds to as many.
+            // −min / S is at least 0, and rounds to at most the number of steps.
             Offset::Nearest => nearest_i32(self.min - min / scale),
             Offset::Centred => {
                 let centred = self.middle + (self.half - (min + max) / (2.0 * scale)).floor();
@@ -91,7 +100,7 @@ impl Formula {
     }
 }
 
-// What a vector has an instruction for, unlike `f64::max`, which has its own rule for NaN.
+// Comparisons that are one vector instruction, unlike `f64::max`, which has its own rule for NaN.
 
 #[inline(always)]
 fn larger<T: PartialOrd>(a: T, b: T) -> T {
@@ -103,15 +112,15 @@ fn smaller<T: PartialOrd>(a: T, b: T) -> T {
     if a < b { a } else { b }
 }
 
-/// `x.round_ties_even() as i32` for `|x| < 2³¹`; of NaN, anything.
+/// `x.round_ties_even() as i32` for `|x| < 2³¹`; arbitrary for NaN.
 #[inline(always)]
 fn nearest_i32(x: f64) -> i32 {
-    // A sum whose last bit counts ones.
+    // The last bit of the sum has the value 1.
     const ONES: f64 = 1.5 * (1_u64 << 52) as f64;
     (x + ONES).to_bits() as i32
 }
 
-/// What a tiny scale becomes.
+/// The scale, raised to the smallest normal f32.
 #[inline(always)]
 pub(super) fn at_least_normal(scale: f32) -> f32 {
     larger(scale, f32::MIN_POSITIVE)
@@ -126,28 +135,35 @@ fn power_of_two_at_least(x: f64) -> f64 {
     f64::from_bits(if bits == floor { floor } else { floor + MANTISSA + 1 })
 }
 
-/// The parameters of many ranges, and whether all have some.
+/// Where the parameters of some groups are written: slices of one length.
+pub(super) struct GroupParamsMut<'a> {
+    pub scales: &'a mut [f32],
+    pub reciprocals: [&'a mut [f32]; 2],
+    pub zero_points: &'a mut [i32],
+}
+
+/// Writes the parameters of many ranges. The output says whether every range has parameters.
 pub(super) struct Solve<'a> {
     pub formula: Formula,
     pub ranges: &'a [Range],
-    pub parameters: ParametersMut<'a>,
+    pub params: GroupParamsMut<'a>,
 }
 
 impl Kernel for Solve<'_> {
     type Output = bool;
 
     #[inline(always)]
-    fn run<S: Vectors>(self, _: S) -> bool {
-        let Solve { formula, ranges, parameters } = self;
-        let ParametersMut { scales, reciprocals: [high, low], zero_points } = parameters;
+    fn run<V: Vectors>(self, _: V) -> bool {
+        let Solve { formula, ranges, params } = self;
+        let GroupParamsMut { scales, reciprocals: [high, low], zero_points } = params;
         let mut all = true;
-        // One loop for every kind, none of which has a choice to make.
+        // One loop for every kind of scale and offset, so that no loop has a branch.
         macro_rules! solve {
             ($kind:expr, $offset:expr) => {{
                 let formula = Formula { kind: $kind, offset: $offset, ..formula };
                 for ((&range, out), zero_point) in ranges.iter().zip(&mut *scales).zip(zero_points) {
                     (*out, *zero_point) = formula.parameters(range);
-                    // (NaN is not in order, infinities have no finite scale.)
+                    // NaN is not in order, and an infinity gives an infinite scale.
                     all &= (range.min <= range.max) & !formula.lacks(range);
                 }
             }};

@@ -1,10 +1,7 @@
 //! The vector operations of the elementwise fast path: four vectors are rounded, narrowed and stored together, and a
 //! sticky mask remembers whether a lane was out of their reach.
 
-use crate::simd::memory::{Line, Memory, StreamVectors};
-use crate::simd::walk::{map_blocks, map_each_quad};
 use crate::simd::{LANES, QUAD, Simd};
-use bytemuck::Pod;
 
 /// Reorder-and-narrow: four vectors of f32 to 64 codes.
 ///
@@ -127,100 +124,6 @@ fn narrow<S: Simd>(simd: S, a: S::F32, b: [S::I32; 2], j: usize, [min, max]: [S:
 }
 
 /// Quads per retry window: if the sticky mask is marked at its end, the whole window is computed again on the exact path.
-const WINDOW: usize = 32;
-
-/// A walk over elements that takes the fast path quad by quad where it can.
-pub struct QuadWalk<'a, S, T, U> {
-    pub simd: S,
-    pub memory: Memory,
-    /// Whether to try the fast path at all.
-    pub fast: bool,
-    pub x: &'a [T],
-    /// As long as `x`.
-    pub out: &'a mut [U],
-}
-
-impl<S: QuantizeVectors + StreamVectors, T: Copy + Default, U: Pod + Default> QuadWalk<'_, S, T, U> {
-    /// Calls `invalid = quad(context, start, input, output, invalid)` for every quad of a retry window, and if that leaves a
-    /// [marked](QuantizeVectors::any_invalid) sticky mask, `f(context, start, input, output)` for its blocks; `f` only, for
-    /// blocks that are in no quad or if `fast` is not set. Blocks may overlap: `f` must depend on its arguments only.
-    ///
-    /// `(context, elements) = segment(start)` is called with ascending starts; all blocks that begin among these elements, at
-    /// least one, are given that context.
-    #[inline(always)]
-    pub fn map_quads<A: Copy>(
-        self,
-        mut segment: impl FnMut(usize) -> (A, usize),
-        mut quad: impl FnMut(A, usize, &[[T; LANES]; QUAD], &mut [[U; LANES]; QUAD], S::I32) -> S::I32,
-        mut f: impl FnMut(A, usize, &[T; LANES], &mut [U; LANES]),
-    ) {
-        let QuadWalk { simd, memory, fast, x, out } = self;
-        debug_assert_eq!(x.len(), out.len());
-        // Non-temporal stores begin at the first cache line of the output.
-        let head =
-            if memory == Memory::Streamed { out.as_ptr().align_offset(align_of::<Line>()).min(x.len()) } else { 0 };
-        if head > 0 {
-            let (context, _) = segment(0);
-            map_blocks(
-                &x[..head],
-                &mut out[..head],
-                #[inline(always)]
-                |i, x, out| f(context, i, x, out),
-            );
-        }
-        let mut start = head;
-        let (mut quads, _) = x[head..].as_chunks::<LANES>().0.as_chunks::<QUAD>();
-        let (mut out_quads, _) = out[head..].as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>();
-        let most = if fast { WINDOW } else { usize::MAX };
-        while !quads.is_empty() {
-            let (context, elements) = segment(start);
-            let length = elements.div_ceil(QUAD * LANES).min(most).min(quads.len());
-            let window = quads.split_off(..length).expect("`length` quads are left");
-            let window_out = out_quads.split_off_mut(..length).expect("`length` quads are left");
-            let mut invalid = simd.splat_i32(0);
-            if fast {
-                map_each_quad(
-                    simd,
-                    memory,
-                    window,
-                    window_out,
-                    #[inline(always)]
-                    |i, x, out| invalid = quad(context, start + i, x, out, invalid),
-                );
-            }
-            if !fast || simd.any_invalid(invalid) {
-                if fast {
-                    cold_path();
-                }
-                map_each_quad(
-                    simd,
-                    memory,
-                    window,
-                    window_out,
-                    #[inline(always)]
-                    |i, x, out| {
-                        for (j, (x, out)) in x.iter().zip(out).enumerate() {
-                            f(context, start + i + j * LANES, x, out);
-                        }
-                    },
-                );
-            }
-            start += length * QUAD * LANES;
-        }
-        // Less than a quad is left; less than a block overlaps what was computed before.
-        if start < x.len() {
-            let start = if x.len() - start < LANES { x.len().saturating_sub(LANES) } else { start };
-            let (context, _) = segment(start);
-            map_blocks(
-                &x[start..],
-                &mut out[start..],
-                #[inline(always)]
-                |i, x, out| f(context, start + i, x, out),
-            );
-        }
-    }
-}
-
-/// Tells the compiler that the branch which calls it is rarely taken: registers are for the other one.
-#[cold]
-fn cold_path() {}
+/// Testing the mask once in 32 quads costs nothing measurable, and 2048 elements that are computed again are still in the
+/// level-1 cache.
+pub const WINDOW: usize = 32;

@@ -44,7 +44,7 @@ pub(crate) struct EvenGroups<'a> {
 impl<'a> EvenGroups<'a> {
     /// The groups of a tensor, if they are like that.
     pub fn of(x: &'a [f32], granularity: Granularity) -> Option<Self> {
-        let elements = granularity.even_length(x.len())?;
+        let elements = granularity.grouping().even_length(x.len())?;
         let (blocks, rest) = x.as_chunks();
         let whole = rest.is_empty() && elements.is_multiple_of(LANES);
         if !whole || !(LANES..=LONGEST).contains(&elements) {

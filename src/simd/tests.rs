@@ -7,7 +7,6 @@ use super::walk::{block, fold_blocks, map_blocks};
 use super::{LANES, QUAD, quad};
 use crate::Isa;
 use crate::kernel::{Kernel, Vectors};
-use crate::quantize::fast::QuadWalk;
 
 const F32S: [f32; 32] = [
     f32::NAN,
@@ -529,59 +528,6 @@ fn equal_fours() {
         for isa in Isa::supported() {
             let want = a.iter().zip(&b).map(|(a, b)| u8::from(a == b));
             assert!(isa.run(Equal(&a, &b)).into_iter().eq(want), "{isa} {shift}");
-        }
-    }
-}
-
-/// As [`walkers`], by four blocks, some of which are marked, wherever lines begin.
-#[test]
-fn walkers_by_four() {
-    struct Walk<'a>(Memory, bool, i32, usize, &'a [i32], &'a mut [i32]);
-    impl Kernel for Walk<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn run<S: Vectors>(self, simd: S) {
-            let Walk(memory, together, doubtful, elements, x, out) = self;
-            QuadWalk { simd, memory, fast: together, x, out }.map_quads(
-                #[inline(always)]
-                |start| (start as i32, elements),
-                #[inline(always)]
-                |about, start, x, out, invalid| {
-                    assert_eq!(x[0][0], start as i32);
-                    let fours = elements.next_multiple_of(QUAD * LANES) as i32;
-                    assert!((0..fours).contains(&(start as i32 - about)));
-                    let in_doubt = x.as_flattened().contains(&doubtful);
-                    for (out, x) in out.as_flattened_mut().iter_mut().zip(x.as_flattened()) {
-                        *out = if in_doubt { -7 } else { x * 3 };
-                    }
-                    if in_doubt { simd.splat_i32(i32::MIN) } else { invalid }
-                },
-                #[inline(always)]
-                |about, start, x, out| {
-                    assert_eq!(x[0], start as i32);
-                    let fours = elements.next_multiple_of(QUAD * LANES) as i32;
-                    assert!((0..fours).contains(&(start as i32 - about)));
-                    *out = x.map(|x| x * 3);
-                },
-            );
-            simd.fence();
-        }
-    }
-    let lengths = (0..300).chain([1023, 1024, 1025, 2048, 3000]);
-    for isa in Isa::supported() {
-        for (length, offset) in lengths.clone().flat_map(|length| [0, 3, 7].map(|offset| (length, offset))) {
-            for memory in [Memory::Cached, Memory::Beyond, Memory::Streamed] {
-                let doubts = [(false, -1), (true, -1), (true, length / 2), (true, length - 20)];
-                for ((together, doubtful), elements) in doubts.into_iter().zip([70, 1, 3000, 1000]) {
-                    let x: Vec<i32> = (0..length).collect();
-                    let mut out = vec![-1; x.len() + offset + 1];
-                    isa.run(Walk(memory, together, doubtful, elements, &x, &mut out[offset..][..x.len()]));
-                    let (before, behind) = (&out[..offset], out[offset + x.len()]);
-                    assert!(before.iter().all(|&out| out == -1) && behind == -1, "{isa} {length} {memory:?}");
-                    let same = out[offset..].iter().zip(&x).all(|(out, x)| *out == x * 3);
-                    assert!(same, "{isa} {length} {offset} {memory:?} {together} {doubtful}");
-                }
-            }
         }
     }
 }

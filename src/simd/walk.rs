@@ -1,10 +1,8 @@
 //! Walks over slices, block by block or quad by quad, that cover the tail too.
 
-use super::memory::{Line, Memory, StreamVectors};
+use super::memory::Memory;
 use super::{LANES, QUAD};
 use crate::cache::prefetch_ahead;
-use bytemuck::Pod;
-
 /// Sixteen elements from `start` on: those that exist, then zeros.
 #[inline(always)]
 pub fn block<T: Copy + Default>(x: &[T], start: usize) -> [T; LANES] {
@@ -45,61 +43,6 @@ pub fn map_blocks<T: Copy + Default, U: Copy + Default>(
         f(0, &block(x, 0), &mut padded_out);
         out.copy_from_slice(&padded_out[..x.len()]);
     }
-}
-
-/// Calls `f(start, input, output)` for quads. Results go to memory as `memory` says; where by non-temporal stores, `out` begins
-/// at a cache line.
-#[inline(always)]
-pub fn map_each_quad<S: StreamVectors, T, U: Pod + Default>(
-    simd: S,
-    memory: Memory,
-    x: &[[[T; LANES]; QUAD]],
-    out: &mut [[[U; LANES]; QUAD]],
-    mut f: impl FnMut(usize, &[[T; LANES]; QUAD], &mut [[U; LANES]; QUAD]),
-) {
-    if memory == Memory::Cached {
-        for (i, (x, out)) in x.iter().zip(out).enumerate() {
-            f(i * LANES * QUAD, x, out);
-        }
-        return;
-    }
-    let mut aligned = AlignedQuad([[U::default(); LANES]; QUAD]);
-    for (i, (x, out)) in x.iter().zip(out).enumerate() {
-        prefetch_ahead(x);
-        f(i * LANES * QUAD, x, &mut aligned.0);
-        if memory == Memory::Streamed {
-            for (line, out) in aligned.lines().iter().zip(lines_mut(out)) {
-                simd.stream(line, out);
-            }
-        } else {
-            *out = aligned.0;
-        }
-    }
-}
-
-/// A quad that begins at a cache line.
-#[repr(C, align(64))]
-struct AlignedQuad<U>([[U; LANES]; QUAD]);
-
-impl<U: Pod> AlignedQuad<U> {
-    #[inline(always)]
-    fn lines(&self) -> &[Line] {
-        let lines = const { size_of::<Self>() / size_of::<Line>() };
-        // SAFETY: `self` is aligned to 64 bytes, as a line is, its size is `lines` times 64 bytes without padding, and every
-        // byte of an `Pod` is initialized.
-        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(self).cast(), lines) }
-    }
-}
-
-/// The cache lines of a quad, which begins at one.
-#[inline(always)]
-fn lines_mut<U: Pod>(quad: &mut [[U; LANES]; QUAD]) -> &mut [Line] {
-    let lines = size_of_val(quad) / size_of::<Line>();
-    let quad: *mut Line = core::ptr::from_mut(quad).cast();
-    assert!(quad.is_aligned());
-    // SAFETY: the pointer is aligned to a line (checked above), the quad has `lines` times 64 bytes and is borrowed for as
-    // long as the result is, and any bytes are a valid `Pod`.
-    unsafe { core::slice::from_raw_parts_mut(quad, lines) }
 }
 
 /// Calls `f(j, block)` for blocks that cover `x`, which is not empty, with j from 0 to 3 in turn. The last one overlaps its

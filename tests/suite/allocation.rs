@@ -3,10 +3,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use crate::common::every_isa;
+use crate::common::{every_isa, quantize_dynamic};
 use zeropoint::{
     Accumulators, CodeRange, FloatMultiplier, Granularity, Matrix, MatrixMut, PackedMatrix, Requantize, Scheme, Stream,
-    UnpackedMatrix, matmul, quantize_dynamic,
+    UnpackedMatrix, matmul,
 };
 
 thread_local! {

@@ -8,7 +8,7 @@ use zeropoint::calibrate::{
     clip_by_entropy, clip_by_mse, group_ranges, percentile, percentile_of_bins,
 };
 use zeropoint::{
-    Code, CodeRange, Error, Granularity, Isa, QuantParams, Range, Scheme, fake_quantize, ranges, reference,
+    Code, CodeRange, Error, Granularity, Isa, QuantParams, Range, Rounding, Scheme, fake_quantize, ranges, reference,
 };
 
 const METHODS: [Method; 12] = [
@@ -219,8 +219,8 @@ fn quantizes<C: Code>(x: &[f32], range: Range, codes: CodeRange<C>) {
         let (scale, zero_point) = (params.scales()[0], params.zero_points()[0]);
         assert_eq!(reference::quantize_one(0.0, scale, zero_point, codes), zero_point);
         let (mut once, mut twice) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        fake_quantize(isa(), x, &params, &mut once).unwrap();
-        fake_quantize(isa(), &once, &params, &mut twice).unwrap();
+        fake_quantize(isa(), x, &params, Rounding::Nearest, &mut once).unwrap();
+        fake_quantize(isa(), &once, &params, Rounding::Nearest, &mut twice).unwrap();
         assert_eq!(bits(&once), bits(&twice), "{scheme:?} {range:?}");
         let [lower, upper] = [codes.min(), codes.max()].map(|code| {
             let code: i32 = code.into();

@@ -2,9 +2,23 @@
 
 use proptest::prelude::*;
 use zeropoint::{
-    Code, CodeRange, Granularity, Isa, Matrix, MatrixMut, Multiplier, PackedMatrix, QuantParams, Requantize, Stream,
-    matmul,
+    Code, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, Multiplier, PackedMatrix, QuantParams, Requantize,
+    Rounding, Scheme, Stream, matmul, quantize,
 };
+
+/// Finds the parameters of a tensor's own ranges, and quantizes it by them.
+pub fn quantize_dynamic<C: Code>(
+    isa: Isa,
+    x: &[f32],
+    range: CodeRange<C>,
+    scheme: Scheme,
+    granularity: Granularity,
+    codes: &mut [C],
+) -> Result<QuantParams<C>, Error> {
+    let params = QuantParams::fit(isa, x, range, scheme, granularity)?;
+    quantize(isa, x, &params, Rounding::Nearest, codes)?;
+    Ok(params)
+}
 
 /// Runs a check on every ISA that this CPU has.
 pub fn every_isa(mut check: impl FnMut(Isa)) {

@@ -1,13 +1,11 @@
 //! Every error once, and the output as it was.
 
-use crate::common::every_isa;
+use crate::common::{every_isa, quantize_dynamic};
 use zeropoint::{
-    Accumulators, CodeRange, Conv2d, Dequantize, Error, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Isa,
-    Linear, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams, Range, Requantize, Scheme, Shift, Stream, Window,
-    ZeroPoints, abs_max, dequantize, fake_quantize, fake_quantize_in_place, fake_quantize_matrix,
-    fake_quantize_stochastic, fake_quantize_stochastic_in_place, fake_quantize_with_mask, fill_uniform, fill_words,
-    matmul, min_max, quantize, quantize_bias, quantize_dynamic, quantize_matrix, quantize_multiplier,
-    quantize_stochastic, ranges, straight_through, straight_through_in_place,
+    Accumulators, CodeRange, Conv2d, Dequantize, Error, Exec, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Isa,
+    Linear, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams, Range, Requantize, Rounding, Scheme, Shift,
+    Stream, Window, ZeroPoints, abs_max, dequantize, fake_quantize, fake_quantize_in_place, fill_uniform, fill_words,
+    matmul, min_max, quantize, quantize_bias, quantize_multiplier, ranges, straight_through, straight_through_in_place,
 };
 
 /// The error, and its one line for people.
@@ -30,11 +28,11 @@ fn lengths_of_tensors() {
     every_isa(|isa| {
         let (mut codes, mut out) = ([7_u8; 4], [7.0_f32; 4]);
         let length = |what, expected, found| Error::Length { what, expected, found };
-        refused(quantize(isa, &[1.0; 5], &per_tensor(), &mut codes), &length("the output", 5, 4));
+        refused(quantize(isa, &[1.0; 5], &per_tensor(), Rounding::Nearest, &mut codes), &length("the output", 5, 4));
         refused(dequantize(isa, &[1; 5], &per_tensor(), &mut out), &length("the output", 5, 4));
-        refused(fake_quantize(isa, &[1.0; 3], &per_tensor(), &mut out), &length("the output", 3, 4));
+        refused(fake_quantize(isa, &[1.0; 3], &per_tensor(), Rounding::Nearest, &mut out), &length("the output", 3, 4));
         refused(straight_through(isa, &[1.0; 4], &[1.0; 3], &per_tensor(), &mut out), &length("the gradient", 4, 3));
-        let masked = fake_quantize_with_mask(isa, &[1.0; 4], &per_tensor(), &mut out, &mut [0; 5]);
+        let masked = fake_quantize(isa, &[1.0; 4], &per_tensor(), Rounding::Nearest, (&mut out, &mut [0; 5]));
         refused(masked, &length("the mask", 4, 5));
         let mut dynamic = |x: &[f32]| {
             let range = CodeRange::unsigned(8).unwrap();
@@ -44,20 +42,20 @@ fn lengths_of_tensors() {
         let found = f32::INFINITY;
         refused(dynamic(&[1.0, 2.0, found, 1.0]), &Error::NonFinite { what: "the tensor", found });
         let multiple = Error::Multiple { what: "the tensor", unit: 3, found: 4 };
-        refused(quantize(isa, &[1.0; 4], &by_channel, &mut codes), &multiple);
+        refused(quantize(isa, &[1.0; 4], &by_channel, Rounding::Nearest, &mut codes), &multiple);
         refused(ranges(isa, &[1.0; 4], rows), &multiple);
         let blocks = Granularity::block(&[2, 4], 2).unwrap();
         let blocks = QuantParams::new(CodeRange::unsigned(8).unwrap(), blocks, vec![1.0; 3], vec![0; 3]).unwrap();
-        refused(quantize(isa, &[1.0; 4], &blocks, &mut codes), &length("scales", 2, 3));
-        refused(fake_quantize_in_place(isa, &mut out, &by_channel), &multiple);
+        refused(quantize(isa, &[1.0; 4], &blocks, Rounding::Nearest, &mut codes), &length("scales", 2, 3));
+        refused(fake_quantize_in_place(isa, &mut out, &by_channel, Rounding::Nearest), &multiple);
         refused(straight_through_in_place(isa, &[1.0; 3], &mut out, &per_tensor()), &length("the gradient", 3, 4));
         let x = Matrix::with_stride(&[1.0; 6], 2, 2, 4).unwrap();
         let narrow = MatrixMut::new(&mut codes[..2], 2, 1).unwrap();
-        refused(quantize_matrix(isa, x, &per_tensor(), narrow), &length("the columns of the output", 2, 1));
+        refused(quantize(isa, x, &per_tensor(), Rounding::Nearest, narrow), &length("the columns of the output", 2, 1));
         let low = MatrixMut::new(&mut out[..2], 1, 2).unwrap();
-        refused(fake_quantize_matrix(isa, x, &per_tensor(), low), &length("the rows of the output", 2, 1));
+        refused(fake_quantize(isa, x, &per_tensor(), Rounding::Nearest, low), &length("the rows of the output", 2, 1));
         let whole = MatrixMut::new(&mut out, 2, 2).unwrap();
-        refused(fake_quantize_matrix(isa, x, &by_channel, whole), &multiple);
+        refused(fake_quantize(isa, x, &by_channel, Rounding::Nearest, whole), &multiple);
         assert_eq!((codes, out), ([7; 4], [7.0; 4]), "untouched");
     });
 }
@@ -71,9 +69,9 @@ fn ends_of_streams() {
         let (mut codes, mut out, mut words) = ([7_u8; 4], [7.0_f32; 4], [7_u32; 4]);
         for offset in [u64::MAX, u64::MAX - 1, u64::MAX - 2] {
             let error = past(offset, 4);
-            refused(quantize_stochastic(isa, &[1.0; 4], &per_tensor(), at(offset), &mut codes), &error);
-            refused(fake_quantize_stochastic(isa, &[1.0; 4], &per_tensor(), at(offset), &mut out), &error);
-            refused(fake_quantize_stochastic_in_place(isa, &mut out, &per_tensor(), at(offset)), &error);
+            refused(quantize(isa, &[1.0; 4], &per_tensor(), at(offset), &mut codes), &error);
+            refused(fake_quantize(isa, &[1.0; 4], &per_tensor(), at(offset), &mut out), &error);
+            refused(fake_quantize_in_place(isa, &mut out, &per_tensor(), at(offset)), &error);
             refused(fill_words(isa, at(offset), &mut words), &error);
             refused(fill_uniform(isa, at(offset), &mut out), &error);
             let packed = PackedMatrix::<u8, i8>::pack(isa, Matrix::new(&[1, 2], 1, 2).unwrap(), 0.into()).unwrap();
@@ -89,11 +87,8 @@ fn ends_of_streams() {
             #[cfg(feature = "rayon")]
             {
                 use zeropoint::parallel;
-                refused(parallel::quantize_stochastic(isa, &[1.0; 4], &per_tensor(), at(offset), &mut codes), &error);
-                refused(
-                    parallel::fake_quantize_stochastic(isa, &[1.0; 4], &per_tensor(), at(offset), &mut out),
-                    &error,
-                );
+                refused(quantize(Exec::from(isa).rayon(), &[1.0; 4], &per_tensor(), at(offset), &mut codes), &error);
+                refused(fake_quantize(Exec::from(isa).rayon(), &[1.0; 4], &per_tensor(), at(offset), &mut out), &error);
                 refused(parallel::fill_words(isa, at(offset), &mut words), &error);
                 refused(parallel::fill_uniform(isa, at(offset), &mut out), &error);
                 let c = MatrixMut::new(&mut codes, 2, 2).unwrap();
@@ -103,8 +98,8 @@ fn ends_of_streams() {
         assert_eq!((codes, out, words), ([7; 4], [7.0; 4], [7; 4]), "untouched");
         // The lengths come first, and nothing needs no words.
         let length = Error::Length { what: "the output", expected: 5, found: 4 };
-        refused(quantize_stochastic(isa, &[1.0; 5], &per_tensor(), at(0), &mut codes), &length);
-        refused(fake_quantize_stochastic(isa, &[1.0; 5], &per_tensor(), at(0), &mut out), &length);
+        refused(quantize(isa, &[1.0; 5], &per_tensor(), at(0), &mut codes), &length);
+        refused(fake_quantize(isa, &[1.0; 5], &per_tensor(), at(0), &mut out), &length);
         assert_eq!(fill_words(isa, at(u64::MAX), &mut []), Ok(()));
         assert_eq!(fill_words(isa, at(u64::MAX), &mut words[..1]), Ok(()));
         assert_eq!(fill_words(isa, at(u64::MAX - 3), &mut words), Ok(()));

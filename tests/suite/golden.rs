@@ -11,8 +11,8 @@ use zeropoint::calibrate::{
 };
 use zeropoint::{
     Accumulators, Code, CodeRange, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Linear, Matrix, MatrixMut,
-    Multiplier, PackedMatrix, QuantParams, Range, Requantize, Scheme, Stream, dequantize, matmul, quantize,
-    quantize_multiplier, quantize_stochastic, ranges, reference,
+    Multiplier, PackedMatrix, QuantParams, Range, Requantize, Rounding, Scheme, Stream, dequantize, matmul, quantize,
+    quantize_multiplier, ranges, reference,
 };
 
 fn seeds() -> Value {
@@ -39,7 +39,7 @@ fn codes_of<C: Code>(x: &[f32], params: &QuantParams<C>) -> Vec<i32> {
     let mut expected: Option<Vec<i32>> = None;
     every_isa(|isa| {
         let mut codes = vec![C::MIN; x.len()];
-        quantize(isa, x, params, &mut codes).unwrap();
+        quantize(isa, x, params, Rounding::Nearest, &mut codes).unwrap();
         let codes: Vec<i32> = codes.into_iter().map(Into::into).collect();
         assert_eq!(*expected.get_or_insert_with(|| codes.clone()), codes, "{isa}");
     });
@@ -55,7 +55,7 @@ fn params_of<C: Code>(x: &[f32], codes: CodeRange<C>, scheme: Scheme, granularit
 fn sum_of_squared_errors<C: Code>(x: &[f32], params: &QuantParams<C>) -> f64 {
     let isa = zeropoint::Isa::best().unwrap();
     let (mut codes, mut real) = (vec![C::MIN; x.len()], vec![0.0; x.len()]);
-    quantize(isa, x, params, &mut codes).unwrap();
+    quantize(isa, x, params, Rounding::Nearest, &mut codes).unwrap();
     dequantize(isa, &codes, params, &mut real).unwrap();
     x.iter().zip(&real).map(|(x, real)| (f64::from(*x) - f64::from(*real)).powi(2)).sum()
 }
@@ -71,7 +71,7 @@ fn the_tensor_rounded_stochastically() {
         let codes = reference::quantize_stochastic(&x, params, Stream::new(seed));
         every_isa(|isa| {
             let mut out = vec![0; x.len()];
-            quantize_stochastic(isa, &x, params, Stream::new(seed), &mut out).unwrap();
+            quantize(isa, &x, params, Stream::new(seed), &mut out).unwrap();
             assert_eq!(out, codes, "{isa}");
         });
         codes.into_iter().map(Into::into).collect()

@@ -5,8 +5,8 @@ use crate::common::every_isa;
 use region::{Allocation, Protection};
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, FixedPoint, FloatMultiplier, Granularity, Matrix, MatrixMut, MaxPool2d,
-    PackedMatrix, QuantParams, Requantize, Stream, UnpackedMatrix, Window, dequantize, fake_quantize,
-    fake_quantize_stochastic, fill_uniform, matmul, min_max, quantize, quantize_stochastic, ranges, straight_through,
+    PackedMatrix, QuantParams, Requantize, Rounding, Stream, UnpackedMatrix, Window, dequantize, fake_quantize,
+    fill_uniform, matmul, min_max, quantize, ranges, straight_through,
 };
 
 /// Which end of a slice touches the forbidden page.
@@ -67,13 +67,13 @@ fn elementwise() {
             let mut real = Guarded::new(against, &vec![0.0_f32; length]);
             let last_axis = Granularity::channel(&[1, length.max(1)], 1).unwrap();
             every_isa(|isa| {
-                quantize(isa, x.get(), &params, codes.get_mut()).unwrap();
+                quantize(isa, x.get(), &params, Rounding::Nearest, codes.get_mut()).unwrap();
                 dequantize(isa, codes.get(), &params, real.get_mut()).unwrap();
-                fake_quantize(isa, x.get(), &params, real.get_mut()).unwrap();
+                fake_quantize(isa, x.get(), &params, Rounding::Nearest, real.get_mut()).unwrap();
                 straight_through(isa, x.get(), x.get(), &params, real.get_mut()).unwrap();
                 let stream = Stream { seed: 1, offset: 16_379 };
-                quantize_stochastic(isa, x.get(), &params, stream, codes.get_mut()).unwrap();
-                fake_quantize_stochastic(isa, x.get(), &params, stream, real.get_mut()).unwrap();
+                quantize(isa, x.get(), &params, stream, codes.get_mut()).unwrap();
+                fake_quantize(isa, x.get(), &params, stream, real.get_mut()).unwrap();
                 fill_uniform(isa, stream, real.get_mut()).unwrap();
                 if length > 0 {
                     min_max(isa, x.get()).unwrap();

@@ -3,8 +3,8 @@
 use crate::common::{Ranges, bits, every_isa, guarded, streams, tensors};
 use proptest::prelude::*;
 use zeropoint::{
-    Code, CodeRange, Error, Granularity, QuantParams, Stream, dequantize_packed, pack_nibbles, quantize_packed,
-    quantize_packed_stochastic, reference, unpack_nibbles,
+    Code, CodeRange, Error, Granularity, Nibbles, NibblesMut, QuantParams, Rounding, Stream, dequantize, pack_nibbles,
+    quantize, reference, unpack_nibbles,
 };
 
 /// Element 0 low.
@@ -21,12 +21,15 @@ fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>, st
     let (want, want_stochastic) = (packed(&nearest, pad), packed(&stochastic, pad));
     let real = bits(&reference::dequantize(&nearest, params));
     every_isa(|isa| {
-        let bytes = guarded(want.len(), 3, 0x5a, |out| quantize_packed(isa, x, params, out).unwrap());
+        let bytes = guarded(want.len(), 3, 0x5a, |out| {
+            quantize(isa, x, params, Rounding::Nearest, NibblesMut::new(out, n).unwrap()).unwrap()
+        });
         assert_eq!(bytes, want, "{isa}");
-        let bytes =
-            guarded(want.len(), 1, 0x5a, |out| quantize_packed_stochastic(isa, x, params, stream, out).unwrap());
+        let bytes = guarded(want.len(), 1, 0x5a, |out| {
+            quantize(isa, x, params, stream, NibblesMut::new(out, n).unwrap()).unwrap()
+        });
         assert_eq!(bytes, want_stochastic, "{isa}");
-        let out = guarded(n, 2, -9.75, |out| dequantize_packed(isa, &want, params, out).unwrap());
+        let out = guarded(n, 2, -9.75, |out| dequantize(isa, Nibbles::new(&want, n).unwrap(), params, out).unwrap());
         assert_eq!(bits(&out), real, "{isa}");
         let codes = guarded(n, 1, C::MAX, |out| unpack_nibbles(isa, &want, out).unwrap());
         assert_eq!(codes, nearest, "{isa}");
@@ -88,13 +91,19 @@ fn what_does_not_fit_a_nibble() {
         assert!(matches!(pack_nibbles(isa, &[1_u8; 3], 0, &mut bytes[..1]), Err(Error::Length { expected: 2, .. })));
         assert!(unpack_nibbles(isa, &bytes[..1], &mut [0_u8; 3]).is_err());
         let wide = QuantParams::per_tensor(CodeRange::unsigned(5).unwrap(), 1.0, 0).unwrap();
-        assert!(matches!(quantize_packed(isa, &[1.0; 40], &wide, &mut bytes), Err(Error::Code { code: 31, .. })));
-        assert!(dequantize_packed(isa, &bytes, &wide, &mut [0.0; 40]).is_err());
+        assert!(matches!(
+            quantize(isa, &[1.0; 40], &wide, Rounding::Nearest, NibblesMut::new(&mut bytes, 40).unwrap()),
+            Err(Error::Code { code: 31, .. })
+        ));
+        assert!(dequantize(isa, Nibbles::new(&bytes, 40).unwrap(), &wide, &mut [0.0; 40]).is_err());
         let params = QuantParams::per_tensor(CodeRange::unsigned(4).unwrap(), 1.0, 0).unwrap();
-        assert!(quantize_packed(isa, &[1.0; 41], &params, &mut bytes).is_err());
+        let short = Err(Error::Length { what: "the packed codes", expected: 21, found: 20 });
+        assert_eq!(NibblesMut::<u8>::new(&mut bytes, 41).map(drop), short);
+        let one_less = NibblesMut::new(&mut bytes, 40).unwrap();
+        assert!(quantize(isa, &[1.0; 41], &params, Rounding::Nearest, one_less).is_err());
         let late = Stream { seed: 0, offset: u64::MAX };
         assert!(matches!(
-            quantize_packed_stochastic(isa, &[1.0; 40], &params, late, &mut bytes),
+            quantize(isa, &[1.0; 40], &params, late, NibblesMut::new(&mut bytes, 40).unwrap()),
             Err(Error::Stream { .. })
         ));
         assert_eq!(bytes, [0x5a; 20], "untouched");

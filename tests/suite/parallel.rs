@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Clip, Histogram, Moments, Spread};
 use zeropoint::{
-    Accumulators, BlockActivations, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, PackedBlocks,
-    PackedMatrix, QuantParams, Requantize, Rhs, Stage, Stream, UnpackedMatrix, dequantize, fake_quantize,
-    fake_quantize_stochastic, matmul, matmul_blocks, min_max, parallel, quantization_error, quantize,
-    quantize_stochastic, reconstruction_error, reference,
+    Accumulators, BlockActivations, CodeRange, Exec, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut,
+    PackedBlocks, PackedMatrix, QuantParams, Requantize, Rhs, Rounding, Stage, Stream, UnpackedMatrix, dequantize,
+    fake_quantize, matmul, matmul_blocks, min_max, parallel, quantization_error, quantize, reconstruction_error,
+    reference,
 };
 
 /// In pools, which stay: a thread's helpers of one call are there at the next. And outside, where the global pool helps.
@@ -55,24 +55,26 @@ fn tensors() {
             let (mut want_stochastic, mut want_both) = (vec![0; length], vec![0.0; length]);
             let want_range = min_max(isa, &x);
             let stream = Stream { seed: 1, offset: 16_384 * 9 - 701 };
-            quantize_stochastic(isa, &x, &params, stream, &mut want_stochastic).unwrap();
-            fake_quantize_stochastic(isa, &x, &params, stream, &mut want_both).unwrap();
-            quantize(isa, &x, &params, &mut want).unwrap();
+            quantize(isa, &x, &params, stream, &mut want_stochastic).unwrap();
+            fake_quantize(isa, &x, &params, stream, &mut want_both).unwrap();
+            quantize(isa, &x, &params, Rounding::Nearest, &mut want).unwrap();
             dequantize(isa, &want, &params, &mut want_real).unwrap();
-            fake_quantize(isa, &x, &params, &mut want_fake).unwrap();
+            fake_quantize(isa, &x, &params, Rounding::Nearest, &mut want_fake).unwrap();
             let want_report = quantization_error(isa, &x, &params);
             let want_given = reconstruction_error(isa, &x, &want_real);
             with_threads(|| {
                 let (mut out, mut real) = (vec![0; length], vec![0.0; length]);
-                repeated(4, || parallel::quantize(isa, &x, &params, &mut out).unwrap());
+                repeated(4, || quantize(Exec::from(isa).rayon(), &x, &params, Rounding::Nearest, &mut out).unwrap());
                 assert!(out == want, "{isa} {granularity:?}");
-                repeated(8, || parallel::dequantize(isa, &out, &params, &mut real).unwrap());
+                repeated(8, || dequantize(Exec::from(isa).rayon(), &out, &params, &mut real).unwrap());
                 assert!(real == want_real, "{isa} {granularity:?}");
-                repeated(4, || parallel::fake_quantize(isa, &x, &params, &mut real).unwrap());
+                repeated(4, || {
+                    fake_quantize(Exec::from(isa).rayon(), &x, &params, Rounding::Nearest, &mut real).unwrap()
+                });
                 assert!(real == want_fake, "{isa} {granularity:?}");
-                repeated(4, || parallel::quantize_stochastic(isa, &x, &params, stream, &mut out).unwrap());
+                repeated(4, || quantize(Exec::from(isa).rayon(), &x, &params, stream, &mut out).unwrap());
                 assert!(out == want_stochastic, "{isa} {granularity:?}");
-                repeated(4, || parallel::fake_quantize_stochastic(isa, &x, &params, stream, &mut real).unwrap());
+                repeated(4, || fake_quantize(Exec::from(isa).rayon(), &x, &params, stream, &mut real).unwrap());
                 assert!(real == want_both, "{isa} {granularity:?}");
                 repeated(8, || assert_eq!(parallel::min_max(isa, &x), want_range, "{isa}"));
                 repeated(4, || assert_eq!(parallel::quantization_error(isa, &x, &params), want_report, "{isa}"));

@@ -1,13 +1,14 @@
 //! Quantize, dequantize, fake-quantize, the straight-through gradient and the reductions equal their formulas on every
 //! ISA, bit for bit.
 
-use crate::common::{Ranges, SPECIALS, bits, every_isa, finite, granularities, guarded, nudge, tensors};
+use crate::common::{
+    Ranges, SPECIALS, bits, every_isa, finite, granularities, guarded, nudge, quantize_dynamic, tensors,
+};
 use proptest::prelude::*;
 use zeropoint::{
-    CodeRange, Error, Granularity, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Scheme, Stream, abs_max,
-    dequantize, dequantize_matrix, fake_quantize, fake_quantize_in_place, fake_quantize_matrix,
-    fake_quantize_stochastic_in_place, fake_quantize_with_mask, min_max, quantize, quantize_dynamic, quantize_matrix,
-    ranges, reference, straight_through, straight_through_in_place,
+    CodeRange, Error, Granularity, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Rounding, Scheme, Stream,
+    abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize, ranges, reference, straight_through,
+    straight_through_in_place,
 };
 
 fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
@@ -15,18 +16,18 @@ fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
     let gradient: Vec<f32> = x.iter().rev().copied().collect();
     every_isa(|isa| {
         let mut out = vec![C::MIN; x.len()];
-        quantize(isa, x, params, &mut out).unwrap();
+        quantize(isa, x, params, Rounding::Nearest, &mut out).unwrap();
         assert_eq!(out, codes, "quantize {isa}");
 
         let mut real = vec![0.0; x.len()];
         dequantize(isa, &codes, params, &mut real).unwrap();
         assert_eq!(bits(&real), bits(&reference::dequantize(&codes, params)), "dequantize {isa}");
 
-        fake_quantize(isa, x, params, &mut real).unwrap();
+        fake_quantize(isa, x, params, Rounding::Nearest, &mut real).unwrap();
         assert_eq!(bits(&real), bits(&reference::fake_quantize(x, params)), "fake_quantize {isa}");
 
         let mut mask = vec![7; x.len()];
-        fake_quantize_with_mask(isa, x, params, &mut real, &mut mask).unwrap();
+        fake_quantize(isa, x, params, Rounding::Nearest, (&mut real, &mut mask)).unwrap();
         assert_eq!(bits(&real), bits(&reference::fake_quantize(x, params)), "fake_quantize_with_mask {isa}");
         assert_eq!(mask, reference::straight_through_mask(x, params), "mask {isa}");
 
@@ -38,7 +39,7 @@ fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
         assert_eq!(bits(&place), bits(&real), "straight_through_in_place {isa}");
 
         let mut place = x.to_vec();
-        fake_quantize_in_place(isa, &mut place, params).unwrap();
+        fake_quantize_in_place(isa, &mut place, params, Rounding::Nearest).unwrap();
         assert_eq!(bits(&place), bits(&reference::fake_quantize(x, params)), "fake_quantize_in_place {isa}");
     });
 }
@@ -83,15 +84,15 @@ proptest! {
         every_isa(|isa| {
             let mut out = vec![99; rows * out_stride];
             let into = MatrixMut::with_stride(&mut out, rows, columns, out_stride).unwrap();
-            quantize_matrix(isa, matrix(&x_rows, stride), &params, into).unwrap();
+            quantize(isa, matrix(&x_rows, stride), &params, Rounding::Nearest, into).unwrap();
             assert_eq!(out, apart(&codes, columns, out_stride, 99), "quantize_matrix {isa}");
             let mut out = vec![7.5; rows * out_stride];
             let into = MatrixMut::with_stride(&mut out, rows, columns, out_stride).unwrap();
-            dequantize_matrix(isa, Matrix::with_stride(&code_rows, rows, columns, stride).unwrap(), &params, into).unwrap();
+            dequantize(isa, Matrix::with_stride(&code_rows, rows, columns, stride).unwrap(), &params, into).unwrap();
             assert_eq!(bits(&out), bits(&real), "dequantize_matrix {isa}");
             out.fill(7.5);
             let into = MatrixMut::with_stride(&mut out, rows, columns, out_stride).unwrap();
-            fake_quantize_matrix(isa, matrix(&x_rows, stride), &params, into).unwrap();
+            fake_quantize(isa, matrix(&x_rows, stride), &params, Rounding::Nearest, into).unwrap();
             assert_eq!(bits(&out), bits(&real), "fake_quantize_matrix {isa}");
         });
     }
@@ -134,8 +135,8 @@ proptest! {
         assert_eq!(reference::quantize_one(0.0, scale, zero_point, codes), zero_point);
         every_isa(|isa| {
             let (mut once, mut twice) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-            fake_quantize(isa, &x, &params, &mut once).unwrap();
-            fake_quantize(isa, &once, &params, &mut twice).unwrap();
+            fake_quantize(isa, &x, &params, Rounding::Nearest, &mut once).unwrap();
+            fake_quantize(isa, &once, &params, Rounding::Nearest, &mut twice).unwrap();
             assert_eq!(bits(&once), bits(&twice), "idempotent on {isa}");
             for (x, once) in x.iter().zip(&once) {
                 // Inside the range that the nudged zero point leaves.
@@ -346,7 +347,8 @@ fn every_length_at_every_offset() {
             let want = reference::quantize(x, &params);
             let want_real = bits(&reference::dequantize(&want, &params));
             every_isa(|isa| {
-                let codes = guarded(length, offset, 99_i8, |out| quantize(isa, x, &params, out).unwrap());
+                let codes =
+                    guarded(length, offset, 99_i8, |out| quantize(isa, x, &params, Rounding::Nearest, out).unwrap());
                 assert_eq!(codes, want, "{isa} {length} {offset}");
                 let real = guarded(length, offset, -9.75_f32, |out| dequantize(isa, &codes, &params, out).unwrap());
                 assert_eq!(bits(&real), want_real, "{isa} {length} {offset}");
@@ -437,7 +439,7 @@ fn several_pieces() {
         let want = bits(&reference::fake_quantize_stochastic(&x, &params, stream));
         every_isa(|isa| {
             let mut place = x.clone();
-            fake_quantize_stochastic_in_place(isa, &mut place, &params, stream).unwrap();
+            fake_quantize_in_place(isa, &mut place, &params, stream).unwrap();
             assert_eq!(bits(&place), want, "{isa} {granularity:?}");
         });
     }
@@ -464,9 +466,9 @@ fn large_tensors() {
         let scales: Vec<f32> = scales.collect();
         let zero_points = vec![130; scales.len()];
         let params = QuantParams::new(CodeRange::unsigned(8).unwrap(), granularity, scales, zero_points).unwrap();
-        quantize(isa, &x, &params, &mut codes).unwrap();
+        quantize(isa, &x, &params, Rounding::Nearest, &mut codes).unwrap();
         dequantize(isa, &codes, &params, &mut real[1..]).unwrap();
-        fake_quantize(isa, &x, &params, &mut fake).unwrap();
+        fake_quantize(isa, &x, &params, Rounding::Nearest, &mut fake).unwrap();
         for i in (0..length).step_by(61).chain(length - 100..length) {
             let scale = params.scales()[granularity.group_of(i)];
             let code = reference::quantize_one(x[i], scale, 130, params.codes());

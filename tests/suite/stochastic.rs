@@ -4,17 +4,16 @@ use crate::common::{Ranges, SPECIALS, bits, every_isa, guarded, streams, tensors
 use proptest::prelude::*;
 use zeropoint::{
     Code, CodeRange, Conv2d, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, OffsetKind, PackedMatrix,
-    QuantParams, Range, Requantize, Scheme, Stream, Window, fake_quantize_stochastic, matmul, quantize_stochastic,
-    reference,
+    QuantParams, Range, Requantize, Scheme, Stream, Window, fake_quantize, matmul, quantize, reference,
 };
 
 fn equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>, stream: Stream) {
     let codes = reference::quantize_stochastic(x, params, stream);
     let real = bits(&reference::fake_quantize_stochastic(x, params, stream));
     every_isa(|isa| {
-        let out = guarded(x.len(), 1, C::MIN, |out| quantize_stochastic(isa, x, params, stream, out).unwrap());
+        let out = guarded(x.len(), 1, C::MIN, |out| quantize(isa, x, params, stream, out).unwrap());
         assert_eq!(out, codes, "{isa} {stream:?}");
-        let out = guarded(x.len(), 1, -0.5, |out| fake_quantize_stochastic(isa, x, params, stream, out).unwrap());
+        let out = guarded(x.len(), 1, -0.5, |out| fake_quantize(isa, x, params, stream, out).unwrap());
         assert_eq!(bits(&out), real, "{isa} {stream:?}");
     });
 }
@@ -99,7 +98,7 @@ fn pieces_of_a_tensor() {
                 let end = length.min(start + [1, 5, 16, 100, 1023, 4096, 16_384, 20_000][(piece * 5 + seed) % 8]);
                 let isa = isas[(piece + seed) % isas.len()];
                 let stream = stream.skip(start as u64).unwrap();
-                quantize_stochastic(isa, &x[start..end], &params, stream, &mut codes[start..end]).unwrap();
+                quantize(isa, &x[start..end], &params, stream, &mut codes[start..end]).unwrap();
                 (start, piece) = (end, piece + 1);
             }
             assert!(codes == whole, "{stream:?}");
@@ -119,8 +118,8 @@ fn every_element_takes_one_word() {
     }
     every_isa(|isa| {
         let (mut codes, mut others) = (vec![0; x.len()], vec![0; x.len()]);
-        quantize_stochastic(isa, &x, &params, stream, &mut codes).unwrap();
-        quantize_stochastic(isa, &special, &params, stream, &mut others).unwrap();
+        quantize(isa, &x, &params, stream, &mut codes).unwrap();
+        quantize(isa, &special, &params, stream, &mut others).unwrap();
         for (i, (code, other)) in codes.iter().zip(&others).enumerate() {
             assert!(i % 3 == 0 || code == other, "{isa}: element {i}");
             assert!(!special[i].is_nan() || *other == 4, "{isa}: NaN has the code of 0");
@@ -143,7 +142,7 @@ fn integers_never_move() {
                     for seed in 0..8 {
                         every_isa(|isa| {
                             let mut out = vec![C::MIN; x.len()];
-                            quantize_stochastic(isa, &x, &params, Stream::new(seed), &mut out).unwrap();
+                            quantize(isa, &x, &params, Stream::new(seed), &mut out).unwrap();
                             assert!(out.iter().zip(min..).all(|(&code, want)| code.into() == want), "{isa} {codes:?}");
                         });
                     }
@@ -163,7 +162,7 @@ fn repeat<C: Code>(x: &[f32], params: &QuantParams<C>, repetitions: usize) -> (V
     let mut codes = vec![C::MIN; x.len()];
     for repetition in 0..repetitions {
         let stream = Stream { seed: 1234, offset: (repetition * x.len()) as u64 };
-        quantize_stochastic(isa, x, params, stream, &mut codes).unwrap();
+        quantize(isa, x, params, stream, &mut codes).unwrap();
         for ((&code, sum), v) in codes.iter().zip(&mut sums).zip(&v) {
             let code: i32 = code.into();
             *sum += i64::from(code);

@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use zeropoint::{
-    Accumulators, CodeRange, Error, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Requantize,
-    Stream, UnpackedMatrix, dequantize, fake_quantize, fill_words, matmul, min_max, parallel, quantize,
-    quantize_stochastic,
+    Accumulators, CodeRange, Error, Exec, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams,
+    Requantize, Rounding, Stream, UnpackedMatrix, dequantize, fake_quantize, fill_words, matmul, min_max, parallel,
+    quantize,
 };
 
 use harness::limits::Traffic;
@@ -176,22 +176,23 @@ impl Operation {
             _ => Aligned::of(bytes(length).map(|byte| f32::from(byte) / 64.0 - 2.0)),
         };
         let params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.0129, 117)?;
-        macro_rules! call {
-            ($operation:ident($first:expr, $out:expr $(, $extra:expr)?)) => {{
-                let (first, mut out) = ($first, $out);
-                Box::new(move || {
-                    let operation = if shared { parallel::$operation } else { $operation };
-                    operation(isa, &first, &params, $($extra,)? &mut out).expect("the lengths go together");
-                })
-            }};
-        }
+        let exec = if shared { Exec::from(isa).rayon() } else { isa.into() };
+        let expect = |result: Result<(), Error>| result.expect("the lengths go together");
         Ok(match self {
-            Operation::Quantize => call!(quantize(x, Aligned::<u8>::zeros(length))),
-            Operation::QuantizeStochastic => {
-                call!(quantize_stochastic(x, Aligned::<u8>::zeros(length), Stream::new(42)))
+            Operation::Quantize | Operation::QuantizeStochastic => {
+                let stochastic = Rounding::Stochastic(Stream::new(42));
+                let rounding = if self == Operation::Quantize { Rounding::Nearest } else { stochastic };
+                let mut codes = Aligned::<u8>::zeros(length);
+                Box::new(move || expect(quantize(exec, &*x, &params, rounding, &mut *codes)))
             }
-            Operation::Dequantize => call!(dequantize(Aligned::of(bytes(length)), Aligned::<f32>::zeros(length))),
-            Operation::FakeQuantize => call!(fake_quantize(x, Aligned::<f32>::zeros(length))),
+            Operation::Dequantize => {
+                let (codes, mut out) = (Aligned::of(bytes(length)), Aligned::<f32>::zeros(length));
+                Box::new(move || expect(dequantize(exec, &*codes, &params, &mut *out)))
+            }
+            Operation::FakeQuantize => {
+                let mut out = Aligned::<f32>::zeros(length);
+                Box::new(move || expect(fake_quantize(exec, &*x, &params, Rounding::Nearest, &mut *out)))
+            }
             Operation::MinMax => Box::new(move || {
                 let range = if shared { parallel::min_max } else { min_max };
                 std::hint::black_box(range(isa, &x).expect("finite numbers"));

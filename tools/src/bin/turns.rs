@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use zeropoint::{
-    CodeRange, Granularity, Isa, QuantParams, Scheme, abs_max, dequantize, fake_quantize, fake_quantize_with_mask,
-    min_max, quantize, quantize_dynamic,
+    CodeRange, Granularity, Isa, QuantParams, Rounding, Scheme, abs_max, dequantize, fake_quantize, min_max, quantize,
 };
 
 /// The length of a sample.
@@ -39,7 +38,8 @@ impl Tensor {
         let Tensor { x, codes, real, mask } = self;
         let by_rows = Granularity::channel(&[x.len() / ROW, ROW], 0);
         let mut dynamic = |granularity| {
-            quantize_dynamic(isa, x, CodeRange::unsigned(8)?, Scheme::ASYMMETRIC, granularity, codes).map(drop)
+            let params = QuantParams::fit(isa, &*x, CodeRange::unsigned(8)?, Scheme::ASYMMETRIC, granularity)?;
+            quantize(isa, &*x, &params, Rounding::Nearest, &mut *codes)
         };
         match operation {
             "dynamic" => dynamic(Granularity::Tensor)?,
@@ -47,10 +47,10 @@ impl Tensor {
             "dynamic-block32" => dynamic(Granularity::block(&[x.len() / ROW, ROW], 32)?)?,
             "min-max" => drop(black_box(min_max(isa, x)?)),
             "abs-max" => drop(black_box(abs_max(isa, x)?)),
-            _ if operation.starts_with("quantize") => quantize(isa, x, params, codes)?,
+            _ if operation.starts_with("quantize") => quantize(isa, x, params, Rounding::Nearest, codes)?,
             _ if operation.starts_with("dequantize") => dequantize(isa, codes, params, real)?,
-            _ if operation.starts_with("fake-mask") => fake_quantize_with_mask(isa, x, params, real, mask)?,
-            _ if operation.starts_with("fake") => fake_quantize(isa, x, params, real)?,
+            _ if operation.starts_with("fake-mask") => fake_quantize(isa, x, params, Rounding::Nearest, (real, mask))?,
+            _ if operation.starts_with("fake") => fake_quantize(isa, x, params, Rounding::Nearest, real)?,
             _ => return Err(format!("no operation `{operation}`").into()),
         }
         Ok(())

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use zeropoint::calibrate::{BINS, Clip, Histogram, Method, Moments, Observer, Spread};
 use zeropoint::{
     Code, CodeRange, Error, ErrorReport, Granularity, Isa, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind,
-    Scheme, Stream, fake_quantize_stochastic, quantization_error, ranges, reconstruction_error,
+    Scheme, Stream, fake_quantize, quantization_error, ranges, reconstruction_error,
 };
 
 use crate::tensors::Tensor;
@@ -189,7 +189,7 @@ impl Cell {
             RoundingKind::Nearest => quantization_error(isa, x, &params)?,
             RoundingKind::Stochastic => {
                 let mut real = vec![0.0; x.len()];
-                fake_quantize_stochastic(isa, x, &params, Stream::new(42), &mut real)?;
+                fake_quantize(isa, x, &params, Stream::new(42), &mut real)?;
                 reconstruction_error(isa, x, &real)?
             }
         };

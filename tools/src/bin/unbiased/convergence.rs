@@ -4,10 +4,7 @@ use std::iter::{once, successors};
 
 use indicatif::ProgressBar;
 use rayon::prelude::*;
-use zeropoint::{
-    Error, Granularity, Isa, QuantParams, RoundingKind, Scheme, Stream, fake_quantize, fake_quantize_stochastic,
-    min_max,
-};
+use zeropoint::{Error, Granularity, Isa, QuantParams, Rounding, RoundingKind, Scheme, Stream, fake_quantize, min_max};
 
 use crate::types;
 
@@ -77,10 +74,10 @@ impl Experiment<'_> {
     /// A repetition: what its codes stand for. Each has words of the stream to itself.
     fn repeat(&self, scheme: Scheme, params: &QuantParams<i8>, r: u64, out: &mut [f32]) -> Result<(), Error> {
         match scheme.rounding {
-            RoundingKind::Nearest => fake_quantize(self.isa, self.x, params, out),
+            RoundingKind::Nearest => fake_quantize(self.isa, self.x, params, Rounding::Nearest, out),
             RoundingKind::Stochastic => {
                 let stream = Stream::new(self.seed).skip(r * self.x.len() as u64)?;
-                fake_quantize_stochastic(self.isa, self.x, params, stream, out)
+                fake_quantize(self.isa, self.x, params, stream, out)
             }
         }
     }

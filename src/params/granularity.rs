@@ -1,0 +1,234 @@
+//! Which elements of a tensor share a scale and a zero point.
+//!
+//! [`Granularity`] is the public description. Inside the crate a [`Grouping`] is matched instead: it tells channels of
+//! neighbouring elements, which need other loops, from channels whose elements lie together.
+
+use crate::error::{Error, elements_of};
+
+/// Which elements of a row-major tensor share a scale and a zero point: one description for every granularity.
+///
+/// ```
+/// use zeropoint::Granularity;
+/// let weights = [64, 3, 5, 5];
+/// assert_eq!(Granularity::Tensor.groups(64 * 75)?, 1);
+/// assert_eq!(Granularity::channel(&weights, 0)?.groups(64 * 75)?, 64);
+/// // Blocks along the innermost axis; 300 = 9 blocks of 32 and a shorter one.
+/// assert_eq!(Granularity::block(&[64, 300], 32)?.groups(64 * 300)?, 640);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Granularity {
+    /// All elements.
+    Tensor,
+    /// Elements with the same index on one axis: element `i` belongs to channel `i / inner % channels`. The axes before
+    /// it may have any length.
+    Channel {
+        /// The length of the axis.
+        channels: usize,
+        /// The elements of one channel that lie together: the product of the lengths of the axes behind it.
+        inner: usize,
+    },
+    /// Blocks of `length` elements along the innermost axis, counted row by row; the last of a row may be shorter.
+    Block {
+        /// The length of a block.
+        length: usize,
+        /// The length of the innermost axis.
+        row: usize,
+    },
+}
+
+impl Granularity {
+    /// Per channel of an axis of a tensor of this shape: for a scale for every output, axis 0 of the weights of a linear
+    /// layer, `[outputs, inputs]`, or a convolution, `[outputs, channels, height, width]`; axis 1 of those of a transposed
+    /// convolution, `[inputs, outputs, height, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there is no such axis or a length from it on is 0.
+    pub fn channel(shape: &[usize], axis: usize) -> Result<Self, Error> {
+        match shape.get(axis..) {
+            None | Some([]) => Err(Error::Shape { why: "the shape has no such axis", found: axis }),
+            Some([channels, inner @ ..]) => {
+                Granularity::Channel { channels: *channels, inner: elements_of(inner) }.checked()
+            }
+        }
+    }
+
+    /// Per block of `length` elements along the innermost axis of a tensor of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the length is 0 or there is no innermost axis.
+    pub fn block(shape: &[usize], length: usize) -> Result<Self, Error> {
+        match shape.last() {
+            None => Err(Error::Shape { why: "the shape has no innermost axis", found: 0 }),
+            Some(&row) => Granularity::Block { length, row }.checked(),
+        }
+    }
+
+    /// The same granularity, or an error if an axis or a block has no length.
+    pub(super) fn checked(self) -> Result<Self, Error> {
+        match self {
+            Granularity::Channel { channels: 0, .. }
+            | Granularity::Channel { inner: 0, .. }
+            | Granularity::Block { row: 0, .. } => Err(Error::Shape { why: "an axis has no length", found: 0 }),
+            Granularity::Block { length: 0, .. } => Err(Error::Shape { why: "a block has no length", found: 0 }),
+            valid => Ok(valid),
+        }
+    }
+
+    /// The number of groups, where it does not depend on the tensor. For blocks it does, so `given` is taken, which
+    /// [`groups`](Granularity::groups) checks once the tensor is there.
+    pub(super) fn groups_or(self, given: usize) -> usize {
+        match self {
+            Granularity::Tensor => 1,
+            Granularity::Channel { channels, .. } => channels,
+            Granularity::Block { .. } => given,
+        }
+    }
+
+    /// How many scales a tensor of this many elements has.
+    ///
+    /// # Errors
+    /// [`Error::Multiple`] when the elements are not a whole number of channel sets or rows; [`Error::Shape`] when an axis
+    /// or a block has no length.
+    pub fn groups(self, elements: usize) -> Result<usize, Error> {
+        let (unit, groups) = match self.checked()? {
+            Granularity::Tensor => return Ok(1),
+            Granularity::Channel { channels, inner } => (channels.saturating_mul(inner), channels),
+            Granularity::Block { length, row } => (row, elements / row * row.div_ceil(length)),
+        };
+        if elements.is_multiple_of(unit) {
+            Ok(groups)
+        } else {
+            Err(Error::Multiple { what: "the tensor", unit, found: elements })
+        }
+    }
+
+    /// The group of element `i`.
+    ///
+    /// # Panics
+    /// When an axis or a block has no length, for which [`groups`](Granularity::groups) returns an error.
+    #[must_use]
+    pub fn group_of(self, i: usize) -> usize {
+        self.grouping().group_of(i)
+    }
+
+    /// How elements follow each other in their groups.
+    pub(crate) fn grouping(self) -> Grouping {
+        match self {
+            Granularity::Tensor => Grouping::Whole,
+            Granularity::Channel { channels, inner: 1 } => Grouping::Interleaved { channels },
+            Granularity::Channel { channels, inner } => Grouping::Channels { channels, inner },
+            Granularity::Block { length, row } => Grouping::Blocks { length, row },
+        }
+    }
+}
+
+/// How the elements of a row-major tensor follow each other in their groups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Grouping {
+    /// All elements are in group 0.
+    Whole,
+    /// Neighbouring elements are in different groups: element `i` is in group `i % channels`.
+    Interleaved { channels: usize },
+    /// Runs of `inner` elements, more than one, are in one group: element `i` is in group `i / inner % channels`.
+    Channels { channels: usize, inner: usize },
+    /// Blocks of `length` elements, counted row by row; the last block of a row may be shorter.
+    Blocks { length: usize, row: usize },
+}
+
+impl Grouping {
+    /// The group of element `i`.
+    pub fn group_of(self, i: usize) -> usize {
+        match self {
+            Grouping::Whole => 0,
+            Grouping::Interleaved { channels } => i % channels,
+            Grouping::Channels { channels, inner } => i / inner % channels,
+            Grouping::Blocks { length, row } => i / row * row.div_ceil(length) + i % row / length,
+        }
+    }
+
+    /// The common length of all groups, if the first `elements` elements are group after group, each in one run.
+    pub fn even_length(self, elements: usize) -> Option<usize> {
+        match self {
+            Grouping::Interleaved { channels } if elements <= channels => Some(1),
+            Grouping::Channels { channels, inner } if elements <= channels.saturating_mul(inner) => Some(inner),
+            Grouping::Blocks { length, row } if row.is_multiple_of(length) => Some(length),
+            _ => None,
+        }
+    }
+
+    /// The number of elements from `start` on, of a tensor of `elements`, that are in one group and lie together. Of
+    /// interleaved channels, those up to the last channel.
+    pub fn run_length(self, start: usize, elements: usize) -> usize {
+        match self {
+            Grouping::Whole => elements - start,
+            Grouping::Interleaved { channels } => channels - start % channels,
+            Grouping::Channels { inner, .. } => inner - start % inner,
+            Grouping::Blocks { length, row } => (length - start % row % length).min(row - start % row),
+        }
+    }
+
+    /// The runs of elements `first .. first + count` of a tensor that are in one group and lie together, in order. Of
+    /// interleaved channels, whole rounds of channels.
+    #[inline(always)]
+    pub fn runs(self, first: usize, count: usize) -> Runs {
+        let (group, done) = match self {
+            Grouping::Whole => (0, 0),
+            Grouping::Interleaved { channels } => (0, first % channels),
+            Grouping::Channels { inner, .. } => (self.group_of(first), first % inner),
+            Grouping::Blocks { length, row } => (self.group_of(first), first % row % length),
+        };
+        let row_left = if let Grouping::Blocks { row, .. } = self { row - first % row } else { 0 };
+        Runs { grouping: self, group, done, row_left, start: 0, count }
+    }
+}
+
+/// The iterator of [`Grouping::runs`]. A step takes no division.
+#[derive(Clone, Debug)]
+pub(crate) struct Runs {
+    grouping: Grouping,
+    group: usize,
+    /// Elements of the next run that lie before the first element.
+    done: usize,
+    /// Elements up to the end of the row of blocks.
+    row_left: usize,
+    start: usize,
+    count: usize,
+}
+
+/// A run: elements `start .. end`, counted from the first of [`Grouping::runs`], and their group; of interleaved channels,
+/// the group of the first element.
+pub(crate) struct Run {
+    pub group: usize,
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Iterator for Runs {
+    type Item = Run;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Run> {
+        let left = self.count - self.start;
+        if left == 0 {
+            return None;
+        }
+        let (length, group) = match self.grouping {
+            Grouping::Whole => (left, self.group),
+            Grouping::Interleaved { channels } => (channels - self.done, self.done),
+            Grouping::Channels { inner, .. } => (inner - self.done, self.group),
+            Grouping::Blocks { length, .. } => (self.row_left.min(length - self.done), self.group),
+        };
+        match self.grouping {
+            Grouping::Whole | Grouping::Interleaved { .. } => {}
+            Grouping::Channels { channels, .. } => self.group = if group + 1 < channels { group + 1 } else { 0 },
+            Grouping::Blocks { row, .. } => {
+                self.group = group + 1;
+                self.row_left = if length < self.row_left { self.row_left - length } else { row };
+            }
+        }
+        let (start, end) = (self.start, self.start + length.min(left));
+        (self.start, self.done) = (end, 0);
+        Some(Run { group, start, end })
+    }
+}

@@ -1,0 +1,255 @@
+//! How kernels read parameters: per group the scale, its reciprocal in two parts and the zero point, each in an array of
+//! its own that begins at a cache line.
+
+use super::formula::{Formula, GroupParamsMut, Solve};
+use super::granularity::{Granularity, Grouping};
+use super::range::Range;
+use super::reciprocal::reciprocal;
+use super::scheme::Scheme;
+use crate::codes::CodeBounds;
+use crate::error::{Error, check_length};
+use crate::isa::Isa;
+use crate::memory::PooledBuffer;
+use crate::simd::{LANES, QUAD};
+
+/// The parameters of a quantized tensor, whatever the type of its codes.
+#[derive(Clone)]
+pub(crate) struct Params {
+    bounds: CodeBounds,
+    granularity: Granularity,
+    groups: usize,
+    /// See [`Params::period`].
+    period: usize,
+    /// Scales, high and low parts of their reciprocals, zero points: four arrays of [`Params::padded`] elements of 4 bytes.
+    memory: PooledBuffer,
+    /// See [`Params::zero_codes`].
+    zero_codes: PooledBuffer,
+    one_zero_point: bool,
+    headroom: bool,
+}
+
+/// The parameters of all groups, in arrays of one length that begin at cache lines: a vector that crosses a line is read at
+/// half the speed.
+#[derive(Clone, Copy)]
+pub(crate) struct GroupParams<'a> {
+    pub scales: &'a [f32],
+    /// The two parts of every [`reciprocal`].
+    pub reciprocals: [&'a [f32]; 2],
+    pub zero_points: &'a [i32],
+}
+
+impl GroupParams<'_> {
+    /// The same arrays, cut so that the compiler knows that they have one length: then one check of an index is enough.
+    #[inline(always)]
+    pub fn of_one_length(&self) -> Self {
+        self.slice(0, self.scales.len())
+    }
+
+    /// The arrays from `group` on, `groups` elements of each: the last may be padding.
+    #[inline(always)]
+    pub fn slice(&self, group: usize, groups: usize) -> Self {
+        let GroupParams { scales, reciprocals: [high, low], zero_points } = *self;
+        let length = scales.len();
+        let (high, low, zero_points) = (&high[..length], &low[..length], &zero_points[..length]);
+        let slice = group..group + groups;
+        let reciprocals = [&high[slice.clone()], &low[slice.clone()]];
+        GroupParams { scales: &scales[slice.clone()], reciprocals, zero_points: &zero_points[slice] }
+    }
+}
+
+/// Elements of interleaved channels that make a row worth starting: as many as one retry window, with parameters that the
+/// level-1 cache still holds.
+const LONG_ROW: usize = 2048;
+
+impl Params {
+    /// Parameters of these scales and zero points, one of each for every group.
+    pub fn new(
+        bounds: CodeBounds,
+        granularity: Granularity,
+        scales: &[f32],
+        zero_points: &[i32],
+    ) -> Result<Self, Error> {
+        let groups = granularity.checked()?.groups_or(scales.len());
+        check_length("scales", groups, scales.len())?;
+        check_length("zero points", groups, zero_points.len())?;
+        scales.iter().try_for_each(|&scale| check_scale(scale))?;
+        zero_points.iter().try_for_each(|&zero_point| bounds.check_zero_point(zero_point))?;
+        let mut params = Params::unfilled(bounds, granularity, groups);
+        let filled = params.groups_mut(0, groups);
+        filled.scales.copy_from_slice(scales);
+        filled.zero_points.copy_from_slice(zero_points);
+        let [high, low] = filled.reciprocals;
+        for ((&scale, high), low) in scales.iter().zip(high).zip(low) {
+            [*high, *low] = reciprocal(scale);
+        }
+        params.headroom = true;
+        params.finish();
+        Ok(params)
+    }
+
+    /// The parameters that a scheme gives the ranges of all groups.
+    pub fn from_ranges(
+        bounds: CodeBounds,
+        scheme: Scheme,
+        granularity: Granularity,
+        ranges: &[Range],
+    ) -> Result<Self, Error> {
+        let groups = granularity.checked()?.groups_or(ranges.len());
+        check_length("scales", groups, ranges.len())?;
+        let mut params = Params::unfilled(bounds, granularity, groups);
+        params.fill(Isa::scalar(), scheme, ranges)?;
+        Ok(params)
+    }
+
+    /// Memory for the parameters of so many groups.
+    pub fn unfilled(bounds: CodeBounds, granularity: Granularity, groups: usize) -> Self {
+        let period = match granularity.grouping() {
+            Grouping::Interleaved { channels } => channels * LONG_ROW.div_ceil(channels),
+            _ => groups,
+        };
+        let (zero_codes, one_zero_point, headroom) = (PooledBuffer::default(), false, false);
+        let memory = PooledBuffer::default();
+        let mut params = Params { bounds, granularity, groups, period, memory, zero_codes, one_zero_point, headroom };
+        params.memory = PooledBuffer::new::<f32>(4 * params.padded());
+        params
+    }
+
+    /// Fills in the parameters that a scheme gives the ranges of all groups.
+    pub fn fill(&mut self, isa: Isa, scheme: Scheme, ranges: &[Range]) -> Result<(), Error> {
+        if !self.solve(isa, scheme, 0, ranges) {
+            // The exact reason, of the first range that has no parameters.
+            for &range in ranges {
+                scheme.parameters_in(self.bounds, range)?;
+            }
+            unreachable!("one range has no parameters");
+        }
+        self.finish();
+        Ok(())
+    }
+
+    /// Writes the parameters of the ranges of some groups, from `first` on. False if a range has none, as infinity and NaN
+    /// have not. Once all groups are written, [`finish`](Params::finish) has to follow.
+    pub fn solve(&mut self, isa: Isa, scheme: Scheme, first: usize, ranges: &[Range]) -> bool {
+        let formula = Formula::new(scheme, self.bounds);
+        self.headroom = Formula::has_headroom(scheme, self.bounds);
+        isa.run(Solve { formula, ranges, params: self.groups_mut(first, ranges.len()) })
+    }
+
+    /// Derives the rest from scales and zero points, when these are written.
+    pub fn finish(&mut self) {
+        let zero_points = self.zero_points();
+        let first = zero_points.first().copied().unwrap_or(0);
+        self.one_zero_point = zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0;
+        if let Grouping::Interleaved { .. } = self.grouping() {
+            let (groups, length) = (self.groups, self.padded());
+            let memory = self.memory.elements::<i32>(4 * length);
+            for array in memory.chunks_exact_mut(length) {
+                repeat(array, groups);
+            }
+            self.zero_codes = PooledBuffer::new::<u8>(length);
+            for (zero_point, code) in memory[3 * length..].iter().zip(self.zero_codes.elements::<u8>(length)) {
+                *code = *zero_point as u8;
+            }
+        }
+    }
+
+    /// The memory of the parameters of some groups.
+    fn groups_mut(&mut self, first: usize, count: usize) -> GroupParamsMut<'_> {
+        let length = self.padded();
+        let (floats, zero_points) = self.memory.two_arrays([3 * length, length]);
+        let (scales, reciprocals) = floats.split_at_mut(length);
+        let (high, low) = reciprocals.split_at_mut(length);
+        let range = first..first + count;
+        GroupParamsMut {
+            scales: &mut scales[range.clone()],
+            reciprocals: [&mut high[range.clone()], &mut low[range.clone()]],
+            zero_points: &mut zero_points[range],
+        }
+    }
+
+    /// The length of each array, a whole number of lines. Behind interleaved channels there are as many elements more as
+    /// are loaded together.
+    #[inline(always)]
+    fn padded(&self) -> usize {
+        let more = if let Grouping::Interleaved { .. } = self.grouping() { QUAD * LANES } else { 0 };
+        (self.period + more).max(1).next_multiple_of(LANES)
+    }
+
+    /// The number of groups; of interleaved channels, the smallest multiple of it that is a row worth starting: the arrays
+    /// repeat behind the last channel.
+    pub fn period(&self) -> usize {
+        self.period
+    }
+
+    /// Whether all groups have the same zero point.
+    pub fn has_one_zero_point(&self) -> bool {
+        self.one_zero_point
+    }
+
+    /// Whether stochastic rounding never leaves the code range for values inside the ranges. Unknown for given scales: true.
+    pub fn has_headroom(&self) -> bool {
+        self.headroom
+    }
+
+    /// The parameters of all groups.
+    #[inline(always)]
+    pub fn all(&self) -> GroupParams<'_> {
+        let length = self.padded();
+        let (scales, reciprocals) = self.memory.as_slice(3 * length).split_at(length);
+        let zero_points = &self.memory.as_slice(4 * length)[3 * length..];
+        GroupParams { scales, reciprocals: reciprocals.split_at(length).into(), zero_points }
+    }
+
+    /// The zero points of interleaved channels as bytes, a quarter of the memory to read; empty for other groupings.
+    #[inline(always)]
+    pub fn zero_codes(&self) -> &[u8] {
+        let interleaved = matches!(self.grouping(), Grouping::Interleaved { .. });
+        self.zero_codes.as_slice(if interleaved { self.padded() } else { 0 })
+    }
+
+    /// The scale of every group.
+    pub fn scales(&self) -> &[f32] {
+        self.memory.as_slice(self.groups)
+    }
+
+    /// The zero point of every group.
+    pub fn zero_points(&self) -> &[i32] {
+        &self.all().zero_points[..self.groups]
+    }
+
+    /// The code range.
+    pub fn bounds(&self) -> CodeBounds {
+        self.bounds
+    }
+
+    /// Which elements share a scale.
+    pub fn granularity(&self) -> Granularity {
+        self.granularity
+    }
+
+    /// How elements follow each other in their groups.
+    #[inline(always)]
+    pub fn grouping(&self) -> Grouping {
+        self.granularity.grouping()
+    }
+
+    /// An error unless a tensor of so many elements has these groups.
+    pub fn check_elements(&self, elements: usize) -> Result<(), Error> {
+        check_length("scales", self.granularity.groups(elements)?, self.groups)
+    }
+}
+
+/// Repeats the first `period` elements up to the end.
+fn repeat(x: &mut [i32], period: usize) {
+    let mut length = period;
+    while length < x.len() {
+        let more = length.min(x.len() - length);
+        x.copy_within(..more, length);
+        length += more;
+    }
+}
+
+/// An error unless the scale is a finite f32 of at least the smallest normal one.
+pub(crate) fn check_scale(scale: f32) -> Result<(), Error> {
+    if scale.is_finite() && scale >= f32::MIN_POSITIVE { Ok(()) } else { Err(Error::Scale { scale }) }
+}

@@ -1,0 +1,209 @@
+//! An operation over a tensor, or a piece of one: the loop that its granularity needs, compiled for every ISA.
+//!
+//! | elements of a group | loop | parameters of a quad |
+//! |---|---|---|
+//! | lie together | [`Runs`], group by group | one group's, in registers |
+//! | are interleaved with others | [`Interleaved`], across the ends of rows | loaded as vectors |
+//! | blocks of 16 · 2ⁿ in whole rows, or rows like these; to nearest | [`Blocks`], across the ends of blocks | those of 1, 2 or 4 groups |
+//!
+//! Each is a kernel of its own: a choice inside a loop costs up to a third of its time.
+
+use super::ops::Operation;
+use super::stochastic;
+use super::vec_params::{self, Groups};
+use super::walk::{Elements, map};
+use crate::cache::last_level;
+use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
+use crate::memory::CACHE_LINE;
+use crate::params::{Grouping, Params, Run};
+use crate::random::{Cursor, Stream};
+use crate::simd::memory::Memory;
+use crate::simd::{LANES, QUAD};
+
+/// An operation over contiguous elements of a tensor.
+pub(crate) struct Piece<'a, O: Operation> {
+    pub params: &'a Params,
+    pub op: O,
+    /// The index in the tensor of the first element.
+    pub first: usize,
+    pub x: &'a [O::In],
+    pub out: &'a mut [O::Out],
+    /// Whether the tensor is larger than the caches.
+    pub past_caches: bool,
+}
+
+/// Elements of a run that are worth the vectors before its first cache line, which are not streamed.
+const LONG_RUN: usize = 1024;
+
+impl<O: Operation> Piece<'_, O> {
+    /// Computes all elements, rounding to nearest.
+    pub fn nearest<const SIGNED: bool>(self, isa: Isa) {
+        if O::HAS_QUAD && self.params.has_one_zero_point() {
+            self.nearest_of::<true, SIGNED>(isa);
+        } else {
+            self.nearest_of::<false, SIGNED>(isa);
+        }
+    }
+
+    fn nearest_of<const ONE_ZERO_POINT: bool, const SIGNED: bool>(self, isa: Isa) {
+        if let Some(length) = self.block_length() {
+            // The number of groups of a quad, counted from where cache lines begin.
+            let begin = self.first | self.unstreamed();
+            if O::HAS_QUAD && length >= QUAD * LANES && begin.is_multiple_of(QUAD * LANES) {
+                isa.run(Blocks::<_, ONE_ZERO_POINT, 1>(self));
+            } else if O::HAS_QUAD && length >= 2 * LANES && begin.is_multiple_of(2 * LANES) {
+                isa.run(Blocks::<_, ONE_ZERO_POINT, 2>(self));
+            } else {
+                isa.run(Blocks::<_, ONE_ZERO_POINT, QUAD>(self));
+            }
+        } else if let Grouping::Interleaved { .. } = self.params.grouping() {
+            isa.run(Interleaved::<_, ONE_ZERO_POINT, SIGNED>(self));
+        } else {
+            isa.run(Runs(self));
+        }
+    }
+
+    /// Computes all elements, rounding stochastically: the stream is that of the whole tensor.
+    pub fn stochastic(self, isa: Isa, stream: Stream) {
+        if let Grouping::Interleaved { .. } = self.params.grouping() {
+            isa.run(InterleavedStochastic(self, stream));
+        } else {
+            isa.run(RunsStochastic(self, stream));
+        }
+    }
+
+    /// The length of groups that [`Blocks`] can do.
+    fn block_length(&self) -> Option<usize> {
+        let length = self.params.grouping().even_length(self.first + self.x.len())?;
+        let whole_vectors = length >= LANES && (self.first | self.x.len()).is_multiple_of(LANES);
+        // Long runs find the beginning of a cache line each by themselves.
+        let lines = length < LONG_RUN || self.unstreamed().is_multiple_of(LANES);
+        (length.is_power_of_two() && whole_vectors && lines).then_some(length)
+    }
+
+    /// The number of elements before the first cache line of the output, if that is streamed.
+    fn unstreamed(&self) -> usize {
+        if self.past_caches { self.out.as_ptr().align_offset(CACHE_LINE) } else { 0 }
+    }
+
+    /// How a run goes through memory that may be streamed.
+    #[inline(always)]
+    fn memory(&self, streams: bool) -> Memory {
+        match self.past_caches {
+            false => Memory::Cached,
+            true if streams => Memory::Streamed,
+            true => Memory::Beyond,
+        }
+    }
+}
+
+/// Whether so many bytes, read and written once, are more than the caches hold.
+pub(crate) fn past_caches(bytes: usize) -> bool {
+    bytes > last_level()
+}
+
+/// Orders non-temporal stores of a piece before whatever follows it.
+#[inline(always)]
+fn fence<V: Vectors>(v: V, past_caches: bool) {
+    if past_caches {
+        v.fence();
+    }
+}
+
+/// One group after the other: its parameters stay in registers.
+struct Runs<P>(P);
+
+impl<O: Operation> Kernel for Runs<Piece<'_, O>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let Runs(piece) = self;
+        let groups = Groups::<_, false>::new(v, piece.params);
+        for Run { group, start, end } in piece.params.grouping().runs(piece.first, piece.x.len()) {
+            let begins_line = piece.out[start..].as_ptr().align_offset(CACHE_LINE) == 0;
+            let memory = piece.memory(begins_line || end - start >= LONG_RUN);
+            let (x, out) = (&piece.x[start..end], &mut piece.out[start..end]);
+            map(v, piece.op.from(start), groups.one(group), Elements { x, out, memory });
+        }
+        fence(v, piece.past_caches);
+    }
+}
+
+/// Interleaved channels: parameters are vectors too. As these repeat behind the last channel, rows do not matter.
+struct Interleaved<P, const ONE_ZERO_POINT: bool, const SIGNED: bool>(P);
+
+impl<O: Operation, const ONE_ZERO_POINT: bool, const SIGNED: bool> Kernel
+    for Interleaved<Piece<'_, O>, ONE_ZERO_POINT, SIGNED>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let Interleaved(piece) = self;
+        let source = vec_params::Interleaved::<_, ONE_ZERO_POINT, SIGNED>::new(v, piece.params, piece.first);
+        let memory = piece.memory(true);
+        map(v, piece.op, source, Elements { x: piece.x, out: piece.out, memory });
+        fence(v, piece.past_caches);
+    }
+}
+
+/// Blocks of whole vectors, none of which ends inside a vector: a quad belongs to GROUPS groups.
+struct Blocks<P, const ONE_ZERO_POINT: bool, const GROUPS: usize>(P);
+
+impl<O: Operation, const ONE_ZERO_POINT: bool, const GROUPS: usize> Kernel
+    for Blocks<Piece<'_, O>, ONE_ZERO_POINT, GROUPS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let Blocks(piece) = self;
+        let length = piece.params.grouping().even_length(0).expect("blocks of one length");
+        if const { GROUPS == 1 && !(V::HAS_FAST_DIVISION && O::HAS_QUAD) } {
+            // Vector by vector, parameters are best kept in registers.
+            return Runs(piece).run(v);
+        }
+        let memory = piece.memory(piece.unstreamed().is_multiple_of(LANES));
+        let shift = length.trailing_zeros();
+        let source = vec_params::Blocks::<_, ONE_ZERO_POINT, GROUPS>::new(v, piece.params, piece.first, shift);
+        map(v, piece.op, source, Elements { x: piece.x, out: piece.out, memory });
+        fence(v, piece.past_caches);
+    }
+}
+
+/// [`Runs`], rounded stochastically.
+struct RunsStochastic<P>(P, Stream);
+
+impl<O: Operation> Kernel for RunsStochastic<Piece<'_, O>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let RunsStochastic(piece, stream) = self;
+        let groups = Groups::<_, false>::new(v, piece.params);
+        let mut cursor = Cursor::at(v, stream.at(piece.first), piece.x.len());
+        for Run { group, start, end } in piece.params.grouping().runs(piece.first, piece.x.len()) {
+            let memory = piece.memory(false);
+            let (x, out) = (&piece.x[start..end], &mut piece.out[start..end]);
+            stochastic::map(v, &mut cursor, piece.op.from(start), groups.one(group), Elements { x, out, memory });
+        }
+    }
+}
+
+/// [`Interleaved`], rounded stochastically.
+struct InterleavedStochastic<P>(P, Stream);
+
+impl<O: Operation> Kernel for InterleavedStochastic<Piece<'_, O>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let InterleavedStochastic(piece, stream) = self;
+        let source = vec_params::Interleaved::<_, false, false>::new(v, piece.params, piece.first);
+        let mut cursor = Cursor::at(v, stream.at(piece.first), piece.x.len());
+        let memory = piece.memory(false);
+        stochastic::map(v, &mut cursor, piece.op, source, Elements { x: piece.x, out: piece.out, memory });
+    }
+}

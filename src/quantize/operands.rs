@@ -1,0 +1,269 @@
+//! The operands of an elementwise operation, and how they are divided: into rows, and into runs of elements.
+//!
+//! A divided operand is a value of its own, so that tasks on different threads hold disjoint slices.
+
+use crate::codes::{Codes, CodesMut, Erase};
+use crate::error::{Error, check_length, elements_of};
+use crate::sign::Sign;
+use crate::views::{Packed, PackedMut, View, ViewMut};
+
+/// Where operands are divided.
+#[derive(Clone, Copy)]
+pub(crate) enum At {
+    /// Behind so many elements of a single row: even where an operand is packed.
+    Element(usize),
+    /// Behind so many rows.
+    Row(usize),
+}
+
+impl At {
+    /// The elements of memory before the cut, of an operand whose rows are `stride` elements apart.
+    fn offset(self, stride: usize, length: usize) -> usize {
+        match self {
+            At::Element(elements) => elements,
+            // The last row may end before its stride does.
+            At::Row(rows) => rows.saturating_mul(stride).min(length),
+        }
+    }
+}
+
+/// An operand that can be divided.
+pub(crate) trait Divide: Sized {
+    /// The elements before the cut, and the others.
+    fn divide(self, at: At) -> (Self, Self);
+}
+
+impl<T: Divide> Divide for Option<T> {
+    fn divide(self, at: At) -> (Self, Self) {
+        self.map_or((None, None), |operand| {
+            let (before, rest) = operand.divide(at);
+            (Some(before), Some(rest))
+        })
+    }
+}
+
+/// Rows of elements that are read.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a, T> {
+    pub data: &'a [T],
+    stride: usize,
+}
+
+/// Rows of elements that are written.
+pub(crate) struct RowsMut<'a, T> {
+    pub data: &'a mut [T],
+    stride: usize,
+}
+
+impl<T> Divide for Rows<'_, T> {
+    fn divide(self, at: At) -> (Self, Self) {
+        let (before, rest) = self.data.split_at(at.offset(self.stride, self.data.len()));
+        (Rows { data: before, ..self }, Rows { data: rest, ..self })
+    }
+}
+
+impl<T> Divide for RowsMut<'_, T> {
+    fn divide(self, at: At) -> (Self, Self) {
+        let RowsMut { data, stride } = self;
+        let offset = at.offset(stride, data.len());
+        let (before, rest) = data.split_at_mut(offset);
+        (RowsMut { data: before, stride }, RowsMut { data: rest, stride })
+    }
+}
+
+/// Codes that are read.
+#[derive(Clone, Copy)]
+pub(crate) enum CodeRows<'a> {
+    U8(Rows<'a, u8>),
+    I8(Rows<'a, i8>),
+    Nibbles(&'a [u8], Sign),
+}
+
+/// Codes that are written.
+pub(crate) enum CodeRowsMut<'a> {
+    U8(RowsMut<'a, u8>),
+    I8(RowsMut<'a, i8>),
+    Nibbles(&'a mut [u8], Sign),
+}
+
+impl Divide for CodeRows<'_> {
+    fn divide(self, at: At) -> (Self, Self) {
+        match self {
+            CodeRows::U8(rows) => {
+                let (before, rest) = rows.divide(at);
+                (CodeRows::U8(before), CodeRows::U8(rest))
+            }
+            CodeRows::I8(rows) => {
+                let (before, rest) = rows.divide(at);
+                (CodeRows::I8(before), CodeRows::I8(rest))
+            }
+            CodeRows::Nibbles(bytes, sign) => {
+                let (before, rest) = bytes.split_at(nibble_bytes(at));
+                (CodeRows::Nibbles(before, sign), CodeRows::Nibbles(rest, sign))
+            }
+        }
+    }
+}
+
+impl Divide for CodeRowsMut<'_> {
+    fn divide(self, at: At) -> (Self, Self) {
+        match self {
+            CodeRowsMut::U8(rows) => {
+                let (before, rest) = rows.divide(at);
+                (CodeRowsMut::U8(before), CodeRowsMut::U8(rest))
+            }
+            CodeRowsMut::I8(rows) => {
+                let (before, rest) = rows.divide(at);
+                (CodeRowsMut::I8(before), CodeRowsMut::I8(rest))
+            }
+            CodeRowsMut::Nibbles(bytes, sign) => {
+                let (before, rest) = bytes.split_at_mut(nibble_bytes(at));
+                (CodeRowsMut::Nibbles(before, sign), CodeRowsMut::Nibbles(rest, sign))
+            }
+        }
+    }
+}
+
+/// The bytes before the cut of a single row of nibbles.
+fn nibble_bytes(at: At) -> usize {
+    match at {
+        At::Element(elements) => {
+            debug_assert!(elements.is_multiple_of(2), "a byte belongs to one piece");
+            elements / 2
+        }
+        At::Row(_) => unreachable!("nibbles are a single row"),
+    }
+}
+
+/// How the elements of an operand lie, before operands are brought to one shape.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    rows: usize,
+    columns: usize,
+    /// A slice, which goes with any shape of as many elements.
+    flat: bool,
+    /// Nothing lies between the rows.
+    dense: bool,
+}
+
+impl Extent {
+    fn flat(length: usize) -> Self {
+        Extent { rows: 1, columns: length, flat: true, dense: true }
+    }
+
+    fn matrix(rows: usize, columns: usize, stride: usize) -> Self {
+        Extent { rows, columns, flat: false, dense: stride == columns || rows <= 1 }
+    }
+
+    /// The number of elements.
+    pub fn elements(self) -> usize {
+        elements_of(&[self.rows, self.columns])
+    }
+}
+
+impl<T> View<'_, T> {
+    pub(crate) fn extent(&self) -> Extent {
+        match self {
+            View::Slice(x) => Extent::flat(x.len()),
+            View::Matrix(x) => Extent::matrix(x.rows(), x.columns(), x.stride()),
+            View::Nibbles(x) => Extent::flat(x.length),
+        }
+    }
+}
+
+impl<T> ViewMut<'_, T> {
+    pub(crate) fn extent(&self) -> Extent {
+        match self {
+            ViewMut::Slice(x) => Extent::flat(x.len()),
+            ViewMut::Matrix(x) => Extent::matrix(x.rows(), x.columns(), x.stride()),
+            ViewMut::Nibbles(x) => Extent::flat(x.length),
+        }
+    }
+}
+
+/// The common shape of operands.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    /// 1 where no operand has anything between its rows.
+    pub rows: usize,
+    pub columns: usize,
+}
+
+/// The names of operands in errors: of all elements, of the rows and of the columns.
+pub(crate) struct Names(pub &'static str, pub &'static str, pub &'static str);
+
+pub(crate) const OUTPUT: Names = Names("the output", "the rows of the output", "the columns of the output");
+pub(crate) const MASK: Names = Names("the mask", "the rows of the mask", "the columns of the mask");
+pub(crate) const GRADIENT: Names = Names("the gradient", "the rows of the gradient", "the columns of the gradient");
+
+/// The common shape of a first operand and others, or an error that names the one that does not go with it.
+pub(crate) fn common_shape(x: Extent, others: &[(Extent, Names)]) -> Result<Shape, Error> {
+    // Slices take any shape of as many elements; matrices have to agree with the first of them.
+    let mut matrix = (!x.flat).then_some(x);
+    let mut dense = x.dense;
+    for (other, Names(all, rows, columns)) in others {
+        match matrix {
+            Some(first) if !other.flat => {
+                check_length(rows, first.rows, other.rows)?;
+                check_length(columns, first.columns, other.columns)?;
+            }
+            _ => check_length(all, x.elements(), other.elements())?,
+        }
+        matrix = matrix.or((!other.flat).then_some(*other));
+        dense &= other.dense;
+    }
+    match matrix {
+        Some(Extent { rows, columns, .. }) if !dense => Ok(Shape { rows, columns }),
+        _ => Ok(Shape { rows: 1, columns: x.elements() }),
+    }
+}
+
+impl Shape {
+    /// The operand's rows in this shape.
+    pub fn rows<'a, T>(self, view: View<'a, T>) -> Rows<'a, T> {
+        match view {
+            View::Slice(data) => Rows { data, stride: self.columns },
+            View::Matrix(matrix) => {
+                let stride = if self.rows == 1 { self.columns } else { matrix.stride() };
+                Rows { data: matrix.into_slice(), stride }
+            }
+            View::Nibbles(_) => unreachable!("packed codes are no reals"),
+        }
+    }
+
+    /// The operand's rows in this shape, to be written.
+    pub fn rows_mut<'a, T>(self, view: ViewMut<'a, T>) -> RowsMut<'a, T> {
+        match view {
+            ViewMut::Slice(data) => RowsMut { data, stride: self.columns },
+            ViewMut::Matrix(matrix) => {
+                let stride = if self.rows == 1 { self.columns } else { matrix.stride() };
+                RowsMut { data: matrix.into_slice(), stride }
+            }
+            ViewMut::Nibbles(_) => unreachable!("packed codes are no reals"),
+        }
+    }
+
+    /// The codes' rows in this shape.
+    pub fn codes<'a, C: Erase>(self, view: View<'a, C>) -> CodeRows<'a> {
+        if let View::Nibbles(Packed { bytes, sign, .. }) = view {
+            return CodeRows::Nibbles(bytes, sign);
+        }
+        let Rows { data, stride } = self.rows(view);
+        match C::erase(data) {
+            Codes::U8(data) => CodeRows::U8(Rows { data, stride }),
+            Codes::I8(data) => CodeRows::I8(Rows { data, stride }),
+        }
+    }
+
+    /// The codes' rows in this shape, to be written.
+    pub fn codes_mut<'a, C: Erase>(self, view: ViewMut<'a, C>) -> CodeRowsMut<'a> {
+        if let ViewMut::Nibbles(PackedMut { bytes, sign, .. }) = view {
+            return CodeRowsMut::Nibbles(bytes, sign);
+        }
+        let RowsMut { data, stride } = self.rows_mut(view);
+        match C::erase_mut(data) {
+            CodesMut::U8(data) => CodeRowsMut::U8(RowsMut { data, stride }),
+            CodesMut::I8(data) => CodeRowsMut::I8(RowsMut { data, stride }),
+        }
+    }
+}

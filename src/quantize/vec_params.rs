@@ -1,0 +1,291 @@
+//! Parameters as vectors: where a kernel gets the scales and zero points of its next vector or quad from.
+
+use super::fast::QuantizeVectors;
+use crate::codes::CodeBounds;
+use crate::kernel::Vectors;
+use crate::params::{GroupParams, Params};
+use crate::simd::{LANES, QUAD, Simd};
+
+/// The parameters of one vector: lane i holds those of element i.
+#[derive(Clone, Copy)]
+pub(crate) struct VecParams<V: Simd> {
+    scale: V::F32,
+    /// Both parts of the reciprocal of the scale; NaN where it has none, and in parameters made for the exact path only.
+    reciprocal: [V::F32; 2],
+    pub zero_point: V::I32,
+    /// The smallest code less the zero point.
+    pub min: V::F32,
+    /// The largest code less the zero point.
+    pub max: V::F32,
+}
+
+impl<V: Simd> VecParams<V> {
+    /// Parameters for the exact path: without reciprocals.
+    #[inline(always)]
+    pub fn new(v: V, codes: CodeBounds, scale: V::F32, zero_point: V::I32) -> Self {
+        let min = v.to_f32(v.sub_i32(v.splat_i32(codes.min), zero_point));
+        let max = v.to_f32(v.sub_i32(v.splat_i32(codes.max), zero_point));
+        VecParams { scale, reciprocal: [v.splat_f32(f32::NAN); 2], zero_point, min, max }
+    }
+
+    /// `clamp(x / S)`: rounded, it is the code less its zero point.
+    #[inline(always)]
+    pub fn clamped(&self, v: V, x: V::F32) -> V::F32 {
+        v.clamp_f32(v.div_f32(x, self.scale), self.min, self.max)
+    }
+
+    /// The code of x less its zero point, and the change by clamping: 0, or ±1 for any larger change, since one step beyond
+    /// the range is enough to tell. NaN counts as below the range.
+    #[inline(always)]
+    pub fn code_and_excess(&self, v: V, x: V::F32) -> (V::I32, V::I32) {
+        let quotient = v.max_f32(v.div_f32(x, self.scale), v.add_f32(self.min, v.splat_f32(-1.0)));
+        let beyond = v.round_to_i32(v.min_f32(quotient, v.add_f32(self.max, v.splat_f32(1.0))));
+        let (min, max) = (v.round_to_i32(self.min), v.round_to_i32(self.max));
+        let q = v.min_i32(v.max_i32(beyond, min), max);
+        (q, v.sub_i32(beyond, q))
+    }
+
+    /// `S · q` for a code less its zero point.
+    #[inline(always)]
+    pub fn real(&self, v: V, q: V::I32) -> V::F32 {
+        v.mul_f32(v.to_f32(q), self.scale)
+    }
+
+    /// `S · q` for a code less its zero point that is an f32; −0 becomes 0.
+    #[inline(always)]
+    pub fn real_of_f32(&self, v: V, q: V::F32) -> V::F32 {
+        v.mul_add_f32(q, self.scale, v.splat_f32(0.0))
+    }
+}
+
+/// The parameters of a quad.
+#[derive(Clone, Copy)]
+pub(crate) struct QuadParams<V: Simd> {
+    pub vectors: [VecParams<V>; QUAD],
+    /// The zero points, [reordered](QuantizeVectors::reorder).
+    pub zero_points: [V::I32; 2],
+}
+
+impl<V: QuantizeVectors> QuadParams<V> {
+    /// The parameters of these vectors.
+    #[inline(always)]
+    pub fn new(v: V, vectors: [VecParams<V>; QUAD]) -> Self {
+        let [a, b, c, d] = &vectors;
+        QuadParams { vectors, zero_points: v.reorder([a.zero_point, b.zero_point, c.zero_point, d.zero_point]) }
+    }
+
+    /// For each x a value that rounds to the same integer, up to ±255, as `x / S` does; NaN where the scale has no
+    /// reciprocal.
+    #[inline(always)]
+    pub fn quotients(&self, v: V, x: &[[f32; LANES]; QUAD]) -> [V::F32; QUAD] {
+        let mut quotients = [v.splat_f32(0.0); QUAD];
+        for j in 0..QUAD {
+            let (x, [high, low]) = (v.load_f32(&x[j]), self.vectors[j].reciprocal);
+            quotients[j] = v.mul_add_f32(x, high, v.mul_f32(x, low));
+        }
+        quotients
+    }
+}
+
+/// Where a walk over elements gets its parameters from. Elements are counted from the first of the walk.
+pub(crate) trait ParamSource<V: Vectors> {
+    /// The state of a segment of the walk.
+    type Segment: Copy;
+    /// The segment that element `start` begins, and its length, at least 1. Starts ascend.
+    fn segment(&mut self, start: usize) -> (Self::Segment, usize);
+    /// The parameters of the vector that begins at element `i`.
+    fn vector(&self, segment: Self::Segment, i: usize) -> VecParams<V>;
+    /// The parameters of the quad that begins at element `i`.
+    fn quad(&self, segment: Self::Segment, i: usize) -> QuadParams<V>;
+}
+
+/// One group: its parameters stay in registers.
+pub(crate) struct OneGroup<V: Simd> {
+    v: V,
+    params: VecParams<V>,
+}
+
+impl<V: Vectors> ParamSource<V> for OneGroup<V> {
+    type Segment = ();
+
+    #[inline(always)]
+    fn segment(&mut self, _: usize) -> ((), usize) {
+        ((), usize::MAX)
+    }
+
+    #[inline(always)]
+    fn vector(&self, (): (), _: usize) -> VecParams<V> {
+        self.params
+    }
+
+    #[inline(always)]
+    fn quad(&self, (): (), _: usize) -> QuadParams<V> {
+        QuadParams::new(self.v, [self.params; QUAD])
+    }
+}
+
+/// The parameters of all groups as vectors. With ONE_ZERO_POINT, which is for tensors whose groups have the same zero point,
+/// what follows from it stays in registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Groups<'a, V: Simd, const ONE_ZERO_POINT: bool> {
+    v: V,
+    codes: CodeBounds,
+    all: GroupParams<'a>,
+    zero_codes: &'a [u8],
+    /// The parameters of group 0, except for the scale.
+    first: QuadParams<V>,
+}
+
+impl<'a, V: Vectors, const ONE_ZERO_POINT: bool> Groups<'a, V, ONE_ZERO_POINT> {
+    #[inline(always)]
+    pub fn new(v: V, params: &'a Params) -> Self {
+        let (codes, all, zero_codes) = (params.bounds(), params.all(), params.zero_codes());
+        let first = VecParams::new(v, codes, v.splat_f32(1.0), v.splat_i32(all.zero_points[0]));
+        Groups { v, codes, all, zero_codes, first: QuadParams::new(v, [first; QUAD]) }
+    }
+
+    /// The source for elements of one group.
+    #[inline(always)]
+    pub fn one(&self, group: usize) -> OneGroup<V> {
+        OneGroup { v: self.v, params: self.splat(group) }
+    }
+
+    /// The parameters of one group in every lane.
+    #[inline(always)]
+    fn splat(&self, group: usize) -> VecParams<V> {
+        let (v, GroupParams { scales, reciprocals: [high, low], zero_points }) = (self.v, self.all.of_one_length());
+        let rest = if ONE_ZERO_POINT {
+            self.first.vectors[0]
+        } else {
+            VecParams::new(v, self.codes, v.splat_f32(1.0), v.splat_i32(zero_points[group]))
+        };
+        let reciprocal = [v.splat_f32(high[group]), v.splat_f32(low[group])];
+        VecParams { scale: v.splat_f32(scales[group]), reciprocal, ..rest }
+    }
+
+    /// The parameters of sixteen neighbouring groups, `offset` behind the first of `params`.
+    #[inline(always)]
+    fn load(&self, params: &GroupParams<'_>, offset: usize) -> VecParams<V> {
+        let (v, GroupParams { scales, reciprocals: [high, low], zero_points }) = (self.v, *params);
+        let rest = if ONE_ZERO_POINT {
+            self.first.vectors[0]
+        } else {
+            VecParams::new(v, self.codes, v.splat_f32(1.0), v.load_i32(sixteen(zero_points, offset)))
+        };
+        let reciprocal = [v.load_f32(sixteen(high, offset)), v.load_f32(sixteen(low, offset))];
+        VecParams { scale: v.load_f32(sixteen(scales, offset)), reciprocal, ..rest }
+    }
+}
+
+/// Sixteen values from `offset` on.
+#[inline(always)]
+fn sixteen<T>(values: &[T], offset: usize) -> &[T; LANES] {
+    values[offset..].first_chunk().expect("arrays of parameters are padded")
+}
+
+/// Interleaved channels: the parameters of neighbouring elements are neighbours, too. A segment ends with the last channel,
+/// and the segment is the difference between channel and element.
+pub(crate) struct Interleaved<'a, V: Simd, const ONE_ZERO_POINT: bool, const SIGNED: bool> {
+    groups: Groups<'a, V, ONE_ZERO_POINT>,
+    period: usize,
+    /// The start of the last segment, and the channel there.
+    at: usize,
+    channel: usize,
+}
+
+impl<'a, V: Vectors, const ONE_ZERO_POINT: bool, const SIGNED: bool> Interleaved<'a, V, ONE_ZERO_POINT, SIGNED> {
+    /// For elements of a tensor from `first` on.
+    #[inline(always)]
+    pub fn new(v: V, params: &'a Params, first: usize) -> Self {
+        let period = params.period();
+        Interleaved { groups: Groups::new(v, params), period, at: 0, channel: first % period }
+    }
+
+    /// The zero points of a quad, reordered: loaded as codes, a quarter of the bytes.
+    #[inline(always)]
+    fn reordered_zero_points(&self, channel: usize) -> [V::I32; 2] {
+        let Groups { v, all, zero_codes, first, .. } = self.groups;
+        if ONE_ZERO_POINT {
+            return first.zero_points;
+        }
+        // The length is repeated so that the check of an index serves all arrays.
+        let codes = &zero_codes[..all.scales.len()][channel..channel + QUAD * LANES];
+        let codes: &[u8; QUAD * LANES] = codes.first_chunk().expect("the slice has this length");
+        if SIGNED { v.reorder_i8(bytemuck::cast_ref(codes)) } else { v.reorder_u8(codes) }
+    }
+}
+
+impl<V: Vectors, const ONE_ZERO_POINT: bool, const SIGNED: bool> ParamSource<V>
+    for Interleaved<'_, V, ONE_ZERO_POINT, SIGNED>
+{
+    type Segment = usize;
+
+    #[inline(always)]
+    fn segment(&mut self, start: usize) -> (usize, usize) {
+        self.channel += start - self.at;
+        self.at = start;
+        // Segments are no longer than a period.
+        if self.channel >= self.period {
+            self.channel -= self.period;
+        }
+        (self.channel.wrapping_sub(start), self.period - self.channel)
+    }
+
+    #[inline(always)]
+    fn vector(&self, segment: usize, i: usize) -> VecParams<V> {
+        self.groups.load(&self.groups.all.slice(segment.wrapping_add(i), LANES), 0)
+    }
+
+    #[inline(always)]
+    fn quad(&self, segment: usize, i: usize) -> QuadParams<V> {
+        let channel = segment.wrapping_add(i);
+        let params = self.groups.all.slice(channel, QUAD * LANES);
+        let mut vectors = [self.groups.first.vectors[0]; QUAD];
+        for j in 0..QUAD {
+            vectors[j] = self.groups.load(&params, j * LANES);
+        }
+        QuadParams { vectors, zero_points: self.reordered_zero_points(channel) }
+    }
+}
+
+/// Blocks of 2ˢʰⁱᶠᵗ elements, whole vectors none of which ends inside a vector: a quad belongs to 1, 2 or 4 groups. The fewer,
+/// the fewer parameters are read.
+pub(crate) struct Blocks<'a, V: Simd, const ONE_ZERO_POINT: bool, const GROUPS: usize> {
+    groups: Groups<'a, V, ONE_ZERO_POINT>,
+    first: usize,
+    shift: u32,
+}
+
+impl<'a, V: Vectors, const ONE_ZERO_POINT: bool, const GROUPS: usize> Blocks<'a, V, ONE_ZERO_POINT, GROUPS> {
+    /// For elements of a tensor from `first` on.
+    #[inline(always)]
+    pub fn new(v: V, params: &'a Params, first: usize, shift: u32) -> Self {
+        Blocks { groups: Groups::new(v, params), first, shift }
+    }
+}
+
+impl<V: Vectors, const ONE_ZERO_POINT: bool, const GROUPS: usize> ParamSource<V>
+    for Blocks<'_, V, ONE_ZERO_POINT, GROUPS>
+{
+    type Segment = ();
+
+    #[inline(always)]
+    fn segment(&mut self, _: usize) -> ((), usize) {
+        ((), usize::MAX)
+    }
+
+    #[inline(always)]
+    fn vector(&self, (): (), i: usize) -> VecParams<V> {
+        self.groups.splat((self.first + i) >> self.shift)
+    }
+
+    #[inline(always)]
+    fn quad(&self, (): (), i: usize) -> QuadParams<V> {
+        let mut vectors = [self.vector((), i); QUAD];
+        for j in 1..QUAD {
+            let begins_group = j % (QUAD / GROUPS) == 0;
+            vectors[j] = if begins_group { self.vector((), i + j * LANES) } else { vectors[j - 1] };
+        }
+        QuadParams::new(self.groups.v, vectors)
+    }
+}

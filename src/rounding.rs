@@ -1,0 +1,35 @@
+//! How an operation rounds.
+
+use crate::error::Error;
+use crate::params::Params;
+use crate::random::Stream;
+
+/// How values between two codes are rounded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Rounding {
+    /// To the nearest code, ties to even: the smallest error.
+    #[default]
+    Nearest,
+    /// Up with the probability of the fraction, without bias: element i of the tensor takes the word `offset + i` of the
+    /// stream, whatever the granularity, on every ISA and for any number of threads.
+    Stochastic(Stream),
+}
+
+impl From<Stream> for Rounding {
+    fn from(stream: Stream) -> Self {
+        Rounding::Stochastic(stream)
+    }
+}
+
+impl Rounding {
+    /// An error if the stream is too short for so many elements, or if the parameters leave no room for the rounding.
+    pub(crate) fn check(self, elements: usize, params: &Params) -> Result<(), Error> {
+        match self {
+            Rounding::Nearest => Ok(()),
+            Rounding::Stochastic(_) if !params.has_headroom() => Err(Error::Rounding {
+                why: "parameters of a scheme for nearest rounding leave no headroom for stochastic rounding",
+            }),
+            Rounding::Stochastic(stream) => stream.check(elements),
+        }
+    }
+}
