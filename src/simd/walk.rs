@@ -1,8 +1,9 @@
-//! Walks over slices, block by block or quad by quad, that cover the tail too.
+//! Walks over slices, block by block, that cover the tail too.
 
 use super::memory::Memory;
 use super::{LANES, QUAD};
 use crate::cache::prefetch_ahead;
+
 /// Sixteen elements from `start` on: those that exist, then zeros.
 #[inline(always)]
 pub fn block<T: Copy + Default>(x: &[T], start: usize) -> [T; LANES] {
