@@ -80,6 +80,28 @@ macro_rules! ops {
     )* };
 }
 
+/// [`ops!`] on every register of a block: `register_ops! { "feature,…", N fn name(a: Register) -> Register { … } }` declares
+/// a method of `[Register; N]`, for N of 2 or 4.
+macro_rules! register_ops {
+    (
+        $features:literal, $N:tt
+        $( fn $name:ident $([$I:ident])? ($($arg:ident: $Arg:ty),*) -> $Out:ty $body:block )*
+    ) => { $(
+        #[inline(always)]
+        fn $name $(<const $I: i32>)? (self, $($arg: [$Arg; $N]),*) -> [$Out; $N] {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn op $(<const $I: i32>)? ($($arg: $Arg),*) -> $Out $body
+            // SAFETY: `self` exists only where the CPU has the features.
+            unsafe { register_ops!(@each $N, op $(::<$I>)?, $($arg),*) }
+        }
+    )* };
+    (@each 2, $op:expr, $($arg:ident),*) => { [$op($($arg[0]),*), $op($($arg[1]),*)] };
+    (@each 4, $op:expr, $($arg:ident),*) => {
+        [$op($($arg[0]),*), $op($($arg[1]),*), $op($($arg[2]),*), $op($($arg[3]),*)]
+    };
+}
+
 #[macro_use]
 mod microkernels;
 

@@ -16,7 +16,7 @@ use crate::quantize::nibbles::NibbleVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
 use crate::simd::memory::StreamVectors;
-use crate::simd::{LANES, QUAD, Simd};
+use crate::simd::{LANES, QUAD, Simd, quad};
 
 token! {
     /// The CPU has NEON.
@@ -28,8 +28,8 @@ const COLUMNS: [u8; 16] = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15]
 
 impl Neon {
     ops! { "neon"
-        fn flip_quads(quads: I32, flip: u8) -> [uint8x16_t; 4] {
-            map(quads, |quads| veorq_u8(vreinterpretq_u8_s32(quads), vdupq_n_u8(flip)))
+        fn flip_quads(quads: [int32x4_t; 4], flip: u8) -> [uint8x16_t; 4] {
+            quads.map(|quads| veorq_u8(vreinterpretq_u8_s32(quads), vdupq_n_u8(flip)))
         }
         pub(super) fn load_bytes(b: &[u8; 16]) -> uint8x16_t {
             // SAFETY: sixteen bytes may be read.
@@ -69,54 +69,65 @@ impl Neon {
     }
 }
 
-type F32 = [float32x4_t; 4];
-type I32 = [int32x4_t; 4];
-type Mask = [uint32x4_t; 4];
-
-#[inline(always)]
-fn map<T: Copy, U>(a: [T; 4], f: impl Fn(T) -> U) -> [U; 4] {
-    [f(a[0]), f(a[1]), f(a[2]), f(a[3])]
-}
-
-#[inline(always)]
-fn zip<T: Copy, U: Copy, V>(a: [T; 4], b: [U; 4], f: impl Fn(T, U) -> V) -> [V; 4] {
-    [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
-}
-
-/// Four products, rounded and shifted.
-#[inline]
-#[target_feature(enable = "neon")]
-fn mul_shift_round(a: int32x4_t, b: int32x4_t, shift: int32x4_t) -> int32x4_t {
-    // A rounding shift to the left by a negative number is one to the right, and adds half a unit first.
-    let left = vnegq_s32(shift);
-    let low = vrshlq_s64(vmull_s32(vget_low_s32(a), vget_low_s32(b)), vmovl_s32(vget_low_s32(left)));
-    let high = vrshlq_s64(vmull_high_s32(a, b), vmovl_high_s32(left));
-    vmovn_high_s64(vmovn_s64(low), high)
-}
-
 /// The low bytes of sixteen values, in order.
 #[inline]
 #[target_feature(enable = "neon")]
-fn narrow(a: I32) -> int8x16_t {
+fn narrow(a: [int32x4_t; 4]) -> int8x16_t {
     let low = vmovn_high_s32(vmovn_s32(a[0]), a[1]);
     let high = vmovn_high_s32(vmovn_s32(a[2]), a[3]);
     vmovn_high_s16(vmovn_s16(low), high)
 }
 
 impl Simd for Neon {
-    type F32 = F32;
-    type I32 = I32;
+    type F32 = [float32x4_t; 4];
+    type I32 = [int32x4_t; 4];
     type F64 = [float64x2_t; 8];
-    type Mask = Mask;
+    type Mask = [uint32x4_t; 4];
+
+    register_ops! { "neon", 4
+        fn add_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t { vaddq_f32(a, b) }
+        fn sub_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t { vsubq_f32(a, b) }
+        fn mul_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t { vmulq_f32(a, b) }
+        fn div_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t { vdivq_f32(a, b) }
+        // `fmax` and `fmin` would give NaN for NaN, and order −0 below +0.
+        fn max_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t { vbslq_f32(vcgtq_f32(a, b), a, b) }
+        fn min_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t { vbslq_f32(vcltq_f32(a, b), a, b) }
+        fn round_to_i32(a: float32x4_t) -> int32x4_t { vcvtnq_s32_f32(a) }
+        fn floor_f32(a: float32x4_t) -> float32x4_t { vrndmq_f32(a) }
+        fn floor_to_i32(a: float32x4_t) -> int32x4_t { vcvtmq_s32_f32(a) }
+        fn trunc_to_i32(a: float32x4_t) -> int32x4_t { vcvtq_s32_f32(a) }
+        fn of_bits(a: int32x4_t) -> float32x4_t { vreinterpretq_f32_s32(a) }
+        fn to_f32(a: int32x4_t) -> float32x4_t { vcvtq_f32_s32(a) }
+        fn to_bits(a: float32x4_t) -> int32x4_t { vreinterpretq_s32_f32(a) }
+        fn is_nan(a: float32x4_t) -> uint32x4_t { vmvnq_u32(vceqq_f32(a, a)) }
+        fn less_f32(a: float32x4_t, b: float32x4_t) -> uint32x4_t { vcltq_f32(a, b) }
+        fn equal_f32(a: float32x4_t, b: float32x4_t) -> uint32x4_t { vceqq_f32(a, b) }
+        fn less_i32(a: int32x4_t, b: int32x4_t) -> uint32x4_t { vcltq_s32(a, b) }
+        fn select_f32(mask: uint32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t { vbslq_f32(mask, a, b) }
+        fn select_i32(mask: uint32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t { vbslq_s32(mask, a, b) }
+        fn add_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t { vaddq_s32(a, b) }
+        fn sub_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t { vsubq_s32(a, b) }
+        fn mul_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t { vmulq_s32(a, b) }
+        fn max_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t { vmaxq_s32(a, b) }
+        fn min_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t { vminq_s32(a, b) }
+        fn and_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t { vandq_s32(a, b) }
+        fn xor_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t { veorq_s32(a, b) }
+        fn shift_left[N](a: int32x4_t) -> int32x4_t { vshlq_n_s32::<N>(a) }
+        // Shifts by lane go left; by a negative amount, right.
+        fn shift_right(a: int32x4_t, shift: int32x4_t) -> int32x4_t { vshlq_s32(a, vnegq_s32(shift)) }
+        fn shift_right_logical(a: int32x4_t, shift: int32x4_t) -> int32x4_t {
+            vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(shift)))
+        }
+    }
 
     ops! { "neon"
-        fn splat_f32(x: f32) -> F32 { [vdupq_n_f32(x); 4] }
-        fn load_f32(x: &[f32; LANES]) -> F32 {
+        fn splat_f32(x: f32) -> [float32x4_t; 4] { [vdupq_n_f32(x); 4] }
+        fn load_f32(x: &[f32; LANES]) -> [float32x4_t; 4] {
             let x = x.as_ptr();
             // SAFETY: sixteen f32 may be read.
             unsafe { [vld1q_f32(x), vld1q_f32(x.add(4)), vld1q_f32(x.add(8)), vld1q_f32(x.add(12))] }
         }
-        fn store_f32(a: F32, out: &mut [f32; LANES]) {
+        fn store_f32(a: [float32x4_t; 4], out: &mut [f32; LANES]) {
             let out = out.as_mut_ptr();
             // SAFETY: sixteen f32 may be written.
             unsafe {
@@ -126,20 +137,9 @@ impl Simd for Neon {
                 vst1q_f32(out.add(12), a[3]);
             }
         }
-        fn add_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vaddq_f32(a, b)) }
-        fn sub_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vsubq_f32(a, b)) }
-        fn mul_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vmulq_f32(a, b)) }
-        fn div_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vdivq_f32(a, b)) }
-        // `fmax` and `fmin` would give NaN for NaN, and order −0 below +0.
-        fn max_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vcgtq_f32(a, b), a, b)) }
-        fn min_f32(a: F32, b: F32) -> F32 { zip(a, b, |a, b| vbslq_f32(vcltq_f32(a, b), a, b)) }
-        fn round_to_i32(a: F32) -> I32 { map(a, |a| vcvtnq_s32_f32(a)) }
-        fn floor_f32(a: F32) -> F32 { map(a, |a| vrndmq_f32(a)) }
-        fn floor_to_i32(a: F32) -> I32 { map(a, |a| vcvtmq_s32_f32(a)) }
-        fn trunc_to_i32(a: F32) -> I32 { map(a, |a| vcvtq_s32_f32(a)) }
-        fn of_bits(a: I32) -> F32 { map(a, |a| vreinterpretq_f32_s32(a)) }
-        fn to_f32(a: I32) -> F32 { map(a, |a| vcvtq_f32_s32(a)) }
-        fn to_bits(a: F32) -> I32 { map(a, |a| vreinterpretq_s32_f32(a)) }
+        fn any(mask: [uint32x4_t; 4]) -> bool {
+            vmaxvq_u32(vorrq_u32(vorrq_u32(mask[0], mask[1]), vorrq_u32(mask[2], mask[3]))) != 0
+        }
         fn splat_f64(x: f64) -> [float64x2_t; 8] { [vdupq_n_f64(x); 8] }
         fn store_f64(a: [float64x2_t; 8], out: &mut [f64; LANES]) {
             for (a, out) in a.into_iter().zip(out.as_chunks_mut::<2>().0) {
@@ -147,17 +147,21 @@ impl Simd for Neon {
                 unsafe { vst1q_f64(out.as_mut_ptr(), a) }
             }
         }
-        fn add_square(a: [float64x2_t; 8], x: F32) -> [float64x2_t; 8] {
-            let x = map(x, |x| [vcvt_f64_f32(vget_low_f32(x)), vcvt_high_f64_f32(x)]);
-            core::array::from_fn(|i| vfmaq_f64(a[i], x[i / 2][i % 2], x[i / 2][i % 2]))
+        fn add_square(a: [float64x2_t; 8], x: [float32x4_t; 4]) -> [float64x2_t; 8] {
+            let x = quad(#[inline(always)] |i| [vcvt_f64_f32(vget_low_f32(x[i])), vcvt_high_f64_f32(x[i])]);
+            let mut sums = a;
+            for i in 0..8 {
+                sums[i] = vfmaq_f64(a[i], x[i / 2][i % 2], x[i / 2][i % 2]);
+            }
+            sums
         }
-        fn splat_i32(x: i32) -> I32 { [vdupq_n_s32(x); 4] }
-        fn load_i32(x: &[i32; LANES]) -> I32 {
+        fn splat_i32(x: i32) -> [int32x4_t; 4] { [vdupq_n_s32(x); 4] }
+        fn load_i32(x: &[i32; LANES]) -> [int32x4_t; 4] {
             let x = x.as_ptr();
             // SAFETY: sixteen i32 may be read.
             unsafe { [vld1q_s32(x), vld1q_s32(x.add(4)), vld1q_s32(x.add(8)), vld1q_s32(x.add(12))] }
         }
-        fn store_i32(a: I32, out: &mut [i32; LANES]) {
+        fn store_i32(a: [int32x4_t; 4], out: &mut [i32; LANES]) {
             let out = out.as_mut_ptr();
             // SAFETY: sixteen i32 may be written.
             unsafe {
@@ -167,76 +171,40 @@ impl Simd for Neon {
                 vst1q_s32(out.add(12), a[3]);
             }
         }
-        fn load_u8(x: &[u8; LANES]) -> I32 {
+        fn load_u8(x: &[u8; LANES]) -> [int32x4_t; 4] {
             // SAFETY: sixteen bytes may be read.
             let bytes = unsafe { vld1q_u8(x.as_ptr()) };
             let (low, high) = (vmovl_u8(vget_low_u8(bytes)), vmovl_high_u8(bytes));
             let low = [vmovl_u16(vget_low_u16(low)), vmovl_high_u16(low)];
             let high = [vmovl_u16(vget_low_u16(high)), vmovl_high_u16(high)];
-            map([low[0], low[1], high[0], high[1]], |a| vreinterpretq_s32_u32(a))
+            [low[0], low[1], high[0], high[1]].map(|a| vreinterpretq_s32_u32(a))
         }
-        fn load_i8(x: &[i8; LANES]) -> I32 {
+        fn load_i8(x: &[i8; LANES]) -> [int32x4_t; 4] {
             // SAFETY: sixteen bytes may be read.
             let bytes = unsafe { vld1q_s8(x.as_ptr()) };
             let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
             [vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)]
         }
-        fn store_u8(a: I32, out: &mut [u8; LANES]) {
+        fn store_u8(a: [int32x4_t; 4], out: &mut [u8; LANES]) {
             // SAFETY: sixteen bytes may be written.
             unsafe { vst1q_u8(out.as_mut_ptr(), vreinterpretq_u8_s8(narrow(a))) }
         }
-        fn store_i8(a: I32, out: &mut [i8; LANES]) {
+        fn store_i8(a: [int32x4_t; 4], out: &mut [i8; LANES]) {
             // SAFETY: sixteen bytes may be written.
             unsafe { vst1q_s8(out.as_mut_ptr(), narrow(a)) }
-        }
-        fn add_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vaddq_s32(a, b)) }
-        fn sub_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vsubq_s32(a, b)) }
-        fn mul_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmulq_s32(a, b)) }
-        fn max_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vmaxq_s32(a, b)) }
-        fn min_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vminq_s32(a, b)) }
-        fn and_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| vandq_s32(a, b)) }
-        fn xor_i32(a: I32, b: I32) -> I32 { zip(a, b, |a, b| veorq_s32(a, b)) }
-        fn shift_left[N](a: I32) -> I32 { map(a, |a| vshlq_n_s32::<N>(a)) }
-        // Shifts by lane go left; by a negative number, right.
-        fn shift_right(a: I32, shift: I32) -> I32 { zip(a, shift, |a, shift| vshlq_s32(a, vnegq_s32(shift))) }
-        fn shift_right_logical(a: I32, shift: I32) -> I32 {
-            zip(a, shift, |a, shift| vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(shift))))
-        }
-        fn is_nan(a: F32) -> Mask { map(a, |a| vmvnq_u32(vceqq_f32(a, a))) }
-        fn less_f32(a: F32, b: F32) -> Mask { zip(a, b, |a, b| vcltq_f32(a, b)) }
-        fn equal_f32(a: F32, b: F32) -> Mask { zip(a, b, |a, b| vceqq_f32(a, b)) }
-        fn less_i32(a: I32, b: I32) -> Mask { zip(a, b, |a, b| vcltq_s32(a, b)) }
-        fn select_f32(mask: Mask, a: F32, b: F32) -> F32 {
-            [
-                vbslq_f32(mask[0], a[0], b[0]),
-                vbslq_f32(mask[1], a[1], b[1]),
-                vbslq_f32(mask[2], a[2], b[2]),
-                vbslq_f32(mask[3], a[3], b[3]),
-            ]
-        }
-        fn select_i32(mask: Mask, a: I32, b: I32) -> I32 {
-            [
-                vbslq_s32(mask[0], a[0], b[0]),
-                vbslq_s32(mask[1], a[1], b[1]),
-                vbslq_s32(mask[2], a[2], b[2]),
-                vbslq_s32(mask[3], a[3], b[3]),
-            ]
-        }
-        fn any(mask: Mask) -> bool {
-            vmaxvq_u32(vorrq_u32(vorrq_u32(mask[0], mask[1]), vorrq_u32(mask[2], mask[3]))) != 0
         }
     }
 }
 
 impl FixedPointVectors for Neon {
-    ops! { "neon"
-        fn mul_shift_round(a: I32, b: I32, shift: I32) -> I32 {
-            [
-                mul_shift_round(a[0], b[0], shift[0]),
-                mul_shift_round(a[1], b[1], shift[1]),
-                mul_shift_round(a[2], b[2], shift[2]),
-                mul_shift_round(a[3], b[3], shift[3]),
-            ]
+    register_ops! { "neon", 4
+        fn mul_shift_round(a: int32x4_t, b: int32x4_t, shift: int32x4_t) -> int32x4_t {
+            // A rounding shift to the left by a negative amount is one to the right, and adds half a unit first.
+            let left = vnegq_s32(shift);
+            let low = vmull_s32(vget_low_s32(a), vget_low_s32(b));
+            let low = vrshlq_s64(low, vmovl_s32(vget_low_s32(left)));
+            let high = vrshlq_s64(vmull_high_s32(a, b), vmovl_high_s32(left));
+            vmovn_high_s64(vmovn_s64(low), high)
         }
     }
 }
@@ -245,7 +213,7 @@ impl FormatVectors for Neon {}
 
 impl InterleaveVectors for Neon {
     ops! { "neon"
-        fn load_interleaved(x: [&[u8; LANES]; 4]) -> I32 {
+        fn load_interleaved(x: [&[u8; LANES]; 4]) -> [int32x4_t; 4] {
             // SAFETY: sixteen bytes may be read of each.
             let [a, b, c, d] = x.map(|x| unsafe { vld1q_u8(x.as_ptr()) });
             let (ab, more_ab) = (vreinterpretq_u16_u8(vzip1q_u8(a, b)), vreinterpretq_u16_u8(vzip2q_u8(a, b)));
@@ -279,16 +247,14 @@ impl NibbleVectors for Neon {
 impl QuantizeVectors for Neon {}
 
 impl RandomVectors for Neon {
-    ops! { "neon"
-        fn add_if_less(a: I32, x: F32, y: F32) -> I32 {
-            // A mask is −1.
-            zip(a, zip(x, y, |x, y| vcltq_f32(x, y)), |a, less| vsubq_s32(a, vreinterpretq_s32_u32(less)))
+    register_ops! { "neon", 4
+        // A mask is −1.
+        fn add_if_less(a: int32x4_t, x: float32x4_t, y: float32x4_t) -> int32x4_t {
+            vsubq_s32(a, vreinterpretq_s32_u32(vcltq_f32(x, y)))
         }
-        fn rotate_left[N](a: I32) -> I32 {
-            map(a, |a| {
-                let back = vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(N - 32));
-                vreinterpretq_s32_u32(vorrq_u32(vreinterpretq_u32_s32(vshlq_n_s32::<N>(a)), back))
-            })
+        fn rotate_left[N](a: int32x4_t) -> int32x4_t {
+            let back = vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(N - 32));
+            vreinterpretq_s32_u32(vorrq_u32(vreinterpretq_u32_s32(vshlq_n_s32::<N>(a)), back))
         }
     }
 }
@@ -296,20 +262,26 @@ impl RandomVectors for Neon {
 impl ReduceVectors for Neon {
     const HAS_INTEGER_MIN_MAX: bool = true;
 
+    register_ops! { "neon", 4
+        fn max_u32(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+            vreinterpretq_s32_u32(vmaxq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b)))
+        }
+        fn min_u32(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+            vreinterpretq_s32_u32(vminq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b)))
+        }
+    }
+
     ops! { "neon"
-        fn quad_maxima(a: [I32; QUAD]) -> I32 {
-            // The larger of neighbours, twice, of what was four.
-            let [a, b, c, d] = map(a, |a| vmaxq_s32(vmaxq_s32(a[0], a[1]), vmaxq_s32(a[2], a[3])));
+        // In the first register, a lane for every vector: the larger of neighbours, twice.
+        fn quad_maxima(a: [[int32x4_t; 4]; QUAD]) -> [int32x4_t; 4] {
+            let [a, b, c, d] = quad(
+                #[inline(always)]
+                |i| vmaxq_s32(vmaxq_s32(a[i][0], a[i][1]), vmaxq_s32(a[i][2], a[i][3])),
+            );
             [vpmaxq_s32(vpmaxq_s32(a, b), vpmaxq_s32(c, d)); 4]
         }
-        fn join_maxima(a: [I32; QUAD]) -> I32 { [a[0][0], a[1][0], a[2][0], a[3][0]] }
-        fn max_of_i32(a: I32) -> i32 { vmaxvq_s32(vmaxq_s32(vmaxq_s32(a[0], a[1]), vmaxq_s32(a[2], a[3]))) }
-        fn max_u32(a: I32, b: I32) -> I32 {
-            zip(a, b, |a, b| vreinterpretq_s32_u32(vmaxq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b))))
-        }
-        fn min_u32(a: I32, b: I32) -> I32 {
-            zip(a, b, |a, b| vreinterpretq_s32_u32(vminq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b))))
-        }
+        fn join_maxima(a: [[int32x4_t; 4]; QUAD]) -> [int32x4_t; 4] { [a[0][0], a[1][0], a[2][0], a[3][0]] }
+        fn max_of_i32(a: [int32x4_t; 4]) -> i32 { vmaxvq_s32(vmaxq_s32(vmaxq_s32(a[0], a[1]), vmaxq_s32(a[2], a[3]))) }
     }
 }
 
