@@ -142,8 +142,8 @@ pub trait Simd: Copy {
         let mut lanes = [0; LANES];
         self.store_i32(a, &mut lanes);
         let mut sum = 0_i32;
-        for i in 0..LANES {
-            sum = sum.wrapping_add(lanes[i]);
+        for lane in lanes {
+            sum = sum.wrapping_add(lane);
         }
         sum
     }

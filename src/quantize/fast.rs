@@ -80,8 +80,8 @@ pub trait QuantizeVectors: Simd {
     /// The sticky mask, in which a lane is marked if an `a[j][i]` is NaN
     #[inline(always)]
     fn mark_nan(self, a: [Self::F32; QUAD], mut invalid: Self::I32) -> Self::I32 {
-        for j in 0..QUAD {
-            invalid = self.select_i32(self.is_nan(a[j]), self.splat_i32(i32::MIN), invalid);
+        for a in a {
+            invalid = self.select_i32(self.is_nan(a), self.splat_i32(i32::MIN), invalid);
         }
         invalid
     }
@@ -118,7 +118,7 @@ fn narrow<S: Simd>(simd: S, a: S::F32, b: [S::I32; 2], j: usize, [min, max]: [S:
     let (low, high) = (simd.splat_f32(-1_048_576.0), simd.splat_f32(1_048_576.0));
     let rounded = simd.round_to_i32(simd.clamp_f32(a, low, high));
     let pair = b[j / 2];
-    let pair = if j % 2 == 0 { simd.shift_left::<16>(pair) } else { pair };
+    let pair = if j.is_multiple_of(2) { simd.shift_left::<16>(pair) } else { pair };
     let sum = simd.add_i32(rounded, simd.shift_right(pair, simd.splat_i32(16)));
     simd.min_i32(simd.max_i32(sum, min), max)
 }

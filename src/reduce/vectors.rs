@@ -34,8 +34,8 @@ pub trait ReduceVectors: Simd {
         let mut lanes = [0; LANES];
         self.store_i32(a, &mut lanes);
         let mut largest = i32::MIN;
-        for i in 0..LANES {
-            largest = largest.max(lanes[i]);
+        for lane in lanes {
+            largest = largest.max(lane);
         }
         largest
     }

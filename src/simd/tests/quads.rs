@@ -79,6 +79,8 @@ fn narrowed() {
             let still = simd.narrow_quad_u8(half, b, [0, 255], &mut out, of_unsigned);
             assert_eq!(simd.any_invalid(still), unsigned_marked);
             assert_eq!(simd.any_invalid(simd.mark_nan(half, of_nan)), nan);
+            assert_eq!(simd.any_invalid(simd.mark_nan(half, of_signed)), signed_marked);
+            assert_eq!(simd.any_invalid(simd.mark_nan(a, still)), unsigned_marked);
             // Bounds that are those of the type are not clamped to.
             let mut whole = ([[0; LANES]; QUAD], [[0; LANES]; QUAD]);
             let again = simd.narrow_quad_u8(a, b, [0, 255], &mut whole.0, none);
