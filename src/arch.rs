@@ -1,8 +1,12 @@
 //! One ISA, one file: a token that proves the CPU has it, its vectors ([`Simd`](crate::simd::Simd)), and its matmul
-//! micro-kernel. Intrinsics and `asm!` appear here and nowhere else.
+//! micro-kernel. Intrinsics and `asm!` appear here and nowhere else, but for prefetches.
 //!
 //! A tier that adds instructions to another (VNNI to AVX-512, `sdot` to NEON) holds that other's token, uses its
 //! vectors and brings only a micro-kernel.
+//!
+//! A new ISA is right before it is fast. It starts as a token, the required operations of `Simd`, empty implementations
+//! of the other traits of [`Vectors`](crate::kernel::Vectors), the micro-kernel of [`Scalar`], and a line in `isa.rs`;
+//! then every operation works, and whatever a measurement asks for replaces its default.
 
 /// `token!(Name, detect_macro, ["feature", …], "feature,…")`: a zero-sized proof that the CPU has these features.
 /// `token!(Name: Base, …)` is a tier: the base's token inside, the base's vectors, and the right to more instructions.
@@ -64,9 +68,9 @@ macro_rules! token {
     };
 }
 
-/// Methods of a type that holds a token: safe bodies compiled with the token's features, which an `inline(always)`
-/// shell hands on to generic callers (the two attributes exclude each other on one function). `name[N]` is generic over
-/// an immediate, `const N: i32`.
+/// Methods of a type that holds a token: safe bodies compiled with the token's features, each in an `inline(always)` method
+/// for generic callers (one function cannot have both attributes). `name[N]` is generic over an immediate,
+/// `const N: i32`.
 macro_rules! ops {
     ($features:literal $( $vis:vis fn $name:ident $([$N:ident])? ($($arg:ident: $Arg:ty),*) $(-> $Out:ty)? $body:block )*) => { $(
         #[inline(always)]

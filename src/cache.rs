@@ -1,23 +1,23 @@
-//! Caches: how much of an operand is best kept at hand, and what is needed soon.
+//! Sizes of caches, prefetches, and the alignment of loops.
 
 use std::sync::LazyLock;
 
 use crate::memory::CACHE_LINE;
 
-/// Bytes of the level-2 cache of a core; half a MiB where the CPU does not tell.
+/// Bytes of the level-2 cache of a core; 512 KiB where the CPU does not report it.
 pub fn level2() -> usize {
     static SIZE: LazyLock<usize> = LazyLock::new(|| detected(2).unwrap_or(512 << 10));
     *SIZE
 }
 
-/// Bytes of the level-3 cache that one core's work may fill before it is better written past it: all of it, but no more
-/// than 32 times the level-2 cache, since others use it too.
+/// Bytes of level-3 cache that the data of one core may fill; more is read with prefetches and written by non-temporal
+/// stores. All of the cache, but no more than 32 times the level-2 cache, since other cores use it too.
 pub fn last_level() -> usize {
     static SIZE: LazyLock<usize> = LazyLock::new(|| detected(3).unwrap_or(usize::MAX).min(32 * level2()));
     *SIZE
 }
 
-/// The size of a level, from CPUID's list of caches: leaf 4 of Intel, leaf 0x8000001d of AMD.
+/// Bytes of the cache of a level, from CPUID's list of caches: leaf 4 of Intel, leaf 0x8000001d of AMD.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 fn detected(level: u32) -> Option<usize> {
     use core::arch::x86_64::{__cpuid, __cpuid_count};
@@ -32,27 +32,26 @@ fn detected(level: u32) -> Option<usize> {
     Some(size)
 }
 
-/// Other CPUs do not tell a program.
+/// Other CPUs do not report the sizes of their caches to programs.
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 fn detected(_: u32) -> Option<usize> {
     None
 }
 
-/// Asks for the line of an address to be read into the level-1 cache. Any address will do: it reads nothing that a program
-/// could notice.
+/// Prefetches the cache line of an address into level 1. Every address is allowed, mapped or not: a prefetch never faults.
 #[inline(always)]
 pub fn prefetch_line(address: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         #[allow(unused_unsafe, reason = "an unsafe function in older releases that we support")]
-        // SAFETY: every x86-64 CPU has it, and no address traps.
+        // SAFETY: every x86-64 CPU has the instruction, and it faults for no address.
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(address.cast());
         }
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
-    // SAFETY: every aarch64 CPU has it, and no address traps.
+    // SAFETY: every aarch64 CPU has the instruction, and it faults for no address.
     unsafe {
         core::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
     }
@@ -60,11 +59,11 @@ pub fn prefetch_line(address: *const u8) {
     let _ = address;
 }
 
-/// How far ahead of what is read from memory the next lines are asked for.
+/// Bytes between data that is read and the cache lines that are prefetched then.
 const AHEAD: usize = 8 << 10;
 
-/// Asks for the lines that follow elements read from beyond the caches: 512-bit loads get a third more of them in this way,
-/// since they find so few lines at once that the CPU does not run ahead.
+/// Prefetches for a walk through data that no cache holds. 512-bit loads get a third more bytes a second in this way: they
+/// touch too few lines at once for the CPU's own prefetcher.
 #[inline(always)]
 pub fn prefetch_ahead<T>(x: &T) {
     let address: *const u8 = core::ptr::from_ref(x).cast();
@@ -73,12 +72,12 @@ pub fn prefetch_ahead<T>(x: &T) {
     }
 }
 
-/// Fixes where the loop that follows begins in a line of code: else that, which is worth up to 8 % in a micro-kernel,
-/// depends on what else the program is linked of.
+/// Aligns the loop that follows to a cache line of code: else its alignment, which is worth up to 8 % in a micro-kernel,
+/// depends on what else the program is linked from.
 #[inline(always)]
 pub fn align_loop() {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: operations that do nothing, up to the next line.
+    // SAFETY: the assembler fills up to the next cache line with instructions that do nothing.
     unsafe {
         core::arch::asm!(".p2align 6", options(nomem, nostack, preserves_flags));
     }

@@ -17,17 +17,17 @@ use crate::reduce::vectors::ReduceVectors;
 use crate::simd::memory::StreamVectors;
 use crate::simd::{LANES, Simd};
 
-/// Every CPU has its target's baseline.
+/// The token of an ISA that every CPU has: its target's baseline.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Portable(Scalar);
 
 impl Portable {
-    /// Always there.
+    /// The token: every CPU runs this ISA.
     pub fn detect() -> Option<Self> {
         Scalar::detect().map(Portable)
     }
 
-    /// Runs a kernel on baseline vectors. (A function of its own, as that of every ISA: registers are for the kernel alone.)
+    /// Runs a kernel on baseline vectors. (Not inlined, so that the kernel has all registers.)
     #[inline(never)]
     pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
@@ -177,7 +177,7 @@ impl Simd for Portable {
     fn shift_left<const N: i32>(self, a: i32x16) -> i32x16 {
         a << N as u32
     }
-    // SSE2 has neither shifts by lane nor 64-bit products with sign: these three are lane by lane.
+    // SSE2 has no shifts by lane.
     #[inline(always)]
     fn shift_right(self, a: i32x16, shift: i32x16) -> i32x16 {
         i32x16::new(self.0.shift_right(a.to_array(), shift.to_array()))

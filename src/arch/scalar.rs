@@ -1,8 +1,6 @@
 //! `scalar`: arrays of sixteen, compiled for the target's baseline. Not the oracle ([`crate::reference`] is): it goes
 //! through the same kernels as every other ISA, and shows what they cost without hand-written vectors.
 
-use core::array::from_fn;
-
 use crate::formats::vectors::FormatVectors;
 use crate::kernel::Kernel;
 use crate::matmul::dot::{Accumulate, Dot};
@@ -15,7 +13,7 @@ use crate::reduce::vectors::ReduceVectors;
 use crate::simd::memory::StreamVectors;
 use crate::simd::{LANES, Simd};
 
-/// Every CPU has it.
+/// The token of an ISA that every CPU has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Scalar(());
 
@@ -26,13 +24,13 @@ impl Scalar {
         Scalar(())
     }
 
-    /// Always there.
-    #[allow(clippy::unnecessary_wraps, reason = "the shape of every other token")]
+    /// The token: every CPU runs this ISA.
+    #[allow(clippy::unnecessary_wraps, reason = "every token has this signature")]
     pub fn detect() -> Option<Self> {
         Some(Scalar(()))
     }
 
-    /// Runs a kernel on arrays. (A function of its own, as that of every ISA: registers are for the kernel alone.)
+    /// Runs a kernel on arrays. (Not inlined, so that the kernel has all registers.)
     #[inline(never)]
     pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
@@ -47,19 +45,22 @@ type Array<T> = [T; LANES];
 const ROUNDER: f32 = 1.5 * (1u32 << 23) as f32;
 
 #[inline(always)]
-fn map<T: Copy, U>(a: Array<T>, f: impl Fn(T) -> U) -> Array<U> {
-    from_fn(
-        #[inline(always)]
-        |i| f(a[i]),
-    )
+#[allow(clippy::needless_range_loop, reason = "one index for both arrays")]
+fn map<T: Copy, U: Copy + Default>(a: Array<T>, f: impl Fn(T) -> U) -> Array<U> {
+    let mut out = [U::default(); LANES];
+    for i in 0..LANES {
+        out[i] = f(a[i]);
+    }
+    out
 }
 
 #[inline(always)]
-fn zip<T: Copy, U: Copy, V>(a: Array<T>, b: Array<U>, f: impl Fn(T, U) -> V) -> Array<V> {
-    from_fn(
-        #[inline(always)]
-        |i| f(a[i], b[i]),
-    )
+fn zip<T: Copy, U: Copy, V: Copy + Default>(a: Array<T>, b: Array<U>, f: impl Fn(T, U) -> V) -> Array<V> {
+    let mut out = [V::default(); LANES];
+    for i in 0..LANES {
+        out[i] = f(a[i], b[i]);
+    }
+    out
 }
 
 /// Operations that are one scalar expression for every lane.
