@@ -28,9 +28,11 @@ pub(crate) mod interleave;
 mod multiplier;
 mod offsets;
 mod pack;
+mod pack_panel;
 mod requantize;
 mod rhs;
 mod rows;
+pub(crate) mod shape;
 pub(crate) mod split;
 mod stage;
 pub(crate) mod tile;
@@ -60,13 +62,13 @@ pub(crate) use blocks::BlocksJob;
 pub use blocks::{BlockActivations, PackedBlocks, matmul_blocks};
 pub(crate) use columns::Columns;
 pub use multiplier::{multipliers, quantize_bias, quantize_multiplier};
-pub(crate) use pack::{Shape, check_accumulator};
 pub use requantize::{FixedPoint, FloatMultiplier, Gemmlowp, Multiplier, Requantize, RequantizeStochastic, Shift};
 #[allow(unused_imports)]
 pub(crate) use rhs::EraseRhs;
 pub(crate) use rhs::Weights;
 pub use rhs::{PackedMatrix, Rhs, UnpackedMatrix};
 pub(crate) use rows::Rows;
+pub(crate) use shape::{Shape, check_accumulator};
 pub use stage::{Accumulators, Dequantize, DequantizeRows, Stage};
 pub(crate) use words::{FillRows, RowWords};
 

@@ -1,12 +1,10 @@
 //! `avx512`: AVX-512 F, BW, VL and DQ; a block is one 512-bit vector.
-//!
-//! The micro-kernel is AVX2's at twice the width: exact pairs of 16-bit products.
 
+mod dot;
 mod extensions;
 
 use core::arch::x86_64::*;
 
-use crate::matmul::dot::{Accumulate, Dot, rows};
 use crate::simd::{LANES, Simd};
 
 token! {
@@ -111,79 +109,4 @@ impl Simd for Avx512 {
         fn select_i32(mask: __mmask16, a: __m512i, b: __m512i) -> __m512i { _mm512_mask_mov_epi32(b, mask, a) }
         fn any(mask: __mmask16) -> bool { mask != 0 }
     }
-}
-
-impl Accumulate for Avx512 {
-    type Acc = __m512i;
-    type Columns = [i32; 16];
-
-    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
-        fn read(x: &[i32; 16]) -> __m512i {
-            // SAFETY: sixteen i32 may be read.
-            unsafe { _mm512_loadu_si512(x.as_ptr().cast()) }
-        }
-        fn splat(x: i32) -> __m512i { _mm512_set1_epi32(x) }
-        fn add(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
-        fn add_product(acc: __m512i, factor: i32, columns: __m512i) -> __m512i {
-            _mm512_add_epi32(acc, _mm512_mullo_epi32(_mm512_set1_epi32(factor), columns))
-        }
-        fn store(acc: __m512i, out: &mut [i32; 16]) {
-            // SAFETY: sixteen i32 may be written.
-            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), acc) }
-        }
-        fn store_some(acc: __m512i, out: &mut [i32]) {
-            let mask = ((1_u32 << out.len()) - 1) as __mmask16;
-            // SAFETY: the mask writes `out.len()` elements.
-            unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, acc) }
-        }
-    }
-}
-
-/// Sixteen columns, two k at a time.
-#[derive(Clone, Copy)]
-struct Pairs(Avx512);
-
-impl Pairs {
-    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
-        fn pairs(rows: [&[u8; 16]; 2], flip: u8) -> __m512i {
-            // SAFETY: sixteen bytes may be read of each.
-            let [a, b] = rows.map(|row| unsafe { _mm_loadu_si128(row.as_ptr().cast()) });
-            let pairs = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
-            _mm512_cvtepi8_epi16(_mm256_xor_si256(pairs, _mm256_set1_epi8(flip as i8)))
-        }
-    }
-}
-
-impl Dot for Pairs {
-    type Vectors = Avx512;
-    type StepA = [u8; 4];
-    type StepB = [u8; 32];
-    type A = __m512i;
-    type B = __m512i;
-    const DEPTH: usize = 2;
-
-    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
-        fn broadcast(a: &[u8; 4]) -> __m512i { _mm512_set1_epi32(i32::from_ne_bytes(*a)) }
-        fn load(b: &[u8; 32]) -> __m512i {
-            // SAFETY: 32 bytes may be read.
-            _mm512_cvtepi8_epi16(unsafe { _mm256_loadu_si256(b.as_ptr().cast()) })
-        }
-        fn dot(acc: __m512i, a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)) }
-    }
-
-    #[inline(always)]
-    fn vectors(self) -> Avx512 {
-        self.0
-    }
-
-    #[inline(always)]
-    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> __m512i {
-        // SAFETY: sixteen bytes, one for every column, may be read of each of the two rows.
-        self.pairs(unsafe { rows(b, stride) }, flip)
-    }
-}
-
-microkernels! {
-    Avx512 = "avx512", Pairs: |_signed| Pairs(Avx512::witness()), "avx512f,avx512bw,avx512vl,avx512dq", [i16 i8],
-    tiles { [1 2 3] x [1 2 3 4 5 6 7 8], [4] x [1 2 3 4 5 6] }, unpacked { [1 2 3] x [1 2 3 4 5 6 7 8] }
 }

@@ -13,9 +13,10 @@
 use core::ops::Range;
 
 use super::offsets::{ColumnTerms, Offsets};
-use super::pack::{Panel, Shape};
+use super::pack::Panel;
 use super::rhs::PackedMatrix;
 use super::rows::{Placed, RowBlock, in_place};
+use super::shape::Shape;
 use super::tile::{AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Operands};
 use crate::cache::level2;
 use crate::codes::Code;

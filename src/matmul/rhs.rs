@@ -5,7 +5,9 @@ use core::marker::PhantomData;
 
 use bytemuck::cast_slice;
 
-use super::pack::{Elements, Panels, RowMajor, Shape, check_accumulator, check_size};
+use super::pack::Panels;
+use super::pack_panel::{Elements, RowMajor};
+use super::shape::{Shape, check_accumulator, check_size};
 use super::unpacked::Unpacked;
 use crate::codes::Code;
 use crate::error::{Error, check_length};

@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::pack::Shape;
+use super::shape::Shape;
 use super::split::Split;
 use crate::codes::Code;
 use crate::kernel::{Kernel, Vectors};

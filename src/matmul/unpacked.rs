@@ -10,9 +10,11 @@ use core::ops::Range;
 use core::ptr::null;
 
 use super::offsets::ColumnTerms;
-use super::pack::{PackPanel, Panel, RowMajor, Shape, Stored, sum_columns};
+use super::pack::Panel;
+use super::pack_panel::{PackPanel, RowMajor, SLICE, Source, sum_columns};
 use super::rhs::largest_of;
 use super::rows::{Placed, SETS};
+use super::shape::{Shape, Stored};
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, UnpackedOperands};
 use crate::cache::level2;
 use crate::isa::Isa;
@@ -88,10 +90,10 @@ impl<'a> Unpacked<'a> {
     /// Packs some rows, which begin with a step, of a panel.
     fn pack(&self, panel: usize, rows: Range<usize>, out: &mut [u8]) {
         let Shape { isa, kernel, .. } = self.shape;
+        let first = self.shape.columns_of(panel..panel + 1).start;
         isa.run(PackPanel {
-            source: &RowMajor(self.b),
-            rows,
-            first: self.shape.columns_of(panel..panel + 1).start,
+            codes: RowMajor(self.b).rows(rows.clone(), first, &mut Workspace::default()),
+            rows: rows.len(),
             width: self.shape.vectors(panel) * kernel.lanes,
             depth: kernel.depth,
             stored: self.stored,
@@ -186,9 +188,6 @@ impl<'a> PanelBatch<'a> {
         }
     }
 }
-
-/// Rows of B that are read at a time, over all panels or those of a group: a multiple of every kernel's depth.
-const SLICE: usize = 64;
 
 /// The same for a single tile of rows of A, of rows that fall into few of a cache's sets: as many as these keep a line of.
 const SLICE_WHEN_ALIASED: usize = 8;

@@ -1,0 +1,212 @@
+//! Packing of one panel: rows of B are interleaved into steps of the micro-kernel.
+
+use core::ops::Range;
+use core::ptr::null;
+
+use super::shape::Stored;
+use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands};
+use crate::cache::prefetch_line;
+use crate::kernel::{Kernel, Vectors};
+use crate::matrix::Matrix;
+use crate::memory::Workspace;
+use crate::simd::LANES;
+
+/// Rows of B that are packed at a time: a multiple of every kernel's depth. Elements that are gathered take 4 KiB, which
+/// stay in the level-1 cache.
+pub(super) const SLICE: usize = 64;
+
+/// The codes of some rows of B from one column on.
+#[derive(Clone, Copy)]
+pub(super) struct CodeRows<'a> {
+    /// From the first row's first code to the end of the matrix.
+    codes: &'a [u8],
+    /// From a row to the next.
+    stride: usize,
+}
+
+impl<'a> CodeRows<'a> {
+    /// Row `row`, as far as a panel can be wide, through `buffer` near the end of the matrix. Codes behind the last column
+    /// may have any value.
+    #[inline(always)]
+    fn row(&self, row: usize, buffer: &'a mut Row) -> &'a Row {
+        let codes = &self.codes[row * self.stride..];
+        codes.as_chunks().0.first_chunk().unwrap_or_else(|| {
+            buffer.as_flattened_mut()[..codes.len()].copy_from_slice(codes);
+            buffer
+        })
+    }
+
+    /// Fetches the codes [`COLUMNS_AHEAD`] of a row's. There may be none.
+    #[inline(always)]
+    fn prefetch(&self, row: usize) {
+        let row = self.codes.as_ptr().wrapping_add(row * self.stride + COLUMNS_AHEAD);
+        prefetch_line(row);
+        prefetch_line(row.wrapping_add(MAX_COLUMNS - 1));
+    }
+}
+
+/// The codes of a row that a panel of any width reads.
+type Row = [[u8; LANES]; MAX_COLUMNS / LANES];
+
+/// Columns ahead of their use at which rows are fetched: panels beside each other are packed one slice of rows at a time.
+const COLUMNS_AHEAD: usize = 256;
+
+/// Where the codes of B come from.
+pub(super) trait Source {
+    /// The codes of some rows, from column `first` on: in place, or gathered in `buffer`.
+    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, buffer: &'a mut Workspace) -> CodeRows<'a>;
+}
+
+/// A matrix `[K, N]` in memory.
+#[derive(Clone, Copy)]
+pub(super) struct RowMajor<'b>(pub Matrix<'b, u8>);
+
+impl Source for RowMajor<'_> {
+    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, _: &'a mut Workspace) -> CodeRows<'a> {
+        CodeRows { codes: &self.0.tail_from(rows.start)[first..], stride: self.0.stride() }
+    }
+}
+
+/// Codes by row and column.
+pub(super) struct Elements<F> {
+    /// `at(k, j)`
+    pub at: F,
+    /// N.
+    pub columns: usize,
+}
+
+impl<F: Fn(usize, usize) -> u8> Source for Elements<F> {
+    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, buffer: &'a mut Workspace) -> CodeRows<'a> {
+        let codes = buffer.elements::<u8>(rows.len() * MAX_COLUMNS);
+        for j in first..self.columns.min(first + MAX_COLUMNS) {
+            for (i, k) in rows.clone().enumerate() {
+                codes[i * MAX_COLUMNS + j - first] = (self.at)(k, j);
+            }
+        }
+        CodeRows { codes, stride: MAX_COLUMNS }
+    }
+}
+
+/// Packs some rows of a panel.
+pub(super) struct PackPanel<'a> {
+    /// The codes from the panel's first column on.
+    pub codes: CodeRows<'a>,
+    /// How many rows are packed; the last step is padded.
+    pub rows: usize,
+    /// The columns of the panel with those that pad it.
+    pub width: usize,
+    /// Codes of a step: the kernel's.
+    pub depth: usize,
+    /// How the codes are stored.
+    pub stored: Stored,
+    /// The steps of the rows.
+    pub out: &'a mut [u8],
+}
+
+impl Kernel for PackPanel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, simd: V) {
+        match self.depth {
+            1 => self.interleave::<V, 1>(simd),
+            2 => self.interleave::<V, 2>(simd),
+            4 => self.interleave::<V, 4>(simd),
+            8 => self.interleave::<V, 8>(simd),
+            depth => unreachable!("no micro-kernel takes {depth} codes a step"),
+        }
+    }
+}
+
+impl PackPanel<'_> {
+    #[inline(always)]
+    fn interleave<V: Vectors, const DEPTH: usize>(self, simd: V) {
+        let PackPanel { codes: source, rows, width, stored: Stored { flip, .. }, out, .. } = self;
+        // Codes that pad the depth are stored as zeros.
+        let zeros = [[flip; LANES]; MAX_COLUMNS / LANES];
+        let mut buffers = [zeros; DEPTH];
+        let steps = (0..rows).step_by(DEPTH).zip(out.as_chunks_mut::<DEPTH>().0.chunks_exact_mut(width));
+        for (row, out) in steps {
+            let mut codes = [&zeros; DEPTH];
+            for (i, (codes, buffer)) in codes.iter_mut().zip(&mut buffers).enumerate() {
+                if row + i < rows {
+                    *codes = source.row(row + i, buffer);
+                    source.prefetch(row + i);
+                }
+            }
+            let (blocks, rest) = out.as_chunks_mut();
+            let count = blocks.len();
+            for (block, out) in blocks.iter_mut().enumerate() {
+                write_steps(simd, codes.map(|codes| &codes[block]), flip, out);
+            }
+            if !rest.is_empty() {
+                let mut padded = [[0; DEPTH]; LANES];
+                write_steps(simd, codes.map(|codes| &codes[count]), flip, &mut padded);
+                rest.copy_from_slice(&padded[..rest.len()]);
+            }
+        }
+    }
+}
+
+/// Writes a step of sixteen columns: DEPTH codes of every column, one of each row, XORed with `flip`.
+#[inline(always)]
+fn write_steps<V: Vectors, const DEPTH: usize>(
+    simd: V,
+    rows: [&[u8; LANES]; DEPTH],
+    flip: u8,
+    out: &mut [[u8; DEPTH]; LANES],
+) {
+    if DEPTH < 4 {
+        let (mut first, mut last) = (*rows[0], *rows[DEPTH - 1]);
+        for (first, last) in first.iter_mut().zip(&mut last) {
+            *first ^= flip;
+            *last ^= flip;
+        }
+        if let Some(out) = out.as_flattened_mut().as_chunks_mut().0.first_chunk_mut() {
+            simd.store_interleaved([&first, &last], out);
+        } else {
+            out.as_flattened_mut().copy_from_slice(&first);
+        }
+        return;
+    }
+    let flip = simd.splat_i32(i32::from_ne_bytes([flip; 4]));
+    for (quad, rows) in rows.as_chunks().0.iter().enumerate() {
+        let mut words = [0; LANES];
+        simd.store_i32(simd.xor_i32(simd.load_interleaved(*rows), flip), &mut words);
+        for (out, word) in out.iter_mut().zip(words) {
+            out[4 * quad..4 * quad + 4].copy_from_slice(&word.to_le_bytes());
+        }
+    }
+}
+
+/// Adds the sums of the stored codes of a panel's columns to `sums`: the panel's product with a row of ones.
+pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums: &mut AccRow) {
+    let mut ones = Workspace::default();
+    let depth = codes.len() / width;
+    let ones = if kernel.widen_a {
+        let ones = ones.elements::<i16>(depth);
+        ones.fill(1);
+        ones.as_ptr().cast()
+    } else {
+        let ones = ones.elements::<u8>(depth);
+        ones.fill(1);
+        ones.as_ptr()
+    };
+    let operands = Operands {
+        steps: depth / kernel.depth,
+        a: ones,
+        a_stride: 0,
+        b: codes.as_ptr(),
+        initial: sums.0.as_ptr(),
+        initial_stride: 0,
+        row_terms: null(),
+        updates: &[],
+        sums: sums.0.as_mut_ptr(),
+        sums_stride: 0,
+        columns: width,
+        prefetch: false,
+    };
+    // SAFETY: a kernel is reached through its ISA's token only, so the CPU has its ISA; `codes` has `steps` steps of `width`
+    // columns and `ones` the codes of as many steps; `sums`, which this function holds alone, has a row of any tile's width.
+    unsafe { kernel.tiles[width / kernel.lanes - 1][0](operands) };
+}

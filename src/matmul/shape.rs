@@ -1,0 +1,102 @@
+//! The shape of the right operand, its division into panels, and how its codes are stored in them.
+
+use core::ops::Range;
+
+use super::split::Split;
+use super::tile::Microkernel;
+use crate::error::{Error, elements_of};
+use crate::isa::Isa;
+use crate::sign::Sign;
+
+/// The shape of B, and its division into panels.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub isa: Isa,
+    pub kernel: &'static Microkernel,
+    /// K.
+    pub depth: usize,
+    /// The depth in steps of the kernel, the last of which may be padded.
+    pub steps: usize,
+    /// N.
+    pub columns: usize,
+    /// The columns in panels, in vectors.
+    split: Split,
+}
+
+impl Shape {
+    /// B of this depth and width, whose vectors of columns are divided by `split`.
+    pub fn new(isa: Isa, kernel: &'static Microkernel, depth: usize, columns: usize, split: Split) -> Self {
+        Shape { isa, kernel, depth, steps: depth.div_ceil(kernel.depth), columns, split }
+    }
+
+    /// How many panels there are.
+    pub fn panels(&self) -> usize {
+        self.split.parts()
+    }
+
+    /// The columns of a range of panels, without padding.
+    #[inline]
+    pub fn columns_of(&self, panels: Range<usize>) -> Range<usize> {
+        let column = |panel: usize| (self.split.part(panel).start * self.kernel.lanes).min(self.columns);
+        column(panels.start)..column(panels.end)
+    }
+
+    /// The width of a panel in vectors.
+    #[inline]
+    pub fn vectors(&self, panel: usize) -> usize {
+        self.split.part(panel).len()
+    }
+
+    /// The bytes of a range of panels. ([`check_size`] bounds them.)
+    #[inline]
+    pub fn panel_bytes(&self, panels: Range<usize>) -> usize {
+        let vectors = self.split.part(panels.end).start - self.split.part(panels.start).start;
+        vectors * self.kernel.lanes * self.steps * self.kernel.depth
+    }
+}
+
+/// How codes of B are stored for a kernel. The instruction wants a sign: `x ^ 0x80` read as the other type is `x ∓ 128`,
+/// and the zero point moves along.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stored {
+    /// Every byte is XORed with this.
+    pub flip: u8,
+    /// What that adds to the value of a code.
+    moved: i32,
+}
+
+impl Stored {
+    /// Codes of the sign `b` for a kernel.
+    pub fn new(kernel: &Microkernel, b: Sign) -> Self {
+        match b {
+            _ if b == kernel.b_sign => Stored { flip: 0, moved: 0 },
+            Sign::Unsigned => Stored { flip: 0x80, moved: -128 },
+            Sign::Signed => Stored { flip: 0x80, moved: 128 },
+        }
+    }
+
+    /// The zero point of the stored codes.
+    pub fn zero_point(self, zero_point: i32) -> i32 {
+        zero_point + self.moved
+    }
+}
+
+/// `Ok` when `depth · largest product + largest bias ≤ 2³¹ − 1`.
+#[inline]
+pub(crate) fn check_accumulator(depth: usize, largest_product: i64, largest_bias: i64) -> Result<(), Error> {
+    let room = i64::from(i32::MAX) - largest_bias;
+    let limit = usize::try_from(room.max(0) / largest_product.max(1)).unwrap_or(usize::MAX);
+    if depth > limit || room < 0 { Err(Error::Depth { depth, limit }) } else { Ok(()) }
+}
+
+/// `Ok` for a matrix whose panels can be addressed.
+pub(super) fn check_size(depth: usize, columns: usize) -> Result<(), Error> {
+    if elements_of(&[columns, depth.max(1)]) > MOST_ELEMENTS {
+        return Err(Error::Shape { why: "no memory holds the panels of so many columns", found: columns });
+    }
+    Ok(())
+}
+
+/// Elements of the largest matrix that can be packed: its padding and accumulators, in bytes, stay far below
+/// `isize::MAX`.
+const MOST_ELEMENTS: usize = isize::MAX as usize >> 10;
