@@ -2,10 +2,11 @@
 //! shape, one function for every ISA.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
+use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
-    BlockActivations, BlockFormat, CodeRange, Granularity, Isa, Matrix, MatrixMut, Nibbles, NibblesMut, PackedBlocks,
-    QuantParams, Rounding, decode_blocks, dequantize, encode_blocks, matmul_blocks, quantization_error, quantize,
-    reconstruction_error,
+    BlockActivations, CodeRange, Granularity, Isa, Matrix, MatrixMut, Nibbles, NibblesMut, PackedBlocks, QuantParams,
+    Rounding, dequantize, matmul_blocks, quantize,
 };
 
 const LENGTH: usize = 64 << 10;

@@ -16,18 +16,20 @@ fn reals(relu: bool) -> Vec<f32> {
 fn observers(c: &mut Criterion) {
     let codes = CodeRange::narrow(8).unwrap();
     for (name, x) in [("normal", reals(false)), ("relu", reals(true))] {
-        let observer = |isa, method: Method| method.observer(isa, codes, LENGTH).unwrap();
-        let mut each = |what: &str, elements: usize, method: Method, run: &dyn Fn(&mut Calibrator)| {
+        let observer = |method: Method| method.observer(codes, LENGTH).unwrap();
+        let mut each = |what: &str, elements: usize, method: Method, run: &dyn Fn(Isa, &mut Calibrator)| {
             let mut group = c.benchmark_group(format!("calibrate {what}/{name}"));
             group.throughput(Throughput::Elements(elements as u64));
             for isa in Isa::supported() {
-                let mut observer = observer(isa, method);
-                observer.observe(&x).unwrap();
-                group.bench_function(BenchmarkId::from_parameter(isa), |bencher| bencher.iter(|| run(&mut observer)));
+                let mut observer = observer(method);
+                observer.observe(isa.into(), &x).unwrap();
+                group.bench_function(BenchmarkId::from_parameter(isa), |bencher| {
+                    bencher.iter(|| run(isa, &mut observer))
+                });
             }
         };
-        let observe = |observer: &mut Calibrator| observer.observe(&x).unwrap();
-        let choose = |observer: &mut Calibrator| {
+        let observe = |isa: Isa, observer: &mut Calibrator| observer.observe(isa.into(), &x).unwrap();
+        let choose = |_: Isa, observer: &mut Calibrator| {
             std::hint::black_box(observer.range().unwrap());
         };
         each("histogram", LENGTH, Method::Percentile(99.9), &observe);

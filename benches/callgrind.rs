@@ -18,11 +18,13 @@ use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, OutputFormat, library_benchmark, library_benchmark_group,
 };
 use zeropoint::calibrate::{Method, Observer};
+use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
+use zeropoint::random::fill_words;
+use zeropoint::report::quantization_error;
 use zeropoint::{
-    Accumulators, BlockActivations, BlockFormat, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut,
-    PackedBlocks, PackedMatrix, QuantParams, Requantize, Rhs, Rounding, Scheme, Stage, Stream, UnpackedMatrix,
-    ZeroPoints, abs_max, decode_blocks, dequantize, encode_blocks, fake_quantize, fake_quantize_in_place, fill_words,
-    matmul, matmul_blocks, min_max, quantization_error, quantize, ranges,
+    Accumulators, BlockActivations, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, PackedBlocks,
+    PackedMatrix, QuantParams, Requantize, Rhs, Rounding, Scheme, Stage, Stream, UnpackedMatrix, ZeroPoints, abs_max,
+    dequantize, fake_quantize, fake_quantize_in_place, matmul, matmul_blocks, min_max, quantize, ranges,
 };
 
 /// What is counted: a second call, for which memory and the size of the cache are at hand.
@@ -344,8 +346,8 @@ fn reduced_by(isa: Isa, granularity: Granularity) -> Call {
 }
 
 fn observed(isa: Isa, method: Method) -> Call {
-    let (x, mut observer) = (reals(), method.observer(isa, CodeRange::signed(8).unwrap(), ELEMENTS).unwrap());
-    warm(move || observer.observe(&x).unwrap())
+    let (x, mut observer) = (reals(), method.observer(CodeRange::signed(8).unwrap(), ELEMENTS).unwrap());
+    warm(move || observer.observe(isa.into(), &x).unwrap())
 }
 
 fn words(isa: Isa) -> Call {

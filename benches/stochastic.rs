@@ -11,7 +11,8 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro128PlusPlus;
-use zeropoint::{CodeRange, Isa, QuantParams, Rounding, Stream, StreamRng, fill_words, quantize, reference};
+use zeropoint::random::{StreamRng, fill_words};
+use zeropoint::{CodeRange, Isa, QuantParams, Rounding, Stream, quantize, reference};
 
 /// Words that stay in a level-1 cache.
 const WORDS: usize = 4 << 10;
@@ -113,7 +114,8 @@ fn stochastic_quantize(c: &mut Criterion) {
 mod hand {
     use core::arch::x86_64::*;
 
-    use zeropoint::{Isa, Stream, fill_words};
+    use zeropoint::random::fill_words;
+    use zeropoint::{Isa, Stream};
 
     const DOWN: i32 = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
 

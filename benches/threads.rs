@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use zeropoint::calibrate::Method;
+use zeropoint::calibrate::{Method, Observer};
+use zeropoint::random::fill_words;
 use zeropoint::{
     Accumulators, CodeRange, Exec, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Rounding, Stream, dequantize,
-    fake_quantize, matmul, parallel, quantize,
+    fake_quantize, matmul, min_max, parallel, quantize,
 };
 
 /// M × N × K: from what is too small to be shared to what hardly fits a cache; thin ones.
@@ -99,12 +100,12 @@ fn elements(c: &mut Criterion) {
         each("fake-quantize", &mut || {
             fake_quantize(Exec::from(isa).rayon(), &x, &params, Rounding::Nearest, &mut out).unwrap()
         });
-        each("words", &mut || parallel::fill_words(isa, Stream::new(1), &mut words).unwrap());
+        each("words", &mut || fill_words(Exec::from(isa).rayon(), Stream::new(1), &mut words).unwrap());
         each("min-max", &mut || {
-            std::hint::black_box(parallel::min_max(isa, &x).unwrap());
+            std::hint::black_box(min_max(Exec::from(isa).rayon(), &x).unwrap());
         });
-        let mut observer = Method::Percentile(99.9).observer(isa, range, length).unwrap();
-        each("histogram", &mut || parallel::observe(&mut observer, &x).unwrap());
+        let mut observer = Method::Percentile(99.9).observer(range, length).unwrap();
+        each("histogram", &mut || observer.observe(Exec::from(isa).rayon(), &x).unwrap());
     }
 }
 

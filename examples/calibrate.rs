@@ -1,7 +1,8 @@
 //! Ranges for activations, from batches, by several methods: `cargo run --release --example calibrate`.
 
 use zeropoint::calibrate::{Method, Observer};
-use zeropoint::{CodeRange, Granularity, Isa, QuantParams, Scheme, quantization_error};
+use zeropoint::report::quantization_error;
+use zeropoint::{CodeRange, Exec, Granularity, QuantParams, Scheme};
 
 /// A batch of activations: most are small, a few are outliers.
 fn batch(index: usize) -> Vec<f32> {
@@ -10,22 +11,22 @@ fn batch(index: usize) -> Vec<f32> {
 }
 
 fn main() -> Result<(), zeropoint::Error> {
-    let isa = Isa::best()?;
+    let exec = Exec::best()?;
     let codes = CodeRange::unsigned(8)?;
     let held_out = batch(99);
     println!("{:<18} {:>20} {:>9}", "method", "range", "SQNR, dB");
     for name in ["minmax", "average", "std:3", "percentile:99.9", "entropy", "mse"] {
         // Names are those of the command line tools; `calibrate` lists them all.
         let method: Method = name.parse()?;
-        let mut observer = method.observer(isa, codes, 4096)?;
+        let mut observer = method.observer(codes, 4096)?;
         // Batches come one by one; an observer keeps a histogram at most.
         for index in 0..16 {
-            observer.observe(&batch(index))?;
+            observer.observe(exec, &batch(index))?;
         }
         let range = observer.range()?;
         let params = QuantParams::from_ranges(codes, Scheme::ASYMMETRIC, Granularity::Tensor, &[range])?;
         // Where clipping outliers costs less than it gains, the error on other data falls.
-        let error = quantization_error(isa, &held_out, &params)?;
+        let error = quantization_error(exec, &held_out, &params)?;
         println!("{name:<18} {:>9.3} to {:>7.3} {:>9.1}", range.min, range.max, error.sqnr());
     }
     Ok(())

@@ -1,9 +1,7 @@
 //! From floats to 8-bit codes and back, and the error of it: `cargo run --release --example quantize`.
 
-use zeropoint::{
-    CodeRange, Granularity, Isa, QuantParams, Rounding, Scheme, Stream, dequantize, quantize, ranges,
-    reconstruction_error,
-};
+use zeropoint::report::reconstruction_error;
+use zeropoint::{CodeRange, Granularity, Isa, QuantParams, Rounding, Scheme, Stream, dequantize, quantize, ranges};
 
 fn main() -> Result<(), zeropoint::Error> {
     // The fastest ISA of this CPU; every other one gives the same bytes.

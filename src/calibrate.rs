@@ -1,18 +1,19 @@
 //! Calibration: from data to ranges, batch by batch.
 //!
-//! An [`Observer`] is shown batches of a tensor and tells the range of real numbers that codes should cover, of which
-//! [`QuantParams::from_ranges`](crate::QuantParams::from_ranges) makes scales and zero points of any of the eight types and
-//! any number of bits. It keeps sums and counts, never the data: a histogram of 64 KiB at most.
+//! An [`Observer`] is shown batches of a tensor and tells the range of real values that codes should cover, from which
+//! [`QuantParams::from_ranges`](crate::QuantParams::from_ranges) makes scales and zero points of any of the eight types, for
+//! codes of any width. It keeps sums and counts, never the data: a histogram of 64 KiB at most.
 //!
 //! ```
 //! use zeropoint::calibrate::{Clip, Histogram, Observer};
-//! use zeropoint::{CodeRange, Granularity, Isa, QuantParams, Scheme};
+//! use zeropoint::{CodeRange, Exec, Granularity, QuantParams, Scheme};
 //!
-//! let mut observer = Histogram::new(Isa::best()?, Clip::Percentile(99.0))?;
+//! let exec = Exec::best()?;
+//! let mut observer = Histogram::new(Clip::Percentile(99.0))?;
 //! for batch in [[0.1_f32; 300], [0.2; 300], [0.3; 300]] {
-//!     observer.observe(&batch)?;
+//!     observer.observe(exec, &batch)?;
 //! }
-//! observer.observe(&[7.0, -7.0])?; // two outliers in 902
+//! observer.observe(exec, &[7.0, -7.0])?; // two outliers in 902
 //! let range = observer.range()?;
 //! assert!(range.max < 0.31 && range.min > -0.31);
 //! let codes = CodeRange::signed(8)?;
@@ -35,14 +36,14 @@
 //! | `percentiles:99.99` | percentile 100 − p … p | `np.percentile(x, [100 - p, p])` |
 //! | `entropy` | least Kullback–Leibler divergence | TensorRT, NVIDIA `compute_amax("entropy")`; "KL" |
 //! | `mse` | least mean squared error | NVIDIA `compute_amax("mse")`; torch `HistogramObserver` searches for the same with another norm |
-//! | [`percentile()`] | exact, of numbers in memory | `np.percentile`, `torch.quantile`, "linear" |
+//! | [`percentile()`] | exact, of values in memory | `np.percentile`, `torch.quantile`, "linear" |
 //!
 //! Every range but those of `minmax` and `absmax` stays within the data's own. Ranges by magnitude are cut to the side where
 //! the data lies: behind a ReLU they begin at 0, and an asymmetric scheme wastes nothing.
 //!
 //! # Reproducible
 //!
-//! The same batches in the same order give the same bits on every ISA and for any number of threads. Minima, maxima and
+//! The same batches in the same order give the same bits on every ISA and any threads. Minima, maxima and
 //! histograms do not even depend on order and split: merged in any way, they have the same bits. Sums are made in f64, in
 //! chunks of a fixed length of each batch, in order ([`reference::moments`](crate::reference::moments) says how), so there
 //! the split into batches matters in the last bits. A moving average depends on the order by nature and cannot be merged.
@@ -69,191 +70,33 @@
 //!
 //! ```
 //! use zeropoint::calibrate::{Method, group_ranges};
-//! use zeropoint::{CodeRange, Granularity, Isa, QuantParams, Scheme};
+//! use zeropoint::{CodeRange, Exec, Granularity, QuantParams, Scheme};
 //! let codes = CodeRange::narrow(4)?;
-//! let mse = Method::Mse.observer(Isa::best()?, codes, 6)?;
+//! let mse = Method::Mse.observer(codes, 6)?;
 //! let shape = [2, 6]; // of a linear layer: outputs × inputs
 //! let weights = [0.1_f32, -0.2, 0.3, 0.1, -0.1, 0.2, 1.0, -2.0, 3.0, 1.0, -1.0, 2.0];
 //! let per_output = Granularity::channel(&shape, 0)?; // axis 1 for a transposed convolution's [inputs, outputs, …]
-//! let ranges = group_ranges(&weights, per_output, &mse)?;
+//! let ranges = group_ranges(Exec::best()?, &weights, per_output, &mse)?;
 //! let params = QuantParams::from_ranges(codes, Scheme::SYMMETRIC, per_output, &ranges)?;
 //! # assert_eq!(params.scales().len(), 2);
 //! # Ok::<(), zeropoint::Error>(())
 //! ```
 
+mod bins;
 mod clip;
 mod extremes;
+mod groups;
 mod histogram;
+pub(crate) mod logarithm;
 mod method;
 mod moments;
+mod observer;
+mod sums;
 
-use std::borrow::Cow;
-
-use crate::error::Error;
-use crate::isa::Isa;
-use crate::params::{Granularity, Range};
-
-pub(crate) use clip::ln;
 pub use clip::{clip_by_entropy, clip_by_mse, percentile, percentile_of_bins};
 pub use extremes::{AbsMax, AverageMinMax, Ema, MinMax};
+pub use groups::group_ranges;
 pub use histogram::{BINS, Clip, Histogram};
 pub use method::{Calibrator, Method};
 pub use moments::{GAUSS, LAPLACE, Moments, Spread};
-#[cfg(feature = "rayon")]
-pub(crate) use {
-    histogram::Count,
-    moments::{CHUNK, ChunkDeviations, ChunkMoments, Sums},
-};
-
-/// Watches batches of a tensor, and tells the ranges that codes should cover.
-pub trait Observer {
-    /// Records a batch. On an error nothing of it is recorded.
-    ///
-    /// # Errors
-    /// [`Error::Empty`]; [`Error::NonFinite`] with the first NaN or infinity, unless they are skipped; [`Error::Multiple`]
-    /// when the length does not go with the granularity or the samples.
-    fn observe(&mut self, batch: &[f32]) -> Result<(), Error> {
-        self.observe_on(Threads::One, batch)
-    }
-
-    /// The same on several threads; [`parallel::observe`](crate::parallel::observe) calls it.
-    ///
-    /// # Errors
-    /// The same.
-    fn observe_on(&mut self, threads: Threads, batch: &[f32]) -> Result<(), Error>;
-
-    /// Adds what another observer with the same settings saw.
-    ///
-    /// # Errors
-    /// [`Error::Merge`] when the settings differ, or where the order of batches matters. Nothing is added then.
-    fn merge(&mut self, other: &Self) -> Result<(), Error>
-    where
-        Self: Sized;
-
-    /// The range of every group; one where nothing else is said.
-    ///
-    /// # Errors
-    /// [`Error::Empty`] when no number was seen.
-    fn ranges(&self) -> Result<Vec<Range>, Error>;
-
-    /// The range of the whole tensor: of all groups together.
-    ///
-    /// # Errors
-    /// As [`ranges`](Observer::ranges).
-    fn range(&self) -> Result<Range, Error> {
-        Ok(self.ranges()?.into_iter().reduce(Range::union).expect("an observer has a group"))
-    }
-
-    /// NaN and infinities that were skipped.
-    fn skipped(&self) -> u64;
-}
-
-/// Which threads work for a call.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Threads {
-    /// The caller's.
-    One,
-    /// Those of the caller's current rayon pool too.
-    #[cfg(feature = "rayon")]
-    Pool,
-}
-
-/// What an observer makes of NaN and infinity.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum NonFinite {
-    /// An error.
-    #[default]
-    Refuse,
-    /// It counts them, and sees the other numbers only.
-    Skip,
-}
-
-/// The ISA an observer runs on, and what it lets in.
-#[derive(Clone, Debug)]
-struct Gate {
-    isa: Isa,
-    non_finite: NonFinite,
-    skipped: u64,
-}
-
-/// Finite numbers of a batch, in order, and their range.
-struct Admitted<'a> {
-    x: Cow<'a, [f32]>,
-    range: Range,
-}
-
-impl Gate {
-    fn new(isa: Isa) -> Self {
-        Gate { isa, non_finite: NonFinite::Refuse, skipped: 0 }
-    }
-
-    /// The finite numbers, if any, and how many others are to be skipped.
-    fn admit<'a>(&self, threads: Threads, batch: &'a [f32]) -> Result<(Option<Admitted<'a>>, u64), Error> {
-        match min_max(self.isa, threads, batch) {
-            Err(Error::NonFinite { .. }) if self.non_finite == NonFinite::Skip => {
-                let finite: Vec<f32> = batch.iter().copied().filter(|x| x.is_finite()).collect();
-                let skipped = (batch.len() - finite.len()) as u64;
-                if finite.is_empty() {
-                    return Ok((None, skipped));
-                }
-                let range = min_max(self.isa, threads, &finite)?;
-                Ok((Some(Admitted { x: finite.into(), range }), skipped))
-            }
-            range => Ok((Some(Admitted { x: batch.into(), range: range? }), 0)),
-        }
-    }
-}
-
-fn min_max(isa: Isa, threads: Threads, x: &[f32]) -> Result<Range, Error> {
-    match threads {
-        Threads::One => crate::min_max(isa, x),
-        #[cfg(feature = "rayon")]
-        Threads::Pool => crate::parallel::min_max(isa, x),
-    }
-}
-
-/// `why`, unless two observers may be merged.
-fn check_merge(same: bool, why: &'static str) -> Result<(), Error> {
-    if same { Ok(()) } else { Err(Error::Merge { why }) }
-}
-
-/// The range of every group of a tensor, each seen by an observer of its own that begins as this one.
-///
-/// The observers come one after the other: the memory is that of one, and of the elements of a group where they do not lie
-/// together.
-///
-/// # Errors
-/// As [`Observer::observe`] and [`Observer::ranges`]; [`Error::Multiple`] and [`Error::Shape`] when the length does not go
-/// with the granularity.
-pub fn group_ranges<O: Observer + Clone>(
-    x: &[f32],
-    granularity: Granularity,
-    observer: &O,
-) -> Result<Vec<Range>, Error> {
-    let groups = granularity.groups(x.len())?;
-    if x.is_empty() {
-        return Err(Error::Empty { what: "the tensor" });
-    }
-    let see = |group: &[f32]| {
-        let mut observer = observer.clone();
-        observer.observe(group)?;
-        observer.range()
-    };
-    match granularity {
-        Granularity::Tensor => Ok(vec![see(x)?]),
-        Granularity::Channel { channels, inner } if x.len() == channels * inner => {
-            x.chunks_exact(inner).map(see).collect()
-        }
-        Granularity::Channel { channels, inner } => {
-            let mut group = Vec::with_capacity(x.len() / channels);
-            let mut ranges = Vec::with_capacity(groups);
-            for channel in 0..channels {
-                group.clear();
-                group.extend(x.chunks_exact(channels * inner).flat_map(|outer| &outer[channel * inner..][..inner]));
-                ranges.push(see(&group)?);
-            }
-            Ok(ranges)
-        }
-        Granularity::Block { length, row } => x.chunks_exact(row).flat_map(|row| row.chunks(length)).map(see).collect(),
-    }
-}
+pub use observer::{NonFinite, Observer};

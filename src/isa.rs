@@ -82,7 +82,7 @@ impl Isa {
     ///
     /// # Errors
     /// [`Error::Isa`] when the variable names an ISA that does not exist or that this CPU lacks: the variable can only
-    /// lower the choice, and it is never ignored here. (Seeding a [`StreamRng`](crate::StreamRng) cannot fail.)
+    /// lower the choice, and it is never ignored here. (Seeding a [`StreamRng`](crate::random::StreamRng) cannot fail.)
     pub fn best() -> Result<Isa, Error> {
         match std::env::var_os(ISA_VARIABLE) {
             Some(name) => Isa::named(&name.to_string_lossy()),

@@ -29,7 +29,7 @@ mod operands;
 mod ops;
 pub(crate) mod packed;
 mod stochastic;
-mod vec_params;
+pub(crate) mod vec_params;
 mod walk;
 
 use crate::codes::Code;
@@ -40,7 +40,6 @@ use crate::rounding::Rounding;
 use crate::views::{Destination, FakeDestination, Source, ViewMut};
 use job::{Job, Operands};
 use operands::{GRADIENT, MASK, OUTPUT, Shape, common_shape};
-pub(crate) use vec_params::VecParams;
 
 /// Quantizes `x` into `codes`: `clamp(round(x / S)) + Z`.
 ///

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::params::Params;
-use crate::random::Stream;
+use crate::random::stream::Stream;
 
 /// How values between two codes are rounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

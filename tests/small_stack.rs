@@ -5,6 +5,9 @@
 use std::thread;
 
 use zeropoint::calibrate::{Method, Observer, group_ranges};
+use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
+use zeropoint::random::{StreamRng, fill_uniform, fill_words};
+use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::*;
 
 const STACK: usize = 128 << 10;
@@ -157,8 +160,8 @@ fn reductions_words_and_formats() {
         let x = &reals(elements(granularity))[..];
         small(&format!("ranges {name}"), |isa| drop(ranges(isa, x, granularity).unwrap()));
         small(&format!("observed ranges {name}"), |isa| {
-            let observer = Method::MinMax.observer(isa, CodeRange::unsigned(8).unwrap(), ELEMENTS).unwrap();
-            group_ranges(x, granularity, &observer).unwrap();
+            let observer = Method::MinMax.observer(CodeRange::unsigned(8).unwrap(), ELEMENTS).unwrap();
+            group_ranges(isa, x, granularity, &observer).unwrap();
         });
     }
     let x = &reals(ELEMENTS / 32 * 32)[..];
@@ -204,9 +207,9 @@ fn calibration() {
     ] {
         small(name, |isa| {
             let method: Method = name.parse().unwrap();
-            let mut observer = method.observer(isa, CodeRange::unsigned(8).unwrap(), ELEMENTS).unwrap();
+            let mut observer = method.observer(CodeRange::unsigned(8).unwrap(), ELEMENTS).unwrap();
             for batch in x.chunks(5000) {
-                observer.observe(batch).unwrap();
+                observer.observe(isa.into(), batch).unwrap();
             }
             observer.range().unwrap();
         });
@@ -345,9 +348,9 @@ fn threads() {
             quantize(Exec::from(isa).rayon(), x, params, Stream::new(7), &mut codes).unwrap();
             dequantize(Exec::from(isa).rayon(), &codes, params, &mut vec![0.0; n]).unwrap();
             fake_quantize(Exec::from(isa).rayon(), x, params, Rounding::Nearest, &mut vec![0.0; n]).unwrap();
-            parallel::min_max(isa, x).unwrap();
-            parallel::quantization_error(isa, x, params).unwrap();
-            parallel::fill_words(isa, Stream::new(7), &mut vec![0; n]).unwrap();
+            min_max(Exec::from(isa).rayon(), x).unwrap();
+            quantization_error(Exec::from(isa).rayon(), x, params).unwrap();
+            fill_words(Exec::from(isa).rayon(), Stream::new(7), &mut vec![0; n]).unwrap();
             let [m, n, k] = [64, 256, 256];
             let packed = PackedMatrix::<u8, u8>::pack(isa, Matrix::new(&codes[..k * n], k, n).unwrap(), 0.into());
             let mut out = vec![0; m * n];

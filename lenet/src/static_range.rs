@@ -58,8 +58,8 @@ impl<M: Multiplier> StaticNetwork<M> {
         let images = activations.conv1.len() / PIXELS;
         let input = |activations: &[f32]| {
             let image = activations.len() / images;
-            let mut observer = method.observer(isa, codes, image)?;
-            activations.chunks(BATCH * image).try_for_each(|batch| observer.observe(batch))?;
+            let mut observer = method.observer(codes, image)?;
+            activations.chunks(BATCH * image).try_for_each(|batch| observer.observe(isa.into(), batch))?;
             let scheme = Scheme { scale, ..Scheme::ASYMMETRIC };
             let (scale, zero_point) = scheme.parameters(codes, observer.range()?)?;
             Ok(Input { scale, zero_point })

@@ -1,8 +1,9 @@
-//! Where to clip a histogram: percentile, entropy, mean squared error; and the exact percentile of numbers in memory.
+//! Where to clip a histogram: percentile, entropy, mean squared error; and the exact percentile of values in memory.
 //!
 //! These work on any histogram of magnitudes, whoever made it: bin i counts what lies in i … i + 1, in units of the bins'
 //! width.
 
+use super::logarithm::ln;
 use crate::error::Error;
 
 pub(super) fn check_percentile(percentile: f64) -> Result<(), Error> {
@@ -12,7 +13,7 @@ pub(super) fn check_percentile(percentile: f64) -> Result<(), Error> {
     Err(Error::Setting { what: "percentile", found: percentile, why: "not in 0 … 100" })
 }
 
-/// The percentile of numbers in memory: that of order `p / 100 · (n − 1)`, between two numbers the straight line, as
+/// The percentile of values in memory: the value of order `p / 100 · (n − 1)`, between two values the straight line, as
 /// `numpy.percentile` and `torch.quantile` have it ("linear"). Of magnitudes, give magnitudes. ±0 is 0.
 ///
 /// ```
@@ -43,10 +44,10 @@ pub fn percentile(x: &[f32], p: f64) -> Result<f32, Error> {
     Ok((lower + (upper - lower) * order.fract()) as f32 + 0.0)
 }
 
-/// The percentile of binned numbers, in bins from the lower edge of the first: the place in its bin that divides the bin's
-/// numbers as `p / 100` does all. Where nothing was counted, 0.
+/// The percentile of binned values, in bins from the lower edge of the first: the place in its bin that divides the bin's
+/// values as `p / 100` does all. Where nothing was counted, 0.
 ///
-/// It lies in the bin that has the exact percentile, or one of the two numbers that the exact one lies between.
+/// It is in the bin of the exact percentile, or of one of the two values that the exact percentile is between.
 ///
 /// ```
 /// use zeropoint::calibrate::percentile_of_bins;
@@ -55,7 +56,7 @@ pub fn percentile(x: &[f32], p: f64) -> Result<f32, Error> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Setting`] unless 0 ≤ p ≤ 100; [`Error::Shape`] for 2⁶³ numbers or more.
+/// [`Error::Setting`] unless 0 ≤ p ≤ 100; [`Error::Shape`] for 2⁶³ values or more.
 pub fn percentile_of_bins(counts: &[u64], p: f64) -> Result<f64, Error> {
     check_percentile(p)?;
     let target = p / 100.0 * total(counts)? as f64;
@@ -80,7 +81,7 @@ pub fn percentile_of_bins(counts: &[u64], p: f64) -> Result<f64, Error> {
 ///
 /// # Errors
 /// [`Error::Setting`] unless the largest code is 1 … 255, [`Error::Shape`] when there are no bins, more than 2²⁰, no stride, or
-/// 2⁶³ numbers or more.
+/// 2⁶³ values or more.
 pub fn clip_by_mse(counts: &[u64], largest_code: u32, start: usize, stride: usize) -> Result<usize, Error> {
     check_bins(counts, largest_code, stride)?;
     // Prefix sums of count · xᵏ, with x = 2j + 1: twice the middle of a bin.
@@ -127,7 +128,8 @@ pub fn clip_by_mse(counts: &[u64], largest_code: u32, start: usize, stride: usiz
 /// below the levels, which would leave groups empty, is the levels.
 ///
 /// # Errors
-/// As [`clip_by_mse`], for levels of 1 … 256.
+/// [`Error::Setting`] unless the levels are 2 … 256, [`Error::Shape`] when there are no bins, more than 2²⁰, no stride, or
+/// 2⁶³ values or more.
 pub fn clip_by_entropy(counts: &[u64], levels: u32, start: usize, stride: usize) -> Result<usize, Error> {
     check_bins(counts, levels.saturating_sub(1), stride)?;
     let count = |j: usize| if j == 0 && counts.len() > 1 { counts[1] } else { counts[j] };
@@ -183,7 +185,7 @@ fn check_bins(counts: &[u64], largest_code: u32, stride: usize) -> Result<(), Er
     total(counts).map(drop)
 }
 
-/// How many numbers were counted: fewer than 2⁶³, so that no sum of them wraps.
+/// How many values were counted: fewer than 2⁶³, so that no sum of them wraps.
 fn total(counts: &[u64]) -> Result<u64, Error> {
     let total = counts.iter().try_fold(0, |sum: u64, &count| sum.checked_add(count).filter(|&sum| sum < 1 << 63));
     total.ok_or(Error::Shape { why: "bins of 2⁶³ numbers or more", found: counts.len() })
@@ -192,30 +194,4 @@ fn total(counts: &[u64]) -> Result<u64, Error> {
 /// `n · ln(n)`
 fn times_ln(n: u64) -> f64 {
     if n == 0 { 0.0 } else { n as f64 * ln(n as f64) }
-}
-
-/// The natural logarithm of a positive normal number, to some ulps. Those of C libraries differ in the last bits.
-pub(crate) fn ln(x: f64) -> f64 {
-    // x = m · 2ᵏ with m in √½ … √2, and ln(m) = 2 artanh(s), s = (m − 1) / (m + 1).
-    const ROOT_BITS: u64 = 0x3fe6_a09e_667f_3bcd;
-    let up = x.to_bits().wrapping_sub(ROOT_BITS);
-    let exponent = (up as i64) >> 52;
-    let m = f64::from_bits((up & ((1 << 52) - 1)).wrapping_add(ROOT_BITS));
-    let s = (m - 1.0) / (m + 1.0);
-    let series = (0..11).rev().fold(0.0, |sum, i| sum * (s * s) + 1.0 / f64::from(2 * i + 1));
-    exponent as f64 * core::f64::consts::LN_2 + 2.0 * s * series
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ln;
-
-    #[test]
-    fn logarithm() {
-        for i in 0..200_000_u32 {
-            let x = f64::from(i).mul_add(0.37, 1e-3) * f64::from(i % 1000 + 1);
-            assert!((ln(x) - x.ln()).abs() <= 4e-16 * x.ln().abs().max(1.0), "{x}");
-        }
-        assert_eq!((ln(1.0), ln(2.0)), (0.0, core::f64::consts::LN_2));
-    }
 }

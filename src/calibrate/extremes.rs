@@ -1,22 +1,23 @@
 //! Ranges made of minima and maxima: of everything, of samples, of batches.
 
-use super::{Gate, NonFinite, Observer, Threads, check_merge, min_max};
-use crate::error::Error;
-use crate::isa::Isa;
+use super::observer::{Gate, NOTHING_SEEN, NonFinite, Observer, check_merge};
+use crate::error::{Error, check_length};
+use crate::exec::Exec;
 use crate::params::{Granularity, Range};
-use crate::reduce::ranges;
+use crate::reduce::ranges::all_ranges;
 
-/// The range of nothing, which any number widens.
+/// The range of nothing, which any value widens.
 const NOTHING: Range = Range { min: f32::INFINITY, max: f32::NEG_INFINITY };
 
 /// The smallest and the largest element of every group.
 ///
 /// ```
 /// use zeropoint::calibrate::{MinMax, Observer};
-/// use zeropoint::{Granularity, Isa, Range};
-/// let mut rows = MinMax::new(Isa::best()?, Granularity::channel(&[2, 2], 0)?);
-/// rows.observe(&[1.0, -2.0, 3.0, 4.0])?;
-/// rows.observe(&[5.0, 0.0, 3.5, 3.5])?;
+/// use zeropoint::{Exec, Granularity, Range};
+/// let exec = Exec::best()?;
+/// let mut rows = MinMax::new(Granularity::channel(&[2, 2], 0)?);
+/// rows.observe(exec, &[1.0, -2.0, 3.0, 4.0])?;
+/// rows.observe(exec, &[5.0, 0.0, 3.5, 3.5])?;
 /// assert_eq!(rows.ranges()?, [Range { min: -2.0, max: 5.0 }, Range { min: 3.0, max: 4.0 }]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -24,18 +25,18 @@ const NOTHING: Range = Range { min: f32::INFINITY, max: f32::NEG_INFINITY };
 pub struct MinMax {
     gate: Gate,
     granularity: Granularity,
-    /// Of every group; none before the first batch.
+    /// The range of every group; none before the first batch.
     ranges: Vec<Range>,
 }
 
 impl MinMax {
-    /// That has seen nothing.
+    /// An observer that has seen nothing.
     #[must_use]
-    pub fn new(isa: Isa, granularity: Granularity) -> Self {
-        MinMax { gate: Gate::new(isa), granularity, ranges: Vec::new() }
+    pub fn new(granularity: Granularity) -> Self {
+        MinMax { gate: Gate::default(), granularity, ranges: Vec::new() }
     }
 
-    /// The same with another treatment of NaN and infinity.
+    /// This observer with another treatment of NaN and infinity.
     #[must_use]
     pub fn non_finite(mut self, non_finite: NonFinite) -> Self {
         self.gate.non_finite = non_finite;
@@ -43,12 +44,8 @@ impl MinMax {
     }
 
     /// The ranges of a batch, and what was skipped for them.
-    fn batch(&self, threads: Threads, batch: &[f32]) -> Result<(Vec<Range>, u64), Error> {
-        let found = match self.granularity {
-            Granularity::Tensor => min_max(self.gate.isa, threads, batch).map(|range| vec![range]),
-            _ => ranges(self.gate.isa, batch, self.granularity),
-        };
-        match found {
+    fn batch(&self, exec: Exec<'_>, batch: &[f32]) -> Result<(Vec<Range>, u64), Error> {
+        match all_ranges(exec, batch, self.granularity) {
             Err(Error::NonFinite { .. }) if self.gate.non_finite == NonFinite::Skip => {
                 let mut ranges = vec![NOTHING; self.granularity.groups(batch.len())?];
                 let mut skipped = 0;
@@ -78,10 +75,10 @@ impl MinMax {
 }
 
 impl Observer for MinMax {
-    fn observe_on(&mut self, threads: Threads, batch: &[f32]) -> Result<(), Error> {
-        let (ranges, skipped) = self.batch(threads, batch)?;
+    fn observe(&mut self, exec: Exec<'_>, batch: &[f32]) -> Result<(), Error> {
+        let (ranges, skipped) = self.batch(exec, batch)?;
         if !self.ranges.is_empty() {
-            crate::error::check_length("the batch's groups", self.ranges.len(), ranges.len())?;
+            check_length("the batch's groups", self.ranges.len(), ranges.len())?;
         }
         self.add(&ranges);
         self.gate.skipped += skipped;
@@ -99,7 +96,7 @@ impl Observer for MinMax {
 
     fn ranges(&self) -> Result<Vec<Range>, Error> {
         if self.ranges.is_empty() || self.ranges.contains(&NOTHING) {
-            return Err(Error::Empty { what: "what was observed" });
+            return Err(NOTHING_SEEN);
         }
         Ok(self.ranges.clone())
     }
@@ -114,9 +111,9 @@ impl Observer for MinMax {
 ///
 /// ```
 /// use zeropoint::calibrate::{AbsMax, Observer};
-/// use zeropoint::{Granularity, Isa, Range};
-/// let mut observer = AbsMax::new(Isa::best()?, Granularity::Tensor);
-/// observer.observe(&[1.0, -2.0])?;
+/// use zeropoint::{Exec, Granularity, Range};
+/// let mut observer = AbsMax::new(Granularity::Tensor);
+/// observer.observe(Exec::best()?, &[1.0, -2.0])?;
 /// assert_eq!(observer.range()?, Range::symmetric(2.0));
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -124,13 +121,13 @@ impl Observer for MinMax {
 pub struct AbsMax(MinMax);
 
 impl AbsMax {
-    /// That has seen nothing.
+    /// An observer that has seen nothing.
     #[must_use]
-    pub fn new(isa: Isa, granularity: Granularity) -> Self {
-        AbsMax(MinMax::new(isa, granularity))
+    pub fn new(granularity: Granularity) -> Self {
+        AbsMax(MinMax::new(granularity))
     }
 
-    /// The same with another treatment of NaN and infinity.
+    /// This observer with another treatment of NaN and infinity.
     #[must_use]
     pub fn non_finite(self, non_finite: NonFinite) -> Self {
         AbsMax(self.0.non_finite(non_finite))
@@ -138,8 +135,8 @@ impl AbsMax {
 }
 
 impl Observer for AbsMax {
-    fn observe_on(&mut self, threads: Threads, batch: &[f32]) -> Result<(), Error> {
-        self.0.observe_on(threads, batch)
+    fn observe(&mut self, exec: Exec<'_>, batch: &[f32]) -> Result<(), Error> {
+        self.0.observe(exec, batch)
     }
 
     fn merge(&mut self, other: &Self) -> Result<(), Error> {
@@ -164,9 +161,9 @@ impl Observer for AbsMax {
 ///
 /// ```
 /// use zeropoint::calibrate::{AverageMinMax, Observer};
-/// use zeropoint::{Isa, Range};
-/// let mut observer = AverageMinMax::new(Isa::best()?, 3)?; // samples of three elements
-/// observer.observe(&[-1.0, 0.0, 1.0, -2.0, 0.0, 4.0])?;
+/// use zeropoint::{Exec, Range};
+/// let mut observer = AverageMinMax::new(3)?; // samples of three elements
+/// observer.observe(Exec::best()?, &[-1.0, 0.0, 1.0, -2.0, 0.0, 4.0])?;
 /// assert_eq!(observer.range()?, Range { min: -1.5, max: 2.5 });
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -175,24 +172,24 @@ pub struct AverageMinMax {
     gate: Gate,
     sample: usize,
     samples: u64,
-    /// In f64, sample after sample.
+    /// Sums of the samples' minima and maxima in f64, sample after sample.
     min_sum: f64,
     max_sum: f64,
 }
 
 impl AverageMinMax {
-    /// Of samples of so many elements; a batch is one or more of them.
+    /// An observer of samples of this many elements; a batch is one or more samples.
     ///
     /// # Errors
     /// [`Error::Shape`] when a sample has no elements.
-    pub fn new(isa: Isa, sample: usize) -> Result<Self, Error> {
+    pub fn new(sample: usize) -> Result<Self, Error> {
         if sample == 0 {
             return Err(Error::Shape { why: "a sample has no length", found: 0 });
         }
-        Ok(AverageMinMax { gate: Gate::new(isa), sample, samples: 0, min_sum: 0.0, max_sum: 0.0 })
+        Ok(AverageMinMax { gate: Gate::default(), sample, samples: 0, min_sum: 0.0, max_sum: 0.0 })
     }
 
-    /// The same with another treatment of NaN and infinity. A sample of nothing else does not count.
+    /// This observer with another treatment of NaN and infinity. A sample of nothing else does not count.
     #[must_use]
     pub fn non_finite(mut self, non_finite: NonFinite) -> Self {
         self.gate.non_finite = non_finite;
@@ -201,7 +198,7 @@ impl AverageMinMax {
 }
 
 impl Observer for AverageMinMax {
-    fn observe_on(&mut self, threads: Threads, batch: &[f32]) -> Result<(), Error> {
+    fn observe(&mut self, exec: Exec<'_>, batch: &[f32]) -> Result<(), Error> {
         let samples = Granularity::Channel { channels: batch.len() / self.sample, inner: self.sample };
         if batch.is_empty() {
             return Err(Error::Empty { what: "the tensor" });
@@ -210,11 +207,11 @@ impl Observer for AverageMinMax {
             return Err(Error::Multiple { what: "the tensor", unit: self.sample, found: batch.len() });
         }
         let mut skipped = 0;
-        let ranges = match ranges(self.gate.isa, batch, samples) {
+        let ranges = match all_ranges(exec, batch, samples) {
             Err(Error::NonFinite { .. }) if self.gate.non_finite == NonFinite::Skip => {
                 let mut ranges = Vec::new();
                 for sample in batch.chunks_exact(self.sample) {
-                    let (admitted, some) = self.gate.admit(threads, sample)?;
+                    let (admitted, some) = self.gate.admit(exec, sample)?;
                     skipped += some;
                     ranges.extend(admitted.map(|admitted| admitted.range));
                 }
@@ -242,7 +239,7 @@ impl Observer for AverageMinMax {
 
     fn ranges(&self) -> Result<Vec<Range>, Error> {
         if self.samples == 0 {
-            return Err(Error::Empty { what: "what was observed" });
+            return Err(NOTHING_SEEN);
         }
         let mean = |sum: f64| (sum / self.samples as f64) as f32;
         Ok(vec![Range { min: mean(self.min_sum), max: mean(self.max_sum) }])
@@ -263,10 +260,11 @@ impl Observer for AverageMinMax {
 ///
 /// ```
 /// use zeropoint::calibrate::{Ema, Observer};
-/// use zeropoint::{Isa, Range};
-/// let mut observer = Ema::new(Isa::best()?, 0.9)?;
-/// observer.observe(&[-1.0, 1.0])?;
-/// observer.observe(&[-1.0, 2.0])?;
+/// use zeropoint::{Exec, Range};
+/// let exec = Exec::best()?;
+/// let mut observer = Ema::new(0.9)?;
+/// observer.observe(exec, &[-1.0, 1.0])?;
+/// observer.observe(exec, &[-1.0, 2.0])?;
 /// assert_eq!(observer.range()?, Range { min: -1.0, max: 1.5263158 });
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -285,14 +283,14 @@ impl Ema {
     ///
     /// # Errors
     /// [`Error::Setting`] unless 0 ≤ decay < 1.
-    pub fn new(isa: Isa, decay: f64) -> Result<Self, Error> {
+    pub fn new(decay: f64) -> Result<Self, Error> {
         if !(0.0..1.0).contains(&decay) {
             return Err(Error::Setting { what: "decay", found: decay, why: "not in 0 … 1" });
         }
-        Ok(Ema { gate: Gate::new(isa), decay, min: 0.0, max: 0.0, beginning: 1.0 })
+        Ok(Ema { gate: Gate::default(), decay, min: 0.0, max: 0.0, beginning: 1.0 })
     }
 
-    /// The same with another treatment of NaN and infinity. A batch of nothing else does not count.
+    /// This observer with another treatment of NaN and infinity. A batch of nothing else does not count.
     #[must_use]
     pub fn non_finite(mut self, non_finite: NonFinite) -> Self {
         self.gate.non_finite = non_finite;
@@ -301,8 +299,8 @@ impl Ema {
 }
 
 impl Observer for Ema {
-    fn observe_on(&mut self, threads: Threads, batch: &[f32]) -> Result<(), Error> {
-        let (admitted, skipped) = self.gate.admit(threads, batch)?;
+    fn observe(&mut self, exec: Exec<'_>, batch: &[f32]) -> Result<(), Error> {
+        let (admitted, skipped) = self.gate.admit(exec, batch)?;
         if let Some(admitted) = admitted {
             let step = |average: f64, end: f32| self.decay * average + (1.0 - self.decay) * f64::from(end);
             (self.min, self.max) = (step(self.min, admitted.range.min), step(self.max, admitted.range.max));
@@ -319,7 +317,7 @@ impl Observer for Ema {
     fn ranges(&self) -> Result<Vec<Range>, Error> {
         let weights = 1.0 - self.beginning;
         if weights == 0.0 {
-            return Err(Error::Empty { what: "what was observed" });
+            return Err(NOTHING_SEEN);
         }
         Ok(vec![Range { min: (self.min / weights) as f32, max: (self.max / weights) as f32 }])
     }

@@ -3,15 +3,16 @@
 use core::fmt;
 use core::str::FromStr;
 
-use super::{
-    AbsMax, AverageMinMax, Clip, Ema, Histogram, MinMax, Moments, NonFinite, Observer, Spread, Threads, check_merge,
-};
+use super::extremes::{AbsMax, AverageMinMax, Ema, MinMax};
+use super::histogram::{Clip, Histogram};
+use super::moments::{Moments, Spread};
+use super::observer::{NonFinite, Observer, check_merge};
 use crate::codes::{Code, CodeRange};
 use crate::error::Error;
-use crate::isa::Isa;
+use crate::exec::Exec;
 use crate::params::{Granularity, Range};
 
-/// A way to a range: the table of [this module](super).
+/// A way to a range: the table of the module [`calibrate`](crate::calibrate).
 ///
 /// ```
 /// use zeropoint::calibrate::Method;
@@ -30,7 +31,7 @@ pub enum Method {
     Average,
     /// [`Ema`] of this decay: `ema:0.9`, or `ema` for 0.999.
     Ema(f64),
-    /// [`Spread::Deviations`], so many: `std:4`, or `std` for 3.
+    /// [`Spread::Deviations`] of this many: `std:4`, or `std` for 3.
     Std(f64),
     /// [`Spread::Gauss`]: `gauss`.
     Gauss,
@@ -47,23 +48,21 @@ pub enum Method {
 }
 
 impl Method {
-    /// The names.
-    pub(crate) const FORMS: &str = "minmax, absmax, average, ema[:decay], std[:deviations], gauss, laplace, \
+    /// The names, with their optional arguments.
+    const FORMS: &str = "minmax, absmax, average, ema[:decay], std[:deviations], gauss, laplace, \
                                     percentile[:p], percentiles[:p], entropy, mse";
 
     /// An observer of a tensor that takes this way for these codes; `sample` is the elements of a sample, which
     /// [`AverageMinMax`] alone needs.
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::Shape`]: those of the observers' own `new`.
-    pub fn observer<C: Code>(self, isa: Isa, codes: CodeRange<C>, sample: usize) -> Result<Calibrator, Error> {
-        let moments = |spread| Moments::new(isa, spread).map(Calibrator::Moments);
-        let histogram = |clip| Histogram::new(isa, clip).map(Calibrator::Histogram);
+    /// [`Error::Setting`] for an argument that the method cannot have, [`Error::Shape`] when a sample has no elements.
+    pub fn observer<C: Code>(self, codes: CodeRange<C>, sample: usize) -> Result<Calibrator, Error> {
         match self {
-            Method::MinMax => Ok(Calibrator::MinMax(MinMax::new(isa, Granularity::Tensor))),
-            Method::AbsMax => Ok(Calibrator::AbsMax(AbsMax::new(isa, Granularity::Tensor))),
-            Method::Average => AverageMinMax::new(isa, sample).map(Calibrator::Average),
-            Method::Ema(decay) => Ema::new(isa, decay).map(Calibrator::Ema),
+            Method::MinMax => Ok(MinMax::new(Granularity::Tensor).into()),
+            Method::AbsMax => Ok(AbsMax::new(Granularity::Tensor).into()),
+            Method::Average => AverageMinMax::new(sample).map(Calibrator::Average),
+            Method::Ema(decay) => Ema::new(decay).map(Calibrator::Ema),
             Method::Std(n) => moments(Spread::Deviations(n)),
             Method::Gauss => moments(Spread::gauss(codes)),
             Method::Laplace => moments(Spread::laplace(codes)),
@@ -73,6 +72,14 @@ impl Method {
             Method::Mse => histogram(Clip::mse(codes)),
         }
     }
+}
+
+fn moments(spread: Spread) -> Result<Calibrator, Error> {
+    Moments::new(spread).map(Calibrator::Moments)
+}
+
+fn histogram(clip: Clip) -> Result<Calibrator, Error> {
+    Histogram::new(clip).map(Calibrator::Histogram)
 }
 
 impl FromStr for Method {
@@ -135,7 +142,7 @@ pub enum Calibrator {
     Histogram(Histogram),
 }
 
-/// The same expression for whatever observer it is.
+/// One expression for any of the observers.
 macro_rules! each {
     ($calibrator:expr, $observer:ident => $result:expr) => {
         match $calibrator {
@@ -150,7 +157,7 @@ macro_rules! each {
 }
 
 impl Calibrator {
-    /// The same with another treatment of NaN and infinity.
+    /// This observer with another treatment of NaN and infinity.
     #[must_use]
     pub fn non_finite(self, non_finite: NonFinite) -> Self {
         each!(self, observer => observer.non_finite(non_finite).into())
@@ -176,8 +183,8 @@ from!(
 );
 
 impl Observer for Calibrator {
-    fn observe_on(&mut self, threads: Threads, batch: &[f32]) -> Result<(), Error> {
-        each!(self, observer => observer.observe_on(threads, batch))
+    fn observe(&mut self, exec: Exec<'_>, batch: &[f32]) -> Result<(), Error> {
+        each!(self, observer => observer.observe(exec, batch))
     }
 
     fn merge(&mut self, other: &Self) -> Result<(), Error> {

@@ -1,14 +1,14 @@
-//! Between f32 and f16: to f16 sixteen numbers at a time, those of sixteen blocks, from f16 one.
+//! Between f32 and f16: to f16 sixteen values at a time, the scales of sixteen blocks; from f16 one.
 
-use crate::kernel::Vectors;
-use crate::reduce::magnitude_bits;
+use crate::reduce::extremes::magnitude_bits;
+use crate::reduce::vectors::ReduceVectors;
 
 /// Up to here, and somewhat further, an f16 is finite.
 pub(crate) const FINITE: f32 = 65_519.0;
 
-/// The bits of the nearest f16, ties to even, for numbers below 65520, from which on it is infinite.
+/// The bits of the nearest f16, ties to even, for magnitudes below 65520, from which on it is infinite.
 #[inline(always)]
-pub(crate) fn to_half<S: Vectors>(simd: S, x: S::F32) -> S::I32 {
+pub(crate) fn to_half<S: ReduceVectors>(simd: S, x: S::F32) -> S::I32 {
     const SMALLEST_NORMAL: i32 = (127 - 14) << 23;
     let (magnitude, thirteen) = (magnitude_bits(simd, x), simd.splat_i32(13));
     // A multiple of 2⁻²⁴, which is what the sum with a half is rounded to.
@@ -24,7 +24,7 @@ pub(crate) fn to_half<S: Vectors>(simd: S, x: S::F32) -> S::I32 {
     simd.xor_i32(nearest, sign)
 }
 
-/// The same number.
+/// The value of an f16.
 #[inline(always)]
 pub(crate) fn from_half(half: u16) -> f32 {
     let (sign, magnitude) = (u32::from(half & 0x8000) << 16, u32::from(half & 0x7fff));
@@ -43,7 +43,7 @@ pub(crate) fn from_half(half: u16) -> f32 {
 mod tests {
     use super::*;
     use crate::Isa;
-    use crate::kernel::Kernel;
+    use crate::kernel::{Kernel, Vectors};
     use crate::simd::LANES;
     use crate::simd::walk::block;
 

@@ -1,49 +1,58 @@
-//! ggml's Q4_0, as its scalar code (`quantize_row_q4_0_ref`) has it. The number of the largest magnitude gets the code −8 of
+//! ggml's Q4_0, as its scalar code (`quantize_row_q4_0_ref`) has it. The value of the largest magnitude gets the code −8 of
 //! sixteen, so the scale has the other sign; codes are made with the scale before it is rounded to f16.
 
+use super::block::{BlockVectors, Format, Scales, Sixteen};
+use super::format::BLOCK;
 use super::half::{FINITE, from_half};
-use super::{Format, Scales, Sixteen, both};
-use crate::kernel::Vectors;
-use crate::simd::LANES;
+use crate::cache;
+use crate::simd::{LANES, QUAD};
 
-#[derive(Clone, Copy)]
-pub(crate) struct Q4_0;
+pub(super) struct Q4_0;
 
-/// The first number of the largest magnitude of every block; 0 for zeros.
+/// The bits of the first value of the largest magnitude of every block; 0 for zeros.
 #[inline(always)]
-fn extremes<S: Vectors>(simd: S, x: &Sixteen) -> S::I32 {
-    let (zero, sign) = (simd.splat_i32(0), simd.splat_i32(i32::MIN));
-    // As integers, bits of positive numbers order as these do, and with the sign turned over those of negative ones.
-    let [positive, negative] = simd.max_of_each(
-        #[inline(always)]
-        |i| {
-            let [a, b] = both(
-                [&x[i][0], &x[i][1]],
-                #[inline(always)]
-                |x| simd.to_bits(simd.load_f32(x)),
-            );
-            [simd.max_i32(a, b), simd.max_i32(simd.xor_i32(a, sign), simd.xor_i32(b, sign))]
-        },
-    );
-    let (positive, negative) = (simd.max_i32(positive, zero), simd.max_i32(negative, zero));
-    let largest = simd.max_i32(positive, negative);
-    let sign_bits = simd.and_i32(simd.sub_i32(positive, negative), sign);
-    let extremes = simd.xor_i32(largest, sign_bits);
-    // Where both are there, as rarely (but for zeros), the first one counts.
-    let different = simd.sub_i32(simd.xor_i32(positive, negative), simd.splat_i32(1));
-    if !simd.any_negative(different) {
+fn extremes<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32 {
+    let (zero, sign) = (v.splat_i32(0), v.splat_i32(i32::MIN));
+    // As integers, the bits of positive values order as the values do, and with the sign turned over so do those of negative
+    // ones.
+    let (mut positive, mut negative) = ([zero; QUAD], [zero; QUAD]);
+    for k in 0..QUAD {
+        let (mut up, mut down) = ([zero; QUAD], [zero; QUAD]);
+        for i in 0..QUAD {
+            let block = &x[QUAD * k + i];
+            if prefetch {
+                cache::prefetch_ahead(block);
+            }
+            let (a, b) = (v.to_bits(v.load_f32(&block[0])), v.to_bits(v.load_f32(&block[1])));
+            up[i] = v.max_i32(a, b);
+            down[i] = v.max_i32(v.xor_i32(a, sign), v.xor_i32(b, sign));
+        }
+        positive[k] = v.quad_maxima(up);
+        negative[k] = v.quad_maxima(down);
+    }
+    let (positive, negative) = (v.max_i32(v.join_maxima(positive), zero), v.max_i32(v.join_maxima(negative), zero));
+    let largest = v.max_i32(positive, negative);
+    let sign_bits = v.and_i32(v.sub_i32(positive, negative), sign);
+    let extremes = v.xor_i32(largest, sign_bits);
+    // A block that has the largest magnitude with both signs takes the first one. (Rare, but for zeros.)
+    let different = v.sub_i32(v.xor_i32(positive, negative), v.splat_i32(1));
+    if !v.any_negative(different) {
         return extremes;
     }
-    let mut first = [0.0; LANES];
-    simd.store_f32(simd.of_bits(extremes), &mut first);
-    for (first, x) in first.iter_mut().zip(x) {
-        if *first != 0.0 {
-            // (Bits, as NaN is not equal to itself.)
-            let largest = first.abs().to_bits();
-            *first = *x.as_flattened().iter().find(|x| x.abs().to_bits() == largest).expect("it is one of them");
-        }
+    let mut bits = [0; LANES];
+    v.store_i32(extremes, &mut bits);
+    for i in 0..LANES {
+        bits[i] = first_of_magnitude(&x[i], bits[i]);
     }
-    simd.to_bits(simd.load_f32(&first))
+    v.load_i32(&bits)
+}
+
+/// The first value of a block that has the magnitude of these bits.
+fn first_of_magnitude(x: &[[f32; LANES]; 2], bits: i32) -> i32 {
+    let magnitude = bits & i32::MAX;
+    // (Bits, as NaN is not equal to itself.)
+    let first = x.as_flattened().iter().find(|x| x.abs().to_bits() as i32 == magnitude);
+    if magnitude == 0 { bits } else { first.expect("it is the magnitude of one of them").to_bits() as i32 }
 }
 
 impl Format<18> for Q4_0 {
@@ -51,37 +60,52 @@ impl Format<18> for Q4_0 {
 
     const LARGEST: Option<f32> = Some(8.0 * FINITE);
 
+    const PREFETCHES: bool = false;
+
     #[inline(always)]
-    fn largest<S: Vectors>(self, simd: S, x: &Sixteen) -> S::I32 {
-        extremes(simd, x)
+    fn largest<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32 {
+        extremes(v, x, prefetch)
     }
 
     #[inline(always)]
-    fn scales<S: Vectors>(self, simd: S, extremes: S::I32) -> Scales<S> {
-        Scales::halves(simd, simd.div_f32(simd.of_bits(extremes), simd.splat_f32(-8.0)), 1.0)
+    fn scales<V: BlockVectors>(v: V, extremes: V::I32) -> Scales<V> {
+        Scales::halves(v, v.div_f32(v.of_bits(extremes), v.splat_f32(-8.0)), 1.0)
     }
 
     #[inline(always)]
-    fn write<S: Vectors>(self, simd: S, d: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 18]; 2]) {
-        for ((block, d), multiples) in blocks.iter_mut().zip(d).zip(multiples) {
-            let [d0, d1, codes @ ..] = block;
-            [*d0, *d1] = (d as u16).to_le_bytes();
-            let [low, high] = both(
-                multiples,
-                #[inline(always)]
-                |v| simd.min_i32(simd.trunc_to_i32(simd.add_f32(v, simd.splat_f32(8.5))), simd.splat_i32(15)),
-            );
-            simd.store_u8(simd.xor_i32(low, simd.shift_left::<4>(high)), codes);
+    fn write<V: BlockVectors>(v: V, d: [i32; 2], multiples: [[V::F32; 2]; 2], blocks: &mut [[u8; 18]; 2]) {
+        let (offset, largest) = (v.splat_f32(8.5), v.splat_i32(15));
+        for i in 0..2 {
+            let [d0, d1, codes @ ..] = &mut blocks[i];
+            [*d0, *d1] = (d[i] as u16).to_le_bytes();
+            let low = v.min_i32(v.trunc_to_i32(v.add_f32(multiples[i][0], offset)), largest);
+            let high = v.min_i32(v.trunc_to_i32(v.add_f32(multiples[i][1], offset)), largest);
+            v.store_u8(v.xor_i32(low, v.shift_left::<4>(high)), codes);
         }
     }
 
     #[inline(always)]
-    fn read<S: Vectors>(self, simd: S, block: &[u8; 18]) -> (f32, [S::I32; 2]) {
-        let [d0, d1, codes @ ..] = block;
-        let bytes = simd.load_u8(codes);
-        let low = simd.and_i32(bytes, simd.splat_i32(15));
-        let high = simd.shift_right_logical(bytes, simd.splat_i32(4));
-        let eight = simd.splat_i32(8);
-        (from_half(u16::from_le_bytes([*d0, *d1])), [simd.sub_i32(low, eight), simd.sub_i32(high, eight)])
+    fn scale(block: &[u8; 18]) -> f32 {
+        from_half(u16::from_le_bytes([block[0], block[1]]))
+    }
+
+    #[inline(always)]
+    fn codes<V: BlockVectors>(v: V, block: &[u8; 18]) -> [V::I32; 2] {
+        let [_, _, codes @ ..] = block;
+        let bytes = v.load_u8(codes);
+        let low = v.and_i32(bytes, v.splat_i32(15));
+        let high = v.shift_right_logical(bytes, v.splat_i32(4));
+        let eight = v.splat_i32(8);
+        [v.sub_i32(low, eight), v.sub_i32(high, eight)]
+    }
+
+    #[inline(always)]
+    fn split(block: &[u8; 18]) -> [i8; BLOCK] {
+        let mut codes = [0; BLOCK];
+        for j in 0..BLOCK / 2 {
+            let byte = block[2 + j];
+            (codes[j], codes[j + BLOCK / 2]) = ((byte & 15) as i8 - 8, (byte >> 4) as i8 - 8);
+        }
+        codes
     }
 }

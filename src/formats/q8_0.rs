@@ -1,47 +1,57 @@
 //! ggml's Q8_0, as its scalar code (`quantize_row_q8_0_ref`) has it: ties are rounded away from zero, and codes are made with
 //! the scale before it is rounded to f16.
 //!
-//! Multiples of d / 2 are as exact as those of d. What they have behind the point is cut off, and the integers, narrowed to
-//! sixteen or eight bits, are halved, halves away from zero: 1½ operations a vector, where floats take three to be rounded so.
+//! Multiples of d / 2 are as exact as those of d. Their fraction is cut off, and the integers, narrowed to sixteen or eight
+//! bits, are halved, halves away from zero: 1½ operations a vector, where floats take three to be rounded so.
 
+use bytemuck::cast;
+
+use super::block::{BlockVectors, Format, Scales, Sixteen, as_i8, largest_magnitudes, load_i8};
+use super::format::BLOCK;
 use super::half::{FINITE, from_half};
-use super::{BLOCK, Format, Scales, Sixteen, as_i8, integers, largest_magnitudes, load_i8};
-use crate::kernel::Vectors;
 
-#[derive(Clone, Copy)]
-pub(crate) struct Q8_0;
+pub(super) struct Q8_0;
 
 impl Format<34> for Q8_0 {
     const LIMIT: f32 = 2.0 * 127.0;
 
     const LARGEST: Option<f32> = Some(127.0 * FINITE);
 
+    const PREFETCHES: bool = true;
+
     #[inline(always)]
-    fn largest<S: Vectors>(self, simd: S, x: &Sixteen) -> S::I32 {
-        largest_magnitudes(simd, x)
+    fn largest<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32 {
+        largest_magnitudes(v, x, prefetch)
     }
 
     #[inline(always)]
-    fn scales<S: Vectors>(self, simd: S, amax: S::I32) -> Scales<S> {
-        Scales::halves(simd, simd.div_f32(simd.of_bits(amax), simd.splat_f32(127.0)), 2.0)
+    fn scales<V: BlockVectors>(v: V, amax: V::I32) -> Scales<V> {
+        Scales::halves(v, v.div_f32(v.of_bits(amax), v.splat_f32(127.0)), 2.0)
     }
 
     #[inline(always)]
-    fn write<S: Vectors>(self, simd: S, d: [i32; 2], multiples: [[S::F32; 2]; 2], blocks: &mut [[u8; 34]; 2]) {
-        let [[a0, a1, a @ ..], [b0, b1, b @ ..]] = blocks;
+    fn write<V: BlockVectors>(v: V, d: [i32; 2], multiples: [[V::F32; 2]; 2], blocks: &mut [[u8; 34]; 2]) {
+        let [[a0, a1, first @ ..], [b0, b1, second @ ..]] = blocks;
         ([*a0, *a1], [*b0, *b1]) = ((d[0] as u16).to_le_bytes(), (d[1] as u16).to_le_bytes());
-        let doubled = integers::<S>(
-            multiples,
-            #[inline(always)]
-            |v| simd.trunc_to_i32(v),
-        );
-        simd.store_halved_i8(doubled, [as_i8(a), as_i8(b)]);
+        let [[a, b], [c, d]] = multiples;
+        let doubled = [[v.trunc_to_i32(a), v.trunc_to_i32(b)], [v.trunc_to_i32(c), v.trunc_to_i32(d)]];
+        v.store_halved_i8(doubled, [as_i8(first), as_i8(second)]);
     }
 
     #[inline(always)]
-    fn read<S: Vectors>(self, simd: S, block: &[u8; 34]) -> (f32, [S::I32; 2]) {
-        let [d0, d1, codes @ ..] = block;
-        let codes: &[u8; BLOCK] = codes;
-        (from_half(u16::from_le_bytes([*d0, *d1])), load_i8(simd, codes))
+    fn scale(block: &[u8; 34]) -> f32 {
+        from_half(u16::from_le_bytes([block[0], block[1]]))
+    }
+
+    #[inline(always)]
+    fn codes<V: BlockVectors>(v: V, block: &[u8; 34]) -> [V::I32; 2] {
+        let [_, _, codes @ ..] = block;
+        load_i8(v, codes)
+    }
+
+    #[inline(always)]
+    fn split(block: &[u8; 34]) -> [i8; BLOCK] {
+        let [_, _, codes @ ..] = *block;
+        cast(codes)
     }
 }

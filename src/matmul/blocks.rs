@@ -21,7 +21,8 @@ use super::tile::{AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Operands};
 use crate::cache::level2;
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
-use crate::formats::{BLOCK, BlockFormat, split_blocks};
+use crate::formats::decode::split_blocks;
+use crate::formats::format::{BLOCK, BlockFormat};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::matrix::{Matrix, MatrixMut, Pieces, ZeroPoints};
@@ -76,7 +77,7 @@ impl<A: Code> PackedBlocks<A> {
         Ok(PackedBlocks { packed, scales: packed_scales, negative_sums })
     }
 
-    /// Packs encoded weights `[outputs, depth]`, as [`encode_blocks`](crate::encode_blocks) writes them.
+    /// Packs encoded weights `[outputs, depth]`, as [`encode_blocks`](crate::formats::encode_blocks) writes them.
     ///
     /// ```
     /// use zeropoint::{BlockActivations, BlockFormat, Isa, Matrix, MatrixMut, PackedBlocks, encode_blocks, matmul_blocks};
@@ -156,7 +157,7 @@ impl<'a, A: Code> BlockActivations<'a, A> {
     }
 
     /// With a scale for every 32 of a row, `[M, K / 32]`, and the zero point 0: such as
-    /// [`split_blocks`](crate::split_blocks) makes of an encoded tensor.
+    /// [`split_blocks`](crate::formats::split_blocks) makes of an encoded tensor.
     ///
     /// # Errors
     /// [`Error::Multiple`] when K is not whole blocks; [`Error::Length`] of the scales.

@@ -17,7 +17,7 @@ use super::stage::Stage;
 use crate::codes::Code;
 use crate::error::{Error, elements_of};
 use crate::kernel::Vectors;
-use crate::random::Stream;
+use crate::random::stream::Stream;
 use crate::simd::LANES;
 pub use integer::{FixedPoint, Gemmlowp, Shift};
 

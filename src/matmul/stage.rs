@@ -14,7 +14,7 @@ use super::columns::Columns;
 use super::multiplier::check_scales;
 use crate::error::{Error, check_length};
 use crate::kernel::Vectors;
-use crate::random::Stream;
+use crate::random::stream::Stream;
 use crate::simd::LANES;
 
 /// An output stage of [`matmul`](crate::matmul()): how accumulators become elements of the result.

@@ -7,7 +7,8 @@ use core::ops::Range;
 
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::Workspace;
-use crate::random::{Fill, Stream};
+use crate::random::fill::Fill;
+use crate::random::stream::Stream;
 use crate::simd::LANES;
 
 /// About so many words are made at a time, those of a tile's rows at least: a level-2 cache holds them.
@@ -56,7 +57,7 @@ impl RowWords {
         {
             // The stage checked that the words of the whole result exist.
             let offset = stream.offset + (row * self.all_columns + self.columns.start) as u64;
-            Fill { stream: Stream { offset, ..stream }, out: &mut words[..length] }.run(simd);
+            Fill { stream: Stream { offset, ..stream }, out: &mut words[..length], uniform: false }.run(simd);
         }
     }
 

@@ -3,10 +3,11 @@
 use crate::codes::{Code, CodeRange};
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::isa::Isa;
 use crate::memory::Workspace;
 use crate::params::{Granularity, Params, QuantParams, Scheme};
-use crate::reduce::{EvenGroups, min_max, number_of_ranges, ranges_into};
+use crate::reduce::blocks::EvenGroups;
+use crate::reduce::ranges::{number_of_ranges, ranges_into};
+use crate::reduce::tensor::range_of;
 
 impl<C: Code> QuantParams<C> {
     /// The parameters that a scheme gives the ranges of `x`, one range a group: [`ranges`](crate::ranges()) and
@@ -51,22 +52,27 @@ const GROUPS_TOGETHER: usize = 4096;
 fn fit(exec: Exec<'_>, x: &[f32], scheme: Scheme, params: &mut Params) -> Result<(), Error> {
     let (isa, granularity) = (exec.isa(), params.granularity());
     if granularity == Granularity::Tensor {
-        return params.fill(isa, scheme, &[min_max(isa, x)?]);
+        return params.fill(isa, scheme, &[range_of(exec, x)?]);
     }
-    if fit_even_groups(isa, x, scheme, params) {
+    if fit_even_groups(exec, x, scheme, params) {
         return Ok(());
     }
     let mut workspace = Workspace::default();
     let ranges = workspace.elements(params.scales().len());
-    ranges_into(isa, x, granularity, ranges)?;
+    ranges_into(exec, x, granularity, ranges)?;
     params.fill(isa, scheme, ranges)
 }
 
 /// Fills in the parameters of very many groups that follow each other, some groups at a time. False where groups are fewer
 /// or lie otherwise, or when a range has no parameters: then the ranges of the whole tensor tell which one.
-fn fit_even_groups(isa: Isa, x: &[f32], scheme: Scheme, params: &mut Params) -> bool {
+fn fit_even_groups(exec: Exec<'_>, x: &[f32], scheme: Scheme, params: &mut Params) -> bool {
     let count = params.scales().len();
     let (GROUPS_TOGETHER.., Some(groups)) = (count, EvenGroups::of(x, params.granularity())) else { return false };
+    // Several threads find all ranges first.
+    if exec.threads() > 1 {
+        return false;
+    }
+    let isa = exec.isa();
     let mut workspace = Workspace::default();
     let ranges = workspace.elements(GROUPS_TOGETHER);
     for first in (0..count).step_by(GROUPS_TOGETHER) {

@@ -22,12 +22,12 @@ use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::memory::Workspace;
 use crate::params::Params;
-use crate::random;
+use crate::random::stream::CHUNK;
 use crate::rounding::Rounding;
 use crate::sign::Sign;
 
 /// Elements of a piece for one thread: a chunk of the random stream, since entering a chunk in its middle costs steps.
-const THREAD_PIECE: usize = random::CHUNK;
+const THREAD_PIECE: usize = CHUNK;
 
 /// Elements of a piece in place: with its copy, it fills half of a level-1 cache at most.
 const IN_PLACE_PIECE: usize = 2048;
@@ -290,7 +290,7 @@ impl Context<'_> {
                 // Pieces end where chunks of the stream do.
                 let (head, length) = match self.rounding {
                     Rounding::Nearest => (IN_PLACE_PIECE, IN_PLACE_PIECE),
-                    Rounding::Stochastic(stream) => (stream.at(first).rest_of_chunk(), random::CHUNK),
+                    Rounding::Stochastic(stream) => (stream.at(first).rest_of_chunk(), CHUNK),
                 };
                 in_place(&mut out.data[..columns], head, length, |at, x, out| {
                     let mask = mask.as_deref_mut().map(|mask| &mut mask[at..at + x.len()]);

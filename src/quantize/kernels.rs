@@ -17,7 +17,8 @@ use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::CACHE_LINE;
 use crate::params::{Grouping, Params, Run};
-use crate::random::{Cursor, Stream};
+use crate::random::cursor::Cursor;
+use crate::random::stream::Stream;
 use crate::simd::memory::Memory;
 use crate::simd::{LANES, QUAD};
 

@@ -5,7 +5,7 @@ use super::vec_params::ParamSource;
 use super::walk::Elements;
 use crate::cache::prefetch_ahead;
 use crate::kernel::Vectors;
-use crate::random::Cursor;
+use crate::random::cursor::Cursor;
 use crate::simd::memory::Memory;
 
 /// Computes all elements with the next words of the cursor.

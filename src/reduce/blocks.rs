@@ -1,48 +1,48 @@
-//! Ranges of short groups of whole blocks, each in one place: what a vector finds belongs to one of them.
+//! Ranges of short groups of whole blocks, each in one place: all lanes of a vector belong to one group.
 //!
-//! Sixteen groups are read together, four after four, until what was found of all lanes is one vector of the maxima of sixteen
-//! groups. Nothing is stored in between; so the smallest bits, which groups with numbers of both kinds have no use for, are looked
-//! for afterwards where there are others. Of groups that are longer, or fewer, the sixteen are parts.
+//! Sixteen groups are read together, quad after quad, until the vectors of all have become one vector of the largest lanes of
+//! sixteen groups. Nothing is stored in between. The smallest bits, which groups with values of both signs have no use for, are
+//! found in a second reading where there are other groups. Longer groups, and fewer, are read in parts, sixteen together.
 
 use core::hint::black_box;
 
-use super::{DECIDED, ExtremeLanes, Extremes, memory_of};
+use super::extremes::{DECIDED, ExtremeLanes, Extremes, memory_of};
 use crate::cache;
 use crate::kernel::{Kernel, Vectors};
 use crate::params::{Granularity, Range};
 use crate::simd::memory::Memory;
 use crate::simd::{LANES, QUAD};
 
-/// The blocks of a group, or a part, that had better not be read again: if the groups before had numbers of one kind only, the smallest bits
-/// are looked for at once.
+/// Blocks of a group, or a part, from which on it is not read twice: if the groups before had values of a single sign, the
+/// smallest bits are found in the first reading.
 const LONG: usize = 16;
 
-/// The elements of a group: of longer ones, [`ExtremeLanes::of`] finds as much in no more time.
+/// Elements of a group: longer ones take no longer one by one ([`ExtremeLanes::of`]).
 const LONGEST: usize = 4 * DECIDED;
 
 /// What a group is read for.
 #[derive(Clone, Copy, PartialEq)]
 enum Reading {
-    /// The largest bits, signed and unsigned.
+    /// The largest bits, as i32 and as u32.
     Largest,
-    /// The smallest ones, too.
+    /// The largest and the smallest bits.
     All,
-    /// Those alone, when the caches have the group.
+    /// The smallest bits, when the caches have the group.
     Smallest,
 }
 
-/// At least sixteen of these groups, or whole sixteens of their parts.
+/// Sixteen or more groups of this kind, or such that their parts are whole sixteens.
 pub(crate) struct EvenGroups<'a> {
     x: &'a [[f32; LANES]],
-    /// The blocks of a part.
+    /// Blocks of a part.
     length: usize,
-    /// The parts of a group, all in one sixteen.
+    /// Parts of a group, all of which are among the same sixteen.
     parts: usize,
     memory: Memory,
 }
 
 impl<'a> EvenGroups<'a> {
-    /// The groups of a tensor, if they are like that.
+    /// The groups of a tensor, if they are of this kind.
     pub fn of(x: &'a [f32], granularity: Granularity) -> Option<Self> {
         let elements = granularity.grouping().even_length(x.len())?;
         let (blocks, rest) = x.as_chunks();
@@ -57,13 +57,13 @@ impl<'a> EvenGroups<'a> {
             let whole_sixteens = LANES >> groups.trailing_zeros().min(LANES.ilog2());
             whole_sixteens.max(elements.div_ceil(DECIDED).next_power_of_two())
         };
-        // What is done for every sixteen has to be worth it.
+        // A part has to be long enough for what is done once for every sixteen.
         let worth = groups * parts == LANES || parts == 1 || length >= QUAD * parts;
         let even = length.is_multiple_of(parts) && worth;
         even.then(|| EvenGroups { x: blocks, length: length / parts, parts, memory: memory_of(x) })
     }
 
-    /// The kernel that finds the ranges of as many of them as there is room for, all or a multiple of sixteen, from one on.
+    /// The kernel that writes the ranges of the groups from `first` on: all of them, or a multiple of sixteen.
     pub fn ranges<'b>(&'b self, first: usize, ranges: &'b mut [Range]) -> EvenRanges<'b> {
         let blocks = self.length * self.parts;
         let x = &self.x[first * blocks..][..ranges.len() * blocks];
@@ -78,124 +78,119 @@ pub(crate) struct EvenRanges<'a> {
 }
 
 impl Kernel for EvenRanges<'_> {
-    /// The largest magnitude of all.
+    /// The bits of the largest magnitude of all.
     type Output = i32;
 
     #[inline(always)]
-    fn run<S: Vectors>(self, simd: S) -> i32 {
-        // Of the shortest groups it is worth it that the compiler knows how short. But then it reads them in an order of its own,
-        // which memory is slow at.
+    fn run<V: Vectors>(self, v: V) -> i32 {
+        // The shortest groups are read faster where the compiler knows their length. But it reads them in an order of its own
+        // then, which memory is slow at.
         match (self.groups.length, self.groups.memory) {
-            (2, Memory::Cached) => self.by_sixteen(simd, 2, false),
-            (4, Memory::Cached) => self.by_sixteen(simd, 4, false),
-            (8, Memory::Cached) => self.by_sixteen(simd, 8, false),
-            (length @ LONG.., _) => self.by_sixteen(simd, length, true),
-            (length, _) => self.by_sixteen(simd, length, false),
+            (2, Memory::Cached) => self.by_sixteen(v, 2, false),
+            (4, Memory::Cached) => self.by_sixteen(v, 4, false),
+            (8, Memory::Cached) => self.by_sixteen(v, 8, false),
+            (length @ LONG.., _) => self.by_sixteen(v, length, true),
+            (length, _) => self.by_sixteen(v, length, false),
         }
     }
 }
 
 impl EvenRanges<'_> {
     #[inline(always)]
-    fn by_sixteen<S: Vectors>(self, simd: S, length: usize, long: bool) -> i32 {
+    fn by_sixteen<V: Vectors>(self, v: V, length: usize, long: bool) -> i32 {
         let EvenRanges { groups: EvenGroups { x, parts, .. }, ranges } = self;
-        let mut magnitude = simd.splat_i32(0);
-        // Whether the groups before had numbers of one kind only; of the first, some tell.
-        let mut one_kind = long && !ExtremeLanes::of(simd, x[..LONG].as_flattened(), Memory::Cached).has_both(simd);
+        let mut magnitude = v.splat_i32(0);
+        // Whether the groups before had values of a single sign. For the first groups, some of their elements tell.
+        let mut single_sign =
+            long && !ExtremeLanes::none(v).fold(v, x[..LONG].as_flattened(), Memory::Cached, true).has_both_signs(v);
         let all = ranges.len() * parts;
-        for first in (0..all).step_by(LANES) {
-            // The last ones overlap those before.
-            let first = first.min(all - LANES);
+        let mut start = 0;
+        while start < all {
+            // The last sixteen overlap those before.
+            let first = start.min(all - LANES);
             let x = &x[first * length..][..LANES * length];
-            let integers = if long && one_kind {
-                simd.max_of_each(
-                    #[inline(always)]
-                    |i| integers_of(simd, &x[i * length..][..length], Reading::All),
-                )
+            let [max_as_i32, max_as_u32, mut inverted_min] = if long && single_sign {
+                sixteen_groups(v, x, length, Reading::All)
             } else {
-                sixteen_groups(simd, x, length)
+                sixteen_groups(v, x, length, Reading::Largest)
             };
-            let [signed, unsigned, _] = integers;
-            one_kind = simd.any_negative(simd.min_i32(signed, unsigned));
-            magnitude = simd.max_i32(magnitude, simd.max_i32(signed, unsigned));
-            let [mut signed, mut unsigned, mut smallest] = [[0; LANES]; 3];
-            for (found, each) in integers.into_iter().zip([&mut signed, &mut unsigned, &mut smallest]) {
-                simd.store_i32(found, each);
+            let sign = v.any_negative(v.min_i32(max_as_i32, max_as_u32));
+            // The other end of the range counts where values have a single sign. (Read again, so that it need not be kept.)
+            if !(long && single_sign) {
+                inverted_min = if sign {
+                    let [_, _, inverted_min] = sixteen_groups(v, black_box(x), length, Reading::Smallest);
+                    inverted_min
+                } else {
+                    v.splat_i32(0)
+                };
             }
+            single_sign = sign;
+            magnitude = v.max_i32(magnitude, v.max_i32(max_as_i32, max_as_u32));
+            let mut found = [[0; LANES]; 3];
+            v.store_i32(max_as_i32, &mut found[0]);
+            v.store_i32(max_as_u32, &mut found[1]);
+            v.store_i32(inverted_min, &mut found[2]);
             if parts == 1 {
                 let ranges: &mut [_; LANES] = ranges[first..].first_chunk_mut().expect("sixteen ranges");
-                for (i, range) in ranges.iter_mut().enumerate() {
-                    // (Arrays that are taken together stay in memory, which takes up to a third longer.)
-                    *range = Extremes { signed: signed[i], unsigned: unsigned[i], smallest: smallest[i] }.of_finite();
+                for i in 0..LANES {
+                    ranges[i] = extremes_of(&found, i).range();
                 }
             } else {
-                let found = [signed, unsigned, smallest];
-                for (i, range) in ranges[first / parts..][..LANES / parts].iter_mut().enumerate() {
+                let ranges = &mut ranges[first / parts..][..LANES / parts];
+                for i in 0..ranges.len() {
                     let mut extremes = extremes_of(&found, parts * i);
                     for j in 1..parts {
                         extremes = extremes.merge(extremes_of(&found, parts * i + j));
                     }
-                    *range = extremes.of_finite();
+                    ranges[i] = extremes.range();
                 }
             }
+            start += LANES;
         }
-        simd.max_of_i32(magnitude)
+        v.max_of_i32(magnitude)
     }
 }
 
-/// Those of one of sixteen.
+/// The extremes of one of sixteen groups.
 #[inline(always)]
-fn extremes_of([signed, unsigned, smallest]: &[[i32; LANES]; 3], i: usize) -> Extremes {
-    Extremes { signed: signed[i], unsigned: unsigned[i], smallest: smallest[i] }
+fn extremes_of(found: &[[i32; LANES]; 3], i: usize) -> Extremes {
+    Extremes { max_as_i32: found[0][i], max_as_u32: found[1][i], inverted_min: found[2][i] }
 }
 
-/// [`Extremes`] of sixteen groups.
+/// The fields of [`Extremes`] of sixteen groups; those that they are not read for are anything.
 #[inline(always)]
-fn sixteen_groups<S: Vectors>(simd: S, x: &[[f32; LANES]], length: usize) -> [S::I32; 3] {
-    let [signed, unsigned] = simd.max_of_each(
-        #[inline(always)]
-        |i| {
-            let [signed, unsigned, _] = integers_of(simd, &x[i * length..][..length], Reading::Largest);
-            [signed, unsigned]
-        },
-    );
-    let mut smallest = simd.splat_i32(0);
-    // The other end counts where one of both is negative.
-    if simd.any_negative(simd.min_i32(signed, unsigned)) {
-        // Read again, so that it need not be kept.
-        let x = black_box(x);
-        [smallest] = simd.max_of_each(
-            #[inline(always)]
-            |i| {
-                let [_, _, smallest] = integers_of(simd, &x[i * length..][..length], Reading::Smallest);
-                [smallest]
-            },
-        );
-    }
-    [signed, unsigned, smallest]
-}
-
-/// What is found of a group, of every lane.
-#[inline(always)]
-fn integers_of<S: Vectors>(simd: S, group: &[[f32; LANES]], reading: Reading) -> [S::I32; 3] {
-    let mut lanes = ExtremeLanes::none(simd);
-    let (fours, rest) = group.as_chunks::<QUAD>();
-    for x in fours {
-        for x in x {
-            lanes = observe(simd, lanes, x, reading);
+fn sixteen_groups<V: Vectors>(v: V, x: &[[f32; LANES]], length: usize, reading: Reading) -> [V::I32; 3] {
+    // (Arrays of their own, of which the compiler drops those that nobody reads.)
+    let (mut max_as_i32, mut max_as_u32, mut inverted_min) =
+        ([v.splat_i32(0); QUAD], [v.splat_i32(0); QUAD], [v.splat_i32(0); QUAD]);
+    for k in 0..QUAD {
+        let (mut a, mut b, mut c) = ([v.splat_i32(0); QUAD], [v.splat_i32(0); QUAD], [v.splat_i32(0); QUAD]);
+        for i in 0..QUAD {
+            let group = &x[(QUAD * k + i) * length..][..length];
+            let mut lanes = ExtremeLanes::none(v);
+            let (quads, rest) = group.as_chunks::<QUAD>();
+            for quad in quads {
+                for j in 0..QUAD {
+                    lanes = observe(v, lanes, &quad[j], reading);
+                }
+            }
+            for block in rest {
+                lanes = observe(v, lanes, block, reading);
+            }
+            [a[i], b[i], c[i]] = lanes.integers(v);
         }
+        max_as_i32[k] = v.quad_maxima(a);
+        max_as_u32[k] = v.quad_maxima(b);
+        inverted_min[k] = v.quad_maxima(c);
     }
-    for x in rest {
-        lanes = observe(simd, lanes, x, reading);
-    }
-    lanes.integers(simd)
+    [v.join_maxima(max_as_i32), v.join_maxima(max_as_u32), v.join_maxima(inverted_min)]
 }
 
 #[inline(always)]
-fn observe<S: Vectors>(simd: S, lanes: ExtremeLanes<S>, x: &[f32; LANES], reading: Reading) -> ExtremeLanes<S> {
-    // Level 2 is read faster, too.
+fn observe<V: Vectors>(v: V, lanes: ExtremeLanes<V>, x: &[f32; LANES], reading: Reading) -> ExtremeLanes<V> {
+    // Level 2 is read faster with it, too.
     if reading != Reading::Smallest {
         cache::prefetch_ahead(x);
     }
-    lanes.observe(simd, x, reading != Reading::Largest)
+    lanes.observe(v, x, reading != Reading::Largest)
 }

@@ -1,6 +1,6 @@
 //! Maxima of integers: the vector operations of reductions.
 
-use crate::simd::{LANES, QUAD, Simd, quad};
+use crate::simd::{LANES, QUAD, Simd};
 
 /// Order of unsigned integers, and the largest lanes.
 pub trait ReduceVectors: Simd {
@@ -62,28 +62,16 @@ pub trait ReduceVectors: Simd {
         }
         self.load_i32(&joined)
     }
-    /// Lane i of result n is the largest lane of `of(i)[n]`. (`of` is asked quad by quad, so that its vectors need not leave
-    /// the registers.)
-    #[inline(always)]
-    fn max_of_each<const N: usize>(self, of: impl Fn(usize) -> [Self::I32; N]) -> [Self::I32; N] {
-        let maxima = quad(
-            #[inline(always)]
-            |k| {
-                let vectors = quad(
-                    #[inline(always)]
-                    |i| of(QUAD * k + i),
-                );
-                let mut maxima = [self.splat_i32(0); N];
-                for n in 0..N {
-                    maxima[n] = self.quad_maxima([vectors[0][n], vectors[1][n], vectors[2][n], vectors[3][n]]);
-                }
-                maxima
-            },
-        );
-        let mut each = [self.splat_i32(0); N];
-        for n in 0..N {
-            each[n] = self.join_maxima([maxima[0][n], maxima[1][n], maxima[2][n], maxima[3][n]]);
-        }
-        each
+}
+
+/// Lane i is the largest lane of `vectors[i]`.
+#[inline(always)]
+pub fn largest_lanes<V: ReduceVectors>(v: V, vectors: &[[i32; LANES]; LANES]) -> V::I32 {
+    let mut maxima = [v.splat_i32(0); QUAD];
+    for k in 0..QUAD {
+        let quad = &vectors[QUAD * k..][..QUAD];
+        let quad = [v.load_i32(&quad[0]), v.load_i32(&quad[1]), v.load_i32(&quad[2]), v.load_i32(&quad[3])];
+        maxima[k] = v.quad_maxima(quad);
     }
+    v.join_maxima(maxima)
 }

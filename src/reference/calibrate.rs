@@ -1,9 +1,9 @@
 //! Calibration.
 
-use crate::calibrate::ln;
+use crate::calibrate::logarithm::ln;
 
-/// [`Histogram`](crate::calibrate::Histogram): the exponent of the bins' width, and the numbers from 0 on and below 0 in
-/// each bin. Width 2ᵏ, with the smallest k of at least −160 that leaves all magnitudes below `4096 · 2ᵏ`; bin
+/// [`Histogram`](crate::calibrate::Histogram): the exponent of the bins' width, and the counts of values from 0 on
+/// and below 0 in each bin. Width 2ᵏ, with the smallest k of at least −160 that leaves all magnitudes below `4096 · 2ᵏ`; bin
 /// `floor(|x| / 2ᵏ)`.
 ///
 /// ```
@@ -62,7 +62,7 @@ pub fn moments(x: &[f32]) -> [f64; 3] {
     [mean, variance.sqrt(), deviations / count]
 }
 
-/// [`percentile`](crate::calibrate::percentile()): all numbers in order.
+/// [`percentile`](crate::calibrate::percentile()): all values in order.
 #[must_use]
 pub fn percentile(x: &[f32], p: f64) -> f32 {
     let mut x = x.to_vec();

@@ -2,10 +2,8 @@
 
 use crate::common::{Ranges, bits, codes, every_isa, zero_points};
 use proptest::prelude::*;
-use zeropoint::{
-    BlockActivations, BlockFormat, Error, Isa, Matrix, MatrixMut, PackedBlocks, encode_blocks, matmul_blocks,
-    reference, split_blocks,
-};
+use zeropoint::formats::{BlockFormat, encode_blocks, split_blocks};
+use zeropoint::{BlockActivations, Error, Isa, Matrix, MatrixMut, PackedBlocks, matmul_blocks, reference};
 
 #[derive(Debug)]
 struct Problem<A> {

@@ -30,19 +30,20 @@ fn isa() -> Isa {
     Isa::best().unwrap()
 }
 
-fn observer(isa: Isa, method: Method) -> Calibrator {
-    method.observer(isa, CodeRange::narrow(8).unwrap(), 1).unwrap()
+fn observer(method: Method) -> Calibrator {
+    method.observer(CodeRange::narrow(8).unwrap(), 1).unwrap()
 }
 
-fn seen(mut observer: Calibrator, x: &[f32]) -> Calibrator {
-    observer.observe(x).unwrap();
+fn seen(isa: Isa, method: Method, x: &[f32]) -> Calibrator {
+    let mut observer = observer(method);
+    observer.observe(isa.into(), x).unwrap();
     observer
 }
 
 fn histogram(isa: Isa, batches: &[&[f32]]) -> Histogram {
-    let mut histogram = Histogram::new(isa, Clip::Percentile(99.0)).unwrap();
+    let mut histogram = Histogram::new(Clip::Percentile(99.0)).unwrap();
     for batch in batches {
-        histogram.observe(batch).unwrap();
+        histogram.observe(isa.into(), batch).unwrap();
     }
     histogram
 }
@@ -106,8 +107,8 @@ proptest! {
         let granularity = Granularity::channel(&[x.len() / channels, channels], 1).unwrap();
         let whole = ranges(isa(), x, granularity).unwrap();
         let [a, b, c] = [0, 1, 2].map(|i| {
-            let mut observer = MinMax::new(isa(), granularity);
-            observer.observe(&x[i * length..][..length]).unwrap();
+            let mut observer = MinMax::new(granularity);
+            observer.observe(isa().into(), &x[i * length..][..length]).unwrap();
             observer
         });
         let merged = |mut a: MinMax, b: &MinMax| { a.merge(b).unwrap(); a };
@@ -119,8 +120,8 @@ proptest! {
     fn moments_equal_reference(x in batches()) {
         let want = reference::moments(&x);
         every_isa(|isa| {
-            let mut observer = Moments::new(isa, Spread::Deviations(1.0)).unwrap();
-            observer.observe(&x).unwrap();
+            let mut observer = Moments::new(Spread::Deviations(1.0)).unwrap();
+            observer.observe(isa.into(), &x).unwrap();
             let found = [observer.mean(), observer.std(), observer.mean_deviation()];
             assert_eq!(found.map(f64::to_bits), want.map(f64::to_bits), "{isa}: {found:?} {want:?}");
         });
@@ -152,8 +153,8 @@ proptest! {
         for (numbers, clip) in [(&magnitudes, Clip::Percentile(2.0 * p - 100.0)), (&x, Clip::Percentiles(p))] {
             let (Clip::Percentile(p) | Clip::Percentiles(p)) = clip else { unreachable!() };
             assert_eq!(percentile(numbers, p).unwrap().to_bits(), reference::percentile(numbers, p).to_bits());
-            let mut histogram = Histogram::new(isa(), clip).unwrap();
-            histogram.observe(&x).unwrap();
+            let mut histogram = Histogram::new(clip).unwrap();
+            histogram.observe(isa().into(), &x).unwrap();
             let range = histogram.range().unwrap();
             let found = if matches!(clip, Clip::Percentile(_)) { range.max.max(-range.min) } else { range.max };
             let mut sorted = numbers.clone();
@@ -179,7 +180,7 @@ proptest! {
         let factor = 2_f32.powi(exponent);
         let scaled: Vec<f32> = x.iter().map(|x| x * factor).collect();
         for method in METHODS {
-            let [small, large] = [&x, &scaled].map(|x| seen(observer(isa(), method), x).range().unwrap());
+            let [small, large] = [&x, &scaled].map(|x| seen(isa(), method, x).range().unwrap());
             assert_eq!(bits(&[small.min * factor, small.max * factor]), bits(&[large.min, large.max]), "{method}");
         }
     }
@@ -189,7 +190,7 @@ proptest! {
     #[test]
     fn ranges_make_parameters_of_every_type(x in batches(), code_bits in 2_u32..9) {
         for method in METHODS {
-            let range = seen(observer(isa(), method), &x).range().unwrap();
+            let range = seen(isa(), method, &x).range().unwrap();
             quantizes(&x, range, CodeRange::unsigned(code_bits).unwrap());
             quantizes(&x, range, CodeRange::signed(code_bits).unwrap());
             quantizes(&x, range, CodeRange::narrow(code_bits).unwrap());
@@ -203,8 +204,8 @@ proptest! {
         }),
     ) {
         prop_assume!(!x.is_empty());
-        let minmax = observer(isa(), Method::MinMax);
-        assert_eq!(group_ranges(&x, granularity, &minmax).unwrap(), ranges(isa(), &x, granularity).unwrap());
+        let minmax = observer(Method::MinMax);
+        assert_eq!(group_ranges(isa(), &x, granularity, &minmax).unwrap(), ranges(isa(), &x, granularity).unwrap());
     }
 }
 
@@ -241,7 +242,7 @@ fn degenerate_data() {
     let finite_range = |method: Method, x: &[f32]| {
         let mut found = None;
         every_isa(|isa| {
-            let range = seen(observer(isa, method), x).range().unwrap();
+            let range = seen(isa, method, x).range().unwrap();
             assert_eq!(*found.get_or_insert(range), range, "{method} {isa}");
         });
         let range = found.unwrap();
@@ -277,8 +278,8 @@ fn degenerate_data() {
     }
     // A batch at a time, each a thousand times as large as the one before.
     let batches: Vec<[f32; 2]> = (-14..12).map(|i| [10_f32.powi(3 * i), -0.5 * 10_f32.powi(3 * i)]).collect();
-    let mut batch_wise = Histogram::new(isa(), Clip::Percentile(50.0)).unwrap();
-    batches.iter().for_each(|batch| batch_wise.observe(batch).unwrap());
+    let mut batch_wise = Histogram::new(Clip::Percentile(50.0)).unwrap();
+    batches.iter().for_each(|batch| batch_wise.observe(isa().into(), batch).unwrap());
     assert_eq!(state(&batch_wise), state(&histogram(isa(), &[batches.as_flattened()])));
 }
 
@@ -288,8 +289,8 @@ fn ties_and_the_smallest_range() {
     assert_eq!(clip_by_entropy(&[4, 4, 4, 4, 0, 0], 2, 2, 1).unwrap(), 6, "the last");
     assert_eq!(clip_by_mse(&[0; 10], 3, 4, 1).unwrap(), 4, "the first");
     // A percentile below the smallest f32.
-    let mut histogram = Histogram::new(isa(), Clip::Percentile(50.0)).unwrap();
-    histogram.observe(&[0.0, 0.0, 0.0, 1e-45]).unwrap();
+    let mut histogram = Histogram::new(Clip::Percentile(50.0)).unwrap();
+    histogram.observe(isa().into(), &[0.0, 0.0, 0.0, 1e-45]).unwrap();
     assert_eq!(histogram.range().unwrap().max, f32::from_bits(1));
 }
 
@@ -298,13 +299,13 @@ fn ties_and_the_smallest_range() {
 fn more_equal_numbers_than_floats_count() {
     let batch = vec![0.75_f32; 1 << 18];
     let mut histogram = histogram(isa(), &[]);
-    let mut moments = Moments::new(isa(), Spread::Deviations(1.0)).unwrap();
+    let mut moments = Moments::new(Spread::Deviations(1.0)).unwrap();
     for _ in 0..64 {
-        histogram.observe(&batch).unwrap();
-        moments.observe(&batch).unwrap();
+        histogram.observe(isa().into(), &batch).unwrap();
+        moments.observe(isa().into(), &batch).unwrap();
     }
-    histogram.observe(&[0.75]).unwrap();
-    moments.observe(&[0.75]).unwrap();
+    histogram.observe(isa().into(), &[0.75]).unwrap();
+    moments.observe(isa().into(), &[0.75]).unwrap();
     let [positive, _] = histogram.counts();
     assert_eq!((positive[3072], positive.iter().sum::<u64>()), ((1 << 24) + 1, (1 << 24) + 1));
     assert_eq!((moments.count(), moments.mean(), moments.std()), ((1 << 24) + 1, 0.75, 0.0));
@@ -319,8 +320,8 @@ fn non_finite_numbers_are_refused_or_skipped() {
         dirty.push(bad);
         for method in METHODS {
             every_isa(|isa| {
-                let mut refusing = observer(isa, method);
-                let error = refusing.observe(&dirty).unwrap_err();
+                let mut refusing = observer(method);
+                let error = refusing.observe(isa.into(), &dirty).unwrap_err();
                 assert!(
                     matches!(error, Error::NonFinite { found, .. } if found.to_bits() == bad.to_bits()),
                     "{method}"
@@ -330,21 +331,21 @@ fn non_finite_numbers_are_refused_or_skipped() {
                     Err(Error::Empty { what: "what was observed" }),
                     "{method}: nothing recorded"
                 );
-                let mut skipping = observer(isa, method).non_finite(NonFinite::Skip);
-                skipping.observe(&dirty).unwrap();
+                let mut skipping = observer(method).non_finite(NonFinite::Skip);
+                skipping.observe(isa.into(), &dirty).unwrap();
                 assert_eq!(skipping.skipped(), 2, "{method}");
-                assert_eq!(skipping.range(), seen(observer(isa, method), &clean).range(), "{method}");
-                let mut nothing = observer(isa, method).non_finite(NonFinite::Skip);
-                nothing.observe(&[bad; 3]).unwrap();
+                assert_eq!(skipping.range(), seen(isa, method, &clean).range(), "{method}");
+                let mut nothing = observer(method).non_finite(NonFinite::Skip);
+                nothing.observe(isa.into(), &[bad; 3]).unwrap();
                 assert_eq!((nothing.skipped(), nothing.range().is_err()), (3, true), "{method}");
             });
         }
         // Where they stand matters to channels and samples.
-        let mut rows = MinMax::new(isa(), Granularity::channel(&[2, 4], 0).unwrap()).non_finite(NonFinite::Skip);
-        rows.observe(&[1.0, bad, 2.0, 3.0, bad, 5.0, 6.0, 7.0]).unwrap();
+        let mut rows = MinMax::new(Granularity::channel(&[2, 4], 0).unwrap()).non_finite(NonFinite::Skip);
+        rows.observe(isa().into(), &[1.0, bad, 2.0, 3.0, bad, 5.0, 6.0, 7.0]).unwrap();
         assert_eq!(rows.ranges().unwrap(), [Range { min: 1.0, max: 3.0 }, Range { min: 5.0, max: 7.0 }]);
-        let mut samples = AverageMinMax::new(isa(), 2).unwrap().non_finite(NonFinite::Skip);
-        samples.observe(&[1.0, bad, bad, bad, 2.0, 4.0]).unwrap();
+        let mut samples = AverageMinMax::new(2).unwrap().non_finite(NonFinite::Skip);
+        samples.observe(isa().into(), &[1.0, bad, bad, bad, 2.0, 4.0]).unwrap();
         assert_eq!((samples.range(), samples.skipped()), (Ok(Range { min: 1.5, max: 2.5 }), 3));
     }
 }
@@ -352,20 +353,17 @@ fn non_finite_numbers_are_refused_or_skipped() {
 #[test]
 fn what_observers_refuse() {
     let setting = |what, found, why| Error::Setting { what, found, why };
-    assert_eq!(
-        Histogram::new(isa(), Clip::Percentile(100.5)).err(),
-        Some(setting("percentile", 100.5, "not in 0 … 100"))
-    );
+    assert_eq!(Histogram::new(Clip::Percentile(100.5)).err(), Some(setting("percentile", 100.5, "not in 0 … 100")));
     let mse = Clip::Mse { largest_code: 0, start: 0, stride: 1 };
-    assert_eq!(Histogram::new(isa(), mse).err(), Some(setting("largest code", 0.0, "not in 1 … 255")));
+    assert_eq!(Histogram::new(mse).err(), Some(setting("largest code", 0.0, "not in 1 … 255")));
     let entropy = Clip::Entropy { levels: 128, start: 0, stride: 0 };
-    assert_eq!(Histogram::new(isa(), entropy).err(), Some(Error::Shape { why: "no stride", found: 0 }));
-    assert_eq!(Ema::new(isa(), 1.0).err(), Some(setting("decay", 1.0, "not in 0 … 1")));
+    assert_eq!(Histogram::new(entropy).err(), Some(Error::Shape { why: "no stride", found: 0 }));
+    assert_eq!(Ema::new(1.0).err(), Some(setting("decay", 1.0, "not in 0 … 1")));
     let gauss = Spread::Gauss { bits: 9, half: false };
-    assert_eq!(Moments::new(isa(), gauss).err(), Some(setting("bits", 9.0, "not in 1 … 8")));
+    assert_eq!(Moments::new(gauss).err(), Some(setting("bits", 9.0, "not in 1 … 8")));
     let why = "a sample has no length";
-    assert_eq!(AverageMinMax::new(isa(), 0).err(), Some(Error::Shape { why, found: 0 }));
-    let error = AverageMinMax::new(isa(), 2).unwrap().observe(&[1.0; 3]);
+    assert_eq!(AverageMinMax::new(0).err(), Some(Error::Shape { why, found: 0 }));
+    let error = AverageMinMax::new(2).unwrap().observe(isa().into(), &[1.0; 3]);
     assert_eq!(error, Err(Error::Multiple { what: "the tensor", unit: 2, found: 3 }));
     for p in [f64::NAN, -1.0] {
         assert!(percentile(&[1.0], p).is_err() && percentile_of_bins(&[1], p).is_err());
@@ -383,29 +381,32 @@ fn what_observers_refuse() {
             && percentile_of_bins(&[0, u64::MAX >> 1], 99.0) == Ok(1.99)
     );
     for method in METHODS {
-        assert_eq!(observer(isa(), method).observe(&[]), Err(Error::Empty { what: "the tensor" }), "{method}");
+        assert_eq!(observer(method).observe(isa().into(), &[]), Err(Error::Empty { what: "the tensor" }), "{method}");
         assert_eq!(method.to_string().parse(), Ok(method));
-        assert!(observer(isa(), method).merge(&observer(isa(), Method::Ema(0.5))).is_err());
+        assert!(observer(method).merge(&observer(Method::Ema(0.5))).is_err());
     }
     for name in ["", "kl", "minmax:3", "percentile:", "percentile:x", "std:3:4"] {
         let error = name.parse::<Method>().unwrap_err();
         assert!(error.to_string().contains("percentile[:p]"), "{error}");
     }
 
-    let mut ema = Ema::new(isa(), 0.9).unwrap();
-    ema.observe(&[1.0]).unwrap();
+    let mut ema = Ema::new(0.9).unwrap();
+    ema.observe(isa().into(), &[1.0]).unwrap();
     let why = "a moving average depends on the order of all batches";
     assert_eq!(ema.merge(&ema.clone()), Err(Error::Merge { why }));
-    let mut rows = MinMax::new(isa(), Granularity::block(&[2], 1).unwrap());
+    let mut rows = MinMax::new(Granularity::block(&[2], 1).unwrap());
     let mut longer = rows.clone();
-    rows.observe(&[1.0, 2.0]).unwrap();
-    longer.observe(&[1.0; 4]).unwrap();
+    rows.observe(isa().into(), &[1.0, 2.0]).unwrap();
+    longer.observe(isa().into(), &[1.0; 4]).unwrap();
     assert_eq!(rows.merge(&longer), Err(Error::Merge { why: "they saw tensors of different lengths" }));
-    assert_eq!(rows.observe(&[1.0; 4]), Err(Error::Length { what: "the batch's groups", expected: 2, found: 4 }));
-    let tensor = AbsMax::new(isa(), Granularity::Tensor);
-    assert!(AbsMax::new(isa(), Granularity::block(&[2], 1).unwrap()).merge(&tensor).is_err());
+    assert_eq!(
+        rows.observe(isa().into(), &[1.0; 4]),
+        Err(Error::Length { what: "the batch's groups", expected: 2, found: 4 })
+    );
+    let tensor = AbsMax::new(Granularity::Tensor);
+    assert!(AbsMax::new(Granularity::block(&[2], 1).unwrap()).merge(&tensor).is_err());
     let mut histogram = histogram(isa(), &[&[1.0]]);
-    let other = Histogram::new(isa(), Clip::Percentile(98.0)).unwrap();
+    let other = Histogram::new(Clip::Percentile(98.0)).unwrap();
     assert_eq!(histogram.merge(&other), Err(Error::Merge { why: "they choose ranges in different ways" }));
     assert_eq!(histogram.counts()[0].iter().sum::<u64>(), 1, "untouched");
 }

@@ -1,11 +1,12 @@
 //! Every error once, and the output as it was.
 
 use crate::common::{every_isa, quantize_dynamic};
+use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, Dequantize, Error, Exec, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Isa,
     Linear, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams, Range, Requantize, Rounding, Scheme, Shift,
-    Stream, Window, ZeroPoints, abs_max, dequantize, fake_quantize, fake_quantize_in_place, fill_uniform, fill_words,
-    matmul, min_max, quantize, quantize_bias, quantize_multiplier, ranges, straight_through, straight_through_in_place,
+    Stream, Window, ZeroPoints, abs_max, dequantize, fake_quantize, fake_quantize_in_place, matmul, min_max, quantize,
+    quantize_bias, quantize_multiplier, ranges, straight_through, straight_through_in_place,
 };
 
 /// The error, and its one line for people.
@@ -89,8 +90,8 @@ fn ends_of_streams() {
                 use zeropoint::parallel;
                 refused(quantize(Exec::from(isa).rayon(), &[1.0; 4], &per_tensor(), at(offset), &mut codes), &error);
                 refused(fake_quantize(Exec::from(isa).rayon(), &[1.0; 4], &per_tensor(), at(offset), &mut out), &error);
-                refused(parallel::fill_words(isa, at(offset), &mut words), &error);
-                refused(parallel::fill_uniform(isa, at(offset), &mut out), &error);
+                refused(fill_words(zeropoint::Exec::from(isa).rayon(), at(offset), &mut words), &error);
+                refused(fill_uniform(zeropoint::Exec::from(isa).rayon(), at(offset), &mut out), &error);
                 let c = MatrixMut::new(&mut codes, 2, 2).unwrap();
                 refused(parallel::matmul(a, 0.into(), &packed, &stage.stochastic(at(offset)), c), &error);
             }

@@ -3,7 +3,8 @@
 use crate::common::{bits, every_isa, nudge};
 use proptest::prelude::*;
 use serde_json::Value;
-use zeropoint::{BlockFormat, Error, decode_blocks, encode_blocks, reference};
+use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
+use zeropoint::{Error, reference};
 
 fn encoded_equals_reference(format: BlockFormat, x: &[f32]) -> Vec<u8> {
     let want = reference::encode_blocks(format, x);

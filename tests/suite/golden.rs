@@ -312,14 +312,14 @@ fn clipped_ranges() {
     let close =
         |found: f64, golden: f64| assert!((found - golden).abs() < 1e-5 * golden.abs(), "{found} is not {golden}");
     every_isa(|isa| {
-        let mut average = AverageMinMax::new(isa, 6).unwrap();
-        average.observe(&x).unwrap();
+        let mut average = AverageMinMax::new(6).unwrap();
+        average.observe(isa.into(), &x).unwrap();
         let Range { min, max } = average.range().unwrap();
         assert_eq!(vec![min, max], floats(&clip["avg"]));
 
         let moments = |spread| {
-            let mut moments = Moments::new(isa, spread).unwrap();
-            moments.observe(&x).unwrap();
+            let mut moments = Moments::new(spread).unwrap();
+            moments.observe(isa.into(), &x).unwrap();
             moments
         };
         let one = moments(Spread::Deviations(1.0));
@@ -352,9 +352,9 @@ fn clipped_ranges() {
         close(max.into(), -95.0 + 1.71 * one.std());
 
         // Moving averages of 1, 2, 4.
-        let mut ema = Ema::new(isa, 0.9).unwrap();
+        let mut ema = Ema::new(0.9).unwrap();
         for (batch, want) in [1.0_f32, 2.0, 4.0].into_iter().zip(golden["ema_d0.9_[1,2,4]"].as_array().unwrap()) {
-            ema.observe(&[batch]).unwrap();
+            ema.observe(isa.into(), &[batch]).unwrap();
             close(ema.range().unwrap().max.into(), want.as_f64().unwrap());
         }
     });

@@ -3,10 +3,11 @@
 
 use crate::common::every_isa;
 use region::{Allocation, Protection};
+use zeropoint::random::fill_uniform;
 use zeropoint::{
     Accumulators, CodeRange, Conv2d, FixedPoint, FloatMultiplier, Granularity, Matrix, MatrixMut, MaxPool2d,
-    PackedMatrix, QuantParams, Requantize, Rounding, Stream, UnpackedMatrix, Window, dequantize, fake_quantize,
-    fill_uniform, matmul, min_max, quantize, ranges, straight_through,
+    PackedMatrix, QuantParams, Requantize, Rounding, Stream, UnpackedMatrix, Window, dequantize, fake_quantize, matmul,
+    min_max, quantize, ranges, straight_through,
 };
 
 /// Which end of a slice touches the forbidden page.

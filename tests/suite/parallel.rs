@@ -3,12 +3,13 @@
 use std::sync::LazyLock;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use zeropoint::calibrate::{Clip, Histogram, Moments, Spread};
+use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread};
+use zeropoint::random::{fill_uniform, fill_words};
+use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
     Accumulators, BlockActivations, CodeRange, Exec, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut,
     PackedBlocks, PackedMatrix, QuantParams, Requantize, Rhs, Rounding, Stage, Stream, UnpackedMatrix, dequantize,
-    fake_quantize, matmul, matmul_blocks, min_max, parallel, quantization_error, quantize, reconstruction_error,
-    reference,
+    fake_quantize, matmul, matmul_blocks, min_max, parallel, quantize, reference,
 };
 
 /// In pools, which stay: a thread's helpers of one call are there at the next. And outside, where the global pool helps.
@@ -76,9 +77,13 @@ fn tensors() {
                 assert!(out == want_stochastic, "{isa} {granularity:?}");
                 repeated(4, || fake_quantize(Exec::from(isa).rayon(), &x, &params, stream, &mut real).unwrap());
                 assert!(real == want_both, "{isa} {granularity:?}");
-                repeated(8, || assert_eq!(parallel::min_max(isa, &x), want_range, "{isa}"));
-                repeated(4, || assert_eq!(parallel::quantization_error(isa, &x, &params), want_report, "{isa}"));
-                repeated(4, || assert_eq!(parallel::reconstruction_error(isa, &x, &want_real), want_given, "{isa}"));
+                repeated(8, || assert_eq!(min_max(Exec::from(isa).rayon(), &x), want_range, "{isa}"));
+                repeated(4, || {
+                    assert_eq!(quantization_error(Exec::from(isa).rayon(), &x, &params), want_report, "{isa}")
+                });
+                repeated(4, || {
+                    assert_eq!(reconstruction_error(Exec::from(isa).rayon(), &x, &want_real), want_given, "{isa}")
+                });
             });
         });
     }
@@ -93,9 +98,9 @@ fn words() {
         slowest_and_fastest(|isa| {
             with_threads(|| {
                 let (mut words, mut numbers) = (vec![0; length], vec![0.0; length]);
-                repeated(4, || parallel::fill_words(isa, stream, &mut words).unwrap());
+                repeated(4, || fill_words(Exec::from(isa).rayon(), stream, &mut words).unwrap());
                 assert!(words == want, "{isa} {offset}");
-                repeated(4, || parallel::fill_uniform(isa, stream, &mut numbers).unwrap());
+                repeated(4, || fill_uniform(Exec::from(isa).rayon(), stream, &mut numbers).unwrap());
                 assert!(numbers == want_uniform, "{isa} {offset}");
             });
         });
@@ -271,11 +276,11 @@ fn observers() {
     let [mean, std, mean_deviation] = reference::moments(&x);
     slowest_and_fastest(|isa| {
         with_threads(|| {
-            let mut histogram = Histogram::new(isa, Clip::Percentile(99.9)).unwrap();
-            let mut moments = Moments::new(isa, Spread::Deviations(3.0)).unwrap();
-            parallel::observe(&mut moments, &x).unwrap();
+            let mut histogram = Histogram::new(Clip::Percentile(99.9)).unwrap();
+            let mut moments = Moments::new(Spread::Deviations(3.0)).unwrap();
+            moments.observe(Exec::from(isa).rayon(), &x).unwrap();
             assert_eq!([moments.mean(), moments.std(), moments.mean_deviation()], [mean, std, mean_deviation], "{isa}");
-            repeated(4, || parallel::observe(&mut histogram, &x).unwrap());
+            repeated(4, || histogram.observe(Exec::from(isa).rayon(), &x).unwrap());
             assert_eq!(histogram.bin_width(), 2_f64.powi(exponent));
             for (counts, want) in histogram.counts().into_iter().zip(&counts) {
                 assert!(counts.iter().zip(want).all(|(&count, want)| count == 4 * want), "{isa}");

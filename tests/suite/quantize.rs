@@ -449,7 +449,7 @@ fn several_pieces() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn large_tensors() {
-    use zeropoint::{BlockFormat, encode_blocks};
+    use zeropoint::formats::{BlockFormat, encode_blocks};
     // A little more than 64 MiB.
     let length = 128 * 120 * 874;
     let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0).collect();

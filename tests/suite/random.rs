@@ -6,7 +6,8 @@ use rand::RngExt;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::{SplitMix64, Xoshiro128PlusPlus};
 use serde_json::Value;
-use zeropoint::{Isa, Stream, StreamRng, fill_uniform, fill_words, reference};
+use zeropoint::random::{StreamRng, fill_uniform, fill_words};
+use zeropoint::{Isa, Stream, reference};
 
 const CHUNK: usize = 16_384;
 

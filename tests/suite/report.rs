@@ -2,7 +2,8 @@
 
 use crate::common::{Ranges, every_isa, finite, tensors};
 use proptest::prelude::*;
-use zeropoint::{CodeRange, Error, Granularity, QuantParams, quantization_error, reconstruction_error, reference};
+use zeropoint::report::{quantization_error, reconstruction_error};
+use zeropoint::{CodeRange, Error, Granularity, QuantParams, reference};
 
 fn report_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
     let reconstruction = reference::fake_quantize(x, params);

@@ -5,10 +5,10 @@ use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use zeropoint::random::fill_words;
 use zeropoint::{
     Accumulators, CodeRange, Error, Exec, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams,
-    Requantize, Rounding, Stream, UnpackedMatrix, dequantize, fake_quantize, fill_words, matmul, min_max, parallel,
-    quantize,
+    Requantize, Rounding, Stream, UnpackedMatrix, dequantize, fake_quantize, matmul, min_max, parallel, quantize,
 };
 
 use harness::limits::Traffic;
@@ -194,14 +194,12 @@ impl Operation {
                 Box::new(move || expect(fake_quantize(exec, &*x, &params, Rounding::Nearest, &mut *out)))
             }
             Operation::MinMax => Box::new(move || {
-                let range = if shared { parallel::min_max } else { min_max };
-                std::hint::black_box(range(isa, &x).expect("finite numbers"));
+                std::hint::black_box(min_max(exec, &x).expect("finite numbers"));
             }),
             _ => {
                 let mut out = Aligned::<u32>::zeros(length);
                 Box::new(move || {
-                    let fill = if shared { parallel::fill_words } else { fill_words };
-                    fill(isa, Stream::new(42), &mut out).expect("the stream has so many");
+                    fill_words(exec, Stream::new(42), &mut out).expect("the stream has so many");
                 })
             }
         })

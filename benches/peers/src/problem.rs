@@ -1,7 +1,8 @@
 //! What is multiplied: the workloads, and the operands of one shape.
 
 use clap::ValueEnum;
-use zeropoint::{Error, Isa, Stream, fill_words};
+use zeropoint::random::fill_words;
+use zeropoint::{Error, Isa, Stream};
 
 use crate::shapes::Shape;
 

@@ -1,6 +1,7 @@
 //! The operations of the extension traits, but those on quads.
 
 use super::*;
+use crate::reduce::vectors::largest_lanes;
 
 #[test]
 fn random() {
@@ -101,14 +102,13 @@ fn largest_of_each() {
     impl Operation<i32, i32, i32> for Op {
         #[inline(always)]
         fn apply<S: Vectors>(&self, s: S, a: &[i32; LANES], _: &[i32; LANES], out: &mut [i32; LANES]) {
-            let mut rows = [s.splat_i32(0); LANES];
+            let mut rows = [[0; LANES]; LANES];
             for (i, row) in rows.iter_mut().enumerate() {
-                *row = s.load_i32(&rotated(a, i));
+                *row = rotated(a, i);
             }
-            let [largest, other] = s.max_of_each(
-                #[inline(always)]
-                |i| [rows[i], rows[LANES - 1 - i]],
-            );
+            let largest = largest_lanes(s, &rows);
+            rows.reverse();
+            let other = largest_lanes(s, &rows);
             let mut reversed = [0; LANES];
             s.store_i32(other, &mut reversed);
             s.store_i32(largest, out);

@@ -8,7 +8,8 @@ use std::io::{ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
-use zeropoint::{Isa, Stream, fill_words};
+use zeropoint::random::fill_words;
+use zeropoint::{Isa, Stream};
 
 /// Writes random words, 32-bit little-endian, until the reader has enough or the stream ends.
 #[derive(Parser)]

@@ -3,9 +3,10 @@
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 use zeropoint::calibrate::{BINS, Clip, Histogram, Method, Moments, Observer, Spread};
+use zeropoint::report::{ErrorReport, quantization_error, reconstruction_error};
 use zeropoint::{
-    Code, CodeRange, Error, ErrorReport, Granularity, Isa, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind,
-    Scheme, Stream, fake_quantize, quantization_error, ranges, reconstruction_error,
+    Code, CodeRange, Error, Granularity, Isa, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme, Stream,
+    fake_quantize, ranges,
 };
 
 use crate::tensors::Tensor;
@@ -122,10 +123,10 @@ impl Grid<'_> {
 
     /// The ranges of a group, by method and bits. Its numbers are counted once for all of them.
     fn group(&self, x: &[f32], unsigned: bool, stride: usize) -> Result<Vec<Range>, Error> {
-        let mut histogram = Histogram::new(self.isa, Clip::Percentile(100.0))?;
-        let mut moments = Moments::new(self.isa, Spread::Deviations(1.0))?;
-        histogram.observe(x)?;
-        moments.observe(x)?;
+        let mut histogram = Histogram::new(Clip::Percentile(100.0))?;
+        let mut moments = Moments::new(Spread::Deviations(1.0))?;
+        histogram.observe(self.isa.into(), x)?;
+        moments.observe(self.isa.into(), x)?;
         let mut ranges: Vec<Range> = Vec::new();
         for &method in self.methods {
             for (i, &bits) in self.bits.iter().enumerate() {
@@ -153,8 +154,8 @@ impl Grid<'_> {
                     moments = moments.choosing(spread)?;
                     moments.range()?
                 } else {
-                    let mut observer = method.observer(self.isa, CodeRange::narrow(bits)?, x.len())?;
-                    observer.observe(x)?;
+                    let mut observer = method.observer(CodeRange::narrow(bits)?, x.len())?;
+                    observer.observe(self.isa.into(), x)?;
                     observer.range()?
                 });
             }

@@ -7,7 +7,8 @@ use std::fmt::Write;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use zeropoint::calibrate::percentile;
-use zeropoint::{Code, CodeRange, Granularity, Isa, QuantParams, Range, Scheme, min_max, quantization_error};
+use zeropoint::report::quantization_error;
+use zeropoint::{Code, CodeRange, Granularity, Isa, QuantParams, Range, Scheme, min_max};
 
 use crate::tensors::Tensor;
 

@@ -1,0 +1,70 @@
+//! Observers for the groups of a tensor in memory.
+
+use super::observer::Observer;
+use crate::error::Error;
+use crate::exec::Exec;
+use crate::params::{Granularity, Range};
+
+/// Values that a core counts in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
+const COUNTED: usize = 4;
+
+/// The range of every group of a tensor, each seen by an observer of its own that begins as this one.
+///
+/// A thread has one observer at a time, and the elements of a group where they are in several places.
+///
+/// # Errors
+/// [`Error::Empty`]; [`Error::NonFinite`] with the first NaN or infinity, unless they are skipped; [`Error::Multiple`] and
+/// [`Error::Shape`] when the length does not go with the granularity or the samples.
+pub fn group_ranges<'t, O: Observer + Clone + Sync>(
+    exec: impl Into<Exec<'t>>,
+    x: &[f32],
+    granularity: Granularity,
+    observer: &O,
+) -> Result<Vec<Range>, Error> {
+    each_group(exec.into(), x, granularity, &|exec, group| {
+        let mut observer = observer.clone();
+        observer.observe(exec, group)?;
+        observer.range()
+    })
+}
+
+/// The range of a group on these threads.
+type RangeOf<'a> = &'a (dyn Fn(Exec<'_>, &[f32]) -> Result<Range, Error> + Sync);
+
+fn each_group(exec: Exec<'_>, x: &[f32], granularity: Granularity, range_of: RangeOf<'_>) -> Result<Vec<Range>, Error> {
+    let groups = granularity.groups(x.len())?;
+    if x.is_empty() {
+        return Err(Error::Empty { what: "the tensor" });
+    }
+    if groups < 2 * exec.threads() {
+        // Few groups are better divided themselves.
+        return (0..groups).map(|group| range_of(exec, &elements_of(x, granularity, group))).collect();
+    }
+    let mut ranges = vec![Ok(Range::default()); groups];
+    let team = exec.team(x.len() / COUNTED);
+    team.share(ranges.iter_mut().enumerate(), |(group, range)| {
+        *range = range_of(exec.serial(), &elements_of(x, granularity, group));
+    });
+    ranges.into_iter().collect()
+}
+
+/// The elements of a group.
+fn elements_of(x: &[f32], granularity: Granularity, group: usize) -> std::borrow::Cow<'_, [f32]> {
+    match granularity {
+        Granularity::Tensor => x.into(),
+        Granularity::Channel { channels, inner } if x.len() == channels * inner => x[group * inner..][..inner].into(),
+        Granularity::Channel { channels, inner } => {
+            let mut elements = Vec::with_capacity(x.len() / channels);
+            for set in x.chunks_exact(channels * inner) {
+                elements.extend_from_slice(&set[group * inner..][..inner]);
+            }
+            elements.into()
+        }
+        Granularity::Block { length, row } => {
+            let blocks = row.div_ceil(length);
+            let row = &x[group / blocks * row..][..row];
+            let start = group % blocks * length;
+            row[start..row.len().min(start + length)].into()
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Sums in f64 over chunks of a fixed length, for mean and deviations.
+
+use crate::exec::Exec;
+use crate::kernel::{Kernel, Vectors};
+use crate::simd::LANES;
+
+/// Elements of a chunk. The length is part of the result: sums of a chunk are made in sixteen lanes.
+const CHUNK: usize = 4 << 10;
+
+/// Elements of a piece that a thread takes: whole chunks.
+const PIECE: usize = 4 * CHUNK;
+
+/// Differences that a core squares in a nanosecond at most: an upper bound, so that work is shared only if every core gains by
+/// it.
+const SQUARED: usize = 16;
+
+/// Count, sum, and sum of squared differences from the mean.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(super) struct Sums {
+    pub count: u64,
+    pub sum: f64,
+    pub squares: f64,
+}
+
+impl Sums {
+    /// The sums of a slice, chunk by chunk.
+    pub fn of(exec: Exec<'_>, x: &[f32]) -> Self {
+        let mut chunks = vec![Sums::default(); x.len().div_ceil(CHUNK)];
+        let (isa, team) = (exec.isa(), exec.team(x.len() / SQUARED));
+        let pieces = x.chunks(PIECE).zip(chunks.chunks_mut(PIECE / CHUNK));
+        team.share(pieces, |(x, out)| isa.run(ChunkSums { x, out }));
+        chunks.into_iter().fold(Sums::default(), Sums::merge)
+    }
+
+    pub fn mean(self) -> f64 {
+        self.sum / self.count as f64
+    }
+
+    /// The sums of both together, by Chan's formula.
+    pub fn merge(self, other: Sums) -> Sums {
+        if self.count == 0 || other.count == 0 {
+            return if self.count == 0 { other } else { self };
+        }
+        let (n, m) = (self.count as f64, other.count as f64);
+        let apart = other.mean() - self.mean();
+        Sums {
+            count: self.count + other.count,
+            sum: self.sum + other.sum,
+            squares: self.squares + other.squares + apart * apart * (n * m / (n + m)),
+        }
+    }
+}
+
+/// `Σ|x − centre|` of a slice, chunk by chunk.
+pub(super) fn deviations(exec: Exec<'_>, x: &[f32], centre: f64) -> f64 {
+    let mut chunks = vec![0.0; x.len().div_ceil(CHUNK)];
+    let (isa, team) = (exec.isa(), exec.team(x.len() / SQUARED));
+    let pieces = x.chunks(PIECE).zip(chunks.chunks_mut(PIECE / CHUNK));
+    team.share(pieces, |(x, out)| isa.run(ChunkDeviations { x, centre, out }));
+    chunks.into_iter().fold(0.0, |sum, chunk| sum + chunk)
+}
+
+/// The [`Sums`] of every chunk.
+struct ChunkSums<'a> {
+    x: &'a [f32],
+    out: &'a mut [Sums],
+}
+
+impl Kernel for ChunkSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, _: V) {
+        chunk_sums(self.x, self.out);
+    }
+}
+
+/// `Σ|x − centre|` of every chunk.
+struct ChunkDeviations<'a> {
+    x: &'a [f32],
+    centre: f64,
+    out: &'a mut [f64],
+}
+
+impl Kernel for ChunkDeviations<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, _: V) {
+        chunk_deviations(self.x, self.centre, self.out);
+    }
+}
+
+// What follows is plain loops over lanes, which become vectors of the ISA that the kernel is compiled for.
+
+#[inline(always)]
+fn chunk_sums(x: &[f32], out: &mut [Sums]) {
+    for (x, out) in x.chunks(CHUNK).zip(out) {
+        let sum = lane_sum(
+            x,
+            #[inline(always)]
+            |x| x,
+        );
+        let mean = sum / x.len() as f64;
+        let squares = lane_sum(
+            x,
+            #[inline(always)]
+            |x| (x - mean) * (x - mean),
+        );
+        *out = Sums { count: x.len() as u64, sum, squares };
+    }
+}
+
+#[inline(always)]
+fn chunk_deviations(x: &[f32], centre: f64, out: &mut [f64]) {
+    for (x, out) in x.chunks(CHUNK).zip(out) {
+        *out = lane_sum(
+            x,
+            #[inline(always)]
+            |x| (x - centre).abs(),
+        );
+    }
+}
+
+/// `Σ f(x)` of a chunk: lane l has the elements l, l + 16, …; then lane after lane.
+#[inline(always)]
+fn lane_sum(x: &[f32], f: impl Fn(f64) -> f64) -> f64 {
+    let mut lanes = [0.0_f64; LANES];
+    let (blocks, tail) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for i in 0..LANES {
+            lanes[i] += f(block[i].into());
+        }
+    }
+    for i in 0..tail.len() {
+        lanes[i] += f(tail[i].into());
+    }
+    let mut sum = 0.0;
+    for lane in lanes {
+        sum += lane;
+    }
+    sum
+}

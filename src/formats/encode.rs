@@ -1,0 +1,247 @@
+//! From real values to blocks.
+//!
+//! Values in the caches are read twice: once for the largest magnitudes of all blocks, which are kept, and once for the codes.
+//! Of a tensor from memory the first reading finds the largest magnitude of all only, and the magnitudes of the blocks are
+//! found again with the codes: that takes no longer than to read them. A format that can store every scale needs one reading.
+
+use core::marker::PhantomData;
+use std::sync::Mutex;
+
+use super::block::{Format, Scales, Sixteen};
+use super::format::{BLOCK, BlockFormat};
+use super::mxint8::MxInt8;
+use super::q4_0::Q4_0;
+use super::q8_0::Q8_0;
+use crate::error::{Error, check_length};
+use crate::exec::Exec;
+use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
+use crate::memory::Workspace;
+use crate::reduce::extremes::{finite, magnitude_bits, memory_of};
+use crate::reduce::tensor::magnitude;
+use crate::simd::LANES;
+use crate::simd::memory::Memory;
+
+/// Values that a core encodes in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
+const ENCODED: usize = 16;
+
+/// Blocks of a piece that a thread takes: a multiple of sixteen.
+const PIECE: usize = 512;
+
+/// Encodes `x`, block after block, into `bytes`: `BlockFormat::bytes(x.len())` of them.
+///
+/// # Errors
+/// [`Error::Multiple`] when `x` is not whole blocks, [`Error::Length`] of `bytes`. For the formats with f16 scales
+/// [`Error::NonFinite`], and [`Error::Range`] for magnitudes above 127 · 65519 (Q8_0) or 8 · 65519 (Q4_0), whose scale would
+/// be infinite.
+pub fn encode_blocks<'t>(
+    exec: impl Into<Exec<'t>>,
+    format: BlockFormat,
+    x: &[f32],
+    bytes: &mut [u8],
+) -> Result<(), Error> {
+    encode(exec.into(), format, x, bytes)
+}
+
+fn encode(exec: Exec<'_>, format: BlockFormat, x: &[f32], bytes: &mut [u8]) -> Result<(), Error> {
+    check_length("the blocks", format.bytes(x.len())?, bytes.len())?;
+    match format {
+        BlockFormat::MxInt8 => encode_as::<MxInt8, 33>(exec, x, bytes),
+        BlockFormat::Q8_0 => encode_as::<Q8_0, 34>(exec, x, bytes),
+        BlockFormat::Q4_0 => encode_as::<Q4_0, 18>(exec, x, bytes),
+    }
+}
+
+fn encode_as<F: Format<BYTES>, const BYTES: usize>(exec: Exec<'_>, x: &[f32], bytes: &mut [u8]) -> Result<(), Error> {
+    let x: &[[[f32; LANES]; 2]] = x.as_chunks::<LANES>().0.as_chunks().0;
+    let (isa, team) = (exec.isa(), exec.team(x.len() * BLOCK / ENCODED));
+    let mut workspace = Workspace::default();
+    let mut kept: &mut [[i32; LANES]] = &mut [];
+    if let Some(limit) = F::LARGEST {
+        let values = x.as_flattened().as_flattened();
+        let magnitude = if memory_of(values) == Memory::Cached {
+            kept = workspace.elements(x.len().next_multiple_of(LANES)).as_chunks_mut().0;
+            let largest = Mutex::new(0);
+            team.share(x.chunks(PIECE).zip(kept.chunks_mut(PIECE / LANES)), |(x, kept)| {
+                let magnitude = largest_of::<F, BYTES>(isa, x, kept);
+                let mut largest = largest.lock().expect("integers are compared without panic");
+                *largest = magnitude.max(*largest);
+            });
+            largest.into_inner().expect("integers are compared without panic")
+        } else {
+            magnitude(exec, values)
+        };
+        // (Infinity and NaN are above every limit.)
+        if magnitude > limit.to_bits() as i32 {
+            let amax = finite(magnitude, values)?;
+            let why = "the scale of its block would be above the largest f16";
+            return Err(Error::Range { min: -amax, max: amax, why });
+        }
+    }
+    let kept = &*kept;
+    let pieces = x.chunks(PIECE).zip(bytes.as_chunks_mut().0.chunks_mut(PIECE)).enumerate();
+    team.share(pieces, |(i, (x, blocks))| {
+        let kept = if kept.is_empty() { kept } else { &kept[i * (PIECE / LANES)..] };
+        encode_piece::<F, BYTES>(isa, x, kept, blocks);
+    });
+    Ok(())
+}
+
+/// Finds what the scales of all blocks are made of, in whole sixteens. Returns the bits of the largest magnitude.
+fn largest_of<F: Format<BYTES>, const BYTES: usize>(
+    isa: Isa,
+    x: &[[[f32; LANES]; 2]],
+    kept: &mut [[i32; LANES]],
+) -> i32 {
+    let (sixteens, rest) = x.as_chunks();
+    let (kept, kept_rest) = kept.split_at_mut(sixteens.len());
+    let mut magnitude = 0;
+    if !sixteens.is_empty() {
+        magnitude = isa.run(Largest::<F, BYTES> { x: sixteens, kept, format: PhantomData });
+    }
+    if !rest.is_empty() {
+        let rest = isa.run(Largest::<F, BYTES> { x: &[padded(rest)], kept: kept_rest, format: PhantomData });
+        magnitude = magnitude.max(rest);
+    }
+    magnitude
+}
+
+/// Encodes blocks; what their scales are made of may be known.
+fn encode_piece<F: Format<BYTES>, const BYTES: usize>(
+    isa: Isa,
+    x: &[[[f32; LANES]; 2]],
+    kept: &[[i32; LANES]],
+    blocks: &mut [[u8; BYTES]],
+) {
+    let (sixteens, rest) = x.as_chunks();
+    let (whole, blocks_rest) = blocks.as_chunks_mut();
+    if !sixteens.is_empty() {
+        isa.run(Encode::<F, BYTES> { x: sixteens, kept, blocks: whole, format: PhantomData });
+    }
+    if !rest.is_empty() {
+        let mut padded_blocks = [[[0; BYTES]; LANES]];
+        let kept = if kept.is_empty() { kept } else { &kept[sixteens.len()..] };
+        isa.run(Encode::<F, BYTES> { x: &[padded(rest)], kept, blocks: &mut padded_blocks, format: PhantomData });
+        blocks_rest.copy_from_slice(&padded_blocks[0][..blocks_rest.len()]);
+    }
+}
+
+/// Fewer than sixteen blocks, with zeros behind.
+fn padded(rest: &[[[f32; LANES]; 2]]) -> Sixteen {
+    let mut padded = Sixteen::default();
+    padded[..rest.len()].copy_from_slice(rest);
+    padded
+}
+
+/// [`Format::largest`] of blocks in the caches.
+struct Largest<'a, F, const BYTES: usize> {
+    x: &'a [Sixteen],
+    kept: &'a mut [[i32; LANES]],
+    format: PhantomData<F>,
+}
+
+impl<F: Format<BYTES>, const BYTES: usize> Kernel for Largest<'_, F, BYTES> {
+    /// The bits of the largest magnitude of all.
+    type Output = i32;
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) -> i32 {
+        let kept = &mut self.kept[..self.x.len()];
+        let mut magnitude = v.splat_i32(0);
+        for i in 0..self.x.len() {
+            let largest = F::largest(v, &self.x[i], F::PREFETCHES);
+            v.store_i32(largest, &mut kept[i]);
+            magnitude = v.max_i32(magnitude, magnitude_bits(v, v.of_bits(largest)));
+        }
+        v.max_of_i32(magnitude)
+    }
+}
+
+/// Encodes whole sixteens of blocks.
+struct Encode<'a, F, const BYTES: usize> {
+    x: &'a [Sixteen],
+    /// [`Format::largest`] of every block, or nothing if it is not known yet.
+    kept: &'a [[i32; LANES]],
+    blocks: &'a mut [[[u8; BYTES]; LANES]],
+    format: PhantomData<F>,
+}
+
+impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let Encode { x, kept, blocks, .. } = self;
+        let blocks = &mut blocks[..x.len()];
+        // Scales take long to be there: those of the next sixteen are on their way while these blocks are written.
+        let mut scales = [ScaleLanes { stored: [0; LANES], factors: [[0.0; LANES]; 2], plain: true }; 2];
+        for next in 0..x.len() + 1 {
+            if next < x.len() {
+                let largest = if F::LARGEST.is_some() && next < kept.len() {
+                    v.load_i32(&kept[next])
+                } else {
+                    F::largest(v, &x[next], true)
+                };
+                scales[next % 2].store(v, F::scales(v, largest));
+            }
+            if next > 0 {
+                write::<V, F, BYTES>(v, &x[next - 1], &scales[(next - 1) % 2], &mut blocks[next - 1]);
+            }
+        }
+    }
+}
+
+/// [`Scales`], lane by lane.
+#[derive(Clone, Copy)]
+struct ScaleLanes {
+    stored: [i32; LANES],
+    factors: [[f32; LANES]; 2],
+    plain: bool,
+}
+
+impl ScaleLanes {
+    #[inline(always)]
+    fn store<V: Vectors>(&mut self, v: V, scales: Scales<V>) {
+        v.store_i32(scales.stored, &mut self.stored);
+        v.store_f32(scales.factors[0], &mut self.factors[0]);
+        v.store_f32(scales.factors[1], &mut self.factors[1]);
+        self.plain = scales.plain;
+    }
+}
+
+/// Writes sixteen blocks, two at a time.
+#[inline(always)]
+fn write<V: Vectors, F: Format<BYTES>, const BYTES: usize>(
+    v: V,
+    x: &Sixteen,
+    scales: &ScaleLanes,
+    blocks: &mut [[u8; BYTES]; LANES],
+) {
+    let ScaleLanes { stored, factors, plain } = scales;
+    let pairs: &mut [[[u8; BYTES]; 2]] = blocks.as_chunks_mut().0;
+    for pair in 0..LANES / 2 {
+        let (i, j) = (2 * pair, 2 * pair + 1);
+        let multiples = [
+            multiples_of::<V, F, BYTES>(v, &x[i], [factors[0][i], factors[1][i]], *plain),
+            multiples_of::<V, F, BYTES>(v, &x[j], [factors[0][j], factors[1][j]], *plain),
+        ];
+        F::write(v, [stored[i], stored[j]], multiples, &mut pairs[pair]);
+    }
+}
+
+/// A block divided by its scale.
+#[inline(always)]
+fn multiples_of<V: Vectors, F: Format<BYTES>, const BYTES: usize>(
+    v: V,
+    x: &[[f32; LANES]; 2],
+    factors: [f32; 2],
+    plain: bool,
+) -> [V::F32; 2] {
+    let first = v.splat_f32(factors[0]);
+    let multiples = [v.mul_f32(v.load_f32(&x[0]), first), v.mul_f32(v.load_f32(&x[1]), first)];
+    if plain {
+        return multiples;
+    }
+    let (second, min, max) = (v.splat_f32(factors[1]), v.splat_f32(-F::LIMIT), v.splat_f32(F::LIMIT));
+    [v.clamp_f32(v.mul_f32(multiples[0], second), min, max), v.clamp_f32(v.mul_f32(multiples[1], second), min, max)]
+}

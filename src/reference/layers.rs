@@ -1,0 +1,86 @@
+//! Layers.
+
+use crate::codes::Code;
+use crate::layers::Window;
+use crate::matrix::ZeroPoints;
+
+/// The accumulators of [`Conv2d`](crate::Conv2d) for images `[images, height, width, channels]` and weights
+/// `[outputs, channels / groups, height, width]`: `Σ (x − zx) · (w − zw) + bias` over the taps inside the image.
+#[must_use]
+#[allow(clippy::too_many_arguments, reason = "the formula's")]
+pub fn conv2d<A: Code, B: Code>(
+    images: &[A],
+    [count, height, width, channels]: [usize; 4],
+    zero_point: i32,
+    weights: &[B],
+    [outputs, group_channels, kernel_height, kernel_width]: [usize; 4],
+    weight_zero_points: ZeroPoints<'_>,
+    bias: Option<&[i32]>,
+    window: &Window,
+) -> Vec<i64> {
+    let groups = channels.checked_div(group_channels).unwrap_or(1);
+    let [top, left, bottom, right] = window.padding;
+    let out_height = (height + top + bottom - window.dilation[0] * (kernel_height - 1) - 1) / window.stride[0] + 1;
+    let out_width = (width + left + right - window.dilation[1] * (kernel_width - 1) - 1) / window.stride[1] + 1;
+    let mut out = Vec::new();
+    for image in 0..count {
+        for out_y in 0..out_height {
+            for out_x in 0..out_width {
+                for output in 0..outputs {
+                    let mut sum = bias.map_or(0, |bias| i64::from(bias[output]));
+                    for channel in 0..group_channels {
+                        for kernel_y in 0..kernel_height {
+                            for kernel_x in 0..kernel_width {
+                                let y = (out_y * window.stride[0] + kernel_y * window.dilation[0]).wrapping_sub(top);
+                                let x = (out_x * window.stride[1] + kernel_x * window.dilation[1]).wrapping_sub(left);
+                                if y >= height || x >= width {
+                                    continue;
+                                }
+                                let group = output / (outputs / groups);
+                                let channel_in = group * group_channels + channel;
+                                let code = images[((image * height + y) * width + x) * channels + channel_in];
+                                let weight = weights[((output * group_channels + channel) * kernel_height + kernel_y)
+                                    * kernel_width
+                                    + kernel_x];
+                                let (code, weight): (i32, i32) = (code.into(), weight.into());
+                                sum += i64::from(code - zero_point) * i64::from(weight - weight_zero_points.at(output));
+                            }
+                        }
+                    }
+                    out.push(sum);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// [`MaxPool2d`](crate::MaxPool2d).
+#[must_use]
+pub fn max_pool2d<C: Code>(images: &[C], [count, height, width, channels]: [usize; 4], window: &Window) -> Vec<C> {
+    let [top, left, bottom, right] = window.padding;
+    let out_height = (height + top + bottom - window.dilation[0] * (window.size[0] - 1) - 1) / window.stride[0] + 1;
+    let out_width = (width + left + right - window.dilation[1] * (window.size[1] - 1) - 1) / window.stride[1] + 1;
+    let mut out = Vec::new();
+    for image in 0..count {
+        for out_y in 0..out_height {
+            for out_x in 0..out_width {
+                for channel in 0..channels {
+                    let mut largest = None;
+                    for kernel_y in 0..window.size[0] {
+                        for kernel_x in 0..window.size[1] {
+                            let y = (out_y * window.stride[0] + kernel_y * window.dilation[0]).wrapping_sub(top);
+                            let x = (out_x * window.stride[1] + kernel_x * window.dilation[1]).wrapping_sub(left);
+                            if y < height && x < width {
+                                let code = images[((image * height + y) * width + x) * channels + channel];
+                                largest = largest.max(Some(code));
+                            }
+                        }
+                    }
+                    out.push(largest.expect("a window touches the image"));
+                }
+            }
+        }
+    }
+    out
+}

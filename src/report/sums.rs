@@ -1,0 +1,206 @@
+//! The sums of a report, chunk by chunk.
+
+use crate::exec::Exec;
+use crate::kernel::{Kernel, Vectors};
+use crate::params::{Grouping, Params};
+use crate::quantize::vec_params::VecParams;
+use crate::reduce::extremes::magnitude_bits;
+use crate::simd::LANES;
+use crate::simd::walk::block;
+
+/// Elements whose sums are made together. The length is part of the result.
+const CHUNK: usize = 16 << 10;
+
+/// Differences that a core squares in a nanosecond at most: an upper bound, so that work is shared only if every core gains by
+/// it.
+const SQUARED: usize = 16;
+
+/// The sums of some elements.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Sums {
+    /// `Σ x²`
+    pub signal: f64,
+    /// `Σ (x − r)²`
+    pub noise: f64,
+    /// The bits of the largest |x − r|, which order as magnitudes do.
+    pub max_error_bits: i32,
+    /// Elements whose code is outside the code range.
+    pub saturated: u64,
+}
+
+impl Sums {
+    const NONE: Sums = Sums { signal: 0.0, noise: 0.0, max_error_bits: 0, saturated: 0 };
+
+    /// The sums of a tensor that is not empty: of its chunks, in their order, whoever made which.
+    pub fn of(exec: Exec<'_>, x: &[f32], reconstruction: Reconstruction<'_>) -> Self {
+        let (isa, team) = (exec.isa(), exec.team(x.len() / SQUARED));
+        let elements = x.len();
+        let chunks = x.chunks(CHUNK).enumerate().map(|(i, x)| Chunk { x, first: i * CHUNK, elements, reconstruction });
+        let all = "a tensor that is not empty has a chunk";
+        if team.alone() {
+            return chunks.map(|chunk| isa.run(chunk)).reduce(Sums::add).expect(all);
+        }
+        let mut sums = vec![Sums::NONE; chunks.len()];
+        team.share(chunks.zip(&mut sums), |(chunk, sums)| *sums = isa.run(chunk));
+        sums.into_iter().reduce(Sums::add).expect(all)
+    }
+
+    fn add(self, next: Sums) -> Sums {
+        Sums {
+            signal: self.signal + next.signal,
+            noise: self.noise + next.noise,
+            max_error_bits: self.max_error_bits.max(next.max_error_bits),
+            saturated: self.saturated + next.saturated,
+        }
+    }
+}
+
+/// Where the reconstruction of a tensor comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Reconstruction<'a> {
+    /// From memory.
+    Given(&'a [f32]),
+    /// From codes with these parameters, as they are made.
+    Coded(&'a Params),
+}
+
+/// A chunk of a tensor.
+struct Chunk<'a> {
+    x: &'a [f32],
+    /// Where it begins in the tensor.
+    first: usize,
+    /// Elements of the tensor.
+    elements: usize,
+    reconstruction: Reconstruction<'a>,
+}
+
+impl Kernel for Chunk<'_> {
+    type Output = Sums;
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) -> Sums {
+        let Chunk { x, first, elements, reconstruction } = self;
+        let (blocks, tail) = x.as_chunks();
+        let tail_block = block(tail, 0);
+        let mut sums = SumLanes::none(v);
+        match reconstruction {
+            Reconstruction::Given(r) => {
+                let none = v.splat_i32(0);
+                let r = &r[first..][..x.len()];
+                let r_blocks = &r.as_chunks().0[..blocks.len()];
+                for i in 0..blocks.len() {
+                    sums = sums.observe(v, v.load_f32(&blocks[i]), v.load_f32(&r_blocks[i]), none);
+                }
+                if !tail.is_empty() {
+                    let r = block(r, blocks.len() * LANES);
+                    sums = sums.observe(v, v.load_f32(&tail_block), v.load_f32(&r), none);
+                }
+            }
+            Reconstruction::Coded(params) => {
+                let mut done = 0;
+                while done < blocks.len() {
+                    let start = first + done * LANES;
+                    let (lanes, run) = params_of_run(v, params, start, elements);
+                    let count = (blocks.len() - done).min(run);
+                    for x in &blocks[done..][..count] {
+                        sums = sums.observe_codes(v, v.load_f32(x), &lanes);
+                    }
+                    done += count;
+                }
+                if !tail.is_empty() {
+                    let lanes = params_of_block(v, params, first + done * LANES, elements);
+                    sums = sums.observe_codes(v, v.load_f32(&tail_block), &lanes);
+                }
+            }
+        }
+        sums.add_lanes(v)
+    }
+}
+
+/// The parameters of the block from `start` on, and how many blocks they hold for.
+#[inline(always)]
+fn params_of_run<V: Vectors>(v: V, params: &Params, start: usize, elements: usize) -> (VecParams<V>, usize) {
+    let grouping = params.grouping();
+    let run = grouping.run_length(start, elements);
+    if run < LANES || matches!(grouping, Grouping::Interleaved { .. }) {
+        return (params_of_block(v, params, start, elements), 1);
+    }
+    let (all, group) = (params.all(), grouping.group_of(start));
+    let (scale, zero_point) = (v.splat_f32(all.scales[group]), v.splat_i32(all.zero_points[group]));
+    (VecParams::new(v, params.bounds(), scale, zero_point), run / LANES)
+}
+
+/// The parameters of the block from `start` on, whose elements may belong to several groups. Behind the last element they are
+/// a scale of 1 and a zero point of 0: padding is 0, which has the code 0.
+#[inline(always)]
+fn params_of_block<V: Vectors>(v: V, params: &Params, start: usize, elements: usize) -> VecParams<V> {
+    let (all, grouping) = (params.all(), params.grouping());
+    let (mut scales, mut zero_points) = ([1.0; LANES], [0; LANES]);
+    if let Grouping::Interleaved { .. } = grouping {
+        // Parameters of neighbouring channels repeat behind the last channel.
+        let some = all.slice(start % params.period(), LANES);
+        scales.copy_from_slice(some.scales);
+        zero_points.copy_from_slice(some.zero_points);
+    } else {
+        let lanes = LANES.min(elements - start);
+        let mut lane = 0;
+        while lane < lanes {
+            let end = lanes.min(lane + grouping.run_length(start + lane, elements));
+            let group = grouping.group_of(start + lane);
+            scales[lane..end].fill(all.scales[group]);
+            zero_points[lane..end].fill(all.zero_points[group]);
+            lane = end;
+        }
+    }
+    VecParams::new(v, params.bounds(), v.load_f32(&scales), v.load_i32(&zero_points))
+}
+
+/// [`Sums`] of sixteen lanes.
+struct SumLanes<V: Vectors> {
+    signal: V::F64,
+    noise: V::F64,
+    max_error_bits: V::I32,
+    saturated: V::I32,
+}
+
+impl<V: Vectors> SumLanes<V> {
+    #[inline(always)]
+    fn none(v: V) -> Self {
+        let (sum, count) = (v.splat_f64(0.0), v.splat_i32(0));
+        SumLanes { signal: sum, noise: sum, max_error_bits: count, saturated: count }
+    }
+
+    /// Adds values and their reconstruction; the excess is ±1 where a value saturates, else 0.
+    #[inline(always)]
+    fn observe(self, v: V, x: V::F32, r: V::F32, excess: V::I32) -> Self {
+        let error = v.sub_f32(x, r);
+        SumLanes {
+            signal: v.add_square(self.signal, x),
+            noise: v.add_square(self.noise, error),
+            max_error_bits: v.max_i32(self.max_error_bits, magnitude_bits(v, error)),
+            saturated: v.add_i32(self.saturated, v.and_i32(excess, v.splat_i32(1))),
+        }
+    }
+
+    /// Adds values and what their codes stand for.
+    #[inline(always)]
+    fn observe_codes(self, v: V, x: V::F32, params: &VecParams<V>) -> Self {
+        let (q, excess) = params.code_and_excess(v, x);
+        self.observe(v, x, params.real(v, q), excess)
+    }
+
+    /// The sums of all lanes, from the first to the last.
+    #[inline(always)]
+    fn add_lanes(self, v: V) -> Sums {
+        let (mut signals, mut noises) = ([0.0; LANES], [0.0; LANES]);
+        v.store_f64(self.signal, &mut signals);
+        v.store_f64(self.noise, &mut noises);
+        let (mut signal, mut noise) = (0.0, 0.0);
+        for lane in 0..LANES {
+            signal += signals[lane];
+            noise += noises[lane];
+        }
+        let max_error_bits = v.max_of_i32(self.max_error_bits);
+        Sums { signal, noise, max_error_bits, saturated: v.sum_i32(self.saturated) as u64 }
+    }
+}
