@@ -1,13 +1,12 @@
-//! The algebra of zero points and bias: what a tile's sums of products of codes begin with.
+//! The algebra of zero points and bias: what a tile's accumulators start with, and what is added to them.
 //!
 //! ```text
 //! Σₖ (a − za[i])·(b − zb[j]) + bias[j]  =  Σₖ a·b  +  bias[j]  +  za[i]·Σₖ (zb[j] − b)  −  zb[j]·Σₖ a
 //! ```
 //!
-//! The sums of B's columns come from packing, those of A's rows from reading them. What is the same for all rows is one
-//! row of numbers; what differs by row is a number for every row when zb is the same for all columns, an outer product
-//! otherwise. All of it wraps in i32: the result is exact because the depth was
-//! checked.
+//! The column sums of B come from packing, the row sums of A from reading its rows. Terms that are equal in all rows make
+//! one row, with which the accumulators start. Terms that differ by row are one value a row when zb is the same for all
+//! columns, a rank-one update otherwise. All of it wraps in i32: the result is exact because the depth was checked.
 
 use core::ptr::null;
 
@@ -15,22 +14,22 @@ use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, RankOneUpdate};
 use crate::kernel::Vectors;
 use crate::simd::LANES;
 
-/// What the columns of a panel bring along: slices from its first column on, sixteen longer than the panel.
+/// The terms of the columns of a panel: slices from its first column on, sixteen elements longer than the panel.
 #[derive(Clone, Copy)]
 pub struct ColumnTerms<'a> {
     pub bias: &'a [i32],
     /// `Σₖ (zb[j] − b[k][j])`
     pub negative_sums: &'a [i32],
-    /// Zero points of B's codes as stored, when they differ.
+    /// Zero points of B's codes as they are stored, when they differ.
     pub zero_points: Option<&'a [i32]>,
 }
 
 /// The zero points of A.
 #[derive(Clone, Copy)]
 pub(super) struct Offsets<'a> {
-    /// That of all rows, or 0.
+    /// The zero point of all rows, or 0.
     pub uniform: i32,
-    /// Those of the rows, when they differ.
+    /// A zero point for every row, when they differ.
     pub each: Option<&'a [i32]>,
 }
 
@@ -47,8 +46,8 @@ impl Offsets<'_> {
         row
     }
 
-    /// What the sums of the rows from `row` on begin with besides, and the column terms if they do not begin with them.
-    /// `row_sums` are those of their codes, negative; times the zero point of B when that is the same for all columns.
+    /// The terms of the rows from `row` on; with `column_terms`, if the accumulators do not start with them. `row_sums` are
+    /// the sums of their codes, negated, and multiplied by the zero point of B when that is the same for all columns.
     #[inline(always)]
     pub fn row_terms(
         &self,
@@ -74,14 +73,15 @@ impl Offsets<'_> {
         row_terms
     }
 
-    /// Whether the sums of B's columns are needed.
+    /// Whether the column sums of B are needed.
     pub fn any(&self) -> bool {
         self.uniform != 0 || self.each.is_some()
     }
 }
 
-/// What is added to the sums of some rows, as [`Operands`](super::tile::Operands) have it.
+/// Terms that are added to the accumulators of some rows, as [`Operands`](super::tile::Operands) has them.
 pub(super) struct RowTerms {
+    /// A term for every row; or null.
     pub added: *const i32,
     updates: [RankOneUpdate; 3],
     count: usize,

@@ -7,7 +7,7 @@ use bytemuck::cast_slice;
 
 use super::pack::Panels;
 use super::pack_panel::{Elements, RowMajor};
-use super::shape::{Shape, check_accumulator, check_size};
+use super::shape::{Shape, check_accumulator, check_size, largest_of};
 use super::unpacked::Unpacked;
 use crate::codes::Code;
 use crate::error::{Error, check_length};
@@ -83,11 +83,6 @@ impl<'a> RhsRef<'a> {
             RhsCodes::Unpacked(b) => b.row_sum_factor(),
         }
     }
-}
-
-/// The largest `|bias|`.
-pub fn largest_of(bias: &[i32]) -> i64 {
-    bias.iter().map(|&bias| i64::from(bias).abs()).max().unwrap_or(0)
 }
 
 /// Packed weights of either type, for left operands of either type.

@@ -81,6 +81,11 @@ impl Stored {
     }
 }
 
+/// The largest `|bias|`.
+pub fn largest_of(bias: &[i32]) -> i64 {
+    bias.iter().map(|&bias| i64::from(bias).abs()).max().unwrap_or(0)
+}
+
 /// `Ok` when `depth · largest product + largest bias ≤ 2³¹ − 1`.
 #[inline]
 pub(crate) fn check_accumulator(depth: usize, largest_product: i64, largest_bias: i64) -> Result<(), Error> {

@@ -1,10 +1,10 @@
-//! The right operand as it lies: for matrices that are multiplied but once, such as the keys and values of attention.
+//! The unpacked right operand: for matrices that are multiplied only once, such as the keys and values of attention.
 //!
-//! Panels are packed into memory of the thread right before they are multiplied, a group at a time, and forgotten behind
-//! that. When all rows of A fit one tile, that would write and read panels for nothing: then the micro-kernel makes its
-//! vectors of the rows of B where they lie, some rows at a time ([`SLICE`]), so that B is read once, from its first row to
-//! its last, and the sums of all columns are kept. What it cannot read there, a step that has not all its rows or the end
-//! of the matrix, goes through a buffer that the level-1 cache holds.
+//! Panels are packed into the thread's workspace right before they are multiplied, a batch at a time, and then dropped.
+//! When all rows of A fit one tile, packing would write and read panels for nothing: then the micro-kernel makes its
+//! vectors of the rows of B in place, a slice of the depth at a time ([`SLICE`]), so that B is read once, from its first row
+//! to its last, and the accumulators of all columns are kept. An incomplete last step, and vectors that reach behind the
+//! end of the matrix, cannot be read in place: they are packed into a buffer that the level-1 cache holds.
 
 use core::ops::Range;
 use core::ptr::null;
@@ -12,9 +12,8 @@ use core::ptr::null;
 use super::offsets::ColumnTerms;
 use super::pack::Panel;
 use super::pack_panel::{PackPanel, RowMajor, SLICE, Source, sum_columns};
-use super::rhs::largest_of;
 use super::rows::{Placed, SETS};
-use super::shape::{Shape, Stored};
+use super::shape::{Shape, Stored, largest_of};
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, UnpackedOperands};
 use crate::cache::level2;
 use crate::isa::Isa;
@@ -23,7 +22,7 @@ use crate::memory::Workspace;
 use crate::sign::Sign;
 use crate::simd::LANES;
 
-/// A right operand of either type where it is in memory, for left operands of either type.
+/// An unpacked right operand of either type, for left operands of either type.
 #[derive(Clone, Copy, Debug)]
 pub struct Unpacked<'a> {
     shape: Shape,
@@ -87,7 +86,7 @@ impl<'a> Unpacked<'a> {
         }
     }
 
-    /// Packs some rows, which begin with a step, of a panel.
+    /// Packs some rows of a panel, of which the first begins a step.
     fn pack(&self, panel: usize, rows: Range<usize>, out: &mut [u8]) {
         let Shape { isa, kernel, .. } = self.shape;
         let first = self.shape.columns_of(panel..panel + 1).start;
@@ -101,13 +100,13 @@ impl<'a> Unpacked<'a> {
         });
     }
 
-    /// Whether the rows fall into few of a cache's sets.
+    /// Whether all rows fall into the same few sets of a cache.
     fn aliases_cache_sets(&self) -> bool {
         self.b.stride().is_multiple_of(SETS)
     }
 
-    /// The rows of some panels of one width where they are and from a row to the next, if whole vectors of them may be read there; and
-    /// what their bytes are to be XORed with.
+    /// Some rows of panels of one width in place, if whole vectors of them may be read there: the address, the bytes from a
+    /// row to the next, and the byte with which every code is XORed.
     fn in_place(&self, panels: Range<usize>, rows: Range<usize>) -> Option<(*const u8, usize, u8)> {
         let Shape { kernel, .. } = self.shape;
         let first = self.shape.columns_of(panels.clone()).start;
@@ -117,7 +116,7 @@ impl<'a> Unpacked<'a> {
         inside.then_some((b, self.b.stride(), self.stored.flip))
     }
 
-    /// The terms of the columns of a panel, the sums of whose stored codes are these.
+    /// Writes the terms of the columns of a panel, given the sums of their stored codes.
     fn terms(&self, columns: Range<usize>, sums: &AccRow, out: &mut TermRows) {
         let stored = self.stored;
         if let Some(bias) = self.bias {
@@ -132,19 +131,19 @@ impl<'a> Unpacked<'a> {
     }
 }
 
-/// A row of A that is all ones, for a stripe.
+/// A row of A that is all ones, for a slice.
 fn ones(kernel: &Microkernel) -> *const u8 {
     static NARROW: [u8; SLICE] = [1; SLICE];
     static WIDE: [i16; SLICE] = [1; SLICE];
     if kernel.widen_a { WIDE.as_ptr().cast() } else { NARROW.as_ptr() }
 }
 
-/// Makes panels, a group at a time, whose rows are read together: a row of a large matrix lies in a page of its own, and
-/// finding that takes longer than reading a panel's part of it. Groups of twice the level-2 cache were the fastest.
+/// A batch of panels that are packed together, row by row: a row of a large matrix is in a page of its own, and the page
+/// walk takes longer than reading one panel's part of the row. Batches of twice the level-2 cache were the fastest.
 pub(super) struct PanelBatch<'a> {
     b: &'a Unpacked<'a>,
     codes: Workspace,
-    /// Those that are packed.
+    /// The panels that are packed.
     panels: Range<usize>,
     terms: TermRows,
     /// Whether the sums of B's columns are needed.
@@ -189,29 +188,29 @@ impl<'a> PanelBatch<'a> {
     }
 }
 
-/// The same for a single tile of rows of A, of rows that fall into few of a cache's sets: as many as these keep a line of.
+/// Rows of B in a slice when they fall into the same few sets of a cache: the lines that one set keeps.
 const SLICE_WHEN_ALIASED: usize = 8;
 
-/// The sums of a single tile of rows of A with the columns of some panels, made in stripes of B.
+/// The accumulators of a single tile of rows of A and the columns of some panels, made in slices of the depth of B.
 pub(super) struct DepthSlices<'a> {
     b: &'a Unpacked<'a>,
     panels: Range<usize>,
     /// The rows of A.
     rows: usize,
     // Given back in the reverse of the order they are taken in, so that each gets the same memory in the next call.
-    /// A stripe of a panel that is packed.
+    /// A slice of a panel that is packed.
     codes: Workspace,
-    /// `rows` for every panel.
+    /// The accumulators: `rows` rows for every panel.
     sums: Workspace,
-    /// A row for every panel, if they are needed.
+    /// The sums of B's columns, a row for every panel, if they are needed.
     column_sums: Workspace,
     terms: TermRows,
 }
 
 impl<'a> DepthSlices<'a> {
-    /// Adds up the products of `rows` rows of A.
+    /// Multiplies `rows` rows of A by all slices.
     pub fn new(b: &'a Unpacked<'a>, panels: Range<usize>, a: &Placed<'_>, rows: usize, sum: bool) -> Self {
-        let mut stripes = DepthSlices {
+        let mut slices = DepthSlices {
             b,
             panels,
             rows,
@@ -220,22 +219,23 @@ impl<'a> DepthSlices<'a> {
             codes: Workspace::default(),
             terms: TermRows::new(),
         };
-        let count = stripes.panels.len();
+        let count = slices.panels.len();
         let zeros = AccRow([0; MAX_COLUMNS]);
-        stripes.column_sums.elements(count).fill(zeros);
-        stripes.sums.elements(count * rows).fill(zeros);
+        slices.column_sums.elements(count).fill(zeros);
+        slices.sums.elements(count * rows).fill(zeros);
         let depth = b.shape().depth;
-        let runs = stripes.runs();
+        let runs = slices.runs();
         let step = if b.aliases_cache_sets() { SLICE_WHEN_ALIASED } else { SLICE };
         for first in (0..depth).step_by(step) {
             for run in runs.iter().filter(|run| !run.is_empty()) {
-                stripes.add(first..depth.min(first + step), run.clone(), a, sum);
+                slices.add(first..depth.min(first + step), run.clone(), a, sum);
             }
         }
-        stripes
+        slices
     }
 
-    /// Panels of one width; and the last one, if its vectors reach behind the last column, where nothing may be read.
+    /// Runs of panels of one width; and the last panel alone if its vectors reach behind the last column, where nothing may
+    /// be read.
     fn runs(&self) -> [Range<usize>; 3] {
         let Range { start, end } = self.panels;
         let shape = self.b.shape();
@@ -245,40 +245,41 @@ impl<'a> DepthSlices<'a> {
         [start..narrower, narrower..last, last..end]
     }
 
-    /// Adds the products of a stripe of rows of B, in a run of panels.
-    fn add(&mut self, stripe: Range<usize>, run: Range<usize>, a: &Placed<'_>, sum: bool) {
+    /// Adds the products of a slice of rows of B, in a run of panels.
+    fn add(&mut self, slice: Range<usize>, run: Range<usize>, a: &Placed<'_>, sum: bool) {
         let Shape { kernel, .. } = *self.b.shape();
         let rows = self.rows;
         let count = self.panels.len();
         let place = run.start - self.panels.start;
         let sums: *mut i32 = self.sums.elements::<AccRow>(count * rows)[place * rows..].as_mut_ptr().cast();
         let column_sums = &mut self.column_sums.elements::<AccRow>(count)[place..];
-        // In bytes of A.
         let a_stride = a.stride;
-        let a = a.a.wrapping_add(stripe.start * if kernel.widen_a { 2 } else { 1 });
+        let a = a.a.wrapping_add(slice.start * if kernel.widen_a { 2 } else { 1 });
         let vectors = self.b.shape().vectors(run.start);
-        let steps = stripe.len() / kernel.depth;
-        let whole = steps * kernel.depth == stripe.len();
-        if whole && let Some((b, b_stride, flip)) = self.b.in_place(run.clone(), stripe.clone()) {
+        let steps = slice.len() / kernel.depth;
+        let whole = steps * kernel.depth == slice.len();
+        if whole && let Some((b, b_stride, flip)) = self.b.in_place(run.clone(), slice.clone()) {
             let tiles = kernel.unpacked_tiles[vectors - 1];
             let sums_stride = rows * MAX_COLUMNS;
             let panels = run.len();
             let operands = UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums, sums_stride };
-            // SAFETY: B's ISA is the CPU's; `a` has `rows` rows, no more than a tile, of all steps; whole vectors of the
-            // run's rows may be read; the sums are of every tile.
+            // SAFETY: a kernel is reached through its ISA's token only, so the CPU has its ISA; `a` has `rows` rows, no more
+            // than a tile, of all steps; whole vectors of the run's rows may be read; `sums`, which is borrowed mutably, has
+            // `rows` rows for each of the run's panels.
             unsafe { tiles[rows - 1](operands) };
             if sum {
                 let sums = column_sums.as_mut_ptr().cast();
-                // SAFETY: as above; there are as many ones as rows of a stripe.
+                // SAFETY: the CPU has the kernel's ISA; `ones` has a row of SLICE codes, no fewer than the slice; whole vectors
+                // of the run's rows may be read; `column_sums`, which is borrowed mutably, has a row for each panel.
                 unsafe { tiles[0](UnpackedOperands { a: ones(kernel), sums, sums_stride: MAX_COLUMNS, ..operands }) };
             }
             return;
         }
         for (i, panel) in run.enumerate() {
-            let steps = stripe.len().div_ceil(kernel.depth);
+            let steps = slice.len().div_ceil(kernel.depth);
             let width = vectors * kernel.lanes;
             let codes = self.codes.elements(steps * kernel.depth * width);
-            self.b.pack(panel, stripe.clone(), codes);
+            self.b.pack(panel, slice.clone(), codes);
             if sum {
                 sum_columns(kernel, codes, width, &mut column_sums[i]);
             }
@@ -297,13 +298,13 @@ impl<'a> DepthSlices<'a> {
                 columns: width,
                 prefetch: false,
             };
-            // SAFETY: B's ISA is the CPU's; `a` has `rows` rows, no more than a tile, of all steps; the buffer has
-            // `steps` of them, `vectors` wide; the sums are of every tile.
+            // SAFETY: the CPU has the kernel's ISA; `a` has `rows` rows, no more than a tile, of all steps; `codes` has `steps`
+            // steps, `vectors` wide; `sums`, which is borrowed mutably, has `rows` rows of MAX_COLUMNS for the panel.
             unsafe { kernel.tiles[vectors - 1][rows - 1](operands) };
         }
     }
 
-    /// The sums of a panel, as a panel that has no steps left.
+    /// The accumulators of a panel, as a panel that has no steps left.
     pub fn panel(&mut self, panel: usize) -> Panel<'_> {
         let shape = self.b.shape();
         let (columns, i, count) = (shape.columns_of(panel..panel + 1), panel - self.panels.start, self.panels.len());
