@@ -52,7 +52,13 @@ impl Imports {
             modules.insert(module.clone(), sources.len());
             sources.push((module, text));
         }
-        let mut graph = Graph { modules, root: BTreeMap::new(), aliases: BTreeMap::new(), found: Vec::new() };
+        let mut graph = Graph {
+            modules,
+            root: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            found: Vec::new(),
+            tests: BTreeSet::new(),
+        };
         let root = sources.iter().position(|(module, _)| module.is_empty());
         let root = root.ok_or_else(|| io::Error::other("there is no lib.rs"))?;
         // The root's re-exports first, since other files name items through them.
@@ -68,6 +74,11 @@ impl Imports {
                 imported.entry(to).or_insert(place);
             }
             edges.push(imported);
+        }
+        for test in &graph.tests {
+            for (file, _) in sources.iter().enumerate().filter(|(_, (module, _))| module.starts_with(test)) {
+                edges[file].clear();
+            }
         }
         let name = |path: &PathBuf| path.strip_prefix(src).expect("it was found there").display().to_string();
         let lines = sources.iter().map(|(_, text)| text.lines().count()).collect();
@@ -172,6 +183,8 @@ struct Graph {
     aliases: BTreeMap<String, Module>,
     /// The files that this file names items through.
     found: Vec<(usize, Place)>,
+    /// The modules in files of their own that are compiled for tests only.
+    tests: BTreeSet<Module>,
 }
 
 impl Graph {
@@ -198,7 +211,14 @@ impl Graph {
             TokenTree::Punct(punct) if punct.as_char() == '#' => {
                 if let Some(TokenTree::Group(attribute)) = tokens.get(at + 1) {
                     if is_cfg_test(attribute.stream()) {
-                        return end_of_item(tokens, at + 2);
+                        let end = end_of_item(tokens, at + 2);
+                        if let [TokenTree::Ident(keyword), TokenTree::Ident(name), TokenTree::Punct(_)] =
+                            &tokens[at + 2..end]
+                            && keyword == "mod"
+                        {
+                            self.tests.insert(child(module, &name.to_string()));
+                        }
+                        return end;
                     }
                     return at + 2;
                 }
@@ -378,8 +398,9 @@ mod tests {
             ("b.rs", "use crate::{a::{self, child::Child as X}, c as see}; fn f() { see::f(); a::g() }"),
             ("c.rs", "fn f() { let x = crate::b::f::<u8>(); }"),
             ("d.rs", "pub struct D; pub mod inner { pub struct E; pub use super::D; }"),
-            ("user.rs", "use crate::F;"),
+            ("user.rs", "use crate::F; #[cfg(test)] mod tests;"),
             ("macros.rs", "macro_rules! m { ($x:ident) => { $crate::c::$x } }"),
+            ("user/tests.rs", "use super::F; use crate::a::A;"),
             ("own.rs", "use std::fmt; mod inner { use super::X; use crate::own::Y; } struct X; struct Y;"),
             ("tests.rs", "#[cfg(test)] use crate::{a, b}; #[cfg(test)] mod tests { use crate::c::C; } // crate::d::D"),
         ];
