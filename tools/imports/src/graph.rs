@@ -4,6 +4,7 @@
 //! comments not. `mod b;` is no edge, `pub use b::Item` is one. A name at the root of the crate counts for the module that
 //! the root re-exports it from; the root itself is no node.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
@@ -139,8 +140,8 @@ impl Imports {
                     files.reverse();
                     return Some(files);
                 }
-                if !before.contains_key(&to) {
-                    before.insert(to, file);
+                if let Entry::Vacant(unseen) = before.entry(to) {
+                    unseen.insert(file);
                     next.push_back(to);
                 }
             }
