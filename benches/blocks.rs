@@ -2,11 +2,11 @@
 //! shape, one function for every ISA.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
+use zeropoint::formats::{BlockFormat, PackedBlocks, decode_blocks, encode_blocks};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
-    BlockActivations, CodeRange, Granularity, Isa, Matrix, MatrixMut, Nibbles, NibblesMut, PackedBlocks, QuantParams,
-    Rounding, dequantize, matmul_blocks, quantize,
+    CodeRange, Granularity, Isa, Matrix, MatrixMut, Nibbles, NibblesMut, QuantParams, Rounding, dequantize, quantize,
+    raw,
 };
 
 const LENGTH: usize = 64 << 10;
@@ -78,10 +78,10 @@ fn products(c: &mut Criterion) {
         each(c, format!("block weights {m}×{n}×{k}"), bytes, &mut |isa| {
             let packed = match &mut packed {
                 Some(packed) if packed.isa() == isa => packed,
-                other => other.insert(PackedBlocks::pack(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap()),
+                other => other.insert(raw::pack_blocks(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap()),
             };
-            let a = BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 117.into(), &[0.02]).unwrap();
-            matmul_blocks(&a, packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+            let a = raw::BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 117.into(), &[0.02]).unwrap();
+            raw::matmul_blocks(isa, &a, packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
         });
     }
 }

@@ -22,9 +22,8 @@ use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
 use zeropoint::random::fill_words;
 use zeropoint::report::quantization_error;
 use zeropoint::{
-    Accumulators, BlockActivations, CodeRange, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, PackedBlocks,
-    PackedMatrix, QuantParams, Requantize, Rhs, Rounding, Scheme, Stage, Stream, UnpackedMatrix, ZeroPoints, abs_max,
-    dequantize, fake_quantize, fake_quantize_in_place, matmul, matmul_blocks, min_max, quantize, ranges,
+    Accumulators, CodeRange, Granularity, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Rhs, Rounding, Rule,
+    Scheme, Stage, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize, ranges, raw,
 };
 
 /// What is counted: a second call, for which memory and the size of the cache are at hand.
@@ -205,12 +204,12 @@ fn product<S: Stage + 'static>([m, n, k]: [usize; 3], zero_point: i32, b: impl R
     let mut out = vec![S::Element::default(); m * n];
     warm(move || {
         let out = MatrixMut::new(&mut out, m, n).unwrap();
-        matmul(Matrix::new(&a, m, k).unwrap(), zero_point.into(), &b, &stage, out).unwrap();
+        raw::matmul(isa, Matrix::new(&a, m, k).unwrap(), zero_point.into(), &b, &stage, out).unwrap();
     })
 }
 
-fn pack(isa: Isa, [_, n, k]: [usize; 3], zero_points: ZeroPoints<'_>) -> PackedMatrix<u8, i8> {
-    PackedMatrix::pack(isa, Matrix::new(&signed_bytes(k * n), k, n).unwrap(), zero_points).unwrap()
+fn pack(isa: Isa, [_, n, k]: [usize; 3], zero_points: raw::ZeroPoints<'_>) -> PackedMatrix<u8, i8> {
+    raw::pack(isa, Matrix::new(&signed_bytes(k * n), k, n).unwrap(), zero_points).unwrap()
 }
 
 fn packed(isa: Isa, shape: [usize; 3]) -> Call {
@@ -225,14 +224,14 @@ fn with_zero_points(isa: Isa, shape: [usize; 3]) -> Call {
 
 /// To u8.
 fn requantized(isa: Isa, shape: [usize; 3]) -> Call {
-    let stage = Requantize::new(FloatMultiplier::new(&[0.000_123]).unwrap(), 117, u8::MIN..=u8::MAX).unwrap();
+    let stage = raw::requantize(Rule::Float, &[0.000_123], 117, u8::MIN..=u8::MAX).unwrap();
     product(shape, 0, pack(isa, shape, 0.into()), stage)
 }
 
 fn unpacked(isa: Isa, shape: [usize; 3]) -> Call {
     let [_, n, k] = shape;
     let b = Matrix::new(signed_bytes(k * n).leak(), k, n).unwrap();
-    product(shape, 0, UnpackedMatrix::new(isa, b, 0.into()).unwrap(), Accumulators)
+    product(shape, 0, raw::unpacked(isa, b, 0.into()).unwrap(), Accumulators)
 }
 
 const ELEMENTS: usize = 4 << 10;
@@ -380,10 +379,10 @@ fn decoded(isa: Isa, format: BlockFormat) -> Call {
 
 fn by_block_weights(isa: Isa, [m, n, k]: [usize; 3]) -> Call {
     let (a, weights, scales) = (bytes(m * k), signed_bytes(n * k), vec![0.01; n * k / 32]);
-    let packed = PackedBlocks::<u8>::pack(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap();
+    let packed = raw::pack_blocks::<u8>(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap();
     let mut out = vec![0.0; m * n];
     warm(move || {
-        let a = BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 117.into(), &[0.02]).unwrap();
-        matmul_blocks(&a, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+        let a = raw::BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 117.into(), &[0.02]).unwrap();
+        raw::matmul_blocks(isa, &a, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
     })
 }

@@ -1,7 +1,9 @@
 //! Layers to u8 codes: one group for every layer, one function for every ISA.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use zeropoint::{Conv2d, FloatMultiplier, Isa, Linear, Matrix, MatrixMut, MaxPool2d, Requantize, Window};
+use zeropoint::layers::{Linear, MaxPool2d, Window};
+use zeropoint::raw::AccumulatorBias as _;
+use zeropoint::{Isa, Matrix, MatrixMut, Requantize, Rule, raw};
 
 /// Bytes of every value, the same in every run.
 fn bytes(count: usize) -> Vec<u8> {
@@ -12,8 +14,8 @@ fn signed_bytes(count: usize) -> Vec<i8> {
     bytes(count).into_iter().map(|byte| byte as i8).collect()
 }
 
-fn stage() -> Requantize<u8, FloatMultiplier> {
-    Requantize::new(FloatMultiplier::new(&[1.0 / 4096.0]).unwrap(), 3, 0..=255).unwrap()
+fn stage() -> Requantize<u8> {
+    raw::requantize(Rule::Float, &[1.0 / 4096.0], 3, 0..=255).unwrap()
 }
 
 /// A group of a layer: `make` prepares its call for an ISA.
@@ -31,12 +33,14 @@ fn linear(c: &mut Criterion) {
         let name = format!("linear u8×i8→u8/{batch}x{inputs}→{outputs}");
         group(c, &name, Throughput::Elements((batch * inputs * outputs) as u64), |isa| {
             let weights = signed_bytes(outputs * inputs);
-            let layer = Linear::<u8, i8>::new(isa, Matrix::new(&weights, outputs, inputs).unwrap(), 0.into()).unwrap();
-            let layer = layer.with_bias(&vec![77; outputs]).unwrap();
+            let layer = Linear::from(
+                raw::pack_transposed::<u8, i8>(isa, Matrix::new(&weights, outputs, inputs).unwrap(), 0.into()).unwrap(),
+            );
+            let layer = layer.with_accumulator_bias(&vec![77; outputs]).unwrap();
             let (x, stage, mut y) = (bytes(batch * inputs), stage(), vec![0; batch * outputs]);
             move || {
                 let (x, y) = (Matrix::new(&x, batch, inputs).unwrap(), MatrixMut::new(&mut y, batch, outputs).unwrap());
-                layer.forward(x, 131.into(), &stage, y).unwrap();
+                raw::matmul(isa, x, 131.into(), layer.weights(), &stage, y).unwrap();
             }
         });
     }
@@ -58,9 +62,18 @@ fn convolution(c: &mut Criterion) {
         group(c, &name, Throughput::Elements((height * width * taps * outputs) as u64), |isa| {
             let (weights, shape) =
                 (signed_bytes(outputs * taps), [outputs, channels / groups, window.size[0], window.size[1]]);
-            let layer = Conv2d::<u8, i8>::new(isa, &weights, shape, 0.into(), window, groups).unwrap();
+            let layer = raw::conv2d::<u8, i8>(isa, &weights, shape, 0.into(), window, groups).unwrap();
             let (x, stage, mut y) = (bytes(side * side * channels), stage(), vec![0; height * width * outputs]);
-            move || layer.forward(&x, [1, side, side, channels], 131, &stage, &mut y).unwrap()
+            move || {
+                raw::convolve(
+                    isa,
+                    &layer,
+                    raw::Images { codes: &x, shape: [1, side, side, channels], zero_points: 131.into() },
+                    &stage,
+                    &mut y,
+                )
+                .unwrap()
+            }
         });
     }
 }

@@ -3,10 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use zeropoint::{
-    Accumulators, Code, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, Requantize, Rhs, Stage, UnpackedMatrix,
-    ZeroPoints, matmul,
-};
+use zeropoint::raw::AccumulatorBias as _;
+use zeropoint::{Accumulators, Code, Isa, Matrix, MatrixMut, PackedMatrix, Rhs, Rule, Stage, raw};
 
 /// M × N × K: cubes, thin ones, convolutions, odd sizes, a layer of a language model.
 const SHAPES: [[usize; 3]; 12] = [
@@ -54,14 +52,14 @@ fn group<'b, A: Code, B: Code, R: Rhs<A>, S: Stage>(
             bencher.iter(|| {
                 let a = Matrix::new(&a, m, k).unwrap();
                 let out = MatrixMut::new(black_box(&mut out), m, n).unwrap();
-                matmul(a, a_zero_point.into(), &right, stage, out).unwrap();
+                raw::matmul(isa, a, a_zero_point.into(), &right, stage, out).unwrap();
             });
         });
     }
 }
 
-fn pack<A: Code, B: Code>(isa: Isa, b: Matrix<'_, B>, zero_points: ZeroPoints<'_>) -> PackedMatrix<A, B> {
-    PackedMatrix::pack(isa, b, zero_points).unwrap()
+fn pack<A: Code, B: Code>(isa: Isa, b: Matrix<'_, B>, zero_points: raw::ZeroPoints<'_>) -> PackedMatrix<A, B> {
+    raw::pack(isa, b, zero_points).unwrap()
 }
 
 fn prepacked(c: &mut Criterion) {
@@ -85,9 +83,10 @@ fn signs_and_zero_points(c: &mut Criterion) {
 fn requantized(c: &mut Criterion) {
     for shape @ [_, n, k] in FEW_SHAPES {
         let multipliers: Vec<f64> = (0..n).map(|j| (1.0 + j as f64 / n as f64) / 4096.0).collect();
-        let stage = Requantize::new(FloatMultiplier::new(&multipliers).unwrap(), 3, 0_u8..=255).unwrap();
+        let stage = raw::requantize(Rule::Float, &multipliers, 3, 0_u8..=255).unwrap();
         let b = codes::<i8>(k * n);
-        let right = |isa, b: Matrix<'_, i8>| pack::<u8, i8>(isa, b, 0.into()).with_bias(&vec![77; n]).unwrap();
+        let right =
+            |isa, b: Matrix<'_, i8>| pack::<u8, i8>(isa, b, 0.into()).with_accumulator_bias(&vec![77; n]).unwrap();
         group(c, "u8×i8→u8 bias, multiplier by column", shape, 131, &b, right, &stage);
     }
 }
@@ -95,7 +94,7 @@ fn requantized(c: &mut Criterion) {
 fn unpacked(c: &mut Criterion) {
     for shape @ [_, n, k] in [[256, 256, 256], [1, 1024, 1024], [8, 1024, 1024]] {
         let b = codes::<i8>(k * n);
-        let right = |isa, b| UnpackedMatrix::<u8, i8>::new(isa, b, 0.into()).unwrap();
+        let right = |isa, b| raw::unpacked::<u8, i8>(isa, b, 0.into()).unwrap();
         group(c, "u8×i8→i32 unpacked", shape, 0, &b, right, &Accumulators);
     }
 }

@@ -8,8 +8,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Method, Observer};
 use zeropoint::random::fill_words;
 use zeropoint::{
-    Accumulators, CodeRange, Exec, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Rounding, Stream, dequantize,
-    fake_quantize, matmul, min_max, parallel, quantize,
+    Accumulators, CodeRange, Exec, Isa, Matrix, MatrixMut, QuantParams, Rounding, Stream, dequantize, fake_quantize,
+    min_max, quantize, raw,
 };
 
 /// M × N × K: from what is too small to be shared to what hardly fits a cache; thin ones.
@@ -62,11 +62,11 @@ fn products(c: &mut Criterion) {
         let a = bytes(m * k);
         let a = Matrix::new(&a, m, k).unwrap();
         let b: Vec<i8> = bytes(k * n).into_iter().map(|byte| byte as i8).collect();
-        let packed = PackedMatrix::pack(isa, Matrix::new(&b, k, n).unwrap(), 0.into()).unwrap();
+        let packed = raw::pack(isa, Matrix::new(&b, k, n).unwrap(), 0.into()).unwrap();
         let mut out = vec![0; m * n];
         let mut shared = || {
             let out = MatrixMut::new(&mut out, m, n).unwrap();
-            parallel::matmul(a, 0.into(), &packed, &Accumulators, out).unwrap();
+            raw::matmul(Exec::from(isa).rayon(), a, 0.into(), &packed, &Accumulators, out).unwrap();
         };
         let name = format!("u8×i8→i32 prepacked/{m}x{n}x{k}");
         on_threads(c, &name, m * n * k, &pools, &mut shared);
@@ -74,7 +74,7 @@ fn products(c: &mut Criterion) {
         group.bench_function("all, from outside", |bencher| bencher.iter(&mut shared));
         group.bench_function("none", |bencher| {
             bencher.iter(|| {
-                matmul(a, 0.into(), &packed, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+                raw::matmul(isa, a, 0.into(), &packed, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
             });
         });
     }

@@ -1,8 +1,8 @@
 //! A linear layer in integers, y = relu(x · wᵀ + bias), from floats to u8 codes: `cargo run --release --example multiply`.
 
 use zeropoint::{
-    CodeRange, FloatMultiplier, Granularity, Isa, Linear, Matrix, MatrixMut, QuantParams, Requantize, Rounding, Scheme,
-    dequantize, min_max, multipliers, quantize, quantize_bias, ranges,
+    CodeRange, Exec, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, Quantized, Requantize, Rounding, Rule,
+    Scheme, dequantize, matmul, min_max, quantize, ranges,
 };
 
 const ROWS: usize = 4;
@@ -10,7 +10,8 @@ const DEPTH: usize = 64;
 const OUTPUTS: usize = 8;
 
 fn main() -> Result<(), zeropoint::Error> {
-    let isa = Isa::best()?;
+    let exec = Exec::best()?;
+    let isa = exec.isa();
     let x: Vec<f32> = (0..ROWS * DEPTH).map(|i| (i as f32 * 0.7).sin()).collect();
     let w: Vec<f32> = (0..OUTPUTS * DEPTH).map(|i| (i as f32 * 1.3).cos()).collect();
     let bias: Vec<f32> = (0..OUTPUTS).map(|j| j as f32 * 0.25 - 1.0).collect();
@@ -31,24 +32,14 @@ fn main() -> Result<(), zeropoint::Error> {
     quantize(isa, &x, &px, Rounding::Nearest, &mut qx)?;
     quantize(isa, &w, &pw, Rounding::Nearest, &mut qw)?;
 
-    // The layer in integers: packed weights, i32 bias, and a multiplier for every output that leads to codes of y. Codes
-    // below y's zero point are those of negative values: ReLU is a bound.
-    let x_scale = px.scales()[0];
-    let layer = Linear::<u8, i8>::new(isa, Matrix::new(&qw, OUTPUTS, DEPTH)?, 0.into())?.with_bias(&quantize_bias(
-        &bias,
-        x_scale,
-        pw.scales(),
-    )?)?;
-    let multipliers = FloatMultiplier::new(&multipliers(x_scale, pw.scales(), py.scales()[0]))?;
-    let zero = py.zero_points()[0];
-    let stage = Requantize::new(multipliers, zero, zero as u8..=u8::MAX)?;
+    // The layer in integers: packed weights with their scales, and a bias at the scale of their products with x. The stage makes
+    // codes of y; those below its zero point stand for negative values: ReLU is a bound.
+    let weights = Quantized::new(Matrix::new(&qw, OUTPUTS, DEPTH)?, &pw)?;
+    let weights = PackedMatrix::pack(exec, weights)?.with_bias(&bias, &px)?;
+    let stage = Requantize::new(&weights, &px, &py, Rule::Float)?.relu();
     let mut qy = vec![0_u8; y.len()];
-    layer.forward(
-        Matrix::new(&qx, ROWS, DEPTH)?,
-        px.zero_points().into(),
-        &stage,
-        MatrixMut::new(&mut qy, ROWS, OUTPUTS)?,
-    )?;
+    let x = Quantized::new(Matrix::new(&qx, ROWS, DEPTH)?, &px)?;
+    matmul(exec, x, &weights, &stage, MatrixMut::new(&mut qy, ROWS, OUTPUTS)?)?;
 
     let mut back = vec![0.0; y.len()];
     dequantize(isa, &qy, &py, &mut back)?;

@@ -155,6 +155,11 @@ pub enum Error {
         /// What does not go together.
         why: &'static str,
     },
+    /// A stage made for other operands than those of the product.
+    Operand {
+        /// What does not go together.
+        why: &'static str,
+    },
     /// An axis that the shape does not have, a length of zero, or sizes that do not go together.
     Shape {
         /// What is wrong.
@@ -209,7 +214,7 @@ impl fmt::Display for Error {
             Error::PackedIsa { packed, exec } => {
                 write!(f, "the weights are packed for `{packed}`, the call runs on `{exec}`")
             }
-            Error::Rounding { why } => write!(f, "{why}"),
+            Error::Rounding { why } | Error::Operand { why } => write!(f, "{why}"),
             Error::Shape { why, found } => write!(f, "{why} (found {found})"),
         }
     }

@@ -26,6 +26,7 @@ mod q4_0;
 mod q8_0;
 pub(crate) mod vectors;
 
+pub use crate::matmul::blocks::{PackedBlocks, matmul_blocks};
 pub use decode::{decode_blocks, split_blocks};
 pub use encode::encode_blocks;
 pub use format::BlockFormat;

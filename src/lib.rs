@@ -10,15 +10,15 @@ mod exec;
 pub mod formats;
 mod isa;
 mod kernel;
-mod layers;
+pub mod layers;
 mod matmul;
 mod matrix;
 mod memory;
-#[cfg(feature = "rayon")]
-pub mod parallel;
 mod params;
 mod quantize;
+mod quantized;
 pub mod random;
+pub mod raw;
 mod reduce;
 pub mod reference;
 pub mod report;
@@ -31,18 +31,14 @@ pub use codes::{Code, CodeRange};
 pub use error::Error;
 pub use exec::{Exec, Threads};
 pub use isa::{ISA_VARIABLE, Isa};
-pub use layers::{Conv2d, Linear, MaxPool2d, Window};
-pub use matmul::{
-    Accumulators, BlockActivations, Dequantize, DequantizeRows, FixedPoint, FloatMultiplier, Gemmlowp, Multiplier,
-    PackedBlocks, PackedMatrix, Requantize, RequantizeStochastic, Rhs, Shift, Stage, UnpackedMatrix, matmul,
-    matmul_blocks, multipliers, quantize_bias, quantize_multiplier,
-};
-pub use matrix::{Matrix, MatrixMut, ZeroPoints};
+pub use matmul::{Accumulators, Dequantize, PackedMatrix, Requantize, Rhs, Rule, Stage, UnpackedMatrix, matmul};
+pub use matrix::{Matrix, MatrixMut};
 pub use params::{Granularity, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme};
 pub use quantize::packed::{pack_nibbles, unpack_nibbles};
 pub use quantize::{
     dequantize, fake_quantize, fake_quantize_in_place, quantize, straight_through, straight_through_in_place,
 };
+pub use quantized::Quantized;
 pub use random::Stream;
 pub use reduce::{abs_max, min_max, ranges};
 pub use rounding::Rounding;

@@ -1,7 +1,5 @@
 //! Views of row-major matrices, and the zero points that go with their rows or columns.
 
-use core::marker::PhantomData;
-
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::sign::Sign;
@@ -118,6 +116,13 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
+impl<'a, C: Code> Matrix<'a, C> {
+    /// The codes as bytes.
+    pub(crate) fn bytes(&self) -> Matrix<'a, u8> {
+        self.with_elements(bytemuck::cast_slice(self.data))
+    }
+}
+
 /// A row-major matrix to be written; what lies between its rows is left alone.
 #[derive(Debug)]
 pub struct MatrixMut<'a, T> {
@@ -173,6 +178,11 @@ impl<'a, T> MatrixMut<'a, T> {
         MatrixMut { data: self.data, layout: self.layout }
     }
 
+    /// The first element.
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
+        self.data.as_mut_ptr()
+    }
+
     /// A row.
     ///
     /// # Panics
@@ -182,11 +192,6 @@ impl<'a, T> MatrixMut<'a, T> {
         let Layout { rows, columns, stride } = self.layout;
         assert!(row < rows, "row {row} of {rows}");
         &mut self.data[row * stride..][..columns]
-    }
-
-    /// The matrix in pieces that different tasks may write.
-    pub(crate) fn pieces(&mut self) -> Pieces<'_, T> {
-        Pieces { data: self.data.as_mut_ptr(), layout: self.layout, owner: PhantomData }
     }
 }
 
@@ -249,42 +254,5 @@ impl ZeroPoints<'_> {
                 zero_points.iter().map(largest).try_fold(0, |most, each| Ok(most.max(each?)))
             }
         }
-    }
-}
-
-/// A matrix that is handed out piece by piece, to several threads at once.
-pub(crate) struct Pieces<'a, T> {
-    data: *mut T,
-    layout: Layout,
-    owner: PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: it stands for a `&mut [T]`, which may be sent where T may; `piece` asks its callers not to overlap.
-unsafe impl<T: Send> Send for Pieces<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Pieces<'_, T> {}
-
-impl<T> Pieces<'_, T> {
-    /// Columns `first .. first + count` of a row.
-    ///
-    /// # Safety
-    /// No two pieces that are alive share an element.
-    #[inline(always)]
-    #[allow(clippy::mut_from_ref, reason = "the caller vouches for disjoint pieces")]
-    pub unsafe fn piece(&self, row: usize, first: usize, count: usize) -> &mut [T] {
-        let Layout { rows, columns, stride } = self.layout;
-        assert!(row < rows && first + count <= columns);
-        // SAFETY: the row lies inside the slice, as checked when the matrix was made, and the piece inside the row; the
-        // caller vouches that nobody else has it.
-        unsafe { core::slice::from_raw_parts_mut(self.data.add(row * stride + first), count) }
-    }
-
-    /// Where `height` rows of `width` columns begin, and the elements from one of these rows to the next. Whoever
-    /// writes there vouches for what [`piece`](Pieces::piece) asks.
-    #[inline(always)]
-    pub fn block(&self, row: usize, first: usize, height: usize, width: usize) -> (*mut T, usize) {
-        let Layout { rows, columns, stride } = self.layout;
-        assert!(row + height <= rows && first + width <= columns);
-        (self.data.wrapping_add(row * stride + first), stride)
     }
 }

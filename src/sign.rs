@@ -8,3 +8,13 @@ pub enum Sign {
     /// i8
     Signed,
 }
+
+impl Sign {
+    /// The value of a code's byte.
+    pub fn value(self, byte: u8) -> i32 {
+        match self {
+            Sign::Unsigned => byte.into(),
+            Sign::Signed => byte.cast_signed().into(),
+        }
+    }
+}

@@ -225,23 +225,30 @@ fn products<A: Code, B: Code>() {
         let b = || Matrix::new(b, k, n).unwrap();
         let (columns, rows) = (vec![5; n], vec![3; m]);
         let packed = |isa| {
-            let packed = PackedMatrix::<A, B>::pack(isa, b(), columns.as_slice().into()).unwrap();
-            packed.with_bias(&vec![9; n]).unwrap()
+            let packed = raw::pack::<A, B>(isa, b(), columns.as_slice().into()).unwrap();
+            packed.with_accumulator_bias(&vec![9; n]).unwrap()
         };
         small(&name("accumulators"), |isa| {
             let mut out = vec![0; m * n];
             let out = &mut out;
-            matmul(a(), rows.as_slice().into(), &packed(isa), &Accumulators, MatrixMut::new(out, m, n).unwrap())
-                .unwrap();
-            let unpacked = UnpackedMatrix::<A, B>::new(isa, b(), 0.into()).unwrap();
-            matmul(a(), 0.into(), &unpacked, &Accumulators, MatrixMut::new(out, m, n).unwrap()).unwrap();
+            raw::matmul(
+                isa,
+                a(),
+                rows.as_slice().into(),
+                &packed(isa),
+                &Accumulators,
+                MatrixMut::new(out, m, n).unwrap(),
+            )
+            .unwrap();
+            let unpacked = raw::unpacked::<A, B>(isa, b(), 0.into()).unwrap();
+            raw::matmul(isa, a(), 0.into(), &unpacked, &Accumulators, MatrixMut::new(out, m, n).unwrap()).unwrap();
         });
         small(&name("dequantized"), |isa| {
-            let stage = Dequantize::new(&vec![0.01; n], Some(&vec![1.0; n])).unwrap();
+            let stage = raw::DequantizeColumns::new(&vec![0.01; n], Some(&vec![1.0; n])).unwrap();
             let scales = vec![0.02; m];
             let mut out = vec![0.0; m * n];
             let out = MatrixMut::new(&mut out, m, n).unwrap();
-            matmul(a(), rows.as_slice().into(), &packed(isa), &stage.rows(&scales).unwrap(), out).unwrap();
+            raw::matmul(isa, a(), rows.as_slice().into(), &packed(isa), &stage.rows(&scales).unwrap(), out).unwrap();
         });
         fn requantized<A: Code, M: Multiplier>(
             (a, packed): (Matrix<'_, A>, &impl Rhs<A>),
@@ -250,7 +257,7 @@ fn products<A: Code, B: Code>() {
             [m, n]: [usize; 2],
         ) {
             let stage = Requantize::new(multiplier, 3, 0_u8..=255).unwrap().relu();
-            matmul(a, 0.into(), packed, &stage, MatrixMut::new(out, m, n).unwrap()).unwrap();
+            raw::matmul(isa, a, 0.into(), packed, &stage, MatrixMut::new(out, m, n).unwrap()).unwrap();
         }
         let multipliers = vec![0.000_123; n];
         small(&name("requantized"), |isa| {
@@ -260,10 +267,10 @@ fn products<A: Code, B: Code>() {
             requantized(operands, FixedPoint::new(&multipliers).unwrap(), &mut out, [m, n]);
             requantized(operands, Gemmlowp::new(&multipliers).unwrap(), &mut out, [m, n]);
             requantized(operands, Shift::new(&vec![1.0 / 1024.0; n]).unwrap(), &mut out, [m, n]);
-            let stage = Requantize::new(FloatMultiplier::new(&multipliers).unwrap(), 3, i8::MIN..=i8::MAX).unwrap();
+            let stage = raw::requantize(Rule::Float, &multipliers, 3, i8::MIN..=i8::MAX).unwrap();
             let mut out = vec![0_i8; m * n];
             let out = MatrixMut::new(&mut out, m, n).unwrap();
-            matmul(a(), 0.into(), &packed, &stage.stochastic(Stream::new(7)), out).unwrap();
+            raw::matmul(isa, a(), 0.into(), &packed, &stage.stochastic(Stream::new(7).unwrap()), out).unwrap();
         });
     }
 }
@@ -282,19 +289,18 @@ fn by_blocks<A: Code>() {
     let per_row = &vec![0.02; m][..];
     let per_block = &vec![0.02; m * k / 32][..];
     small(&format!("blocks by {}", std::any::type_name::<A>()), |isa| {
-        let packed =
-            PackedBlocks::<A>::pack(isa, Matrix::new(weights, n, k).unwrap(), &vec![0.01; n * k / 32]).unwrap();
+        let packed = raw::pack_blocks::<A>(isa, Matrix::new(weights, n, k).unwrap(), &vec![0.01; n * k / 32]).unwrap();
         let a = Matrix::new(a, m, k).unwrap();
         let mut out = vec![0.0; m * n];
-        let rows = BlockActivations::per_row(a, 7.into(), per_row).unwrap();
-        matmul_blocks(&rows, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
-        let blocks = BlockActivations::per_block(a, per_block).unwrap();
-        matmul_blocks(&blocks, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+        let rows = raw::BlockActivations::per_row(a, 7.into(), per_row).unwrap();
+        raw::matmul_blocks(isa, &rows, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+        let blocks = raw::BlockActivations::per_block(a, per_block).unwrap();
+        raw::matmul_blocks(isa, &blocks, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
         for format in [BlockFormat::MxInt8, BlockFormat::Q8_0, BlockFormat::Q4_0] {
             let mut bytes = vec![0; format.bytes(n * k).unwrap()];
             encode_blocks(isa, format, &reals(n * k), &mut bytes).unwrap();
             let packed = PackedBlocks::from_format(isa, format, &bytes, n, k).unwrap();
-            matmul_blocks(&rows, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+            raw::matmul_blocks(isa, &rows, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
         }
     });
 }
@@ -312,19 +318,36 @@ fn network_layers() {
     for (outputs, groups) in [(10, 1), (9, 3), (6, 6)] {
         let weights = &codes::<i8>(outputs * 6 / groups * 9)[..];
         small(&format!("convolution of {groups} groups"), |isa| {
-            let layer = Conv2d::<u8, i8>::new(isa, weights, [outputs, 6 / groups, 3, 3], 0.into(), window, groups);
-            let layer = layer.unwrap().with_bias(&vec![5; outputs]).unwrap();
+            let layer = raw::conv2d::<u8, i8>(isa, weights, [outputs, 6 / groups, 3, 3], 0.into(), window, groups);
+            let layer = layer.unwrap().with_accumulator_bias(&vec![5; outputs]).unwrap();
             let output = layer.output_shape(shape).unwrap().iter().product();
-            layer.forward(images, shape, 117, &Accumulators, &mut vec![0; output]).unwrap();
-            let stage = Requantize::new(FloatMultiplier::new(&[0.001]).unwrap(), 3, 0_u8..=255).unwrap();
-            layer.forward(images, shape, 117, &stage, &mut vec![0; output]).unwrap();
+            raw::convolve(
+                isa,
+                &layer,
+                raw::Images { codes: images, shape: shape, zero_points: 117.into() },
+                &Accumulators,
+                &mut vec![0; output],
+            )
+            .unwrap();
+            let stage = raw::requantize(Rule::Float, &[0.001], 3, 0_u8..=255).unwrap();
+            raw::convolve(
+                isa,
+                &layer,
+                raw::Images { codes: images, shape: shape, zero_points: 117.into() },
+                &stage,
+                &mut vec![0; output],
+            )
+            .unwrap();
         });
     }
     small("linear", |isa| {
-        let layer = Linear::<u8, i8>::new(isa, Matrix::new(&codes::<i8>(12 * 54), 12, 54).unwrap(), 0.into()).unwrap();
+        let layer = Linear::from(
+            raw::pack_transposed::<u8, i8>(isa, Matrix::new(&codes::<i8>(12 * 54), 12, 54).unwrap(), 0.into()).unwrap(),
+        );
         let mut out = vec![0; 16 * 12];
         let out = MatrixMut::new(&mut out, 16, 12).unwrap();
-        layer.forward(Matrix::new(images, 16, 54).unwrap(), 117.into(), &Accumulators, out).unwrap();
+        raw::matmul(isa, Matrix::new(images, 16, 54).unwrap(), 117.into(), layer.weights(), &Accumulators, out)
+            .unwrap();
     });
     small("max-pooling", |isa| {
         let pool = MaxPool2d::new(Window { stride: [2, 2], ..Window::new([2, 2]) });
@@ -352,11 +375,11 @@ fn threads() {
             quantization_error(Exec::from(isa).rayon(), x, params).unwrap();
             fill_words(Exec::from(isa).rayon(), Stream::new(7), &mut vec![0; n]).unwrap();
             let [m, n, k] = [64, 256, 256];
-            let packed = PackedMatrix::<u8, u8>::pack(isa, Matrix::new(&codes[..k * n], k, n).unwrap(), 0.into());
+            let packed = raw::pack::<u8, u8>(isa, Matrix::new(&codes[..k * n], k, n).unwrap(), 0.into());
             let mut out = vec![0; m * n];
             let out = MatrixMut::new(&mut out, m, n).unwrap();
             let a = Matrix::new(&codes[..m * k], m, k).unwrap();
-            parallel::matmul(a, 3.into(), &packed.unwrap(), &Accumulators, out).unwrap();
+            raw::matmul(Exec::from(isa).rayon(), a, 3.into(), &packed.unwrap(), &Accumulators, out).unwrap();
         });
     }
 }

@@ -1,9 +1,9 @@
 //! Dynamic ranges: every layer gives floats, which become codes again with the range of their own image. Nothing is
 //! calibrated; the sums of products are sums of integers all the same.
 
+use zeropoint::layers::{Conv2d, Linear};
 use zeropoint::{
-    CodeRange, Conv2d, Dequantize, Error, Granularity, Isa, Linear, QuantParams, Range, Rounding, Scheme, quantize,
-    ranges,
+    CodeRange, Dequantize, Error, Granularity, Isa, QuantParams, Range, Rounding, Scheme, quantize, ranges,
 };
 
 use crate::data::Weights;
@@ -20,6 +20,7 @@ pub struct DynamicNetwork {
 
 /// A layer, and what makes floats of its accumulators.
 struct Dynamic<L> {
+    isa: Isa,
     layer: L,
     stage: Dequantize,
 }
@@ -27,7 +28,7 @@ struct Dynamic<L> {
 impl<L> Dynamic<L> {
     fn new(isa: Isa, layer: &Layer, pack: fn(&QuantizedLayer) -> Result<L, Error>) -> Result<Self, Error> {
         let layer = layer.quantize(isa, Scheme::SYMMETRIC, 8)?;
-        Ok(Dynamic { layer: pack(&layer)?, stage: Dequantize::new(&layer.scales, Some(&layer.bias))? })
+        Ok(Dynamic { isa, layer: pack(&layer)?, stage: Dequantize::new().with_bias(&layer.bias)? })
     }
 }
 
@@ -56,28 +57,27 @@ impl DynamicNetwork {
     }
 }
 
+/// Parameters per image, of images of so many codes: a max-pool leaves fewer.
+fn per_image(params: &QuantParams<u8>, images: usize, codes: &[u8]) -> Result<QuantParams<u8>, Error> {
+    params.with_granularity(Granularity::channel(&[images, codes.len() / images], 0)?)
+}
+
 impl Dynamic<Conv2d<u8, i8>> {
-    /// The floats of a batch, one image after the other: each has a zero point of its own.
+    /// The floats of a batch: every image has a zero point of its own.
     fn forward(
         &self,
         codes: &[u8],
-        shape @ [_, height, width, channels]: [usize; 4],
+        shape: [usize; 4],
         params: &QuantParams<u8>,
     ) -> Result<(Vec<f32>, [usize; 4]), Error> {
-        let mut out = Vec::new();
-        let parameters = params.scales().iter().zip(params.zero_points());
-        for (codes, (&scale, &zero_point)) in codes.chunks_exact(height * width * channels).zip(parameters) {
-            let shape = [1, height, width, channels];
-            out.extend(convolve(&self.layer, codes, shape, zero_point, &self.stage.rows(&[scale])?)?.0);
-        }
-        Ok((out, self.layer.output_shape(shape)?))
+        convolve(self.isa, &self.layer, codes, shape, &per_image(params, shape[0], codes)?, &self.stage)
     }
 }
 
 impl Dynamic<Linear<u8, i8>> {
     /// The floats of a batch.
     fn forward(&self, codes: &[u8], images: usize, params: &QuantParams<u8>) -> Result<Vec<f32>, Error> {
-        multiply(&self.layer, codes, images, params.zero_points().into(), &self.stage.rows(params.scales())?)
+        multiply(self.isa, &self.layer, codes, images, &per_image(params, images, codes)?, &self.stage)
     }
 }
 

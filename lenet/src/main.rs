@@ -28,7 +28,7 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use zeropoint::{FixedPoint, Isa, ScaleKind, Shift};
+use zeropoint::{Isa, Rule, ScaleKind};
 
 use arguments::{Arguments, HELP, Scheme};
 use data::Weights;
@@ -44,11 +44,11 @@ type Build = fn(Isa, &Weights, &Activations, Calibration) -> Result<Box<dyn Netw
 /// The quantized schemes, and what makes their networks from trained weights and calibration.
 const QUANTIZED: [(Scheme, Build); 3] = [
     (Scheme::Static, |isa, weights, activations, calibration| {
-        Ok(Box::new(StaticNetwork::new(isa, weights, activations, calibration, ScaleKind::Float, FixedPoint::new)?))
+        Ok(Box::new(StaticNetwork::new(isa, weights, activations, calibration, ScaleKind::Float, Rule::FixedPoint)?))
     }),
     (Scheme::Dynamic, |isa, weights, _, _| Ok(Box::new(DynamicNetwork::new(isa, weights)?))),
     (Scheme::Shift, |isa, weights, activations, calibration| {
-        Ok(Box::new(StaticNetwork::new(isa, weights, activations, calibration, ScaleKind::PowerOfTwo, Shift::new)?))
+        Ok(Box::new(StaticNetwork::new(isa, weights, activations, calibration, ScaleKind::PowerOfTwo, Rule::Shift)?))
     }),
 ];
 

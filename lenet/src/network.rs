@@ -4,9 +4,10 @@
 //! A ReLU and a max-pool give the same in either order, so the quantized networks have the ReLU first: it costs nothing
 //! in the output stage of the convolution.
 
+use zeropoint::layers::{Conv2d, Linear, MaxPool2d, Window};
 use zeropoint::{
-    CodeRange, Conv2d, Error, Granularity, Isa, Linear, Matrix, MatrixMut, MaxPool2d, QuantParams, Rounding, Scheme,
-    Stage, Window, ZeroPoints, quantize, ranges,
+    CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Quantized, Rounding, Scheme, Stage, quantize,
+    ranges,
 };
 
 /// The height of an image.
@@ -60,7 +61,7 @@ impl Layer {
         let params = QuantParams::from_ranges(CodeRange::narrow(bits)?, scheme, per_output, &ranges)?;
         let mut codes = vec![0; self.weights.len()];
         quantize(isa, &self.weights, &params, Rounding::Nearest, &mut codes)?;
-        Ok(QuantizedLayer { isa, shape: self.shape, codes, scales: params.scales().to_vec(), bias: self.bias.clone() })
+        Ok(QuantizedLayer { isa, shape: self.shape, codes, params, bias: self.bias.clone() })
     }
 }
 
@@ -69,34 +70,35 @@ pub struct QuantizedLayer {
     isa: Isa,
     shape: [usize; 4],
     codes: Vec<i8>,
-    /// The scale of every output's weights.
-    pub scales: Vec<f32>,
+    /// A scale for every output.
+    pub params: QuantParams<i8>,
     pub bias: Vec<f32>,
 }
 
 impl QuantizedLayer {
     pub fn conv(&self) -> Result<Conv2d<u8, i8>, Error> {
         let shape @ [_, _, height, width] = self.shape;
-        Conv2d::new(self.isa, &self.codes, shape, 0.into(), Window::new([height, width]), 1)
+        Conv2d::new(self.isa, &self.codes, shape, &self.params, Window::new([height, width]), 1)
     }
 
     pub fn linear(&self) -> Result<Linear<u8, i8>, Error> {
         let [outputs, inputs, ..] = self.shape;
-        Linear::new(self.isa, Matrix::new(&self.codes, outputs, inputs)?, 0.into())
+        Linear::new(self.isa, Quantized::new(Matrix::new(&self.codes, outputs, inputs)?, &self.params)?)
     }
 }
 
-/// A convolution of images of codes: the result and its shape.
+/// A convolution of images of codes, whose parameters are per tensor or per image: the result and its shape.
 pub fn convolve<S: Stage>(
+    isa: Isa,
     conv: &Conv2d<u8, i8>,
     codes: &[u8],
     shape: [usize; 4],
-    zero_point: i32,
+    params: &QuantParams<u8>,
     stage: &S,
 ) -> Result<(Vec<S::Element>, [usize; 4]), Error> {
     let output = conv.output_shape(shape)?;
     let mut out = vec![S::Element::default(); output.iter().product()];
-    conv.forward(codes, shape, zero_point, stage, &mut out)?;
+    conv.forward(isa, codes, shape, params, stage, &mut out)?;
     Ok((out, output))
 }
 
@@ -109,16 +111,17 @@ pub fn max_pool(isa: Isa, codes: &[u8], shape: [usize; 4]) -> Result<(Vec<u8>, [
     Ok((out, output))
 }
 
-/// A linear layer of as many rows of codes as there are images.
+/// A linear layer of a row of codes for every image, whose parameters are per tensor or per image.
 pub fn multiply<S: Stage>(
+    isa: Isa,
     layer: &Linear<u8, i8>,
     codes: &[u8],
     images: usize,
-    zero_points: ZeroPoints<'_>,
+    params: &QuantParams<u8>,
     stage: &S,
 ) -> Result<Vec<S::Element>, Error> {
     let mut out = vec![S::Element::default(); images * layer.outputs()];
-    let input = Matrix::new(codes, images, layer.inputs())?;
-    layer.forward(input, zero_points, stage, MatrixMut::new(&mut out, images, layer.outputs())?)?;
+    let input = Quantized::new(Matrix::new(codes, images, layer.inputs())?, params)?;
+    layer.forward(isa, input, stage, MatrixMut::new(&mut out, images, layer.outputs())?)?;
     Ok(out)
 }

@@ -5,7 +5,7 @@ use std::error::Error;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use zeropoint::calibrate::Method;
-use zeropoint::{FixedPoint, Isa, ScaleKind};
+use zeropoint::{Isa, Rule, ScaleKind};
 
 use crate::data::Weights;
 use crate::float::Activations;
@@ -48,7 +48,7 @@ pub fn table(
         for bits in BITS {
             let calibration = Calibration { bits, method };
             let scale = ScaleKind::Float;
-            let network = StaticNetwork::new(isa, weights, activations, calibration, scale, FixedPoint::new)
+            let network = StaticNetwork::new(isa, weights, activations, calibration, scale, Rule::FixedPoint)
                 .map_err(|error| format!("{method}, {bits} bits: {error}"))?;
             let classes = top(&network.forward(images)?.logits);
             let correct = classes.iter().zip(labels).filter(|&(&class, &label)| class == usize::from(label)).count();

@@ -1,18 +1,22 @@
-//! Max-pooling of codes: scales are positive, so the largest code is the code of the largest number.
+//! Max-pooling of codes: scales are positive, so the largest code is the code of the largest value.
+
+use bytemuck::{must_cast_slice, must_cast_slice_mut};
 
 use super::window::{Window, Windows};
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
-use crate::isa::Isa;
+use crate::exec::Exec;
 use crate::kernel::{Kernel, Vectors};
+use crate::sign::Sign;
 
-/// Max-pooling of images `[images, height, width, channels]`. What lies in the padding does not count.
+/// Max-pooling of images `[images, height, width, channels]`. The padding does not count.
 ///
 /// ```
-/// use zeropoint::{Isa, MaxPool2d, Window};
+/// use zeropoint::Exec;
+/// use zeropoint::layers::{MaxPool2d, Window};
 /// let pool = MaxPool2d::new(Window { stride: [2, 2], ..Window::new([2, 2]) });
 /// let mut out = [0_u8; 1];
-/// pool.forward(Isa::best()?, &[3, 9, 4, 1], [1, 2, 2, 1], &mut out)?;
+/// pool.forward(Exec::best()?, &[3, 9, 4, 1], [1, 2, 2, 1], &mut out)?;
 /// assert_eq!(out, [9]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -20,6 +24,9 @@ use crate::kernel::{Kernel, Vectors};
 pub struct MaxPool2d {
     window: Window,
 }
+
+/// Codes a nanosecond that no core compares more of.
+const COMPARED: usize = 128;
 
 impl MaxPool2d {
     /// Pooling under this window.
@@ -31,7 +38,7 @@ impl MaxPool2d {
     /// The shape of the result for images `[images, height, width, channels]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the window does not fit, or could lie in the padding alone, where there is no maximum.
+    /// [`Error::Shape`] when the window does not fit, or could be in the padding alone, where there is no maximum.
     pub fn output_shape(&self, [images, height, width, channels]: [usize; 4]) -> Result<[usize; 4], Error> {
         let output = self.window.output_size([height, width])?;
         self.window.check_no_window_in_the_padding([height, width])?;
@@ -41,37 +48,71 @@ impl MaxPool2d {
     /// The largest code under every window, channel by channel.
     ///
     /// # Errors
-    /// [`Error::Length`]; as [`output_shape`](MaxPool2d::output_shape).
-    pub fn forward<C: Code>(&self, isa: Isa, images: &[C], shape: [usize; 4], out: &mut [C]) -> Result<(), Error> {
+    /// [`Error::Length`]; [`Error::Shape`], as [`output_shape`](MaxPool2d::output_shape).
+    pub fn forward<'e, C: Code>(
+        &self,
+        exec: impl Into<Exec<'e>>,
+        images: &[C],
+        shape: [usize; 4],
+        out: &mut [C],
+    ) -> Result<(), Error> {
+        let (images, out) = (bytemuck::cast_slice(images), bytemuck::cast_slice_mut(out));
+        self.pool(exec.into(), C::SIGN, images, shape, out)
+    }
+
+    fn pool(&self, exec: Exec<'_>, sign: Sign, images: &[u8], shape: [usize; 4], out: &mut [u8]) -> Result<(), Error> {
         let output = self.output_shape(shape)?;
         check_length("the images", elements_of(&shape), images.len())?;
         check_length("out", elements_of(&output), out.len())?;
-        let [_, height, width, _] = output;
-        isa.run(MaxPool { windows: Windows { images, shape, output: [height, width], window: &self.window }, out });
+        let [_, height, width, channels] = output;
+        let windows = Windows { images, shape, output: [height, width], window: &self.window };
+        let team = exec.team(out.len().saturating_mul(elements_of(&self.window.size)) / COMPARED);
+        // Sixteen pieces of whole rows are divided evenly by up to eight threads.
+        let rows = if team.alone() { windows.count() } else { windows.count().div_ceil(16) };
+        let unit = (rows * channels).max(1);
+        let pieces = out.chunks_mut(unit).enumerate();
+        team.share(pieces, |(i, out)| exec.isa().run(MaxPool { windows, sign, first: i * rows, out }));
         Ok(())
     }
 }
 
 /// Plain loops: the maximum of bytes is vectorized by the compiler for the ISA it runs on.
-struct MaxPool<'a, C> {
-    windows: Windows<'a, C>,
-    out: &'a mut [C],
+struct MaxPool<'a> {
+    windows: Windows<'a>,
+    sign: Sign,
+    /// The row of the result where `out` begins.
+    first: usize,
+    out: &'a mut [u8],
 }
 
-impl<C: Code> Kernel for MaxPool<'_, C> {
+impl Kernel for MaxPool<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Vectors>(self, _: S) {
-        let MaxPool { windows, out } = self;
+        let MaxPool { windows, sign, first, out } = self;
         let [height, width] = windows.window.size;
-        for (row, out) in out.chunks_exact_mut(windows.shape[3].max(1)).enumerate() {
-            let placed = windows.at(row);
-            out.fill(C::MIN);
-            for line in (0..height).filter_map(|tap| placed.line(tap)) {
-                for channels in (0..width).filter_map(|tap| placed.channels(line, tap)) {
-                    for (out, &code) in out.iter_mut().zip(channels) {
-                        *out = (*out).max(code);
+        let channels = windows.shape[3].max(1);
+        let least = if sign == Sign::Signed { i8::MIN.cast_unsigned() } else { u8::MIN };
+        for (i, out) in out.chunks_exact_mut(channels).enumerate() {
+            let patch = windows.at(first + i);
+            out.fill(least);
+            for tap_y in 0..height {
+                let Some(line) = patch.line(tap_y) else { continue };
+                for tap_x in 0..width {
+                    let Some(codes) = patch.channels(line, tap_x) else { continue };
+                    match sign {
+                        Sign::Unsigned => {
+                            for (out, &code) in out.iter_mut().zip(codes) {
+                                *out = (*out).max(code);
+                            }
+                        }
+                        Sign::Signed => {
+                            let codes: &[i8] = must_cast_slice(codes);
+                            for (out, &code) in must_cast_slice_mut::<u8, i8>(out).iter_mut().zip(codes) {
+                                *out = (*out).max(code);
+                            }
+                        }
                     }
                 }
             }

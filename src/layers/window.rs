@@ -78,17 +78,18 @@ impl Window {
 
 /// Images `[images, height, width, channels]`, and the windows on them that make a result of this height and width.
 #[derive(Clone, Copy)]
-pub(super) struct Windows<'a, C> {
-    pub images: &'a [C],
+pub(super) struct Windows<'a> {
+    pub images: &'a [u8],
     pub shape: [usize; 4],
     pub output: [usize; 2],
     pub window: &'a Window,
 }
 
-/// One window, on one image.
+/// The part of an image under one window.
 #[derive(Clone, Copy)]
-pub(super) struct Placed<'a, C> {
-    image: &'a [C],
+pub(super) struct Patch<'a> {
+    /// The whole image.
+    image: &'a [u8],
     height: usize,
     width: usize,
     channels: usize,
@@ -96,41 +97,66 @@ pub(super) struct Placed<'a, C> {
     window: &'a Window,
 }
 
-impl<'a, C> Windows<'a, C> {
-    /// How many there are on all images: the rows of the result.
+impl<'a> Windows<'a> {
+    /// The number of windows on all images: the rows of the result.
     pub fn count(&self) -> usize {
-        self.shape[0] * self.output[0] * self.output[1]
+        self.shape[0] * self.windows_of_an_image()
     }
 
-    /// The window of a row of the result.
+    /// The number of windows on one image.
+    pub fn windows_of_an_image(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// The image of a row of the result.
     #[inline(always)]
-    pub fn at(&self, row: usize) -> Placed<'a, C> {
+    pub fn image_of(&self, row: usize) -> usize {
+        row / self.windows_of_an_image()
+    }
+
+    /// The patch of a row of the result.
+    #[inline(always)]
+    pub fn at(&self, row: usize) -> Patch<'a> {
         let [_, height, width, channels] = self.shape;
         let (line, x) = (row / self.output[1], row % self.output[1]);
         let (image, y) = (line / self.output[0], line % self.output[0]);
         let elements = height * width * channels;
         let image = &self.images[image * elements..][..elements];
-        Placed { image, height, width, channels, position: [y, x], window: self.window }
+        Patch { image, height, width, channels, position: [y, x], window: self.window }
     }
 }
 
-impl<'a, C> Placed<'a, C> {
+impl<'a> Patch<'a> {
+    /// The whole image.
+    #[inline(always)]
+    pub fn image(&self) -> &'a [u8] {
+        self.image
+    }
+
+    /// The place in the image of the channels under a tap; none in the padding.
+    #[inline(always)]
+    pub fn place(&self, [tap_y, tap_x]: [usize; 2]) -> Option<usize> {
+        let y = self.window.index(0, self.position[0], tap_y, self.height)?;
+        let x = self.window.index(1, self.position[1], tap_x, self.width)?;
+        Some((y * self.width + x) * self.channels)
+    }
+
     /// The line of the image, `width · channels` elements, under a row of taps; none in the padding.
     #[inline(always)]
-    pub fn line(&self, tap: usize) -> Option<&'a [C]> {
+    pub fn line(&self, tap: usize) -> Option<&'a [u8]> {
         let y = self.window.index(0, self.position[0], tap, self.height)?;
         Some(&self.image[y * self.width * self.channels..][..self.width * self.channels])
     }
 
     /// The channels in a line under a column of taps; none in the padding.
     #[inline(always)]
-    pub fn channels(&self, line: &'a [C], tap: usize) -> Option<&'a [C]> {
+    pub fn channels(&self, line: &'a [u8], tap: usize) -> Option<&'a [u8]> {
         let x = self.window.index(1, self.position[1], tap, self.width)?;
         Some(&line[x * self.channels..][..self.channels])
     }
 
-    /// The columns of taps that are not in the padding, and where in a line the first of them begins; for taps that lie
-    /// together.
+    /// The columns of taps that are not in the padding, and where in a line the first of them begins; for taps that are
+    /// neighbours.
     #[inline(always)]
     pub fn run(&self) -> (Range<usize>, usize) {
         let [_, left, ..] = self.window.padding;

@@ -1,76 +1,239 @@
-//! From the sums of a tile to elements of the result, by an output stage.
+//! From the accumulators of a tile to elements of the result, by an output stage.
+//!
+//! A stage is chosen once a tile; then its loop over vectors of columns and rows is inlined, for every ISA.
 
 use core::ops::Range;
+use core::ptr::copy_nonoverlapping;
 
-use super::stage::Stage;
-use super::tile::AccTile;
+use super::erased::{DequantizeRef, StageRef};
+use super::output::Output;
+use super::per_column::PerColumn;
+use super::requantize::codes::{CodeBounds, CodeLanes, store_codes};
+use super::requantize::integer::IntegerRule;
+use super::requantize::rule::{Multipliers, RequantizeRef};
+use super::tile::AccRow;
 use super::words::RowWords;
 use crate::kernel::Vectors;
-use crate::matrix::Pieces;
 use crate::simd::LANES;
 
 /// Where the elements of a multiplication go, and how they are made.
-pub(super) struct Epilogue<'a, S: Stage> {
-    pub stage: &'a S,
-    pub out: &'a Pieces<'a, S::Element>,
+pub(crate) struct Epilogue<'a> {
+    pub stage: StageRef<'a>,
+    pub out: Output<'a>,
     pub words: &'a RowWords,
-    /// Where the columns of B begin in those of the stage and of `out`.
+    /// The column of the stage and of `out` where the columns of the RHS begin.
     pub first_column: usize,
 }
 
-impl<S: Stage> Epilogue<'_, S> {
-    /// Makes elements of the sums of some rows and columns of B.
+impl Epilogue<'_> {
+    /// Makes the elements of some rows and columns of the RHS of their accumulators.
+    ///
+    /// # Safety
+    /// `accumulators` has a row for every row. No other thread has these rows and columns of `out`, whose elements are those
+    /// of the stage.
     #[inline(always)]
-    pub fn emit<V: Vectors>(&self, simd: V, sums: &AccTile, rows: Range<usize>, columns: Range<usize>) {
-        let width = columns.len();
-        let column = self.first_column + columns.start;
-        let tile = Tile { rows: rows.clone(), column, place: self.out.block(rows.start, column, rows.len(), width) };
-        if width < LANES {
-            self.emit_block::<V, false>(simd, sums, &tile, 0, width);
-            return;
-        }
-        for first in (0..width).step_by(LANES) {
-            // The last block overlaps the one before rather than being short.
-            self.emit_block::<V, true>(simd, sums, &tile, first.min(width - LANES), LANES);
-        }
-    }
-
-    /// Makes elements of sixteen columns, the `first` of the tile's and those behind it; of `width` when they are not
-    /// `FULL`.
-    #[inline(always)]
-    fn emit_block<V: Vectors, const FULL: bool>(
+    pub unsafe fn emit<V: Vectors>(
         &self,
         simd: V,
-        sums: &AccTile,
-        tile: &Tile<S::Element>,
-        first: usize,
-        width: usize,
+        accumulators: *const AccRow,
+        rows: Range<usize>,
+        columns: Range<usize>,
     ) {
-        let column = tile.column + first;
-        let parameters = self.stage.parameters(simd, column);
-        let (out, stride) = tile.place;
-        for (r, (row, sums)) in tile.rows.clone().zip(sums).enumerate() {
-            let acc = simd.load_i32(sums.0[first..].first_chunk().expect("blocks lie inside a tile"));
-            let words = if S::STOCHASTIC { self.words.at(simd, row, column) } else { simd.splat_i32(0) };
-            let out = out.wrapping_add(r * stride + first);
-            if FULL {
-                // SAFETY: the block has sixteen columns; tiles do not overlap, and pieces of a job that run at the same
-                // time share no tile.
-                self.stage.emit(simd, &parameters, row, acc, words, unsafe { &mut *out.cast() });
-            } else {
-                // SAFETY: as above, with so many columns.
-                let out = unsafe { core::slice::from_raw_parts_mut(out, width) };
-                self.stage.emit_some(simd, &parameters, row, acc, words, out);
+        let columns = self.first_column + columns.start..self.first_column + columns.end;
+        let tile = Tile { accumulators, rows, columns, epilogue: self };
+        // SAFETY: every stage gets the tile that the caller vouches for.
+        unsafe {
+            match &self.stage {
+                StageRef::Accumulators => tile.emit(simd, &Copy),
+                StageRef::Dequantize(stage) => tile.emit(simd, stage),
+                StageRef::Requantize(RequantizeRef { multipliers, codes, .. }) => match multipliers {
+                    Multipliers::Float(multipliers) if self.words.any() => {
+                        tile.emit(simd, &Stochastic(multipliers, codes));
+                    }
+                    Multipliers::Float(multipliers) => tile.emit(simd, &Float(multipliers, codes)),
+                    Multipliers::FixedPoint(rule) => tile.emit(simd, &Integer(rule, codes)),
+                    Multipliers::Gemmlowp(rule) => tile.emit(simd, &Integer(rule, codes)),
+                    Multipliers::Shift(rule) => tile.emit(simd, &Integer(rule, codes)),
+                },
             }
         }
     }
 }
 
+/// A stage in a kernel.
+trait VectorStage {
+    /// Whether elements take random words.
+    const STOCHASTIC: bool = false;
+    /// Bytes of an element.
+    const SIZE: usize;
+    /// What a vector of columns needs.
+    type Lanes<V: Vectors>: core::marker::Copy;
+
+    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V>;
+
+    /// Writes a vector of elements of a row.
+    ///
+    /// # Safety
+    /// `LANES · SIZE` bytes may be written at `out`, aligned for the element.
+    unsafe fn emit<V: Vectors>(&self, simd: V, lanes: &Self::Lanes<V>, source: Source<V>, out: *mut u8);
+}
+
+/// What an element is made of.
+struct Source<V: Vectors> {
+    row: usize,
+    acc: V::I32,
+    words: V::I32,
+}
+
 /// A tile of the result.
-struct Tile<T> {
+struct Tile<'a> {
+    accumulators: *const AccRow,
     rows: Range<usize>,
-    /// Its first column.
-    column: usize,
-    /// Where it begins, and the elements from a row to the next.
-    place: (*mut T, usize),
+    columns: Range<usize>,
+    epilogue: &'a Epilogue<'a>,
+}
+
+impl Tile<'_> {
+    /// Makes the elements of the tile, a vector of columns after the other.
+    ///
+    /// # Safety
+    /// As [`Epilogue::emit`]: the accumulators of the rows are there, and nobody else has the elements.
+    #[inline(always)]
+    unsafe fn emit<V: Vectors, S: VectorStage>(&self, simd: V, stage: &S) {
+        let Tile { accumulators, ref rows, ref columns, epilogue } = *self;
+        let width = columns.len();
+        let place = epilogue.out.place(rows.start, columns.start, rows.len(), width);
+        let mut first = 0;
+        while first < width {
+            // The last vector overlaps the one before it, unless the tile is narrower than a vector.
+            let start = first.min(width.saturating_sub(LANES));
+            let column = columns.start + start;
+            let lanes = stage.lanes(simd, column);
+            for r in 0..rows.len() {
+                let row = rows.start + r;
+                // SAFETY: there is a row of accumulators for every row; a vector from `start` on is inside of it.
+                let acc = unsafe { &*accumulators.add(r).cast::<i32>().add(start).cast::<[i32; LANES]>() };
+                let words = if S::STOCHASTIC { epilogue.words.at(simd, row, column) } else { simd.splat_i32(0) };
+                let source = Source { row, acc: simd.load_i32(acc), words };
+                let out = place.data.wrapping_add(r * place.stride + start * S::SIZE);
+                if width >= LANES {
+                    // SAFETY: the vector is inside the tile, which is the caller's, and in an array of such elements.
+                    unsafe { stage.emit(simd, &lanes, source, out) };
+                } else {
+                    let mut padded = [0_i32; LANES];
+                    let padded = padded.as_mut_ptr().cast::<u8>();
+                    // SAFETY: a vector of elements of at most four bytes fits the array, of which the tile takes as many
+                    // as it is wide.
+                    unsafe {
+                        stage.emit(simd, &lanes, source, padded);
+                        copy_nonoverlapping(padded, out, width * S::SIZE);
+                    }
+                }
+            }
+            first += LANES;
+        }
+    }
+}
+
+/// The accumulators are the elements.
+struct Copy;
+
+impl VectorStage for Copy {
+    const SIZE: usize = size_of::<i32>();
+    type Lanes<V: Vectors> = ();
+
+    #[inline(always)]
+    fn lanes<V: Vectors>(&self, _: V, _: usize) {}
+
+    #[inline(always)]
+    unsafe fn emit<V: Vectors>(&self, simd: V, (): &(), source: Source<V>, out: *mut u8) {
+        // SAFETY: a vector of i32 may be written there.
+        simd.store_i32(source.acc, unsafe { &mut *out.cast() });
+    }
+}
+
+impl VectorStage for DequantizeRef<'_> {
+    const SIZE: usize = size_of::<f32>();
+    /// Scales, with that of the activations if they have only one, and the bias.
+    type Lanes<V: Vectors> = (V::F32, V::F32);
+
+    #[inline(always)]
+    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> (V::F32, V::F32) {
+        let scales = simd.load_f32(self.columns.at(column));
+        let scales = if let &[one] = self.rows { simd.mul_f32(simd.splat_f32(one), scales) } else { scales };
+        let bias = match self.bias {
+            Some(bias) => simd.load_f32(bias.at(column)),
+            // Adding it changes no float.
+            None => simd.splat_f32(-0.0),
+        };
+        (scales, bias)
+    }
+
+    #[inline(always)]
+    unsafe fn emit<V: Vectors>(&self, simd: V, &(scales, bias): &(V::F32, V::F32), source: Source<V>, out: *mut u8) {
+        let scales = match self.rows {
+            [_] => scales,
+            each => simd.mul_f32(simd.splat_f32(each[source.row]), scales),
+        };
+        let element = simd.add_f32(simd.mul_f32(simd.to_f32(source.acc), scales), bias);
+        // SAFETY: a vector of f32 may be written there.
+        simd.store_f32(element, unsafe { &mut *out.cast() });
+    }
+}
+
+struct Float<'a>(&'a PerColumn<f32>, &'a CodeBounds);
+
+impl VectorStage for Float<'_> {
+    const SIZE: usize = 1;
+    type Lanes<V: Vectors> = (V::F32, CodeLanes<V>);
+
+    #[inline(always)]
+    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V> {
+        (simd.load_f32(self.0.at(column)), CodeLanes::new(simd, self.1))
+    }
+
+    #[inline(always)]
+    unsafe fn emit<V: Vectors>(&self, simd: V, (multiplier, codes): &Self::Lanes<V>, source: Source<V>, out: *mut u8) {
+        // SAFETY: a vector of bytes may be written there.
+        unsafe { store_codes(simd, codes.round(simd, *multiplier, source.acc), self.1.sign, out) }
+    }
+}
+
+struct Stochastic<'a>(&'a PerColumn<f32>, &'a CodeBounds);
+
+impl VectorStage for Stochastic<'_> {
+    const STOCHASTIC: bool = true;
+    const SIZE: usize = 1;
+    type Lanes<V: Vectors> = (V::F32, CodeLanes<V>);
+
+    #[inline(always)]
+    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V> {
+        Float(self.0, self.1).lanes(simd, column)
+    }
+
+    #[inline(always)]
+    unsafe fn emit<V: Vectors>(&self, simd: V, (multiplier, codes): &Self::Lanes<V>, source: Source<V>, out: *mut u8) {
+        let codes = codes.round_stochastically(simd, *multiplier, source.acc, source.words);
+        // SAFETY: a vector of bytes may be written there.
+        unsafe { store_codes(simd, codes, self.1.sign, out) }
+    }
+}
+
+struct Integer<'a, R>(&'a R, &'a CodeBounds);
+
+impl<R: IntegerRule> VectorStage for Integer<'_, R> {
+    const SIZE: usize = 1;
+    type Lanes<V: Vectors> = (R::Lanes<V>, CodeLanes<V>);
+
+    #[inline(always)]
+    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V> {
+        (self.0.lanes(simd, column), CodeLanes::new(simd, self.1))
+    }
+
+    #[inline(always)]
+    unsafe fn emit<V: Vectors>(&self, simd: V, (rule, codes): &Self::Lanes<V>, source: Source<V>, out: *mut u8) {
+        let bytes = self.0.apply(simd, rule, source.acc, codes);
+        // SAFETY: a vector of bytes may be written there.
+        unsafe { store_codes(simd, bytes, self.1.sign, out) }
+    }
 }

@@ -6,7 +6,7 @@ use crate::params::check_scale;
 /// `S_a · S_b[j] / S_out` for every column, in f64: what the multipliers are made of.
 ///
 /// ```
-/// assert_eq!(zeropoint::multipliers(0.5, &[0.25, 0.5], 2.0), [0.0625, 0.125]);
+/// assert_eq!(zeropoint::raw::multipliers(0.5, &[0.25, 0.5], 2.0), [0.0625, 0.125]);
 /// ```
 #[must_use]
 pub fn multipliers(activation_scale: f32, weight_scales: &[f32], output_scale: f32) -> Vec<f64> {
@@ -19,7 +19,7 @@ pub fn multipliers(activation_scale: f32, weight_scales: &[f32], output_scale: f
 /// `weight_scales`: one, or one for every element of the bias.
 ///
 /// ```
-/// assert_eq!(zeropoint::quantize_bias(&[1.0, -0.3], 0.5, &[0.25, 0.5])?, [8, -1]);
+/// assert_eq!(zeropoint::raw::quantize_bias(&[1.0, -0.3], 0.5, &[0.25, 0.5])?, [8, -1]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
 ///
@@ -41,8 +41,12 @@ pub fn quantize_bias(bias: &[f32], activation_scale: f32, weight_scales: &[f32])
     bias.iter().zip(weight_scales.iter().cycle()).map(code).collect()
 }
 
-/// A multiplier is accepted by `accept`, or refused with its reason.
-pub(super) fn accept(multipliers: &[f64], why: &'static str, accept: impl Fn(f64) -> bool) -> Result<(), Error> {
+/// `Ok` for multipliers, at least one, all of which `accept` accepts; `why` says what it accepts.
+pub(super) fn check_multipliers(
+    multipliers: &[f64],
+    why: &'static str,
+    accept: impl Fn(f64) -> bool,
+) -> Result<(), Error> {
     if multipliers.is_empty() {
         return Err(Error::Empty { what: "multipliers" });
     }
@@ -54,7 +58,7 @@ pub(super) fn accept(multipliers: &[f64], why: &'static str, accept: impl Fn(f64
 /// half away from zero; below 2⁻³² both are 0.
 ///
 /// ```
-/// assert_eq!(zeropoint::quantize_multiplier(0.25)?, (1 << 30, -1));
+/// assert_eq!(zeropoint::raw::quantize_multiplier(0.25)?, (1 << 30, -1));
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
 ///
@@ -63,7 +67,7 @@ pub(super) fn accept(multipliers: &[f64], why: &'static str, accept: impl Fn(f64
 pub fn quantize_multiplier(multiplier: f64) -> Result<(i32, i32), Error> {
     const LIMIT: f64 = (1u32 << 30) as f64;
     const TOO_LARGE: &str = "not in 0 … 2³⁰";
-    accept(&[multiplier], TOO_LARGE, |m| (0.0..LIMIT).contains(&m))?;
+    check_multipliers(&[multiplier], TOO_LARGE, |m| (0.0..LIMIT).contains(&m))?;
     if multiplier < f64::MIN_POSITIVE {
         return Ok((0, 0));
     }
@@ -83,12 +87,20 @@ pub fn quantize_multiplier(multiplier: f64) -> Result<(i32, i32), Error> {
     }
 }
 
-pub(super) fn quantize_multipliers(multipliers: &[f64]) -> Result<Vec<(i32, i32)>, Error> {
-    accept(multipliers, "", |_| true)?;
-    multipliers.iter().map(|&multiplier| quantize_multiplier(multiplier)).collect()
+/// m₀ and the exponent of multipliers, at least one.
+pub(super) fn quantize_multipliers(multipliers: &[f64]) -> Result<(Vec<i32>, Vec<i32>), Error> {
+    check_multipliers(multipliers, "", |_| true)?;
+    let (mut mantissas, mut exponents) = (Vec::with_capacity(multipliers.len()), Vec::with_capacity(multipliers.len()));
+    for &multiplier in multipliers {
+        let (mantissa, exponent) = quantize_multiplier(multiplier)?;
+        mantissas.push(mantissa);
+        exponents.push(exponent);
+    }
+    Ok((mantissas, exponents))
 }
 
-pub(super) fn check_scales(scales: &[f32]) -> Result<(), Error> {
+/// `Ok` for scales, at least one.
+pub(crate) fn check_scales(scales: &[f32]) -> Result<(), Error> {
     if scales.is_empty() {
         return Err(Error::Empty { what: "scales" });
     }

@@ -26,7 +26,7 @@ pub struct ColumnTerms<'a> {
 
 /// The zero points of A.
 #[derive(Clone, Copy)]
-pub(super) struct Offsets<'a> {
+pub(crate) struct Offsets<'a> {
     /// The zero point of all rows, or 0.
     pub uniform: i32,
     /// A zero point for every row, when they differ.
@@ -80,7 +80,7 @@ impl Offsets<'_> {
 }
 
 /// Terms that are added to the accumulators of some rows, as [`Operands`](super::tile::Operands) has them.
-pub(super) struct RowTerms {
+pub struct RowTerms {
     /// A term for every row; or null.
     pub added: *const i32,
     updates: [RankOneUpdate; 3],

@@ -2,9 +2,9 @@
 
 use core::ops::Range;
 
-use super::columns::Columns;
 use super::offsets::ColumnTerms;
 use super::pack_panel::{PackPanel, SLICE, Source, sum_columns};
+use super::per_column::PerColumn;
 use super::shape::{Shape, Stored};
 use super::tile::{AccRow, MAX_COLUMNS};
 use crate::isa::Isa;
@@ -19,15 +19,15 @@ pub struct Panels {
     codes: AlignedBuffer,
     zero_points: StoredZeroPoints,
     /// `Σₖ (zb[j] − b[k][j])`
-    negative_sums: Columns<i32>,
-    bias: Columns<i32>,
+    negative_sums: PerColumn<i32>,
+    bias: PerColumn<i32>,
 }
 
 /// Zero points of B's codes as they are stored.
 #[derive(Debug)]
 enum StoredZeroPoints {
     Uniform(i32),
-    Each(Columns<i32>),
+    Each(PerColumn<i32>),
 }
 
 /// Some columns of B, no more than a tile has.
@@ -91,14 +91,14 @@ impl Panels {
             shape,
             codes,
             zero_points: StoredZeroPoints::new(stored, zero_points),
-            negative_sums: Columns::each(negative_sums),
-            bias: Columns::each(vec![0; columns]),
+            negative_sums: PerColumn::each(negative_sums),
+            bias: PerColumn::each(vec![0; columns]),
         }
     }
 
     /// Adds `bias[j]` to every accumulator of column j.
     pub fn set_bias(&mut self, bias: &[i32]) {
-        self.bias = Columns::each(bias.iter().copied());
+        self.bias = PerColumn::each(bias.to_vec());
     }
 
     /// The factor of the LHS row sums: 0 when they are not needed.
@@ -130,9 +130,9 @@ impl Panels {
 impl StoredZeroPoints {
     fn new(stored: Stored, zero_points: ZeroPoints<'_>) -> Self {
         match zero_points {
-            ZeroPoints::Each([first, rest @ ..]) if rest.iter().any(|each| each != first) => {
-                StoredZeroPoints::Each(Columns::each((0..=rest.len()).map(|j| stored.zero_point(zero_points.at(j)))))
-            }
+            ZeroPoints::Each([first, rest @ ..]) if rest.iter().any(|each| each != first) => StoredZeroPoints::Each(
+                PerColumn::each((0..=rest.len()).map(|j| stored.zero_point(zero_points.at(j))).collect()),
+            ),
             ZeroPoints::Each([]) => StoredZeroPoints::Uniform(0),
             _ => StoredZeroPoints::Uniform(stored.zero_point(zero_points.at(0))),
         }

@@ -9,10 +9,10 @@
 use core::ops::Range;
 use core::ptr::null;
 
+use super::lhs::{LhsBlock, SETS};
 use super::offsets::ColumnTerms;
 use super::pack::Panel;
 use super::pack_panel::{PackPanel, RowMajor, SLICE, Source, sum_columns};
-use super::rows::{Placed, SETS};
 use super::shape::{Shape, Stored, largest_of};
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, UnpackedOperands};
 use crate::cache::level2;
@@ -209,7 +209,7 @@ pub(super) struct DepthSlices<'a> {
 
 impl<'a> DepthSlices<'a> {
     /// Multiplies `rows` rows of A by all slices.
-    pub fn new(b: &'a Unpacked<'a>, panels: Range<usize>, a: &Placed<'_>, rows: usize, sum: bool) -> Self {
+    pub fn new(b: &'a Unpacked<'a>, panels: Range<usize>, a: &LhsBlock<'_>, rows: usize, sum: bool) -> Self {
         let mut slices = DepthSlices {
             b,
             panels,
@@ -246,7 +246,7 @@ impl<'a> DepthSlices<'a> {
     }
 
     /// Adds the products of a slice of rows of B, in a run of panels.
-    fn add(&mut self, slice: Range<usize>, run: Range<usize>, a: &Placed<'_>, sum: bool) {
+    fn add(&mut self, slice: Range<usize>, run: Range<usize>, a: &LhsBlock<'_>, sum: bool) {
         let Shape { kernel, .. } = *self.b.shape();
         let rows = self.rows;
         let count = self.panels.len();

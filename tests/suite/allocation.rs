@@ -4,10 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use crate::common::{every_isa, quantize_dynamic};
-use zeropoint::{
-    Accumulators, CodeRange, FloatMultiplier, Granularity, Matrix, MatrixMut, PackedMatrix, Requantize, Scheme, Stream,
-    UnpackedMatrix, matmul,
-};
+use zeropoint::{Accumulators, CodeRange, Granularity, Matrix, MatrixMut, Rule, Scheme, Stream, raw};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -36,20 +33,22 @@ fn repeated_products() {
     for [m, n, k] in [[1, 100, 130], [17, 33, 65], [40, 300, 1024]] {
         let (a, b) = (vec![200_u8; m * k], vec![-3_i8; k * n]);
         let zero_points: Vec<i32> = (0..n as i32).map(|j| j % 100).collect();
-        let stage = Requantize::new(FloatMultiplier::new(&vec![0.01; n]).unwrap(), 3, 0..=255_u8).unwrap();
+        let stage = raw::requantize(Rule::Float, &vec![0.01; n], 3, 0..=255_u8).unwrap();
         let (mut sums, mut codes) = (vec![0; m * n], vec![0; m * n]);
         every_isa(|isa| {
             let a = Matrix::new(&a, m, k).unwrap();
             let b = Matrix::new(&b, k, n).unwrap();
-            let packed = PackedMatrix::pack(isa, b, zero_points[..].into()).unwrap();
-            let unpacked = UnpackedMatrix::new(isa, b, zero_points[..].into()).unwrap();
+            let packed = raw::pack(isa, b, zero_points[..].into()).unwrap();
+            let unpacked = raw::unpacked(isa, b, zero_points[..].into()).unwrap();
             let mut products = || {
                 let before = ALLOCATIONS.get();
-                let stochastic = stage.stochastic(Stream::new(1));
-                matmul(a, 9.into(), &packed, &Accumulators, MatrixMut::new(&mut sums, m, n).unwrap()).unwrap();
-                matmul(a, 9.into(), &packed, &stage, MatrixMut::new(&mut codes, m, n).unwrap()).unwrap();
-                matmul(a, 9.into(), &packed, &stochastic, MatrixMut::new(&mut codes, m, n).unwrap()).unwrap();
-                matmul(a, 9.into(), &unpacked, &Accumulators, MatrixMut::new(&mut sums, m, n).unwrap()).unwrap();
+                let stochastic = stage.stochastic(Stream::new(1)).unwrap();
+                raw::matmul(isa, a, 9.into(), &packed, &Accumulators, MatrixMut::new(&mut sums, m, n).unwrap())
+                    .unwrap();
+                raw::matmul(isa, a, 9.into(), &packed, &stage, MatrixMut::new(&mut codes, m, n).unwrap()).unwrap();
+                raw::matmul(isa, a, 9.into(), &packed, &stochastic, MatrixMut::new(&mut codes, m, n).unwrap()).unwrap();
+                raw::matmul(isa, a, 9.into(), &unpacked, &Accumulators, MatrixMut::new(&mut sums, m, n).unwrap())
+                    .unwrap();
                 ALLOCATIONS.get() - before
             };
             // Memory goes from one use to another until all of it is large enough for any.

@@ -2,8 +2,8 @@
 
 use crate::common::{Ranges, bits, codes, every_isa, zero_points};
 use proptest::prelude::*;
-use zeropoint::formats::{BlockFormat, encode_blocks, split_blocks};
-use zeropoint::{BlockActivations, Error, Isa, Matrix, MatrixMut, PackedBlocks, matmul_blocks, reference};
+use zeropoint::formats::{BlockFormat, PackedBlocks, encode_blocks, split_blocks};
+use zeropoint::{Error, Isa, Matrix, MatrixMut, raw, reference};
 
 #[derive(Debug)]
 struct Problem<A> {
@@ -41,10 +41,10 @@ fn problems<A: Ranges>() -> impl Strategy<Value = Problem<A>> {
     })
 }
 
-fn product<A: Ranges>(isa: Isa, a: &BlockActivations<'_, A>, packed: &PackedBlocks<A>, m: usize) -> Vec<u32> {
+fn product<A: Ranges>(isa: Isa, a: &raw::BlockActivations<'_, A>, packed: &PackedBlocks<A>, m: usize) -> Vec<u32> {
     let n = packed.outputs();
     let mut out = vec![7.0; m * n];
-    matmul_blocks(a, packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+    raw::matmul_blocks(isa, a, packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
     assert_eq!(packed.isa(), isa);
     bits(&out)
 }
@@ -55,18 +55,18 @@ fn product_equals_reference<A: Ranges>(problem: &Problem<A>) {
     let a = Matrix::with_stride(a, m, depth, depth + gap).unwrap();
     let weights = Matrix::new(weights, n, depth).unwrap();
     let w = |j: usize, block: usize| w_scales[j * blocks + block];
-    let each: zeropoint::ZeroPoints<'_> = each.as_slice().into();
+    let each: raw::ZeroPoints<'_> = each.as_slice().into();
     let uniform = each.at(0).into();
     let per_row = bits(&reference::matmul_blocks(a, each, |i, _| a_scales[i], weights, w));
     let per_tensor = bits(&reference::matmul_blocks(a, uniform, |_, _| a_scales[0], weights, w));
     let per_block = bits(&reference::matmul_blocks(a, 0.into(), |i, block| a_scales[i * blocks + block], weights, w));
     every_isa(|isa| {
-        let packed = PackedBlocks::pack(isa, weights, w_scales).unwrap();
-        let rows = BlockActivations::per_row(a, each, &a_scales[..m]).unwrap();
+        let packed = raw::pack_blocks(isa, weights, w_scales).unwrap();
+        let rows = raw::BlockActivations::per_row(a, each, &a_scales[..m]).unwrap();
         assert_eq!(product(isa, &rows, &packed, m), per_row, "{isa}");
-        let tensor = BlockActivations::per_row(a, uniform, &a_scales[..1]).unwrap();
+        let tensor = raw::BlockActivations::per_row(a, uniform, &a_scales[..1]).unwrap();
         assert_eq!(product(isa, &tensor, &packed, m), per_tensor, "{isa}");
-        let each_block = BlockActivations::per_block(a, &a_scales[..m * blocks]).unwrap();
+        let each_block = raw::BlockActivations::per_block(a, &a_scales[..m * blocks]).unwrap();
         assert_eq!(product(isa, &each_block, &packed, m), per_block, "{isa}");
     });
 }
@@ -104,7 +104,7 @@ fn encoded() {
         let q8 = encoded(BlockFormat::Q8_0, &x);
         let (mut codes, mut scales) = (vec![0; x.len()], vec![0.0; x.len() / 32]);
         split_blocks(isa, BlockFormat::Q8_0, &q8, &mut codes, &mut scales).unwrap();
-        let a = BlockActivations::per_block(Matrix::new(&codes, m, depth).unwrap(), &scales).unwrap();
+        let a = raw::BlockActivations::per_block(Matrix::new(&codes, m, depth).unwrap(), &scales).unwrap();
         let real_x = reference::decode_blocks(BlockFormat::Q8_0, &q8);
         let results = BlockFormat::ALL.map(|format| {
             let bytes = encoded(format, &w);
@@ -127,21 +127,21 @@ fn shapes_that_do_not_fit() {
     every_isa(|isa| {
         let codes = [0_i8; 96];
         let rows = |count: usize| Matrix::new(&codes[..count * 32], count, 32).unwrap();
-        let odd = PackedBlocks::<u8>::pack(isa, Matrix::new(&codes[..33], 1, 33).unwrap(), &[1.0]);
+        let odd = raw::pack_blocks::<u8>(isa, Matrix::new(&codes[..33], 1, 33).unwrap(), &[1.0]);
         assert!(matches!(odd, Err(Error::Multiple { unit: 32, found: 33, .. })));
-        assert!(PackedBlocks::<u8>::pack(isa, rows(2), &[1.0]).is_err());
+        assert!(raw::pack_blocks::<u8>(isa, rows(2), &[1.0]).is_err());
         assert!(PackedBlocks::<u8>::from_format(isa, BlockFormat::Q4_0, &[0; 35], 2, 32).is_err());
         assert!(PackedBlocks::<u8>::from_format(isa, BlockFormat::Q4_0, &[], usize::MAX, 1 << 40).is_err());
-        assert!(BlockActivations::per_row(rows(2), 0.into(), &[1.0; 3]).is_err());
-        assert!(BlockActivations::per_row(rows(2), 200.into(), &[1.0]).is_err());
-        assert!(BlockActivations::per_block(rows(2), &[1.0]).is_err());
-        let packed = PackedBlocks::<i8>::pack(isa, rows(3), &[1.0; 3]).unwrap();
-        let a = BlockActivations::per_row(rows(2), 0.into(), &[1.0]).unwrap();
+        assert!(raw::BlockActivations::per_row(rows(2), 0.into(), &[1.0; 3]).is_err());
+        assert!(raw::BlockActivations::per_row(rows(2), 200.into(), &[1.0]).is_err());
+        assert!(raw::BlockActivations::per_block(rows(2), &[1.0]).is_err());
+        let packed = raw::pack_blocks::<i8>(isa, rows(3), &[1.0; 3]).unwrap();
+        let a = raw::BlockActivations::per_row(rows(2), 0.into(), &[1.0]).unwrap();
         let mut out = [5.0; 6];
-        assert!(matmul_blocks(&a, &packed, MatrixMut::new(&mut out, 3, 2).unwrap()).is_err());
+        assert!(raw::matmul_blocks(isa, &a, &packed, MatrixMut::new(&mut out, 3, 2).unwrap()).is_err());
         let deeper = Matrix::new(&codes[..64], 1, 64).unwrap();
-        let deeper = BlockActivations::per_row(deeper, 0.into(), &[1.0]).unwrap();
-        assert!(matmul_blocks(&deeper, &packed, MatrixMut::new(&mut out[..3], 1, 3).unwrap()).is_err());
+        let deeper = raw::BlockActivations::per_row(deeper, 0.into(), &[1.0]).unwrap();
+        assert!(raw::matmul_blocks(isa, &deeper, &packed, MatrixMut::new(&mut out[..3], 1, 3).unwrap()).is_err());
         assert_eq!(out, [5.0; 6], "untouched");
     });
 }

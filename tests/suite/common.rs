@@ -1,9 +1,10 @@
 //! What the tests share: every ISA, numbers that hurt, codes that hurt.
 
 use proptest::prelude::*;
+use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Code, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, Multiplier, PackedMatrix, QuantParams, Requantize,
-    Rounding, Scheme, Stream, matmul, quantize,
+    Code, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rounding, Rule, Scheme, Stream, quantize,
+    raw,
 };
 
 /// Finds the parameters of a tensor's own ranges, and quantizes it by them.
@@ -167,19 +168,19 @@ pub fn guarded<T: Copy + PartialEq + std::fmt::Debug>(
 }
 
 /// What a requantizer makes of accumulators, on one ISA: they come in as the bias of a product without depth.
-pub fn requantized<C: Code, M: Multiplier>(
+pub fn requantized<C: Code>(
     isa: Isa,
     accumulators: &[i32],
-    multiplier: M,
+    (rule, multipliers): (Rule, &[f64]),
     zero_point: i32,
     (min, max): (C, C),
 ) -> Vec<C> {
     let n = accumulators.len();
     let none = Matrix::<i8>::new(&[], 0, n).unwrap();
-    let packed = PackedMatrix::<u8, i8>::pack(isa, none, 0.into()).unwrap().with_bias(accumulators).unwrap();
-    let stage = Requantize::new(multiplier, zero_point, min..=max).unwrap();
+    let packed = raw::pack::<u8, i8>(isa, none, 0.into()).unwrap().with_accumulator_bias(accumulators).unwrap();
+    let stage = raw::requantize(rule, multipliers, zero_point, min..=max).unwrap();
     let mut out = vec![C::default(); n];
     let a = Matrix::new(&[], 1, 0).unwrap();
-    matmul(a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
+    raw::matmul(isa, a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
     out
 }

@@ -1,12 +1,13 @@
 //! Every error once, and the output as it was.
 
 use crate::common::{every_isa, quantize_dynamic};
+use zeropoint::layers::{Linear, MaxPool2d, Window};
 use zeropoint::random::{fill_uniform, fill_words};
+use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, CodeRange, Conv2d, Dequantize, Error, Exec, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Isa,
-    Linear, Matrix, MatrixMut, MaxPool2d, PackedMatrix, QuantParams, Range, Requantize, Rounding, Scheme, Shift,
-    Stream, Window, ZeroPoints, abs_max, dequantize, fake_quantize, fake_quantize_in_place, matmul, min_max, quantize,
-    quantize_bias, quantize_multiplier, ranges, straight_through, straight_through_in_place,
+    Accumulators, CodeRange, Error, Exec, Granularity, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Range,
+    Rounding, Rule, Scheme, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize,
+    ranges, raw, straight_through, straight_through_in_place,
 };
 
 /// The error, and its one line for people.
@@ -65,7 +66,7 @@ fn lengths_of_tensors() {
 fn ends_of_streams() {
     let at = |offset| Stream { seed: 1, offset };
     let past = |offset, words| Error::Stream { offset, words };
-    let stage = Requantize::new(FloatMultiplier::new(&[1.0]).unwrap(), 0, 0_u8..=255).unwrap();
+    let stage = raw::requantize(Rule::Float, &[1.0], 0, 0_u8..=255).unwrap();
     every_isa(|isa| {
         let (mut codes, mut out, mut words) = ([7_u8; 4], [7.0_f32; 4], [7_u32; 4]);
         for offset in [u64::MAX, u64::MAX - 1, u64::MAX - 2] {
@@ -75,25 +76,43 @@ fn ends_of_streams() {
             refused(fake_quantize_in_place(isa, &mut out, &per_tensor(), at(offset)), &error);
             refused(fill_words(isa, at(offset), &mut words), &error);
             refused(fill_uniform(isa, at(offset), &mut out), &error);
-            let packed = PackedMatrix::<u8, i8>::pack(isa, Matrix::new(&[1, 2], 1, 2).unwrap(), 0.into()).unwrap();
+            let packed = raw::pack::<u8, i8>(isa, Matrix::new(&[1, 2], 1, 2).unwrap(), 0.into()).unwrap();
             let (a, c) = (Matrix::new(&[1, 2], 2, 1).unwrap(), MatrixMut::new(&mut codes, 2, 2).unwrap());
-            refused(matmul(a, 0.into(), &packed, &stage.stochastic(at(offset)), c), &error);
+            refused(raw::matmul(isa, a, 0.into(), &packed, &stage.stochastic(at(offset)).unwrap(), c), &error);
             for groups in [1, 4] {
                 let weights = vec![1_i8; 16 / groups];
                 let shape = [4, 4 / groups, 1, 1];
-                let conv = Conv2d::<u8, i8>::new(isa, &weights, shape, 0.into(), Window::new([1, 1]), groups).unwrap();
-                let stage = stage.stochastic(at(offset));
-                refused(conv.forward(&[1; 4], [1, 1, 1, 4], 0, &stage, &mut codes), &error);
+                let conv = raw::conv2d::<u8, i8>(isa, &weights, shape, 0.into(), Window::new([1, 1]), groups).unwrap();
+                let stage = stage.stochastic(at(offset)).unwrap();
+                refused(
+                    raw::convolve(
+                        isa,
+                        &conv,
+                        raw::Images { codes: &[1; 4], shape: [1, 1, 1, 4], zero_points: 0.into() },
+                        &stage,
+                        &mut codes,
+                    ),
+                    &error,
+                );
             }
             #[cfg(feature = "rayon")]
             {
-                use zeropoint::parallel;
                 refused(quantize(Exec::from(isa).rayon(), &[1.0; 4], &per_tensor(), at(offset), &mut codes), &error);
                 refused(fake_quantize(Exec::from(isa).rayon(), &[1.0; 4], &per_tensor(), at(offset), &mut out), &error);
-                refused(fill_words(zeropoint::Exec::from(isa).rayon(), at(offset), &mut words), &error);
-                refused(fill_uniform(zeropoint::Exec::from(isa).rayon(), at(offset), &mut out), &error);
+                refused(fill_words(Exec::from(isa).rayon(), at(offset), &mut words), &error);
+                refused(fill_uniform(Exec::from(isa).rayon(), at(offset), &mut out), &error);
                 let c = MatrixMut::new(&mut codes, 2, 2).unwrap();
-                refused(parallel::matmul(a, 0.into(), &packed, &stage.stochastic(at(offset)), c), &error);
+                refused(
+                    raw::matmul(
+                        Exec::from(isa).rayon(),
+                        a,
+                        0.into(),
+                        &packed,
+                        &stage.stochastic(at(offset)).unwrap(),
+                        c,
+                    ),
+                    &error,
+                );
             }
         }
         assert_eq!((codes, out, words), ([7; 4], [7.0; 4], [7; 4]), "untouched");
@@ -153,8 +172,8 @@ fn parameters() {
     }
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
         refused(QuantParams::per_tensor(codes, scale, 0), &Error::Scale { scale });
-        refused(Dequantize::new(&[scale], None), &Error::Scale { scale });
-        refused(Dequantize::new(&[1.0], None).unwrap().rows(&[1.0, scale]), &Error::Scale { scale });
+        refused(raw::DequantizeColumns::new(&[scale], None), &Error::Scale { scale });
+        refused(raw::DequantizeColumns::new(&[1.0], None).unwrap().rows(&[1.0, scale]), &Error::Scale { scale });
     }
     for zero_point in [-1, 256, i32::MIN] {
         refused(QuantParams::per_tensor(codes, 1.0, zero_point), &Error::ZeroPoint { zero_point, min: 0, max: 255 });
@@ -214,42 +233,47 @@ fn parameters() {
 
 #[test]
 fn stages() {
+    let of_bytes = |rule, multipliers: &[f64]| raw::requantize(rule, multipliers, 0, 0_u8..=255);
     let bad = [f64::NAN, f64::INFINITY, -1.0];
     // The last one is below 2³⁰ and rounds up to it.
     let too_large = [2_f64.powi(30), 2_f64.powi(30) - 0.12];
     for multiplier in bad.into_iter().chain(too_large) {
         let error = Error::Multiplier { multiplier, why: "not in 0 … 2³⁰" };
-        refused(quantize_multiplier(multiplier), &error);
-        refused(FixedPoint::new(&[0.5, multiplier]), &error);
-        refused(Gemmlowp::new(&[multiplier]), &error);
+        refused(raw::quantize_multiplier(multiplier), &error);
+        refused(of_bytes(Rule::FixedPoint, &[0.5, multiplier]), &error);
+        refused(of_bytes(Rule::Gemmlowp, &[multiplier]), &error);
     }
     for multiplier in bad.into_iter().chain([1e39]) {
         let why = "not a finite f32 of at least 0";
-        refused(FloatMultiplier::new(&[multiplier]), &Error::Multiplier { multiplier, why });
+        refused(of_bytes(Rule::Float, &[multiplier]), &Error::Multiplier { multiplier, why });
     }
     for multiplier in bad.into_iter().chain([0.0, 2.0, 0.75, 2_f64.powi(-32)]) {
         let why = "not a power of two in 2⁻³¹ … 1";
-        refused(Shift::new(&[multiplier]), &Error::Multiplier { multiplier, why });
+        refused(of_bytes(Rule::Shift, &[multiplier]), &Error::Multiplier { multiplier, why });
     }
-    for empty in
-        [FloatMultiplier::new(&[]).err(), FixedPoint::new(&[]).err(), Gemmlowp::new(&[]).err(), Shift::new(&[]).err()]
-    {
-        assert_eq!(empty, Some(Error::Empty { what: "multipliers" }));
+    for rule in [Rule::Float, Rule::FixedPoint, Rule::Gemmlowp, Rule::Shift] {
+        refused(of_bytes(rule, &[]), &Error::Empty { what: "multipliers" });
+        let stochastic = of_bytes(rule, &[0.5]).unwrap().stochastic(Stream::new(1));
+        let why = "stochastic rounding of a result needs Rule::Float";
+        assert_eq!(stochastic.err(), if rule == Rule::Float { None } else { Some(Error::Rounding { why }) });
     }
-    let huge = Dequantize::new(&[1.0, f32::MAX], None).unwrap();
+    let huge = raw::DequantizeColumns::new(&[1.0, f32::MAX], None).unwrap();
     refused(huge.rows(&[2.0]), &Error::Scale { scale: f32::INFINITY });
     // A product that underflows is a number all the same.
-    assert!(Dequantize::new(&[1e-30], None).unwrap().rows(&[1e-30]).is_ok());
-    refused(Dequantize::new(&[], None), &Error::Empty { what: "scales" });
+    assert!(raw::DequantizeColumns::new(&[1e-30], None).unwrap().rows(&[1e-30]).is_ok());
+    refused(raw::DequantizeColumns::new(&[], None), &Error::Empty { what: "scales" });
     refused(
-        Dequantize::new(&[1.0], Some(&[f32::INFINITY])),
+        raw::DequantizeColumns::new(&[1.0], Some(&[f32::INFINITY])),
         &Error::NonFinite { what: "the bias", found: f32::INFINITY },
     );
-    let half = || FloatMultiplier::new(&[0.5]).unwrap();
-    refused(Requantize::new(half(), 300, 0_u8..=255), &Error::ZeroPoint { zero_point: 300, min: 0, max: 255 });
+    refused(
+        raw::requantize(Rule::Float, &[0.5], 300, 0_u8..=255),
+        &Error::ZeroPoint { zero_point: 300, min: 0, max: 255 },
+    );
     #[allow(clippy::reversed_empty_ranges, reason = "what is refused")]
     let empty = 9_u8..=3;
-    refused(Requantize::new(half(), 3, empty), &Error::Bounds { min: 9, max: 3 });
+    refused(raw::requantize(Rule::Float, &[0.5], 3, empty.clone()), &Error::Bounds { min: 9, max: 3 });
+    refused(of_bytes(Rule::Float, &[0.5]).unwrap().bounds(empty), &Error::Bounds { min: 9, max: 3 });
 }
 
 #[test]
@@ -263,21 +287,21 @@ fn products() {
     refused(MatrixMut::with_stride(&mut [0_u8; 5], 2, 2, 1), &Error::Stride { stride: 1, columns: 2 });
     every_isa(|isa| {
         let b = Matrix::new(&[1_i8; 6], 3, 2).unwrap();
-        let pack = |zero_points: ZeroPoints<'_>| PackedMatrix::<u8, i8>::pack(isa, b, zero_points);
+        let pack = |zero_points: raw::ZeroPoints<'_>| raw::pack::<u8, i8>(isa, b, zero_points);
         refused(pack(200.into()), &Error::ZeroPoint { zero_point: 200, min: -128, max: 127 });
         refused(pack([0; 3].as_slice().into()), &length("zero points", 2, 3));
-        refused(pack(0.into()).unwrap().with_bias(&[1; 3]), &length("the bias", 2, 3));
+        refused(pack(0.into()).unwrap().with_accumulator_bias(&[1; 3]), &length("the bias", 2, 3));
 
         let packed = pack(0.into()).unwrap();
         let mut c = [7; 4];
         let mut run = |a: Matrix<'_, u8>,
-                       zero_points: ZeroPoints<'_>,
+                       zero_points: raw::ZeroPoints<'_>,
                        packed: &PackedMatrix<u8, i8>,
                        rows,
                        columns,
                        error: &Error| {
             let out = MatrixMut::with_stride(&mut c, rows, columns, columns).unwrap();
-            refused(matmul(a, zero_points, packed, &Accumulators, out), error);
+            refused(raw::matmul(isa, a, zero_points, packed, &Accumulators, out), error);
         };
         let a = Matrix::new(&[1_u8; 6], 2, 3).unwrap();
         run(Matrix::new(&[1_u8; 8], 2, 4).unwrap(), 0.into(), &packed, 2, 2, &length("a row of A", 3, 4));
@@ -289,9 +313,8 @@ fn products() {
         // The depth: K · 255 · 128 stays inside i32 to K = 65 793; zero points at the far end and a bias cost some.
         let deep = |depth: usize, zero_point: i32, bias: i32| {
             let b = vec![0_i8; depth];
-            let packed =
-                PackedMatrix::<u8, i8>::pack(isa, Matrix::new(&b, depth, 1).unwrap(), zero_point.into()).unwrap();
-            packed.with_bias(&[bias]).unwrap()
+            let packed = raw::pack::<u8, i8>(isa, Matrix::new(&b, depth, 1).unwrap(), zero_point.into()).unwrap();
+            packed.with_accumulator_bias(&[bias]).unwrap()
         };
         let zeros = vec![0_u8; 70_000];
         for (zero_point, bias, limit) in
@@ -303,29 +326,31 @@ fn products() {
                 let a = Matrix::new(&zeros[..limit], 1, limit).unwrap();
                 let mut sum = [0];
                 let out = MatrixMut::new(&mut sum, 1, 1).unwrap();
-                matmul(a, 0.into(), &deep(limit, zero_point, bias), &Accumulators, out).unwrap();
+                raw::matmul(isa, a, 0.into(), &deep(limit, zero_point, bias), &Accumulators, out).unwrap();
             }
         }
         assert_eq!(c, [7; 4], "untouched");
 
         let mut codes = [7_u8; 4];
         let out = MatrixMut::new(&mut codes, 2, 2).unwrap();
-        let stage = Requantize::new(FixedPoint::new(&[0.5; 3]).unwrap(), 0, 0_u8..=255).unwrap();
-        refused(matmul(a, 0.into(), &packed, &stage, out), &length("multipliers", 2, 3));
+        let stage = raw::requantize(Rule::FixedPoint, &[0.5; 3], 0, 0_u8..=255).unwrap();
+        refused(raw::matmul(isa, a, 0.into(), &packed, &stage, out), &length("multipliers", 2, 3));
         assert_eq!(codes, [7; 4], "untouched");
         let mut real = [7.0; 4];
-        let columns = Dequantize::new(&[1.0, 1.0], Some(&[0.0; 3])).unwrap();
+        let columns = raw::DequantizeColumns::new(&[1.0, 1.0], Some(&[0.0; 3])).unwrap();
         let out = MatrixMut::new(&mut real, 2, 2).unwrap();
-        refused(matmul(a, 0.into(), &packed, &columns.rows(&[1.0]).unwrap(), out), &length("the bias", 2, 3));
+        refused(raw::matmul(isa, a, 0.into(), &packed, &columns.rows(&[1.0]).unwrap(), out), &length("the bias", 2, 3));
         let out = MatrixMut::new(&mut real, 2, 2).unwrap();
         refused(
-            matmul(a, 0.into(), &packed, &columns.rows(&[1.0; 3]).unwrap(), out),
+            raw::matmul(isa, a, 0.into(), &packed, &columns.rows(&[1.0; 3]).unwrap(), out),
             &length("activation scales", 2, 3),
         );
         assert_eq!(real, [7.0; 4], "untouched");
 
-        let linear = Linear::<u8, i8>::new(isa, Matrix::new(&[0_i8; 6], 2, 3).unwrap(), 0.into()).unwrap();
-        refused(linear.with_bias(&[0; 3]), &length("the bias", 2, 3));
+        let linear = Linear::from(
+            raw::pack_transposed::<u8, i8>(isa, Matrix::new(&[0_i8; 6], 2, 3).unwrap(), 0.into()).unwrap(),
+        );
+        refused(linear.with_accumulator_bias(&[0; 3]), &length("the bias", 2, 3));
     });
 }
 
@@ -335,7 +360,7 @@ fn layers() {
     let shape = |why, found| Error::Shape { why, found };
     every_isa(|isa| {
         let conv = |weights: &[i8], weights_shape, window, groups| {
-            Conv2d::<u8, i8>::new(isa, weights, weights_shape, 0.into(), window, groups)
+            raw::conv2d::<u8, i8>(isa, weights, weights_shape, 0.into(), window, groups)
         };
         refused(conv(&[0; 3], [1, 1, 2, 2], window, 1), &Error::Length { what: "weights", expected: 4, found: 3 });
         let why = "the weights' height and width are the window's";
@@ -349,8 +374,17 @@ fn layers() {
             let channels = channels * groups;
             let images = vec![1_u8; 9 * channels];
             let mut out = vec![7; 4 * 3];
-            let mut run = |images: &[u8], image: [usize; 4], zero_point, error: &Error| {
-                refused(conv.forward(images, image, zero_point, &Accumulators, &mut out), error);
+            let mut run = |images: &[u8], image: [usize; 4], zero_point: i32, error: &Error| {
+                refused(
+                    raw::convolve(
+                        isa,
+                        &conv,
+                        raw::Images { codes: images, shape: image, zero_points: zero_point.into() },
+                        &Accumulators,
+                        &mut out,
+                    ),
+                    error,
+                );
             };
             let why = "the image's channels are not the weights'";
             run(&images, [1, 3, 3, channels + 1], 0, &shape(why, channels + 1));
@@ -366,35 +400,62 @@ fn layers() {
             let found = 4 * 3;
             let two = [images.as_slice(), &images].concat();
             run(&two, [2, 3, 3, channels], 0, &Error::Length { what: "the matrix", expected: 2 * found, found });
-            let stage = Requantize::new(FixedPoint::new(&[0.5; 2]).unwrap(), 0, 0_u8..=255).unwrap();
+            let stage = raw::requantize(Rule::FixedPoint, &[0.5; 2], 0, 0_u8..=255).unwrap();
             let mut codes = vec![7; found];
             let error = Error::Length { what: "multipliers", expected: 3, found: 2 };
-            refused(conv.forward(&images, [1, 3, 3, channels], 0, &stage, &mut codes), &error);
+            refused(
+                raw::convolve(
+                    isa,
+                    &conv,
+                    raw::Images { codes: &images, shape: [1, 3, 3, channels], zero_points: 0.into() },
+                    &stage,
+                    &mut codes,
+                ),
+                &error,
+            );
             assert!(out.iter().all(|&sum| sum == 7) && codes.iter().all(|&code| code == 7), "untouched");
-            refused(conv.with_bias(&[0; 2]), &Error::Length { what: "the bias", expected: 3, found: 2 });
+            refused(conv.with_accumulator_bias(&[0; 2]), &Error::Length { what: "the bias", expected: 3, found: 2 });
         }
         // A sum too deep in the second group leaves the first group's outputs alone too.
         let (weights, point) = (vec![0_i8; 80_000], Window::new([1, 1]));
         let zero_points = [0, -128].as_slice().into();
-        let conv = Conv2d::<u8, i8>::new(isa, &weights, [2, 40_000, 1, 1], zero_points, point, 2).unwrap();
+        let conv = raw::conv2d::<u8, i8>(isa, &weights, [2, 40_000, 1, 1], zero_points, point, 2).unwrap();
         let mut out = [7; 2];
         let error = Error::Depth { depth: 40_000, limit: 33_025 };
-        refused(conv.forward(&vec![0_u8; 80_000], [1, 1, 1, 80_000], 0, &Accumulators, &mut out), &error);
+        refused(
+            raw::convolve(
+                isa,
+                &conv,
+                raw::Images { codes: &vec![0_u8; 80_000], shape: [1, 1, 1, 80_000], zero_points: 0.into() },
+                &Accumulators,
+                &mut out,
+            ),
+            &error,
+        );
         // Depthwise sums have a limit too.
-        let conv = Conv2d::<u8, i8>::new(isa, &[1, 1], [2, 1, 1, 1], 0.into(), point, 2).unwrap();
-        let conv = conv.with_bias(&[0, i32::MAX]).unwrap();
+        let conv = raw::conv2d::<u8, i8>(isa, &[1, 1], [2, 1, 1, 1], 0.into(), point, 2).unwrap();
+        let conv = conv.with_accumulator_bias(&[0, i32::MAX]).unwrap();
         let error = Error::Depth { depth: 1, limit: 0 };
-        refused(conv.forward(&[1, 1], [1, 1, 1, 2], 0, &Accumulators, &mut out), &error);
+        refused(
+            raw::convolve(
+                isa,
+                &conv,
+                raw::Images { codes: &[1, 1], shape: [1, 1, 1, 2], zero_points: 0.into() },
+                &Accumulators,
+                &mut out,
+            ),
+            &error,
+        );
         assert_eq!(out, [7; 2], "untouched");
         for (weights_shape, size, groups) in [([0, 1, usize::MAX, 2], [3, 3], 1), ([0, 0, 1, 1], [1, 1], usize::MAX)] {
             let why = "an axis of the weights has no length";
-            let result = Conv2d::<u8, i8>::new(isa, &[], weights_shape, 0.into(), Window::new(size), groups);
+            let result = raw::conv2d::<u8, i8>(isa, &[], weights_shape, 0.into(), Window::new(size), groups);
             refused(result, &shape(why, 0));
         }
         let found = usize::MAX / 2;
         let why = "no memory holds the panels of so many columns";
         let none = Matrix::<i8>::new(&[], 0, found).unwrap();
-        refused(PackedMatrix::<u8, i8>::pack(isa, none, 0.into()), &shape(why, found));
+        refused(raw::pack::<u8, i8>(isa, none, 0.into()), &shape(why, found));
 
         let pool = MaxPool2d::new(window);
         let mut out = [7_u8; 3];
@@ -433,13 +494,13 @@ fn isas() {
 
 #[test]
 fn biases() {
-    refused(quantize_bias(&[1.0], 0.0, &[1.0]), &Error::Scale { scale: 0.0 });
-    refused(quantize_bias(&[1.0], 1.0, &[f32::NAN]), &Error::Scale { scale: f32::NAN });
-    refused(quantize_bias(&[1.0], 1.0, &[]), &Error::Empty { what: "scales" });
+    refused(raw::quantize_bias(&[1.0], 0.0, &[1.0]), &Error::Scale { scale: 0.0 });
+    refused(raw::quantize_bias(&[1.0], 1.0, &[f32::NAN]), &Error::Scale { scale: f32::NAN });
+    refused(raw::quantize_bias(&[1.0], 1.0, &[]), &Error::Empty { what: "scales" });
     let error = Error::Length { what: "weight scales", expected: 3, found: 2 };
-    refused(quantize_bias(&[1.0; 3], 1.0, &[1.0; 2]), &error);
-    refused(quantize_bias(&[f32::NAN], 1.0, &[1.0]), &Error::NonFinite { what: "the bias", found: f32::NAN });
-    refused(quantize_bias(&[-1e10], 1.0, &[1.0]), &Error::Bias { bias: -1e10, code: -1e10 });
+    refused(raw::quantize_bias(&[1.0; 3], 1.0, &[1.0; 2]), &error);
+    refused(raw::quantize_bias(&[f32::NAN], 1.0, &[1.0]), &Error::NonFinite { what: "the bias", found: f32::NAN });
+    refused(raw::quantize_bias(&[-1e10], 1.0, &[1.0]), &Error::Bias { bias: -1e10, code: -1e10 });
     // Ties to even, in units of 0.5 · 0.5.
-    assert_eq!(quantize_bias(&[0.125, 0.375, -0.625], 0.5, &[0.5]), Ok(vec![0, 2, -2]));
+    assert_eq!(raw::quantize_bias(&[0.125, 0.375, -0.625], 0.5, &[0.5]), Ok(vec![0, 2, -2]));
 }

@@ -9,10 +9,11 @@ use zeropoint::calibrate::{
     AverageMinMax, Ema, GAUSS, LAPLACE, Moments, Observer, Spread, clip_by_entropy, clip_by_mse, percentile,
     percentile_of_bins,
 };
+use zeropoint::layers::Linear;
+use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, Code, CodeRange, FixedPoint, FloatMultiplier, Gemmlowp, Granularity, Linear, Matrix, MatrixMut,
-    Multiplier, PackedMatrix, QuantParams, Range, Requantize, Rounding, Scheme, Stream, dequantize, matmul, quantize,
-    quantize_multiplier, ranges, reference,
+    Accumulators, Code, CodeRange, Granularity, Matrix, MatrixMut, QuantParams, Range, Rounding, Rule, Scheme, Stream,
+    dequantize, quantize, ranges, raw, reference,
 };
 
 fn seeds() -> Value {
@@ -245,17 +246,17 @@ fn offset_decomposition() {
     let (a, b) = (bytes("A"), bytes("B"));
     every_isa(|isa| {
         for (za, zb, name) in [(0, 0, "AB"), (100, 7, "result")] {
-            let packed = PackedMatrix::pack(isa, Matrix::new(&b, 3, 2).unwrap(), zb.into()).unwrap();
+            let packed = raw::pack(isa, Matrix::new(&b, 3, 2).unwrap(), zb.into()).unwrap();
             let mut c = [0; 4];
             let a = Matrix::new(&a, 2, 3).unwrap();
-            matmul(a, za.into(), &packed, &Accumulators, MatrixMut::new(&mut c, 2, 2).unwrap()).unwrap();
+            raw::matmul(isa, a, za.into(), &packed, &Accumulators, MatrixMut::new(&mut c, 2, 2).unwrap()).unwrap();
             assert_eq!(c.to_vec(), integers(&golden[name]), "{name} {isa}");
         }
     });
 }
 
 /// The codes of accumulators, with zero point 0.
-fn i8_codes<M: Multiplier>(isa: zeropoint::Isa, accumulators: &[i32], multiplier: M) -> Vec<i32> {
+fn i8_codes(isa: zeropoint::Isa, accumulators: &[i32], multiplier: (Rule, &[f64])) -> Vec<i32> {
     requantized(isa, accumulators, multiplier, 0, (i8::MIN, i8::MAX)).into_iter().map(i32::from).collect()
 }
 
@@ -265,15 +266,15 @@ fn requantizers() {
     for case in golden["quantize_multiplier"].as_array().unwrap() {
         let multiplier = case[0].as_f64().unwrap();
         let expected = (case[1].as_i64().unwrap() as i32, case[2].as_i64().unwrap() as i32);
-        assert_eq!(quantize_multiplier(multiplier).unwrap(), expected, "{multiplier}");
+        assert_eq!(raw::quantize_multiplier(multiplier).unwrap(), expected, "{multiplier}");
     }
-    assert_eq!(quantize_multiplier(1.0 - 2_f64.powi(-33)).unwrap(), (1 << 30, 1));
+    assert_eq!(raw::quantize_multiplier(1.0 - 2_f64.powi(-33)).unwrap(), (1 << 30, 1));
     let ties = &golden["requant_M0.25"];
     let x = integers(&ties["x"]);
     every_isa(|isa| {
-        assert_eq!(i8_codes(isa, &x, Gemmlowp::new(&[0.25]).unwrap()), integers(&ties["double"]), "{isa}");
-        assert_eq!(i8_codes(isa, &x, FixedPoint::new(&[0.25]).unwrap()), integers(&ties["single_rhu"]), "{isa}");
-        assert_eq!(i8_codes(isa, &x, FloatMultiplier::new(&[0.25]).unwrap()), integers(&ties["fp32_rne"]), "{isa}");
+        assert_eq!(i8_codes(isa, &x, (Rule::Gemmlowp, &[0.25])), integers(&ties["double"]), "{isa}");
+        assert_eq!(i8_codes(isa, &x, (Rule::FixedPoint, &[0.25])), integers(&ties["single_rhu"]), "{isa}");
+        assert_eq!(i8_codes(isa, &x, (Rule::Float, &[0.25])), integers(&ties["fp32_rne"]), "{isa}");
     });
     // −899.4, which no code reaches.
     let apart = &golden["requant_M0.3_x-2998"];
@@ -289,15 +290,17 @@ fn fully_connected_layer() {
     let (zx, zy) = (golden["Zx"].as_i64().unwrap() as i32, golden["Zy"].as_i64().unwrap() as i32);
     let multipliers = [0.004_724_41 / 0.8, 0.003_937_01 / 0.8]; // S_x / S_y = 0.0117647059 / 0.0094117647 = 1 / 0.8
     every_isa(|isa| {
-        let layer = Linear::<i8, i8>::new(isa, Matrix::new(&w, 2, 3).unwrap(), 0.into()).unwrap();
-        let layer = layer.with_bias(&integers(&golden["bq"])).unwrap();
+        let layer =
+            Linear::from(raw::pack_transposed::<i8, i8>(isa, Matrix::new(&w, 2, 3).unwrap(), 0.into()).unwrap());
+        let layer = layer.with_accumulator_bias(&integers(&golden["bq"])).unwrap();
         let x = Matrix::new(&x, 2, 3).unwrap();
         let mut acc = [0; 4];
-        layer.forward(x, zx.into(), &Accumulators, MatrixMut::new(&mut acc, 2, 2).unwrap()).unwrap();
+        raw::matmul(isa, x, zx.into(), layer.weights(), &Accumulators, MatrixMut::new(&mut acc, 2, 2).unwrap())
+            .unwrap();
         assert_eq!(acc.to_vec(), integers(&golden["acc"]), "{isa}");
-        let stage = Requantize::new(FixedPoint::new(&multipliers).unwrap(), zy, -128..=127_i8).unwrap();
+        let stage = raw::requantize(Rule::FixedPoint, &multipliers, zy, -128..=127_i8).unwrap();
         let mut y = [0; 4];
-        layer.forward(x, zx.into(), &stage, MatrixMut::new(&mut y, 2, 2).unwrap()).unwrap();
+        raw::matmul(isa, x, zx.into(), layer.weights(), &stage, MatrixMut::new(&mut y, 2, 2).unwrap()).unwrap();
         assert_eq!(y.map(i32::from).to_vec(), integers(&golden["yq"]), "{isa}");
     });
 }

@@ -3,11 +3,12 @@
 
 use crate::common::every_isa;
 use region::{Allocation, Protection};
+use zeropoint::layers::{MaxPool2d, Window};
 use zeropoint::random::fill_uniform;
+use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, CodeRange, Conv2d, FixedPoint, FloatMultiplier, Granularity, Matrix, MatrixMut, MaxPool2d,
-    PackedMatrix, QuantParams, Requantize, Rounding, Stream, UnpackedMatrix, Window, dequantize, fake_quantize, matmul,
-    min_max, quantize, ranges, straight_through,
+    Accumulators, CodeRange, Granularity, Matrix, MatrixMut, QuantParams, Rounding, Rule, Stream, dequantize,
+    fake_quantize, min_max, quantize, ranges, raw, straight_through,
 };
 
 /// Which end of a slice touches the forbidden page.
@@ -95,21 +96,22 @@ fn products() {
                 let bias = Guarded::new(against, &vec![1_i32; n]);
                 let mut c = Guarded::new(against, &vec![0_i32; m * n]);
                 let mut codes = Guarded::new(against, &vec![0_u8; m * n]);
-                let stage = Requantize::new(FixedPoint::new(&vec![0.01; n]).unwrap(), 3, 0..=255_u8).unwrap();
-                let stochastic = Requantize::new(FloatMultiplier::new(&vec![0.01; n]).unwrap(), 3, 0..=255_u8).unwrap();
+                let stage = raw::requantize(Rule::FixedPoint, &vec![0.01; n], 3, 0..=255_u8).unwrap();
+                let stochastic = raw::requantize(Rule::Float, &vec![0.01; n], 3, 0..=255_u8).unwrap();
                 every_isa(|isa| {
-                    let packed = PackedMatrix::pack(isa, Matrix::new(b.get(), k, n).unwrap(), 1.into()).unwrap();
-                    let packed = packed.with_bias(bias.get()).unwrap();
-                    let unpacked = UnpackedMatrix::new(isa, Matrix::new(b.get(), k, n).unwrap(), 1.into()).unwrap();
+                    let packed = raw::pack(isa, Matrix::new(b.get(), k, n).unwrap(), 1.into()).unwrap();
+                    let packed = packed.with_accumulator_bias(bias.get()).unwrap();
+                    let unpacked = raw::unpacked(isa, Matrix::new(b.get(), k, n).unwrap(), 1.into()).unwrap();
                     let a = Matrix::new(a.get(), m, k).unwrap();
                     let out = MatrixMut::new(c.get_mut(), m, n).unwrap();
-                    matmul(a, 9.into(), &unpacked, &Accumulators, out).unwrap();
+                    raw::matmul(isa, a, 9.into(), &unpacked, &Accumulators, out).unwrap();
                     let out = MatrixMut::new(c.get_mut(), m, n).unwrap();
-                    matmul(a, 9.into(), &packed, &Accumulators, out).unwrap();
+                    raw::matmul(isa, a, 9.into(), &packed, &Accumulators, out).unwrap();
                     let out = MatrixMut::new(codes.get_mut(), m, n).unwrap();
-                    matmul(a, 9.into(), &packed, &stage, out).unwrap();
+                    raw::matmul(isa, a, 9.into(), &packed, &stage, out).unwrap();
                     let out = MatrixMut::new(codes.get_mut(), m, n).unwrap();
-                    matmul(a, 9.into(), &packed, &stochastic.stochastic(Stream::new(0)), out).unwrap();
+                    raw::matmul(isa, a, 9.into(), &packed, &stochastic.stochastic(Stream::new(0)).unwrap(), out)
+                        .unwrap();
                 });
             }
         }
@@ -126,10 +128,17 @@ fn layers() {
             let weights_shape = [channels, channels / groups, 3, 2];
             let weights = Guarded::new(against, &vec![-3_i8; weights_shape.iter().product()]);
             every_isa(|isa| {
-                let conv = Conv2d::new(isa, weights.get(), weights_shape, 1.into(), window, groups).unwrap();
+                let conv = raw::conv2d(isa, weights.get(), weights_shape, 1.into(), window, groups).unwrap();
                 let length = conv.output_shape(shape).unwrap().iter().product();
                 let mut out = Guarded::new(against, &vec![0_i32; length]);
-                conv.forward(images.get(), shape, 3, &Accumulators, out.get_mut()).unwrap();
+                raw::convolve(
+                    isa,
+                    &conv,
+                    raw::Images { codes: images.get(), shape: shape, zero_points: 3.into() },
+                    &Accumulators,
+                    out.get_mut(),
+                )
+                .unwrap();
                 let pool = MaxPool2d::new(Window::new([2, 2]));
                 let length = pool.output_shape(shape).unwrap().iter().product();
                 let mut out = Guarded::new(against, &vec![0_u8; length]);

@@ -2,11 +2,10 @@
 
 use crate::common::{codes, every_isa, zero_points};
 use proptest::prelude::*;
+use zeropoint::layers::{Linear, MaxPool2d, Window};
+use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::reference::{dequantize_accumulator, fixed_point_product, saturate};
-use zeropoint::{
-    Accumulators, Code, Conv2d, Dequantize, FixedPoint, Linear, Matrix, MatrixMut, MaxPool2d, Requantize, Window,
-    reference,
-};
+use zeropoint::{Accumulators, Code, Matrix, MatrixMut, Rule, raw, reference};
 
 #[derive(Debug, Clone)]
 struct Case<A, B> {
@@ -69,21 +68,42 @@ fn equals_reference<A: Code, B: Code>(case: &Case<A, B>) {
     let want = reference::conv2d(images, *shape, *zero_point, weights, *weights_shape, zero_points, Some(bias), window);
     let want: Vec<i32> = want.into_iter().map(|sum| sum.try_into().unwrap()).collect();
     every_isa(|isa| {
-        let conv = Conv2d::<A, B>::new(isa, weights, *weights_shape, zero_points, *window, *groups).unwrap();
-        let conv = conv.with_bias(bias).unwrap();
+        let conv = raw::conv2d::<A, B>(isa, weights, *weights_shape, zero_points, *window, *groups).unwrap();
+        let conv = conv.with_accumulator_bias(bias).unwrap();
         let mut out = vec![i32::MIN; conv.output_shape(*shape).unwrap().iter().product()];
-        conv.forward(images, *shape, *zero_point, &Accumulators, &mut out).unwrap();
+        raw::convolve(
+            isa,
+            &conv,
+            raw::Images { codes: images, shape: *shape, zero_points: (*zero_point).into() },
+            &Accumulators,
+            &mut out,
+        )
+        .unwrap();
         assert_eq!(out, want, "{isa}");
 
         // Stages whose constants differ by output.
         let scales: Vec<f32> = (0..bias.len()).map(|output| 0.001 + output as f32 * 0.0001).collect();
         let multipliers: Vec<f64> = scales.iter().map(|&scale| scale.into()).collect();
-        let stage = Requantize::new(FixedPoint::new(&multipliers).unwrap(), 100, 0..=255_u8).unwrap();
+        let stage = raw::requantize(Rule::FixedPoint, &multipliers, 100, 0..=255_u8).unwrap();
         let mut codes = vec![0; out.len()];
-        conv.forward(images, *shape, *zero_point, &stage, &mut codes).unwrap();
-        let dequantize = Dequantize::new(&scales, Some(&scales)).unwrap();
+        raw::convolve(
+            isa,
+            &conv,
+            raw::Images { codes: images, shape: *shape, zero_points: (*zero_point).into() },
+            &stage,
+            &mut codes,
+        )
+        .unwrap();
+        let dequantize = raw::DequantizeColumns::new(&scales, Some(&scales)).unwrap();
         let mut real = vec![0.0; out.len()];
-        conv.forward(images, *shape, *zero_point, &dequantize.rows(&[0.5]).unwrap(), &mut real).unwrap();
+        raw::convolve(
+            isa,
+            &conv,
+            raw::Images { codes: images, shape: *shape, zero_points: (*zero_point).into() },
+            &dequantize.rows(&[0.5]).unwrap(),
+            &mut real,
+        )
+        .unwrap();
         for (i, &acc) in want.iter().enumerate() {
             let output = i % bias.len();
             let code: u8 = saturate(fixed_point_product(acc, multipliers[output]), 100, (0, 255));
@@ -147,10 +167,10 @@ proptest! {
         let transposed: Vec<i8> = (0..37 * 21).map(|i| weights[i % 21 * 37 + i / 21]).collect();
         let want = reference::matmul(x, zero_point.into(), Matrix::new(&transposed, 37, 21).unwrap(), 5.into(), Some(&bias));
         every_isa(|isa| {
-            let layer = Linear::<i8, i8>::new(isa, Matrix::new(&weights, 21, 37).unwrap(), 5.into()).unwrap();
+            let layer = Linear::from(raw::pack_transposed::<i8, i8>(isa, Matrix::new(&weights, 21, 37).unwrap(), 5.into()).unwrap());
             let mut out = vec![0; 3 * 21];
-            let layer = layer.with_bias(&bias).unwrap();
-            layer.forward(x, zero_point.into(), &Accumulators, MatrixMut::new(&mut out, 3, 21).unwrap()).unwrap();
+            let layer = layer.with_accumulator_bias(&bias).unwrap();
+            raw::matmul(isa, x, zero_point.into(), layer.weights(), &Accumulators, MatrixMut::new(&mut out, 3, 21).unwrap()).unwrap();
             assert!(out.iter().map(|&sum| i64::from(sum)).eq(want.iter().copied()), "{isa}");
         });
     }

@@ -21,6 +21,7 @@ mod packed;
 mod parallel;
 mod params;
 mod quantize;
+mod quantized;
 mod random;
 mod report;
 mod stochastic;

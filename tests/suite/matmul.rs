@@ -2,9 +2,10 @@
 
 use crate::common::{codes, every_isa, requantized, zero_points};
 use proptest::prelude::*;
+use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, Code, Dequantize, FixedPoint, FloatMultiplier, Gemmlowp, Isa, Matrix, MatrixMut, Multiplier,
-    PackedMatrix, Requantize, Rhs, Shift, Stage, UnpackedMatrix, ZeroPoints, matmul, reference,
+    Accumulators, Code, Isa, Matrix, MatrixMut, PackedMatrix, Requantize, Rhs, Rule, Stage, UnpackedMatrix, raw,
+    reference,
 };
 
 /// Operands of a multiplication, rows of A and of the result further apart than they are long.
@@ -52,7 +53,7 @@ fn cases<A: Code + Arbitrary, B: Code + Arbitrary>() -> impl Strategy<Value = Ca
 }
 
 /// One zero point stands for all.
-fn of(zero_points: &[i32], count: usize) -> ZeroPoints<'_> {
+fn of(zero_points: &[i32], count: usize) -> raw::ZeroPoints<'_> {
     if zero_points.len() == 1 && count != 1 { zero_points[0].into() } else { zero_points[..count].into() }
 }
 
@@ -61,7 +62,7 @@ impl<A: Code, B: Code> Case<A, B> {
         Matrix::with_stride(&self.a, self.m, self.k, self.k + self.a_gap).unwrap()
     }
 
-    fn a_zero_points(&self) -> ZeroPoints<'_> {
+    fn a_zero_points(&self) -> raw::ZeroPoints<'_> {
         of(&self.a_zero_points, self.m)
     }
 
@@ -78,27 +79,27 @@ impl<A: Code, B: Code> Case<A, B> {
         let zero_points = of(&self.b_zero_points, n);
         let transposed: Vec<B> = (0..n * k).map(|i| self.b[i % k * n + i / k]).collect();
         [
-            PackedMatrix::pack(isa, Matrix::new(&self.b, k, n).unwrap(), zero_points).unwrap(),
-            PackedMatrix::pack_transposed(isa, Matrix::new(&transposed, n, k).unwrap(), zero_points).unwrap(),
+            raw::pack(isa, Matrix::new(&self.b, k, n).unwrap(), zero_points).unwrap(),
+            raw::pack_transposed(isa, Matrix::new(&transposed, n, k).unwrap(), zero_points).unwrap(),
         ]
-        .map(|packed| packed.with_bias(&self.bias).unwrap())
+        .map(|packed| packed.with_accumulator_bias(&self.bias).unwrap())
     }
 
     /// B as it lies.
     fn unpacked(&self, isa: Isa) -> UnpackedMatrix<'_, A, B> {
         let b = Matrix::new(&self.b, self.k, self.n).unwrap();
-        UnpackedMatrix::new(isa, b, of(&self.b_zero_points, self.n)).unwrap().with_bias(&self.bias).unwrap()
+        raw::unpacked(isa, b, of(&self.b_zero_points, self.n)).unwrap().with_accumulator_bias(&self.bias).unwrap()
     }
 
     /// The result of a stage, row after row; what lies between the rows is not touched.
-    fn run<S: Stage>(&self, b: &impl Rhs<A>, stage: &S, canary: S::Element) -> Vec<S::Element>
+    fn run<S: Stage>(&self, isa: Isa, b: &impl Rhs<A>, stage: &S, canary: S::Element) -> Vec<S::Element>
     where
         S::Element: PartialEq + std::fmt::Debug,
     {
         let stride = self.n + 3;
         let mut out = vec![canary; self.m * stride];
         let c = MatrixMut::with_stride(&mut out, self.m, self.n, stride).unwrap();
-        matmul(self.a(), self.a_zero_points(), b, stage, c).unwrap();
+        raw::matmul(isa, self.a(), self.a_zero_points(), b, stage, c).unwrap();
         let rows = out.chunks_exact(stride);
         rows.flat_map(|row| {
             assert!(row[self.n..].iter().all(|&x| x == canary), "wrote between the rows");
@@ -111,9 +112,9 @@ impl<A: Code, B: Code> Case<A, B> {
         let want = self.accumulators();
         every_isa(|isa| {
             for packed in self.packed(isa) {
-                assert_eq!(self.run(&packed, &Accumulators, i32::MIN), want, "{isa}");
+                assert_eq!(self.run(isa, &packed, &Accumulators, i32::MIN), want, "{isa}");
             }
-            assert_eq!(self.run(&self.unpacked(isa), &Accumulators, i32::MIN), want, "unpacked {isa}");
+            assert_eq!(self.run(isa, &self.unpacked(isa), &Accumulators, i32::MIN), want, "unpacked {isa}");
         });
     }
 }
@@ -172,29 +173,30 @@ proptest! {
         }).collect();
         every_isa(|isa| {
             let [packed, _] = case.packed(isa);
-            assert_eq!(run_requantized(&case, &packed, FloatMultiplier::new(&multipliers).unwrap(), zero_point, bounds), float, "float {isa}");
-            assert_eq!(run_requantized(&case, &packed, FixedPoint::new(&multipliers).unwrap(), zero_point, bounds), fixed, "fixed {isa}");
+            assert_eq!(run_requantized(isa, &case, &packed, (Rule::Float, &multipliers), zero_point, bounds), float, "float {isa}");
+            assert_eq!(run_requantized(isa, &case, &packed, (Rule::FixedPoint, &multipliers), zero_point, bounds), fixed, "fixed {isa}");
             let unpacked = case.unpacked(isa);
-            assert_eq!(run_requantized(&case, &unpacked, FixedPoint::new(&multipliers).unwrap(), zero_point, bounds), fixed, "unpacked {isa}");
-            assert_eq!(run_requantized(&case, &packed, Gemmlowp::new(&multipliers).unwrap(), zero_point, bounds), gemmlowp, "gemmlowp {isa}");
-            assert_eq!(run_requantized(&case, &packed, Shift::new(&powers).unwrap(), zero_point, bounds), shift, "shift {isa}");
-            let columns = Dequantize::new(&weight_scales, bias).unwrap();
+            assert_eq!(run_requantized(isa, &case, &unpacked, (Rule::FixedPoint, &multipliers), zero_point, bounds), fixed, "unpacked {isa}");
+            assert_eq!(run_requantized(isa, &case, &packed, (Rule::Gemmlowp, &multipliers), zero_point, bounds), gemmlowp, "gemmlowp {isa}");
+            assert_eq!(run_requantized(isa, &case, &packed, (Rule::Shift, &powers), zero_point, bounds), shift, "shift {isa}");
+            let columns = raw::DequantizeColumns::new(&weight_scales, bias).unwrap();
             if case.m > 0 {
-                let out = case.run(&packed, &columns.rows(&row_scales).unwrap(), f32::INFINITY);
+                let out = case.run(isa, &packed, &columns.rows(&row_scales).unwrap(), f32::INFINITY);
                 assert_eq!(crate::common::bits(&out), dequantized, "dequantize {isa}");
             }
         });
     }
 }
 
-fn run_requantized<M: Multiplier>(
+fn run_requantized(
+    isa: Isa,
     case: &Case<u8, i8>,
     packed: &impl Rhs<u8>,
-    multiplier: M,
+    (rule, multipliers): (Rule, &[f64]),
     zero_point: i32,
     (min, max): (u8, u8),
 ) -> Vec<u8> {
-    case.run(packed, &Requantize::new(multiplier, zero_point, min..=max).unwrap(), 77)
+    case.run(isa, packed, &raw::requantize(rule, multipliers, zero_point, min..=max).unwrap(), 77)
 }
 
 /// Calls `check::<A, B>($arguments)` for all four sign pairs.
@@ -295,10 +297,10 @@ fn the_deepest_sum() {
     let limit = i32::MAX as usize / (255 * 128);
     every_isa(|isa| {
         let (a, b) = (vec![255_u8; limit], vec![-128_i8; limit]);
-        let packed = PackedMatrix::pack(isa, Matrix::new(&b, limit, 1).unwrap(), 0.into()).unwrap();
+        let packed = raw::pack(isa, Matrix::new(&b, limit, 1).unwrap(), 0.into()).unwrap();
         let mut c = [0];
         let a = Matrix::new(&a, 1, limit).unwrap();
-        matmul(a, 0.into(), &packed, &Accumulators, MatrixMut::new(&mut c, 1, 1).unwrap()).unwrap();
+        raw::matmul(isa, a, 0.into(), &packed, &Accumulators, MatrixMut::new(&mut c, 1, 1).unwrap()).unwrap();
         assert_eq!(c[0], -255 * 128 * limit as i32, "{isa}");
     });
 }
@@ -319,24 +321,26 @@ fn requantizers_over_all_of_i32() {
 /// Of a stage that knew other bounds before.
 #[test]
 fn a_relu_is_a_bound() {
-    fn check<M: Multiplier + Clone>(isa: Isa, multiplier: &M) {
+    fn check(isa: Isa, rule: Rule, multiplier: f64) {
         let a: Vec<u8> = (0..=255).collect();
-        let packed = PackedMatrix::pack(isa, Matrix::new(&[3_i8], 1, 1).unwrap(), 0.into()).unwrap();
-        let run = |stage: &Requantize<i8, M>| {
+        let packed = raw::pack(isa, Matrix::new(&[3_i8], 1, 1).unwrap(), 0.into()).unwrap();
+        let run = |stage: &Requantize<i8>| {
             let mut out = [0; 256];
             let a = Matrix::new(&a, 256, 1).unwrap();
-            matmul(a, 128.into(), &packed, stage, MatrixMut::new(&mut out, 256, 1).unwrap()).unwrap();
+            raw::matmul(isa, a, 128.into(), &packed, stage, MatrixMut::new(&mut out, 256, 1).unwrap()).unwrap();
             out
         };
-        let relu = run(&Requantize::new(multiplier.clone(), -5, -100..=90).unwrap().relu());
-        assert_eq!(relu, run(&Requantize::new(multiplier.clone(), -5, -5..=90).unwrap()), "{isa}");
+        let relu = run(&raw::requantize(rule, &[multiplier], -5, -100..=90).unwrap().relu());
+        assert_eq!(relu, run(&raw::requantize(rule, &[multiplier], -5, -5..=90).unwrap()), "{isa}");
+        let bounded = raw::requantize(rule, &[multiplier], -5, -128..=127).unwrap().bounds(-5..=90).unwrap();
+        assert_eq!(relu, run(&bounded), "{isa}");
         assert_eq!([relu[0], relu[255]], [-5, 90], "{isa}");
     }
     every_isa(|isa| {
-        check(isa, &FloatMultiplier::new(&[0.4]).unwrap());
-        check(isa, &FixedPoint::new(&[0.4]).unwrap());
-        check(isa, &Gemmlowp::new(&[0.4]).unwrap());
-        check(isa, &Shift::new(&[0.5]).unwrap());
+        check(isa, Rule::Float, 0.4);
+        check(isa, Rule::FixedPoint, 0.4);
+        check(isa, Rule::Gemmlowp, 0.4);
+        check(isa, Rule::Shift, 0.5);
     });
 }
 
@@ -390,13 +394,13 @@ fn requantizers_equal_reference<C: Code>(zero_point: i32, bounds: (C, C)) {
         let one = &[multiplier];
         let accumulators = with_boundaries(multiplier);
         every_isa(|isa| {
-            let out = requantized(isa, &accumulators, FloatMultiplier::new(one).unwrap(), zero_point, bounds);
+            let out = requantized(isa, &accumulators, (Rule::Float, one), zero_point, bounds);
             equal("float", isa, multiplier, &accumulators, &out, &|acc| reference::float_product(acc, multiplier));
-            let out = requantized(isa, &accumulators, FixedPoint::new(one).unwrap(), zero_point, bounds);
+            let out = requantized(isa, &accumulators, (Rule::FixedPoint, one), zero_point, bounds);
             equal("fixed", isa, multiplier, &accumulators, &out, &|acc| {
                 reference::fixed_point_product(acc, multiplier)
             });
-            let out = requantized(isa, &accumulators, Gemmlowp::new(one).unwrap(), zero_point, bounds);
+            let out = requantized(isa, &accumulators, (Rule::Gemmlowp, one), zero_point, bounds);
             equal("gemmlowp", isa, multiplier, &accumulators, &out, &|acc| {
                 reference::gemmlowp_product(acc, multiplier)
             });
@@ -406,7 +410,7 @@ fn requantizers_equal_reference<C: Code>(zero_point: i32, bounds: (C, C)) {
         let multiplier = 0.5_f64.powi(shift);
         let accumulators = with_boundaries(multiplier);
         every_isa(|isa| {
-            let out = requantized(isa, &accumulators, Shift::new(&[multiplier]).unwrap(), zero_point, bounds);
+            let out = requantized(isa, &accumulators, (Rule::Shift, &[multiplier]), zero_point, bounds);
             equal("shift", isa, multiplier, &accumulators, &out, &|acc| reference::shift_product(acc, shift as u32));
         });
     }

@@ -7,10 +7,12 @@ use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
-    Accumulators, BlockActivations, CodeRange, Exec, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut,
-    PackedBlocks, PackedMatrix, QuantParams, Requantize, Rhs, Rounding, Stage, Stream, UnpackedMatrix, dequantize,
-    fake_quantize, matmul, matmul_blocks, min_max, parallel, quantize, reference,
+    Accumulators, CodeRange, Exec, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rhs, Rounding, Rule, Stage,
+    Stream, dequantize, fake_quantize, min_max, quantize, raw, reference,
 };
+
+/// The elements of a piece of a tensor: tests go beyond twenty.
+const PIECE: usize = 16 << 10;
 
 /// In pools, which stay: a thread's helpers of one call are there at the next. And outside, where the global pool helps.
 fn with_threads(mut check: impl FnMut() + Send) {
@@ -38,7 +40,7 @@ fn repeated(times: usize, mut call: impl FnMut()) {
 
 #[test]
 fn tensors() {
-    let length = 20 * parallel::PIECE + 840;
+    let length = 20 * PIECE + 840;
     let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0).collect();
     let codes = CodeRange::signed(8).unwrap();
     let granularities = [
@@ -91,7 +93,7 @@ fn tensors() {
 
 #[test]
 fn words() {
-    let length = 20 * parallel::PIECE + 840;
+    let length = 20 * PIECE + 840;
     for offset in [0, 1, 16_383, 16_384, u64::MAX - length as u64 + 1] {
         let stream = Stream { seed: 6, offset };
         let (want, want_uniform) = (reference::words(stream, length), reference::uniform(stream, length));
@@ -114,16 +116,16 @@ fn block_products() {
         let weights: Vec<i8> = (0..n * k).map(|i| (i * 17 % 253) as u8 as i8).collect();
         let scales: Vec<f32> = (0..n * k / 32).map(|i| 0.001 + (i % 89) as f32 * 1e-4).collect();
         slowest_and_fastest(|isa| {
-            let packed = PackedBlocks::pack(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap();
-            let a = BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 5.into(), &[0.3]).unwrap();
+            let packed = raw::pack_blocks(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap();
+            let a = raw::BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 5.into(), &[0.3]).unwrap();
             let mut want = vec![0.0; m * n];
-            matmul_blocks(&a, &packed, MatrixMut::new(&mut want, m, n).unwrap()).unwrap();
+            raw::matmul_blocks(isa, &a, &packed, MatrixMut::new(&mut want, m, n).unwrap()).unwrap();
             with_threads(|| {
                 let mut out = vec![0.0; m * n];
                 repeated(8, || {
                     out.fill(0.0);
                     let out = MatrixMut::new(&mut out, m, n).unwrap();
-                    parallel::matmul_blocks(&a, &packed, out).unwrap();
+                    raw::matmul_blocks(Exec::from(isa).rayon(), &a, &packed, out).unwrap();
                 });
                 assert!(out == want, "{isa} {m}×{n}×{k}");
             });
@@ -147,22 +149,31 @@ fn products() {
         let b: Vec<i8> = (0..k * n).map(|i| (i * 17 % 253) as u8 as i8).collect();
         let row_zero_points: Vec<i32> = (0..m as i32).map(|i| i % 256).collect();
         slowest_and_fastest(|isa| {
-            let packed = PackedMatrix::pack(isa, Matrix::new(&b, k, n).unwrap(), 3.into()).unwrap();
+            let packed = raw::pack(isa, Matrix::new(&b, k, n).unwrap(), 3.into()).unwrap();
             let a = Matrix::new(&a, m, k).unwrap();
             let zero_points = || row_zero_points.as_slice().into();
             let mut want = vec![0; m * n];
-            matmul(a, zero_points(), &packed, &Accumulators, MatrixMut::new(&mut want, m, n).unwrap()).unwrap();
-            let unpacked = UnpackedMatrix::new(isa, Matrix::new(&b, k, n).unwrap(), 3.into()).unwrap();
+            raw::matmul(isa, a, zero_points(), &packed, &Accumulators, MatrixMut::new(&mut want, m, n).unwrap())
+                .unwrap();
+            let unpacked = raw::unpacked(isa, Matrix::new(&b, k, n).unwrap(), 3.into()).unwrap();
             with_threads(|| {
                 let mut out = vec![0; m * n];
                 repeated(4, || {
-                    parallel::matmul(a, zero_points(), &packed, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap())
-                        .unwrap()
+                    raw::matmul(
+                        Exec::from(isa).rayon(),
+                        a,
+                        zero_points(),
+                        &packed,
+                        &Accumulators,
+                        MatrixMut::new(&mut out, m, n).unwrap(),
+                    )
+                    .unwrap()
                 });
                 assert!(out == want, "{isa} {m}x{n}x{k}");
                 out.fill(0);
                 repeated(4, || {
-                    parallel::matmul(
+                    raw::matmul(
+                        Exec::from(isa).rayon(),
                         a,
                         zero_points(),
                         &unpacked,
@@ -183,16 +194,17 @@ fn calls_that_meet() {
     let (n, k) = (130, 520);
     let a: Vec<u8> = (0..400 * k).map(|i| (i * 31 % 251) as u8).collect();
     let b: Vec<i8> = (0..k * n).map(|i| (i * 17 % 253) as u8 as i8).collect();
-    let packed = PackedMatrix::pack(Isa::best().unwrap(), Matrix::new(&b, k, n).unwrap(), 3.into()).unwrap();
+    let isa = Isa::best().unwrap();
+    let packed = raw::pack(isa, Matrix::new(&b, k, n).unwrap(), 3.into()).unwrap();
     let mut want = vec![0; 400 * n];
     let whole = Matrix::new(&a, 400, k).unwrap();
-    matmul(whole, 9.into(), &packed, &Accumulators, MatrixMut::new(&mut want, 400, n).unwrap()).unwrap();
+    raw::matmul(isa, whole, 9.into(), &packed, &Accumulators, MatrixMut::new(&mut want, 400, n).unwrap()).unwrap();
     let calls = || {
         for i in 0..30 {
             let m = i * 97 % 400;
             let mut out = vec![0; m * n];
             let (a, c) = (Matrix::new(&a[..m * k], m, k).unwrap(), MatrixMut::new(&mut out, m, n).unwrap());
-            parallel::matmul(a, 9.into(), &packed, &Accumulators, c).unwrap();
+            raw::matmul(Exec::from(isa).rayon(), a, 9.into(), &packed, &Accumulators, c).unwrap();
             assert!(out == want[..m * n], "call {i}, {m} rows");
         }
     };
@@ -205,13 +217,15 @@ fn calls_that_meet() {
     });
 }
 
-fn product<S: Stage>(a: Matrix<u8>, b: &impl Rhs<u8>, stage: &S, [m, n]: [usize; 2]) -> [Vec<S::Element>; 2]
+fn product<S: Stage>(isa: Isa, a: Matrix<u8>, b: &impl Rhs<u8>, stage: &S, [m, n]: [usize; 2]) -> [Vec<S::Element>; 2]
 where
     S::Element: Clone + Default,
 {
     let (mut serial, mut shared) = (vec![S::Element::default(); m * n], vec![S::Element::default(); m * n]);
-    matmul(a, 5.into(), b, stage, MatrixMut::new(&mut serial, m, n).unwrap()).unwrap();
-    repeated(4, || parallel::matmul(a, 5.into(), b, stage, MatrixMut::new(&mut shared, m, n).unwrap()).unwrap());
+    raw::matmul(isa, a, 5.into(), b, stage, MatrixMut::new(&mut serial, m, n).unwrap()).unwrap();
+    repeated(4, || {
+        raw::matmul(Exec::from(isa).rayon(), a, 5.into(), b, stage, MatrixMut::new(&mut shared, m, n).unwrap()).unwrap()
+    });
     [serial, shared]
 }
 
@@ -221,18 +235,18 @@ fn stages() {
         let a: Vec<u8> = (0..m * k).map(|i| (i * 31 % 251) as u8).collect();
         let b: Vec<i8> = (0..k * n).map(|i| (i * 17 % 253) as u8 as i8).collect();
         let scales: Vec<f64> = (0..n).map(|j| 1e-4 + j as f64 * 1e-8).collect();
-        let stage = Requantize::new(FloatMultiplier::new(&scales).unwrap(), 3, i8::MIN..=i8::MAX).unwrap();
-        let stochastic = stage.stochastic(Stream { seed: 3, offset: 16_384 * 5 - 77 });
+        let stage = raw::requantize(Rule::Float, &scales, 3, i8::MIN..=i8::MAX).unwrap();
+        let stochastic = stage.stochastic(Stream { seed: 3, offset: 16_384 * 5 - 77 }).unwrap();
         slowest_and_fastest(|isa| {
             let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, k, n).unwrap());
-            let packed = PackedMatrix::pack(isa, b, 3.into()).unwrap();
-            let unpacked = UnpackedMatrix::new(isa, b, 3.into()).unwrap();
+            let packed = raw::pack(isa, b, 3.into()).unwrap();
+            let unpacked = raw::unpacked(isa, b, 3.into()).unwrap();
             with_threads(|| {
                 let all = [
-                    product(a, &packed, &stage, [m, n]),
-                    product(a, &packed, &stochastic, [m, n]),
-                    product(a, &unpacked, &stage, [m, n]),
-                    product(a, &unpacked, &stochastic, [m, n]),
+                    product(isa, a, &packed, &stage, [m, n]),
+                    product(isa, a, &packed, &stochastic, [m, n]),
+                    product(isa, a, &unpacked, &stage, [m, n]),
+                    product(isa, a, &unpacked, &stochastic, [m, n]),
                 ];
                 for (i, [serial, shared]) in all.iter().enumerate() {
                     assert!(serial == shared, "{isa} {m}x{n}x{k} {i}");
@@ -249,15 +263,30 @@ fn empty() {
         let (a, b) = (vec![1_u8; m * k], vec![1_i8; k * n]);
         slowest_and_fastest(|isa| {
             let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, k, n).unwrap());
-            let packed = PackedMatrix::pack(isa, b, 3.into()).unwrap();
-            let unpacked = UnpackedMatrix::new(isa, b, 3.into()).unwrap();
+            let packed = raw::pack(isa, b, 3.into()).unwrap();
+            let unpacked = raw::unpacked(isa, b, 3.into()).unwrap();
             let mut out = vec![7; m * n];
             with_threads(|| {
-                parallel::matmul(a, 9.into(), &packed, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+                raw::matmul(
+                    Exec::from(isa).rayon(),
+                    a,
+                    9.into(),
+                    &packed,
+                    &Accumulators,
+                    MatrixMut::new(&mut out, m, n).unwrap(),
+                )
+                .unwrap();
                 assert!(out.iter().all(|&sum| sum == 0), "{isa}");
                 out.fill(7);
-                parallel::matmul(a, 9.into(), &unpacked, &Accumulators, MatrixMut::new(&mut out, m, n).unwrap())
-                    .unwrap();
+                raw::matmul(
+                    Exec::from(isa).rayon(),
+                    a,
+                    9.into(),
+                    &unpacked,
+                    &Accumulators,
+                    MatrixMut::new(&mut out, m, n).unwrap(),
+                )
+                .unwrap();
                 assert!(out.iter().all(|&sum| sum == 0), "unpacked {isa}");
             });
         });
@@ -267,7 +296,7 @@ fn empty() {
 /// Observers give the serial bits.
 #[test]
 fn observers() {
-    let length = 20 * parallel::PIECE + 840;
+    let length = 20 * PIECE + 840;
     // Every other number is 0, as behind a ReLU: it fills a bin of 16 bits.
     let number =
         |i: usize| if i.is_multiple_of(2) { 0.0 } else { ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0 };

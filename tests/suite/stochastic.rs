@@ -2,9 +2,11 @@
 
 use crate::common::{Ranges, SPECIALS, bits, every_isa, guarded, streams, tensors};
 use proptest::prelude::*;
+use zeropoint::layers::Window;
+use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Code, CodeRange, Conv2d, FloatMultiplier, Granularity, Isa, Matrix, MatrixMut, OffsetKind, PackedMatrix,
-    QuantParams, Range, Requantize, Scheme, Stream, Window, fake_quantize, matmul, quantize, reference,
+    Code, CodeRange, Exec, Granularity, Isa, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Rule, Scheme, Stream,
+    fake_quantize, quantize, raw, reference,
 };
 
 fn equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>, stream: Stream) {
@@ -242,9 +244,9 @@ fn product_equals_reference<C: Ranges>([m, n, k]: [usize; 3], bounds: (C, C), ze
         |i: usize| reference::requantize_stochastic(sums[i] as i32, multipliers[i % n], zero_point, bounds, words[i]);
     let want: Vec<C> = (0..m * n).map(code).collect();
     let multipliers = if n > 0 { &multipliers[..] } else { &[1.0] };
-    let stage = Requantize::new(FloatMultiplier::new(multipliers).unwrap(), zero_point, bounds.0..=bounds.1).unwrap();
+    let stage = raw::requantize(Rule::Float, multipliers, zero_point, bounds.0..=bounds.1).unwrap();
     every_isa(|isa| {
-        let packed = PackedMatrix::pack(isa, b, zb.as_slice().into()).unwrap().with_bias(&bias).unwrap();
+        let packed = raw::pack(isa, b, zb.as_slice().into()).unwrap().with_accumulator_bias(&bias).unwrap();
         let run = |multiply: &dyn Fn(MatrixMut<'_, C>)| {
             let stride = n + 3;
             let mut out = vec![C::MIN; m * stride];
@@ -252,13 +254,16 @@ fn product_equals_reference<C: Ranges>([m, n, k]: [usize; 3], bounds: (C, C), ze
             let rows = out.chunks_exact(stride).flat_map(|row| &row[..n]);
             assert!(rows.eq(&want), "{isa} {m}×{n}×{k} {stream:?}");
         };
-        let stage = stage.stochastic(stream);
-        run(&|c| matmul(a, za.as_slice().into(), &packed, &stage, c).unwrap());
+        let stage = stage.stochastic(stream).unwrap();
+        run(&|c| raw::matmul(isa, a, za.as_slice().into(), &packed, &stage, c).unwrap());
         #[cfg(feature = "rayon")]
         for threads in [1, 2, 3, 7] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             run(&|c| {
-                pool.install(|| zeropoint::parallel::matmul(a, za.as_slice().into(), &packed, &stage, c)).unwrap()
+                pool.install(|| {
+                    zeropoint::raw::matmul(Exec::from(isa).rayon(), a, za.as_slice().into(), &packed, &stage, c)
+                })
+                .unwrap()
             });
         }
     });
@@ -295,11 +300,18 @@ fn convolutions() {
             reference::requantize_stochastic(sum as i32, multipliers[i % outputs], 128, (0, 255), word)
         };
         let want: Vec<u8> = sums.iter().zip(&words).enumerate().map(code).collect();
-        let stage = Requantize::new(FloatMultiplier::new(&multipliers).unwrap(), 128, 0..=255).unwrap();
+        let stage = raw::requantize(Rule::Float, &multipliers, 128, 0..=255).unwrap();
         every_isa(|isa| {
-            let conv = Conv2d::<u8, i8>::new(isa, &weights, weights_shape, 0.into(), window, groups).unwrap();
+            let conv = raw::conv2d::<u8, i8>(isa, &weights, weights_shape, 0.into(), window, groups).unwrap();
             let mut out = vec![0; want.len()];
-            conv.forward(&images, shape, 90, &stage.stochastic(stream), &mut out).unwrap();
+            raw::convolve(
+                isa,
+                &conv,
+                raw::Images { codes: &images, shape: shape, zero_points: 90.into() },
+                &stage.stochastic(stream).unwrap(),
+                &mut out,
+            )
+            .unwrap();
             assert!(out == want, "{isa} {groups} groups");
         });
     }
@@ -313,13 +325,21 @@ fn requantization_is_unbiased() {
     let multiplier = 0.12;
     let isa = Isa::best().unwrap();
     let none = Matrix::<i8>::new(&[], 0, accumulators.len()).unwrap();
-    let packed = PackedMatrix::<u8, i8>::pack(isa, none, 0.into()).unwrap().with_bias(&accumulators).unwrap();
-    let stage = Requantize::new(FloatMultiplier::new(&[multiplier]).unwrap(), -3, i8::MIN..=i8::MAX).unwrap();
+    let packed = raw::pack::<u8, i8>(isa, none, 0.into()).unwrap().with_accumulator_bias(&accumulators).unwrap();
+    let stage = raw::requantize(Rule::Float, &[multiplier], -3, i8::MIN..=i8::MAX).unwrap();
     let mut sums = vec![0_i64; accumulators.len()];
     let mut codes = vec![0; accumulators.len()];
     for seed in 0..REPETITIONS {
         let out = MatrixMut::new(&mut codes, 1, accumulators.len()).unwrap();
-        matmul(Matrix::new(&[], 1, 0).unwrap(), 0.into(), &packed, &stage.stochastic(Stream::new(seed)), out).unwrap();
+        raw::matmul(
+            isa,
+            Matrix::new(&[], 1, 0).unwrap(),
+            0.into(),
+            &packed,
+            &stage.stochastic(Stream::new(seed)).unwrap(),
+            out,
+        )
+        .unwrap();
         sums.iter_mut().zip(&codes).for_each(|(sum, &code)| *sum += i64::from(code));
     }
     for (&acc, &sum) in accumulators.iter().zip(&sums) {

@@ -6,9 +6,10 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use zeropoint::random::fill_words;
+use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, CodeRange, Error, Exec, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams,
-    Requantize, Rounding, Stream, UnpackedMatrix, dequantize, fake_quantize, matmul, min_max, parallel, quantize,
+    Accumulators, CodeRange, Error, Exec, Isa, Matrix, MatrixMut, QuantParams, Rounding, Rule, Stream, dequantize,
+    fake_quantize, min_max, quantize, raw,
 };
 
 use harness::limits::Traffic;
@@ -144,29 +145,24 @@ impl Operation {
         isa: Isa,
         shared: bool,
     ) -> Result<Box<dyn FnMut() + Send>, Error> {
+        let exec = if shared { Exec::from(isa).rayon() } else { isa.into() };
         let b = Aligned::of(bytes(k * n).map(|byte| byte as i8));
         if self == Operation::MatmulUnpacked {
             return Ok(repeat(shape, move |a, out| {
-                let b = UnpackedMatrix::<u8, i8>::new(isa, Matrix::new(&b, k, n)?, 0.into())?;
-                if shared {
-                    parallel::matmul(a, 0.into(), &b, &Accumulators, out)
-                } else {
-                    matmul(a, 0.into(), &b, &Accumulators, out)
-                }
+                let b = raw::unpacked::<u8, i8>(isa, Matrix::new(&b, k, n)?, 0.into())?;
+                raw::matmul(exec, a, 0.into(), &b, &Accumulators, out)
             }));
         }
         let b = Matrix::new(&b, k, n)?;
         Ok(if self == Operation::MatmulRequantize {
             let multipliers: Vec<f64> = (0..n).map(|j| (1.0 + j as f64 / n as f64) / 4096.0).collect();
-            let stage = Requantize::new(FloatMultiplier::new(&multipliers)?, 3, 0_u8..=255)?;
+            let stage = raw::requantize(Rule::Float, &multipliers, 3, 0_u8..=255)?;
             let zero_points: Vec<i32> = (0..n as i32).map(|j| j % 17 - 8).collect();
-            let packed = PackedMatrix::pack(isa, b, zero_points.as_slice().into())?.with_bias(&vec![77; n])?;
-            let multiply = if shared { parallel::matmul } else { matmul };
-            repeat(shape, move |a, out| multiply(a, 131.into(), &packed, &stage, out))
+            let packed = raw::pack(isa, b, zero_points.as_slice().into())?.with_accumulator_bias(&vec![77; n])?;
+            repeat(shape, move |a, out| raw::matmul(exec, a, 131.into(), &packed, &stage, out))
         } else {
-            let packed = PackedMatrix::<u8, i8>::pack(isa, b, 0.into())?;
-            let multiply = if shared { parallel::matmul } else { matmul };
-            repeat(shape, move |a, out| multiply(a, 0.into(), &packed, &Accumulators, out))
+            let packed = raw::pack::<u8, i8>(isa, b, 0.into())?;
+            repeat(shape, move |a, out| raw::matmul(exec, a, 0.into(), &packed, &Accumulators, out))
         })
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use zeropoint::{Code, Matrix, ZeroPoints, reference};
+use zeropoint::{Code, Matrix, reference};
 
 use crate::peers::Output;
 use crate::problem::{Problem, Workload};

@@ -5,41 +5,50 @@
 //! then fit what is shifted: the zero point becomes part of what is added before the shift. If not all columns allow
 //! that (multipliers of ½ and more, or far too small for 8-bit codes), the product is made for any accumulator and clamped.
 
-use super::{CodeLanes, Codes, Multiplier, clamp};
-use crate::codes::Code;
+use super::codes::{CodeBounds, CodeLanes, clamp};
 use crate::error::Error;
 use crate::kernel::Vectors;
-use crate::matmul::columns::Columns;
-use crate::matmul::multiplier::{accept, quantize_multipliers};
+use crate::matmul::multiplier::{check_multipliers, quantize_multipliers};
+use crate::matmul::per_column::PerColumn;
+
+/// A requantizer in a kernel.
+pub trait IntegerRule {
+    /// What a vector of columns needs.
+    type Lanes<V: Vectors>: Copy;
+    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V>;
+    /// The codes of a vector of columns.
+    fn apply<V: Vectors>(&self, simd: V, lanes: &Self::Lanes<V>, acc: V::I32, codes: &CodeLanes<V>) -> V::I32;
+}
 
 /// The least and the largest accumulator of every column whose products lie inside the bounds.
 #[derive(Clone, Debug)]
 struct Limits {
-    lower: Columns<i32>,
-    upper: Columns<i32>,
+    lower: PerColumn<i32>,
+    upper: PerColumn<i32>,
 }
 
 impl Limits {
     /// `least(column, product)` is the least accumulator with at least that product, of products that take every integer.
-    /// Nothing when some column's products all lie on one side of the bounds.
-    fn new<C: Code, T>(
-        codes: &Codes<C>,
-        columns: impl Iterator<Item = T>,
-        least: impl Fn(&T, i64) -> i64,
-    ) -> Option<Self> {
+    /// `None` when all products of some column are on one side of the bounds.
+    fn new(codes: &CodeBounds, columns: usize, least: &dyn Fn(usize, i64) -> i64) -> Option<Self> {
         let (min, max) = codes.product_bounds();
         let end = i64::from(i32::MAX);
-        let limits = columns.map(|column| {
-            let (lower, upper) = (least(&column, min.into()), least(&column, i64::from(max) + 1) - 1);
-            (lower <= end && upper >= -end).then(|| (lower.max(-end) as i32, upper.min(end) as i32))
-        });
-        let (lower, upper): (Vec<i32>, Vec<i32>) = limits.collect::<Option<Vec<_>>>()?.into_iter().unzip();
-        Some(Limits { lower: Columns::broadcast(lower), upper: Columns::broadcast(upper) })
+        let (mut lowers, mut uppers) = (Vec::with_capacity(columns), Vec::with_capacity(columns));
+        for column in 0..columns {
+            let (lower, upper) = (least(column, min.into()), least(column, i64::from(max) + 1) - 1);
+            if lower > end || upper < -end {
+                return None;
+            }
+            lowers.push(lower.max(-end) as i32);
+            uppers.push(upper.min(end) as i32);
+        }
+        Some(Limits { lower: PerColumn::broadcast(lowers), upper: PerColumn::broadcast(uppers) })
     }
 
     /// Whether none is beyond `most`.
     fn inside(&self, most: i32) -> bool {
-        self.lower.iter().all(|lower| lower >= -most) && self.upper.iter().all(|upper| upper <= most)
+        self.lower.values().iter().all(|&lower| lower >= -most)
+            && self.upper.values().iter().all(|&upper| upper <= most)
     }
 }
 
@@ -49,9 +58,9 @@ fn clamp_to_limit<V: Vectors>(simd: V, acc: V::I32, limit: V::I32) -> V::I32 {
     clamp(simd, acc, simd.sub_i32(simd.splat_i32(0), limit), limit)
 }
 
-/// Sixteen columns of each. (`map` on an array would not always be inlined, and lose the features.)
+/// A vector of columns of each. (`map` on an array would not always be inlined, and lose the features.)
 #[inline(always)]
-fn load<V: Vectors, const N: usize>(simd: V, values: [&Columns<i32>; N], column: usize) -> [V::I32; N] {
+fn load<V: Vectors, const N: usize>(simd: V, values: [&PerColumn<i32>; N], column: usize) -> [V::I32; N] {
     let mut loaded = [simd.splat_i32(0); N];
     for (loaded, values) in loaded.iter_mut().zip(values) {
         *loaded = simd.load_i32(values.at(column));
@@ -59,33 +68,42 @@ fn load<V: Vectors, const N: usize>(simd: V, values: [&Columns<i32>; N], column:
     loaded
 }
 
-/// Requantizes with one rounding of a 64-bit product: `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`, halves toward +∞.
+/// [`Rule::FixedPoint`](super::Rule): one rounding of a 64-bit product, `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`, halves toward +∞.
 #[derive(Clone, Debug)]
 pub struct FixedPoint {
     within: Option<Limits>,
     /// Where products, at least 2²⁴, are beyond every code, and below 2²⁴ + M, inside an i32.
-    limit: Columns<i32>,
-    multiplier: Columns<i32>,
-    shift: Columns<i32>,
+    limit: PerColumn<i32>,
+    multiplier: PerColumn<i32>,
+    shift: PerColumn<i32>,
+    /// The smallest code of the type.
+    least_code: i32,
 }
 
 impl FixedPoint {
-    /// One real multiplier, or one for every column, each as [`quantize_multiplier`](crate::quantize_multiplier()) makes it.
-    ///
-    /// # Errors
-    /// As [`quantize_multiplier`](crate::quantize_multiplier()); [`Error::Empty`].
-    pub fn new(multipliers: &[f64]) -> Result<Self, Error> {
-        let quantized = quantize_multipliers(multipliers)?;
-        let limit = |&(multiplier, exponent): &(i32, i32)| match multiplier {
+    /// One real multiplier, or one for every column.
+    pub fn new(multipliers: &[f64], codes: CodeBounds) -> Result<Self, Error> {
+        let (multipliers, exponents) = quantize_multipliers(multipliers)?;
+        let shifts: Vec<i32> = exponents.iter().map(|&exponent| 31 - exponent).collect();
+        let limit = |(&multiplier, &shift): (&i32, &i32)| match multiplier {
             0 => i32::MAX,
-            _ => i32::try_from((1_u128 << (24 + 31 - exponent)).div_ceil(multiplier as u128)).unwrap_or(i32::MAX),
+            _ => i32::try_from((1_u128 << (24 + shift)).div_ceil(multiplier as u128)).unwrap_or(i32::MAX),
         };
+        let limits = multipliers.iter().zip(&shifts).map(limit).collect();
+        let fits = (0..shifts.len()).all(|j| multipliers[j] > 0 && (32..=54).contains(&shifts[j]));
+        let least = |j: usize, product| least_of_fixed_point(multipliers[j], shifts[j], product);
+        let within = if fits { Limits::new(&codes, shifts.len(), &least) } else { None };
         Ok(FixedPoint {
-            within: None,
-            limit: Columns::broadcast(quantized.iter().map(limit)),
-            multiplier: Columns::broadcast(quantized.iter().map(|&(multiplier, _)| multiplier)),
-            shift: Columns::broadcast(quantized.iter().map(|&(_, exponent)| 31 - exponent)),
+            within,
+            limit: PerColumn::broadcast(limits),
+            multiplier: PerColumn::broadcast(multipliers),
+            shift: PerColumn::broadcast(shifts),
+            least_code: codes.least_code(),
         })
+    }
+
+    pub fn check(&self, columns: usize) -> Result<(), Error> {
+        self.multiplier.check("multipliers", columns)
     }
 }
 
@@ -95,23 +113,12 @@ fn least_of_fixed_point(multiplier: i32, shift: i32, product: i64) -> i64 {
     -(-dividend).div_euclid(divisor)
 }
 
-impl Multiplier for FixedPoint {
-    fn check(&self, columns: usize) -> Result<(), Error> {
-        self.multiplier.check("multipliers", columns)
-    }
-
-    fn prepare<C: Code>(&mut self, codes: &Codes<C>) {
-        let columns = || self.multiplier.iter().zip(self.shift.iter());
-        let fits = columns().all(|(multiplier, shift)| multiplier > 0 && (32..=54).contains(&shift));
-        let least = |&(multiplier, shift): &(i32, i32), product| least_of_fixed_point(multiplier, shift, product);
-        self.within = if fits { Limits::new(codes, columns(), least) } else { None };
-    }
-
+impl IntegerRule for FixedPoint {
     /// Multiplier and shift; the limits, or one.
-    type Parameters<V: Vectors> = ([V::I32; 2], [V::I32; 2]);
+    type Lanes<V: Vectors> = ([V::I32; 2], [V::I32; 2]);
 
     #[inline(always)]
-    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> Self::Parameters<V> {
+    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V> {
         let limits = match &self.within {
             Some(Limits { lower, upper }) => [lower, upper],
             None => [&self.limit, &self.limit],
@@ -120,10 +127,10 @@ impl Multiplier for FixedPoint {
     }
 
     #[inline(always)]
-    fn apply<C: Code, V: Vectors>(
+    fn apply<V: Vectors>(
         &self,
         simd: V,
-        &([multiplier, shift], [lower, upper]): &Self::Parameters<V>,
+        &([multiplier, shift], [lower, upper]): &Self::Lanes<V>,
         acc: V::I32,
         codes: &CodeLanes<V>,
     ) -> V::I32 {
@@ -131,7 +138,7 @@ impl Multiplier for FixedPoint {
             return codes.of(simd, simd.mul_shift_round(clamp_to_limit(simd, acc, upper), multiplier, shift));
         }
         let acc = clamp(simd, acc, lower, upper);
-        let least = simd.splat_i32(C::MIN.into());
+        let least = simd.splat_i32(self.least_code);
         let above = simd.mul_shift_round_add(acc, multiplier, shift, simd.sub_i32(codes.zero_point, least));
         simd.add_i32(above, least)
     }
@@ -142,41 +149,33 @@ impl Multiplier for FixedPoint {
 /// unsigned bits.
 #[derive(Clone, Debug)]
 struct RoundingShift {
-    shift: Columns<i32>,
-    mask: Columns<i32>,
-    offset: Columns<i32>,
-    tie: Columns<i32>,
+    shift: PerColumn<i32>,
+    mask: PerColumn<i32>,
+    offset: PerColumn<i32>,
+    tie: PerColumn<i32>,
     /// The offset, and the zero point times a unit: for x whose result is a code.
-    code_offset: Columns<i32>,
+    code_offset: PerColumn<i32>,
 }
 
 impl RoundingShift {
     /// `offset` and `tie` are made from half a unit (0 when there is no shift) and a flag: is there a shift?
-    fn new(
-        shifts: impl Iterator<Item = i32> + Clone,
-        offset: impl Fn(i32, i32) -> i32,
-        tie: impl Fn(i32) -> i32,
-    ) -> Self {
+    /// Codes that the shift makes have this zero point.
+    fn new(shifts: &[i32], offset: fn(i32, i32) -> i32, tie: fn(i32) -> i32, zero_point: i32) -> Self {
         let any = |shift: i32| i32::from(shift > 0);
-        let offset = Columns::broadcast(shifts.clone().map(|shift| offset((1_u32 << shift >> 1) as i32, any(shift))));
+        let of = |f: &dyn Fn(i32) -> i32| PerColumn::broadcast(shifts.iter().map(|&shift| f(shift)).collect());
+        let offset = |shift: i32| offset((1_u32 << shift >> 1) as i32, any(shift));
         Self {
-            shift: Columns::broadcast(shifts.clone()),
-            mask: Columns::broadcast(shifts.clone().map(|shift| ((1_u32 << shift) - 1) as i32)),
-            code_offset: offset.clone(),
-            offset,
-            tie: Columns::broadcast(shifts.map(|shift| tie(any(shift)))),
+            shift: of(&|shift| shift),
+            mask: of(&|shift| ((1_u32 << shift) - 1) as i32),
+            offset: of(&offset),
+            tie: of(&|shift| tie(any(shift))),
+            code_offset: of(&|shift| offset(shift).wrapping_add(zero_point.wrapping_shl(shift as u32))),
         }
     }
 
     /// Whether codes, shifted left again, fit an i32.
     fn holds_codes(&self) -> bool {
-        self.shift.iter().all(|shift| shift <= 22)
-    }
-
-    /// For codes that the shift makes with this zero point.
-    fn prepare(&mut self, zero_point: i32) {
-        let offset = |(offset, shift): (i32, i32)| offset.wrapping_add(zero_point.wrapping_shl(shift as u32));
-        self.code_offset = Columns::broadcast(self.offset.iter().zip(self.shift.iter()).map(offset));
+        self.shift.values().iter().all(|&shift| shift <= 22)
     }
 
     #[inline(always)]
@@ -187,9 +186,8 @@ impl RoundingShift {
     }
 }
 
-/// A [`RoundingShift`] for sixteen columns.
+/// A [`RoundingShift`] for a vector of columns.
 #[derive(Clone, Copy)]
-#[doc(hidden)]
 pub struct ShiftLanes<V: Vectors> {
     shift: V::I32,
     mask: V::I32,
@@ -214,62 +212,60 @@ impl<V: Vectors> ShiftLanes<V> {
     }
 }
 
-/// Requantizes as gemmlowp does, with two roundings: a saturating rounding doubling high product with M₀, then a
-/// rounding division by a power of two, halves away from zero. TFLite's bits.
+/// [`Rule::Gemmlowp`](super::Rule), with two roundings: a saturating rounding doubling high product with M₀, then a rounding
+/// division by a power of two, halves away from zero.
 #[derive(Clone, Debug)]
 pub struct Gemmlowp {
     within: Option<Limits>,
-    limit: Columns<i32>,
+    limit: PerColumn<i32>,
     /// If any column has one.
-    left: Option<Columns<i32>>,
-    multiplier: Columns<i32>,
+    left: Option<PerColumn<i32>>,
+    multiplier: PerColumn<i32>,
     right: RoundingShift,
+    /// The smallest code of the type.
+    least_code: i32,
 }
 
 impl Gemmlowp {
-    /// One real multiplier, or one for every column, each as [`quantize_multiplier`](crate::quantize_multiplier()) makes it.
-    ///
-    /// # Errors
-    /// As [`quantize_multiplier`](crate::quantize_multiplier()); [`Error::Empty`].
-    pub fn new(multipliers: &[f64]) -> Result<Self, Error> {
-        let quantized = quantize_multipliers(multipliers)?;
-        let left = quantized.iter().map(|&(_, exponent)| exponent.max(0));
-        let right = quantized.iter().map(|&(_, exponent)| (-exponent).max(0));
+    /// One real multiplier, or one for every column.
+    pub fn new(multipliers: &[f64], codes: CodeBounds) -> Result<Self, Error> {
+        let (multipliers, exponents) = quantize_multipliers(multipliers)?;
+        let lefts: Vec<i32> = exponents.iter().map(|&exponent| exponent.max(0)).collect();
+        let shifts: Vec<i32> = exponents.iter().map(|&exponent| (-exponent).max(0)).collect();
+        let any_left = lefts.iter().any(|&left| left > 0);
+        let zero_point = codes.zero_point - codes.least_code();
+        let right = RoundingShift::new(&shifts, |half, _| half, |any| -any, zero_point);
+        let fits = !any_left && right.holds_codes() && multipliers.iter().all(|&m| m > 0);
+        let least = |j: usize, product: i64| {
+            let half = 1_i64 << shifts[j] >> 1;
+            // A negative tie is rounded down.
+            let high = (product << shifts[j]) - half + i64::from(product <= 0 && half > 0);
+            least_of_fixed_point(multipliers[j], 31, high)
+        };
+        // Accumulators are doubled.
+        let doubled_fits = |limits: &Limits| limits.inside(i32::MAX >> 1);
+        let within = if fits { Limits::new(&codes, shifts.len(), &least).filter(doubled_fits) } else { None };
         Ok(Gemmlowp {
-            within: None,
-            limit: Columns::broadcast(left.clone().map(|left| i32::MAX >> left)),
-            left: left.clone().any(|left| left > 0).then(|| Columns::broadcast(left.map(|left| 1 << left))),
-            multiplier: Columns::broadcast(quantized.iter().map(|&(multiplier, _)| multiplier)),
-            right: RoundingShift::new(right, |half, _| half, |any| -any),
+            within,
+            limit: PerColumn::broadcast(lefts.iter().map(|left| i32::MAX >> left).collect()),
+            left: any_left.then(|| PerColumn::broadcast(lefts.iter().map(|left| 1 << left).collect())),
+            multiplier: PerColumn::broadcast(multipliers),
+            right,
+            least_code: codes.least_code(),
         })
+    }
+
+    pub fn check(&self, columns: usize) -> Result<(), Error> {
+        self.multiplier.check("multipliers", columns)
     }
 }
 
-impl Multiplier for Gemmlowp {
-    fn check(&self, columns: usize) -> Result<(), Error> {
-        self.multiplier.check("multipliers", columns)
-    }
-
-    fn prepare<C: Code>(&mut self, codes: &Codes<C>) {
-        self.right.prepare(codes.zero_point - C::MIN.into());
-        let columns = || self.multiplier.iter().zip(self.right.shift.iter());
-        let fits = self.left.is_none() && self.right.holds_codes() && self.multiplier.iter().all(|m| m > 0);
-        let least = |&(multiplier, shift): &(i32, i32), product: i64| {
-            let half = 1_i64 << shift >> 1;
-            // Of negative numbers, a tie is rounded down.
-            let high = (product << shift) - half + i64::from(product <= 0 && half > 0);
-            least_of_fixed_point(multiplier, 31, high)
-        };
-        // They are doubled.
-        let doubled_fits = |limits: &Limits| limits.inside(i32::MAX >> 1);
-        self.within = if fits { Limits::new(codes, columns(), least).filter(doubled_fits) } else { None };
-    }
-
+impl IntegerRule for Gemmlowp {
     /// The limits, or one, and the multiplier; the left factor; the right shift.
-    type Parameters<V: Vectors> = ([V::I32; 3], Option<V::I32>, ShiftLanes<V>);
+    type Lanes<V: Vectors> = ([V::I32; 3], Option<V::I32>, ShiftLanes<V>);
 
     #[inline(always)]
-    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> Self::Parameters<V> {
+    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V> {
         let left = self.left.as_ref().map(
             #[inline(always)]
             |left| simd.load_i32(left.at(column)),
@@ -282,14 +278,14 @@ impl Multiplier for Gemmlowp {
     }
 
     #[inline(always)]
-    fn apply<C: Code, V: Vectors>(
+    fn apply<V: Vectors>(
         &self,
         simd: V,
-        &([lower, upper, multiplier], left, right): &Self::Parameters<V>,
+        &([lower, upper, multiplier], left, right): &Self::Lanes<V>,
         acc: V::I32,
         codes: &CodeLanes<V>,
     ) -> V::I32 {
-        // A tie goes up, or down where the number is negative.
+        // A tie goes up, or down where the product is negative.
         let sign = simd.splat_i32(31);
         if self.within.is_none() {
             let acc = clamp_to_limit(simd, acc, upper);
@@ -305,11 +301,11 @@ impl Multiplier for Gemmlowp {
         // Where the high product of a negative accumulator is 0, the tie makes no difference.
         let sum = simd.mul_shift_round_add(doubled, multiplier, simd.splat_i32(32), right.code_offset);
         let above = right.shift_sum(simd, sum, simd.shift_right(acc, sign));
-        simd.add_i32(above, simd.splat_i32(C::MIN.into()))
+        simd.add_i32(above, simd.splat_i32(self.least_code))
     }
 }
 
-/// Requantizes in integers alone: `RNE(acc · 2⁻ˢ)`, for scales that are powers of two.
+/// [`Rule::Shift`](super::Rule): `RNE(acc · 2⁻ˢ)`.
 #[derive(Clone, Debug)]
 pub struct Shift {
     within: Option<Limits>,
@@ -318,39 +314,32 @@ pub struct Shift {
 
 impl Shift {
     /// One real multiplier, or one for every column: 2⁻ˢ with s in 0…31.
-    ///
-    /// # Errors
-    /// [`Error::Multiplier`] for any other number; [`Error::Empty`].
-    pub fn new(multipliers: &[f64]) -> Result<Self, Error> {
+    pub fn new(multipliers: &[f64], codes: CodeBounds) -> Result<Self, Error> {
         let shift = |m: f64| 1023 - (m.to_bits() >> 52) as i32;
         let is_shift = |m: f64| m.to_bits() & ((1 << 52) - 1) == 0 && m > 0.0 && (0..=31).contains(&shift(m));
-        accept(multipliers, "not a power of two in 2⁻³¹ … 1", is_shift)?;
-        let shifts = multipliers.iter().map(|&m| shift(m));
-        Ok(Shift { within: None, shift: RoundingShift::new(shifts, |half, any| half - any, |any| any) })
+        check_multipliers(multipliers, "not a power of two in 2⁻³¹ … 1", is_shift)?;
+        let shifts: Vec<i32> = multipliers.iter().map(|&m| shift(m)).collect();
+        let least = |j: usize, product: i64| {
+            let half = 1_i64 << shifts[j] >> 1;
+            // A tie below an odd product is rounded down.
+            (product << shifts[j]) - half + i64::from(product & 1 == 1 && half > 0)
+        };
+        let shift = RoundingShift::new(&shifts, |half, any| half - any, |any| any, codes.zero_point);
+        let within = if shift.holds_codes() { Limits::new(&codes, shifts.len(), &least) } else { None };
+        Ok(Shift { within, shift })
+    }
+
+    pub fn check(&self, columns: usize) -> Result<(), Error> {
+        self.shift.shift.check("multipliers", columns)
     }
 }
 
-impl Multiplier for Shift {
-    fn check(&self, columns: usize) -> Result<(), Error> {
-        self.shift.shift.check("multipliers", columns)
-    }
-
-    fn prepare<C: Code>(&mut self, codes: &Codes<C>) {
-        self.shift.prepare(codes.zero_point);
-        let least = |&shift: &i32, product: i64| {
-            let half = 1_i64 << shift >> 1;
-            // A tie below an odd number is rounded down.
-            (product << shift) - half + i64::from(product & 1 == 1 && half > 0)
-        };
-        let shifts = self.shift.shift.iter();
-        self.within = if self.shift.holds_codes() { Limits::new(codes, shifts, least) } else { None };
-    }
-
+impl IntegerRule for Shift {
     /// The limits, if they are used.
-    type Parameters<V: Vectors> = (Option<[V::I32; 2]>, ShiftLanes<V>);
+    type Lanes<V: Vectors> = (Option<[V::I32; 2]>, ShiftLanes<V>);
 
     #[inline(always)]
-    fn parameters<V: Vectors>(&self, simd: V, column: usize) -> Self::Parameters<V> {
+    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V> {
         let limits = self.within.as_ref().map(
             #[inline(always)]
             |Limits { lower, upper }| load(simd, [lower, upper], column),
@@ -359,10 +348,10 @@ impl Multiplier for Shift {
     }
 
     #[inline(always)]
-    fn apply<C: Code, V: Vectors>(
+    fn apply<V: Vectors>(
         &self,
         simd: V,
-        &(limits, shift): &Self::Parameters<V>,
+        &(limits, shift): &Self::Lanes<V>,
         acc: V::I32,
         codes: &CodeLanes<V>,
     ) -> V::I32 {

@@ -1,8 +1,7 @@
 //! This library.
 
-use zeropoint::{
-    Accumulators, FloatMultiplier, Isa, Matrix, MatrixMut, PackedMatrix, Requantize, UnpackedMatrix, ZeroPoints, matmul,
-};
+use zeropoint::raw::AccumulatorBias as _;
+use zeropoint::{Accumulators, Isa, Matrix, MatrixMut, Rule, raw};
 
 use super::{Multiply, Peer, into};
 use crate::problem::{Problem, Workload};
@@ -38,37 +37,39 @@ impl Peer for Zeropoint {
         let zero_points: Vec<i32> = problem.b_zero_points.iter().map(|&zero_point| zero_point.into()).collect();
         match workload {
             Workload::U8i8 => {
-                let packed = PackedMatrix::pack(isa, b, 0.into()).ok()?;
+                let packed = raw::pack(isa, b, 0.into()).ok()?;
                 into(m * n, move |c: &mut [i32]| {
-                    matmul(a, 0.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
+                    raw::matmul(isa, a, 0.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
                 })
             }
             Workload::I8i8 => {
                 let a = Matrix::new(&problem.signed_a, m, k).ok()?;
-                let packed = PackedMatrix::pack(isa, b, 0.into()).ok()?;
+                let packed = raw::pack(isa, b, 0.into()).ok()?;
                 into(m * n, move |c: &mut [i32]| {
-                    matmul(a, 0.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
+                    raw::matmul(isa, a, 0.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
                 })
             }
             Workload::ZeroPoints => {
-                let packed = PackedMatrix::pack(isa, b, ZeroPoints::Each(&zero_points)).ok()?;
+                let packed = raw::pack(isa, b, zero_points[..].into()).ok()?;
                 into(m * n, move |c: &mut [i32]| {
-                    matmul(a, a_zero_point.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
+                    raw::matmul(isa, a, a_zero_point.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
                 })
             }
             Workload::Requantize => {
-                let packed = PackedMatrix::pack(isa, b, ZeroPoints::Each(&zero_points)).ok()?;
-                let packed = packed.with_bias(&problem.bias).ok()?;
+                let packed = raw::pack(isa, b, zero_points[..].into()).ok()?;
+                let packed = packed.with_accumulator_bias(&problem.bias).ok()?;
                 let multipliers: Vec<f64> = problem.multipliers.iter().map(|&m| m.into()).collect();
-                let multiplier = FloatMultiplier::new(&multipliers).ok()?;
-                let stage = Requantize::new(multiplier, problem.out_zero_point.into(), 0..=u8::MAX).ok()?;
+                let zero_point = problem.out_zero_point.into();
+                let stage = raw::requantize(Rule::Float, &multipliers, zero_point, 0..=u8::MAX).ok()?;
                 into(m * n, move |c: &mut [u8]| {
-                    matmul(a, a_zero_point.into(), &packed, &stage, out(c, m, n)).expect(CHECKED);
+                    raw::matmul(isa, a, a_zero_point.into(), &packed, &stage, out(c, m, n)).expect(CHECKED);
                 })
             }
             Workload::Unpacked => {
-                let b = UnpackedMatrix::new(isa, b, 0.into()).ok()?;
-                into(m * n, move |c: &mut [i32]| matmul(a, 0.into(), &b, &Accumulators, out(c, m, n)).expect(CHECKED))
+                let b = raw::unpacked(isa, b, 0.into()).ok()?;
+                into(m * n, move |c: &mut [i32]| {
+                    raw::matmul(isa, a, 0.into(), &b, &Accumulators, out(c, m, n)).expect(CHECKED)
+                })
             }
         }
     }

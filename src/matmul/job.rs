@@ -1,0 +1,170 @@
+//! A checked multiplication in pieces of rows and panels, which may run in any order, on any thread.
+//!
+//! ```text
+//! Job::new                    checks shapes, zero points and depth once
+//!   for blocks of rows        LhsMemory: A in place, or copied and widened; its row sums
+//!     for panels of B
+//!       for tiles of rows     Microkernel: sums, all in registers, from the first to the last product
+//!                             Epilogue: stage, store; nothing when the sums are the elements
+//! ```
+
+use core::ops::Range;
+
+use super::epilogue::Epilogue;
+use super::erased::StageRef;
+use super::lhs::{Lhs, LhsBlock, LhsMemory, in_place};
+use super::multiply::{Multiply, PanelSource};
+use super::offsets::Offsets;
+use super::output::Output;
+use super::rhs::{RhsCodes, RhsRef};
+use super::shape::Shape;
+use super::split::Split;
+use super::unpacked::{DepthSlices, PanelBatch};
+use super::words::RowWords;
+use crate::cache::level2;
+use crate::error::{Error, check_length};
+use crate::matrix::ZeroPoints;
+
+/// A checked matrix multiplication.
+pub(crate) struct Job<'a> {
+    lhs: Lhs<'a>,
+    rhs: RhsRef<'a>,
+    stage: StageRef<'a>,
+    out: Output<'a>,
+    /// The column of `out` and of the stage where the columns of the RHS begin.
+    first_column: usize,
+    offsets: Offsets<'a>,
+}
+
+impl<'a> Job<'a> {
+    /// A multiplication that makes all columns of `out`.
+    pub fn whole(lhs: Lhs<'a>, rhs: RhsRef<'a>, stage: StageRef<'a>, out: Output<'a>) -> Result<Self, Error> {
+        check_length("the result's columns", rhs.shape().columns, out.columns())?;
+        Job::columns(lhs, rhs, stage, out, 0)
+    }
+
+    /// A multiplication that makes the columns of `out` and of the stage from `first_column` on.
+    pub fn columns(
+        lhs: Lhs<'a>,
+        rhs: RhsRef<'a>,
+        stage: StageRef<'a>,
+        out: Output<'a>,
+        first_column: usize,
+    ) -> Result<Self, Error> {
+        let rows = lhs.source.rows();
+        assert_eq!(stage.element_size(), out.element_size(), "a result of the stage's type");
+        check_length("a row of A", rhs.shape().depth, lhs.source.depth())?;
+        check_length("the result's rows", rows, out.rows())?;
+        stage.check(rows, out.columns())?;
+        rhs.check_depth(lhs.check()?)?;
+        let offsets = match lhs.zero_points {
+            ZeroPoints::Uniform(uniform) => Offsets { uniform, each: None },
+            ZeroPoints::Each(each) => Offsets { uniform: 0, each: Some(each) },
+        };
+        Ok(Job { lhs, rhs, stage, out, first_column, offsets })
+    }
+
+    /// M.
+    pub fn rows(&self) -> usize {
+        self.out.rows()
+    }
+
+    /// The shape of the RHS, and how it is divided.
+    pub fn shape(&self) -> &'a Shape {
+        self.rhs.shape()
+    }
+
+    /// Whether the panels of the RHS exist.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.rhs.codes, RhsCodes::Packed(_))
+    }
+
+    /// Whether the stage takes random words.
+    pub fn is_stochastic(&self) -> bool {
+        self.stage.stream().is_some()
+    }
+
+    /// Computes some rows of some panels.
+    ///
+    /// # Safety
+    /// No other piece with the same rows and panels of this result runs at the same time.
+    pub unsafe fn run(&self, rows: Range<usize>, panels: Range<usize>) {
+        if rows.is_empty() || panels.is_empty() {
+            return;
+        }
+        let shape = self.shape();
+        let columns = shape.columns_of(panels.clone());
+        let columns = self.first_column + columns.start..self.first_column + columns.end;
+        let mut words = RowWords::new(self.stage.stream(), self.out.columns(), columns);
+        let step = words.rows_at_a_time(rows.len(), shape.kernel.rows());
+        for start in rows.clone().step_by(step) {
+            let rows = start..rows.end.min(start + step);
+            words.fill(shape.isa, rows.clone());
+            // SAFETY: the rows are some of those that the caller vouches for.
+            unsafe { self.run_with(&words, rows, panels.clone()) };
+        }
+    }
+
+    /// Computes some rows, whose words are made, of some panels.
+    ///
+    /// # Safety
+    /// No other piece with the same rows and panels of this result runs at the same time.
+    pub unsafe fn run_with(&self, words: &RowWords, rows: Range<usize>, panels: Range<usize>) {
+        let shape = self.shape();
+        let mut memory = LhsMemory::default();
+        let in_place = match (in_place(&self.lhs.source, shape, rows.clone()), self.rhs.codes) {
+            // Once more through a B that is not packed would cost more than copying some rows.
+            (count, RhsCodes::Unpacked(_)) if count < rows.len() => 0,
+            (count, _) => count,
+        };
+        let split = rows.start + in_place;
+        for (rows, in_place) in [(rows.start..split, true), (split..rows.end, false)] {
+            let step = self.rows_at_a_time(rows.len());
+            for part in step.iter() {
+                let unit = if step.parts() == 1 { rows.len() } else { shape.kernel.rows() };
+                let row = |part: usize| (rows.start + part * unit).min(rows.end);
+                let rows = row(part.start)..row(part.end);
+                let factor = self.rhs.row_sum_factor();
+                let a = memory.read(&self.lhs, shape, factor, rows.clone(), in_place);
+                self.multiply_block(words, a, rows, panels.clone());
+            }
+        }
+    }
+
+    /// A block of rows of A by some panels of B.
+    fn multiply_block(&self, words: &RowWords, a: LhsBlock<'_>, rows: Range<usize>, panels: Range<usize>) {
+        match self.rhs.codes {
+            RhsCodes::Packed(b) => self.multiply(words, a, rows, PanelSource::Packed(b, panels)),
+            RhsCodes::Unpacked(b) if rows.len() <= self.shape().kernel.rows() => {
+                let mut slices = DepthSlices::new(b, panels.clone(), &a, rows.len(), self.offsets.any());
+                for panel in panels {
+                    self.multiply(words, a, rows.clone(), PanelSource::One(slices.panel(panel)));
+                }
+            }
+            RhsCodes::Unpacked(b) => {
+                let mut batch = PanelBatch::new(b, self.offsets.any());
+                for panel in panels.clone() {
+                    self.multiply(words, a, rows.clone(), PanelSource::One(batch.panel(panel, panels.end)));
+                }
+            }
+        }
+    }
+
+    fn multiply(&self, words: &RowWords, a: LhsBlock<'_>, rows: Range<usize>, panels: PanelSource<'_>) {
+        let Shape { isa, kernel, .. } = *self.shape();
+        let epilogue = Epilogue { stage: self.stage, out: self.out, words, first_column: self.first_column };
+        isa.run(Multiply { a, rows, kernel, panels, offsets: self.offsets, epilogue });
+    }
+
+    /// Rows in blocks, which are read again for every panel of B: of a size that leaves half of a level-2 cache to the
+    /// panels and the result. A single block is one unit; of several, tiles are the units.
+    #[inline]
+    fn rows_at_a_time(&self, rows: usize) -> Split {
+        let (tile, row) = (self.shape().kernel.rows(), LhsMemory::copied_stride(self.shape()));
+        let room = level2() / 2;
+        if rows.saturating_mul(row) <= room {
+            return Split::new(rows.min(1), 1);
+        }
+        Split::new(rows.div_ceil(tile), (room / row / tile).max(1))
+    }
+}

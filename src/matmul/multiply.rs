@@ -1,0 +1,161 @@
+//! The loops over panels and tiles, compiled once for every ISA.
+
+use core::ops::Range;
+use core::ptr::null;
+
+use super::dot::AHEAD;
+use super::epilogue::Epilogue;
+use super::erased::StageRef;
+use super::lhs::LhsBlock;
+use super::offsets::{ColumnTerms, Offsets};
+use super::pack::{Panel, Panels};
+use super::tile::{AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands};
+use crate::kernel::{Kernel, Vectors};
+
+/// Where the accumulators of panels come from.
+pub(crate) enum PanelSource<'a> {
+    /// Products with packed panels.
+    Packed(&'a Panels, Range<usize>),
+    /// Products with one panel.
+    One(Panel<'a>),
+    /// They are given, for every panel of [`MAX_COLUMNS`] columns a row for every row of the result.
+    Given { accumulators: &'a [AccRow], columns: usize },
+}
+
+impl<'a> PanelSource<'a> {
+    #[inline]
+    fn count(&self) -> usize {
+        match self {
+            PanelSource::Packed(_, panels) => panels.len(),
+            PanelSource::One(_) => 1,
+            PanelSource::Given { columns, .. } => columns.div_ceil(MAX_COLUMNS),
+        }
+    }
+
+    /// Whether there is anything to be fetched so far ahead.
+    #[inline]
+    fn prefetch(&self) -> bool {
+        match self {
+            PanelSource::Packed(b, panels) => b.shape.panel_bytes(panels.clone()) > AHEAD,
+            // It was just written.
+            PanelSource::One(_) | PanelSource::Given { .. } => false,
+        }
+    }
+
+    /// A panel, for `rows` rows of the result; given accumulators are a panel without codes.
+    #[inline(always)]
+    fn at(&self, panel: usize, rows: usize) -> Panel<'a> {
+        match self {
+            PanelSource::Packed(b, panels) => b.at(panels.start + panel),
+            PanelSource::One(panel) => panel.clone(),
+            PanelSource::Given { accumulators, columns } => {
+                let first = panel * MAX_COLUMNS;
+                Panel {
+                    codes: null(),
+                    steps: 0,
+                    sums: Some(&accumulators[panel * rows..][..rows]),
+                    vectors: 1,
+                    columns: first..(first + MAX_COLUMNS).min(*columns),
+                    terms: ColumnTerms { bias: &[], negative_sums: &[], zero_points: None },
+                }
+            }
+        }
+    }
+}
+
+/// Some rows of A by some panels of B.
+///
+/// Whoever makes one vouches that no other thread writes the same rows and columns of the result, whose elements are those of
+/// the stage.
+pub(crate) struct Multiply<'a> {
+    pub a: LhsBlock<'a>,
+    /// The rows of the result.
+    pub rows: Range<usize>,
+    pub kernel: &'a Microkernel,
+    pub panels: PanelSource<'a>,
+    pub offsets: Offsets<'a>,
+    pub epilogue: Epilogue<'a>,
+}
+
+impl Kernel for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, simd: V) {
+        let Multiply { ref rows, kernel, ref panels, ref offsets, ref epilogue, .. } = self;
+        let given = matches!(panels, PanelSource::Given { .. });
+        let stores_accumulators = !given && matches!(epilogue.stage, StageRef::Accumulators);
+        let mut acc: AccTile = [AccRow([0; MAX_COLUMNS]); MAX_ROWS];
+        for panel in 0..panels.count() {
+            let panel = panels.at(panel, rows.len());
+            let columns = &panel.columns;
+            let column_terms =
+                if given { AccRow([0; MAX_COLUMNS]) } else { offsets.column_terms(simd, &panel.terms, columns.len()) };
+            for tile in kernel.row_tiles(rows.len(), panel.vectors).iter() {
+                let row = rows.start + tile.start;
+                let out = if stores_accumulators {
+                    let column = epilogue.first_column + columns.start;
+                    let place = epilogue.out.place(row, column, tile.len(), columns.len());
+                    (place.data.cast(), place.stride / size_of::<i32>(), columns.len())
+                } else {
+                    (acc.as_mut_ptr().cast(), MAX_COLUMNS, panel.vectors * kernel.lanes)
+                };
+                let accumulators = match panel.sums {
+                    Some(sums) if given => sums[tile.start..].as_ptr(),
+                    _ => {
+                        // SAFETY: the accumulators are a tile of every kernel; or the tile of the result, whose elements
+                        // are i32 and which no other thread has.
+                        unsafe { self.accumulate(&panel, &column_terms, tile.clone(), out) };
+                        acc.as_ptr()
+                    }
+                };
+                if !stores_accumulators {
+                    // SAFETY: there are accumulators of every row of the tile; no other thread has the elements.
+                    unsafe { epilogue.emit(simd, accumulators, row..row + tile.len(), columns.clone()) };
+                }
+            }
+        }
+    }
+}
+
+impl Multiply<'_> {
+    /// Computes the accumulators of a tile of rows of the block: into `out`, in rows that begin that many elements apart, as
+    /// many columns.
+    ///
+    /// # Safety
+    /// The rows of `out` may be written, and no other thread has them. The columns are those of the panel, or its vectors.
+    #[inline(always)]
+    unsafe fn accumulate(
+        &self,
+        panel: &Panel<'_>,
+        column_terms: &AccRow,
+        tile: Range<usize>,
+        (sums, sums_stride, columns): (*mut i32, usize, usize),
+    ) {
+        let Multiply { a, kernel, .. } = self;
+        let (initial, initial_stride) = match panel.sums {
+            None => (column_terms.0.as_ptr(), 0),
+            Some(sums) => (sums.as_ptr().cast(), MAX_COLUMNS),
+        };
+        let row_sums = a.sums.get(tile.start..).unwrap_or_default();
+        let more = panel.sums.map(|_| column_terms);
+        let row_terms = self.offsets.row_terms(&panel.terms, self.rows.start + tile.start, row_sums, more);
+        let operands = Operands {
+            steps: panel.steps,
+            a: a.a.wrapping_add(tile.start * a.stride),
+            a_stride: a.stride,
+            b: panel.codes,
+            initial,
+            initial_stride,
+            row_terms: row_terms.added,
+            updates: row_terms.updates(),
+            sums,
+            sums_stride,
+            columns,
+            prefetch: self.panels.prefetch() && tile.start == 0,
+        };
+        // SAFETY: the panel was packed for this kernel on an ISA that the CPU has, and has `steps` steps of `vectors` vectors;
+        // `a` has the rows of the tile, of `steps` steps each; `initial` is for every tile; the caller vouches for `sums`.
+        unsafe { kernel.tiles[panel.vectors - 1][tile.len() - 1](operands) };
+    }
+}

@@ -1,0 +1,211 @@
+//! Weights that are packed once for many multiplications.
+
+use core::marker::PhantomData;
+
+use super::multiplier::quantize_bias;
+use super::pack::Panels;
+use super::pack_panel::{Elements, RowMajor};
+use super::per_column::PerColumn;
+use super::rhs::{EraseRhs, Rhs, RhsCodes, RhsRef};
+use super::shape::{check_size, largest_of};
+use super::weights::{Sealed, Weights};
+use crate::codes::Code;
+use crate::error::{Error, check_length};
+use crate::exec::Exec;
+use crate::isa::Isa;
+use crate::matrix::{Matrix, ZeroPoints};
+use crate::params::QuantParams;
+use crate::quantized::Quantized;
+use crate::sign::Sign;
+
+/// Packed weights of either type, for left operands of either type.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    panels: Panels,
+    /// One scale, or one for every column; `None` when only zero points are known.
+    scales: Option<PerColumn<f32>>,
+    largest: i64,
+    largest_bias: i64,
+}
+
+impl Packed {
+    /// Packs codes given as `[K, N]`, for left operands of the first sign.
+    pub fn columns(
+        isa: Isa,
+        [a, b]: [Sign; 2],
+        codes: Matrix<'_, u8>,
+        zero_points: ZeroPoints<'_>,
+    ) -> Result<Self, Error> {
+        let shape = [codes.rows(), codes.columns()];
+        let largest = Self::check(b, shape, zero_points)?;
+        Ok(Self::of(Panels::pack(isa, [a, b], &RowMajor(codes), shape, zero_points), largest))
+    }
+
+    /// Packs codes given as `[N, K]`, for left operands of the first sign.
+    pub fn rows(isa: Isa, signs: [Sign; 2], codes: Matrix<'_, u8>, zero_points: ZeroPoints<'_>) -> Result<Self, Error> {
+        let at = |k: usize, j: usize| codes.row(j)[k];
+        Self::elements(isa, signs, at, [codes.columns(), codes.rows()], zero_points)
+    }
+
+    /// Packs `[K, N]` codes, `at(k, j)` each, for left operands of the first sign.
+    pub fn elements(
+        isa: Isa,
+        [a, b]: [Sign; 2],
+        at: impl Fn(usize, usize) -> u8 + Sync,
+        shape: [usize; 2],
+        zero_points: ZeroPoints<'_>,
+    ) -> Result<Self, Error> {
+        let largest = Self::check(b, shape, zero_points)?;
+        let elements = Elements { at, columns: shape[1] };
+        Ok(Self::of(Panels::pack(isa, [a, b], &elements, shape, zero_points), largest))
+    }
+
+    fn check(b: Sign, [depth, columns]: [usize; 2], zero_points: ZeroPoints<'_>) -> Result<i64, Error> {
+        check_size(depth, columns)?;
+        zero_points.check_for(b, columns)
+    }
+
+    fn of(panels: Panels, largest: i64) -> Self {
+        Packed { panels, scales: None, largest, largest_bias: 0 }
+    }
+
+    /// Notes the scales: one, or one for every column.
+    pub fn set_scales(&mut self, scales: &[f32]) {
+        self.scales = Some(PerColumn::broadcast(scales.to_vec()));
+    }
+
+    /// The scales, one or one for every column; none when only zero points are known.
+    pub fn scales(&self) -> &[f32] {
+        self.scales.as_ref().map_or(&[], PerColumn::values)
+    }
+
+    /// Adds `bias[j]` to every accumulator of column j.
+    pub fn set_bias(&mut self, bias: &[i32]) -> Result<(), Error> {
+        check_length("the bias", self.panels.shape.columns, bias.len())?;
+        self.largest_bias = largest_of(bias);
+        self.panels.set_bias(bias);
+        Ok(())
+    }
+
+    pub fn panels(&self) -> &Panels {
+        &self.panels
+    }
+
+    pub fn erase(&self) -> RhsRef<'_> {
+        let Packed { panels, scales, largest, largest_bias } = self;
+        RhsRef {
+            codes: RhsCodes::Packed(panels),
+            scales: scales.as_ref(),
+            largest: *largest,
+            largest_bias: *largest_bias,
+        }
+    }
+}
+
+/// The right operand of a [`matmul`](crate::matmul()), prepared for one ISA: weights of type `B`, to be multiplied by
+/// activations of type `A`; with their scales and zero points, and with a bias if [`with_bias`](PackedMatrix::with_bias)
+/// adds one.
+///
+/// It remembers the ISA it was packed for: with another one, operations return [`Error::PackedIsa`].
+#[derive(Debug)]
+pub struct PackedMatrix<A, B> {
+    packed: Packed,
+    operands: PhantomData<fn(A) -> B>,
+}
+
+impl<A: Code, B: Code> PackedMatrix<A, B> {
+    /// Packs weights `[outputs, depth]`, a row for every output, as linear layers keep them, with parameters per tensor or
+    /// per row.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Exec, Granularity, Matrix, PackedMatrix, QuantParams, Quantized};
+    /// let codes = [1_i8, 2, 3, 4, 5, 6];
+    /// let per_row = Granularity::channel(&[2, 3], 0)?;
+    /// let params = QuantParams::new(CodeRange::narrow(8)?, per_row, vec![0.5, 0.25], vec![0, 0])?;
+    /// let weights = Quantized::new(Matrix::new(&codes, 2, 3)?, &params)?;
+    /// let packed = PackedMatrix::<u8, i8>::pack(Exec::best()?, weights)?;
+    /// assert_eq!((packed.depth(), packed.columns()), (3, 2));
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for parameters of another granularity.
+    pub fn pack<'e>(exec: impl Into<Exec<'e>>, weights: Quantized<'_, B>) -> Result<Self, Error> {
+        let (zero_points, scales) = weights.by_row()?;
+        let mut packed = Packed::rows(exec.into().isa(), [A::SIGN, B::SIGN], weights.codes().bytes(), zero_points)?;
+        packed.set_scales(scales);
+        Ok(Self::of(packed))
+    }
+
+    /// Packs weights `[depth, outputs]`, a column for every output, with parameters per tensor or per column.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for parameters of another granularity.
+    pub fn pack_columns<'e>(exec: impl Into<Exec<'e>>, weights: Quantized<'_, B>) -> Result<Self, Error> {
+        let (zero_points, scales) = weights.by_column()?;
+        let mut packed = Packed::columns(exec.into().isa(), [A::SIGN, B::SIGN], weights.codes().bytes(), zero_points)?;
+        packed.set_scales(scales);
+        Ok(Self::of(packed))
+    }
+
+    /// Adds a bias for every output, as real numbers: it is quantized at the scale of the accumulators, that of the
+    /// activations, whose parameters are `x`, times that of the output's weights.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; [`Error::Shape`] when `x` is not per tensor; [`Error::NonFinite`]; [`Error::Bias`] for a bias that no
+    /// i32 reaches.
+    pub fn with_bias(mut self, bias: &[f32], x: &QuantParams<A>) -> Result<Self, Error> {
+        check_length("the bias", self.columns(), bias.len())?;
+        let bias = quantize_bias(bias, x.one_group()?.0, self.packed.scales())?;
+        self.packed.set_bias(&bias)?;
+        Ok(self)
+    }
+
+    pub(crate) fn of(packed: Packed) -> Self {
+        PackedMatrix { packed, operands: PhantomData }
+    }
+
+    pub(crate) fn packed_mut(&mut self) -> &mut Packed {
+        &mut self.packed
+    }
+
+    /// The ISA it is packed for.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.packed.panels.shape.isa
+    }
+
+    /// The name of the micro-kernel that multiplies it, as in [`Isa::kernel`].
+    #[must_use]
+    pub fn kernel(&self) -> &'static str {
+        self.packed.panels.shape.kernel.name
+    }
+
+    /// K, the depth of the product.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.packed.panels.shape.depth
+    }
+
+    /// N, the columns of the product: the outputs.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.packed.panels.shape.columns
+    }
+}
+
+impl<A: Code, B: Code> Rhs<A> for PackedMatrix<A, B> {}
+
+impl<A: Code, B: Code> EraseRhs for PackedMatrix<A, B> {
+    fn erase(&self) -> RhsRef<'_> {
+        self.packed.erase()
+    }
+}
+
+impl<A, B> Sealed for PackedMatrix<A, B> {}
+
+impl<A: Code, B: Code> Weights<A> for PackedMatrix<A, B> {
+    fn scales(&self) -> &[f32] {
+        self.packed.scales()
+    }
+}

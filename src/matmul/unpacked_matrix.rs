@@ -1,0 +1,88 @@
+//! A right operand that is multiplied only once.
+
+use core::marker::PhantomData;
+
+use super::per_column::PerColumn;
+use super::rhs::{EraseRhs, Rhs, RhsCodes, RhsRef};
+use super::shape::check_size;
+use super::unpacked::Unpacked;
+use super::weights::{Sealed, Weights};
+use crate::codes::Code;
+use crate::error::{Error, check_length};
+use crate::exec::Exec;
+use crate::isa::Isa;
+use crate::matrix::{Matrix, ZeroPoints};
+use crate::quantized::Quantized;
+
+/// The right operand of a [`matmul`](crate::matmul()) where it is in memory, `[K, N]`: for a matrix that is multiplied only
+/// once. For weights, which are multiplied again and again, a [`PackedMatrix`](crate::PackedMatrix) is faster.
+///
+/// ```
+/// use zeropoint::{Accumulators, CodeRange, Exec, Matrix, MatrixMut, QuantParams, Quantized, UnpackedMatrix, matmul};
+/// let exec = Exec::best()?;
+/// let (a, b) = ([1_u8, 2, 3, 4], [5_i8, 6, 7, 8]);
+/// let a_params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.5, 0)?;
+/// let b_params = QuantParams::per_tensor(CodeRange::signed(8)?, 0.25, 0)?;
+/// let b = UnpackedMatrix::new(exec, Quantized::new(Matrix::new(&b, 2, 2)?, &b_params)?)?;
+/// let mut c = [0; 4];
+/// let a = Quantized::new(Matrix::new(&a, 2, 2)?, &a_params)?;
+/// matmul(exec, a, &b, &Accumulators, MatrixMut::new(&mut c, 2, 2)?)?;
+/// assert_eq!(c, [19, 22, 43, 50]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct UnpackedMatrix<'a, A, B> {
+    b: Unpacked<'a>,
+    scales: Option<PerColumn<f32>>,
+    /// The largest `|b − zb|`.
+    largest: i64,
+    operands: PhantomData<fn(A) -> B>,
+}
+
+impl<'a, A: Code, B: Code> UnpackedMatrix<'a, A, B> {
+    /// A matrix `[K, N]` with parameters per tensor or per column.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for parameters of another granularity.
+    pub fn new<'e>(exec: impl Into<Exec<'e>>, b: Quantized<'a, B>) -> Result<Self, Error> {
+        let (zero_points, scales) = b.by_column()?;
+        let matrix = Self::with_zero_points(exec.into().isa(), b.codes(), zero_points)?;
+        Ok(UnpackedMatrix { scales: Some(PerColumn::broadcast(scales.to_vec())), ..matrix })
+    }
+
+    /// A matrix `[K, N]` whose scales are not known.
+    pub(crate) fn with_zero_points(isa: Isa, b: Matrix<'a, B>, zero_points: ZeroPoints<'a>) -> Result<Self, Error> {
+        check_size(b.rows(), b.columns())?;
+        let largest = zero_points.check_for(B::SIGN, b.columns())?;
+        let b = Unpacked::new(isa, [A::SIGN, B::SIGN], b.bytes(), zero_points);
+        Ok(UnpackedMatrix { b, scales: None, largest, operands: PhantomData })
+    }
+
+    /// Adds `bias[j]` to every accumulator of column j.
+    pub(crate) fn set_bias(&mut self, bias: &'a [i32]) -> Result<(), Error> {
+        check_length("the bias", self.b.shape().columns, bias.len())?;
+        self.b.set_bias(bias);
+        Ok(())
+    }
+}
+
+impl<A: Code, B: Code> Rhs<A> for UnpackedMatrix<'_, A, B> {}
+
+impl<A: Code, B: Code> EraseRhs for UnpackedMatrix<'_, A, B> {
+    fn erase(&self) -> RhsRef<'_> {
+        RhsRef {
+            codes: RhsCodes::Unpacked(&self.b),
+            scales: self.scales.as_ref(),
+            largest: self.largest,
+            largest_bias: self.b.largest_bias(),
+        }
+    }
+}
+
+impl<A, B> Sealed for UnpackedMatrix<'_, A, B> {}
+
+impl<A: Code, B: Code> Weights<A> for UnpackedMatrix<'_, A, B> {
+    fn scales(&self) -> &[f32] {
+        self.scales.as_ref().map_or(&[], PerColumn::values)
+    }
+}
