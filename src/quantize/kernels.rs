@@ -120,15 +120,7 @@ impl<O: Operation> Kernel for Runs<Piece<'_, O>> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let Runs(piece) = self;
-        let groups = Groups::<_, false>::new(v, piece.params);
-        for Run { group, start, end } in piece.params.grouping().runs(piece.first, piece.x.len()) {
-            let begins_line = piece.out[start..].as_ptr().align_offset(CACHE_LINE) == 0;
-            let memory = piece.memory(begins_line || end - start >= LONG_RUN);
-            let (x, out) = (&piece.x[start..end], &mut piece.out[start..end]);
-            map(v, piece.op.from(start), groups.one(group), Elements { x, out, memory });
-        }
-        fence(v, piece.past_caches);
+        self.0.runs(v);
     }
 }
 
@@ -142,11 +134,7 @@ impl<O: Operation, const ONE_ZERO_POINT: bool, const SIGNED: bool> Kernel
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let Interleaved(piece) = self;
-        let source = vec_params::Interleaved::<_, ONE_ZERO_POINT, SIGNED>::new(v, piece.params, piece.first);
-        let memory = piece.memory(true);
-        map(v, piece.op, source, Elements { x: piece.x, out: piece.out, memory });
-        fence(v, piece.past_caches);
+        self.0.interleaved(v, ONE_ZERO_POINT, SIGNED);
     }
 }
 
@@ -160,17 +148,47 @@ impl<O: Operation, const ONE_ZERO_POINT: bool, const GROUPS: usize> Kernel
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let Blocks(piece) = self;
-        let length = piece.params.grouping().even_length(0).expect("blocks of one length");
         if const { GROUPS == 1 && !(V::HAS_FAST_DIVISION && O::HAS_QUAD) } {
             // Vector by vector, parameters are best kept in registers.
-            return Runs(piece).run(v);
+            self.0.runs(v);
+        } else {
+            self.0.blocks(v, ONE_ZERO_POINT, GROUPS);
         }
-        let memory = piece.memory(piece.unstreamed().is_multiple_of(LANES));
-        let shift = length.trailing_zeros();
-        let source = vec_params::Blocks::<_, ONE_ZERO_POINT, GROUPS>::new(v, piece.params, piece.first, shift);
-        map(v, piece.op, source, Elements { x: piece.x, out: piece.out, memory });
-        fence(v, piece.past_caches);
+    }
+}
+
+/// The bodies of the kernels. What is a constant of a kernel is an argument here: a body is compiled into each kernel, but
+/// instantiated once for an operation and an ISA.
+impl<O: Operation> Piece<'_, O> {
+    #[inline(always)]
+    fn runs<V: Vectors>(self, v: V) {
+        let groups = Groups::new(v, self.params, false);
+        for Run { group, start, end } in self.params.grouping().runs(self.first, self.x.len()) {
+            let begins_line = self.out[start..].as_ptr().align_offset(CACHE_LINE) == 0;
+            let memory = self.memory(begins_line || end - start >= LONG_RUN);
+            let (x, out) = (&self.x[start..end], &mut self.out[start..end]);
+            map(v, self.op.from(start), groups.one(group), Elements { x, out, memory });
+        }
+        fence(v, self.past_caches);
+    }
+
+    #[inline(always)]
+    fn interleaved<V: Vectors>(self, v: V, one_zero_point: bool, signed: bool) {
+        let groups = Groups::new(v, self.params, one_zero_point);
+        let source = vec_params::Interleaved::new(groups, signed, self.params.period(), self.first);
+        let memory = self.memory(true);
+        map(v, self.op, source, Elements { x: self.x, out: self.out, memory });
+        fence(v, self.past_caches);
+    }
+
+    #[inline(always)]
+    fn blocks<V: Vectors>(self, v: V, one_zero_point: bool, groups_of_quad: usize) {
+        let length = self.params.grouping().even_length(0).expect("blocks of one length");
+        let memory = self.memory(self.unstreamed().is_multiple_of(LANES));
+        let (groups, shift) = (Groups::new(v, self.params, one_zero_point), length.trailing_zeros());
+        let source = vec_params::Blocks { groups, groups_of_quad, first: self.first, shift };
+        map(v, self.op, source, Elements { x: self.x, out: self.out, memory });
+        fence(v, self.past_caches);
     }
 }
 
@@ -183,7 +201,7 @@ impl<O: Operation> Kernel for RunsStochastic<Piece<'_, O>> {
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
         let RunsStochastic(piece, stream) = self;
-        let groups = Groups::<_, false>::new(v, piece.params);
+        let groups = Groups::new(v, piece.params, false);
         let mut cursor = Cursor::at(v, stream.at(piece.first), piece.x.len());
         for Run { group, start, end } in piece.params.grouping().runs(piece.first, piece.x.len()) {
             let memory = piece.memory(false);
@@ -202,7 +220,8 @@ impl<O: Operation> Kernel for InterleavedStochastic<Piece<'_, O>> {
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
         let InterleavedStochastic(piece, stream) = self;
-        let source = vec_params::Interleaved::<_, false, false>::new(v, piece.params, piece.first);
+        let groups = Groups::new(v, piece.params, false);
+        let source = vec_params::Interleaved::new(groups, false, piece.params.period(), piece.first);
         let mut cursor = Cursor::at(v, stream.at(piece.first), piece.x.len());
         let memory = piece.memory(false);
         stochastic::map(v, &mut cursor, piece.op, source, Elements { x: piece.x, out: piece.out, memory });

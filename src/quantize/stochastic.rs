@@ -24,32 +24,40 @@ pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(
         // Whole vectors, as the last one may begin with the last element of the segment.
         let rest = x.len() - start;
         let end = start + length.min(rest).next_multiple_of(crate::simd::LANES).min(rest);
-        let (x, out) = (&x[start..end], &mut out[start..end]);
-        // Two loops: a branch in every vector costs a fifth on ISAs whose vectors the compiler makes.
+        let span = Elements { x: &x[start..end], out: &mut out[start..end], memory };
+        // Two calls, each compiled for one constant: a branch in every vector costs a fifth on ISAs whose vectors the compiler
+        // makes.
         if memory == Memory::Cached {
-            cursor.map_blocks(
-                v,
-                x,
-                out,
-                #[inline(always)]
-                |i, x, out, words| {
-                    let at = start + i;
-                    op.vector(v, &source.vector(segment, at), ByWords::<V>(words), Block { at, x, out });
-                },
-            );
+            vectors(v, cursor, op, &source, (segment, start), span, false);
         } else {
-            cursor.map_blocks(
-                v,
-                x,
-                out,
-                #[inline(always)]
-                |i, x, out, words| {
-                    prefetch_ahead(x);
-                    let at = start + i;
-                    op.vector(v, &source.vector(segment, at), ByWords::<V>(words), Block { at, x, out });
-                },
-            );
+            vectors(v, cursor, op, &source, (segment, start), span, true);
         }
         start = end;
     }
+}
+
+/// Computes elements of one segment, which begin at element `start` of the walk.
+#[inline(always)]
+fn vectors<V: Vectors, O: Operation, P: ParamSource<V>>(
+    v: V,
+    cursor: &mut Cursor,
+    op: O,
+    source: &P,
+    (segment, start): (P::Segment, usize),
+    elements: Elements<'_, O>,
+    prefetch: bool,
+) {
+    cursor.map_blocks(
+        v,
+        elements.x,
+        elements.out,
+        #[inline(always)]
+        |i, x, out, words| {
+            if prefetch {
+                prefetch_ahead(x);
+            }
+            let at = start + i;
+            op.vector(v, &source.vector(segment, at), ByWords::<V>(words), Block { at, x, out });
+        },
+    );
 }

@@ -124,11 +124,12 @@ impl<V: Vectors> ParamSource<V> for OneGroup<V> {
     }
 }
 
-/// The parameters of all groups as vectors. With ONE_ZERO_POINT, which is for tensors whose groups have the same zero point,
-/// what follows from it stays in registers.
+/// The parameters of all groups as vectors.
 #[derive(Clone, Copy)]
-pub(crate) struct Groups<'a, V: Simd, const ONE_ZERO_POINT: bool> {
+pub(crate) struct Groups<'a, V: Simd> {
     v: V,
+    /// Whether all groups have the zero point of group 0: vectors that follow from it stay in registers.
+    one_zero_point: bool,
     codes: CodeBounds,
     all: GroupParams<'a>,
     zero_codes: &'a [u8],
@@ -136,12 +137,13 @@ pub(crate) struct Groups<'a, V: Simd, const ONE_ZERO_POINT: bool> {
     first: QuadParams<V>,
 }
 
-impl<'a, V: Vectors, const ONE_ZERO_POINT: bool> Groups<'a, V, ONE_ZERO_POINT> {
+impl<'a, V: Vectors> Groups<'a, V> {
+    /// `one_zero_point` is a constant of the caller, which the compiler propagates into the loops.
     #[inline(always)]
-    pub fn new(v: V, params: &'a Params) -> Self {
+    pub fn new(v: V, params: &'a Params, one_zero_point: bool) -> Self {
         let (codes, all, zero_codes) = (params.bounds(), params.all(), params.zero_codes());
         let first = VecParams::new(v, codes, v.splat_f32(1.0), v.splat_i32(all.zero_points[0]));
-        Groups { v, codes, all, zero_codes, first: QuadParams::new(v, [first; QUAD]) }
+        Groups { v, one_zero_point, codes, all, zero_codes, first: QuadParams::new(v, [first; QUAD]) }
     }
 
     /// The source for elements of one group.
@@ -154,7 +156,7 @@ impl<'a, V: Vectors, const ONE_ZERO_POINT: bool> Groups<'a, V, ONE_ZERO_POINT> {
     #[inline(always)]
     fn splat(&self, group: usize) -> VecParams<V> {
         let (v, GroupParams { scales, reciprocals: [high, low], zero_points }) = (self.v, self.all.of_one_length());
-        let rest = if ONE_ZERO_POINT {
+        let rest = if self.one_zero_point {
             self.first.vectors[0]
         } else {
             VecParams::new(v, self.codes, v.splat_f32(1.0), v.splat_i32(zero_points[group]))
@@ -167,7 +169,7 @@ impl<'a, V: Vectors, const ONE_ZERO_POINT: bool> Groups<'a, V, ONE_ZERO_POINT> {
     #[inline(always)]
     fn load(&self, params: &GroupParams<'_>, offset: usize) -> VecParams<V> {
         let (v, GroupParams { scales, reciprocals: [high, low], zero_points }) = (self.v, *params);
-        let rest = if ONE_ZERO_POINT {
+        let rest = if self.one_zero_point {
             self.first.vectors[0]
         } else {
             VecParams::new(v, self.codes, v.splat_f32(1.0), v.load_i32(sixteen(zero_points, offset)))
@@ -184,40 +186,39 @@ fn sixteen<T>(values: &[T], offset: usize) -> &[T; LANES] {
 }
 
 /// Interleaved channels: the parameters of neighbouring elements are neighbours, too. A segment ends with the last channel,
-/// and the segment is the difference between channel and element.
-pub(crate) struct Interleaved<'a, V: Simd, const ONE_ZERO_POINT: bool, const SIGNED: bool> {
-    groups: Groups<'a, V, ONE_ZERO_POINT>,
+/// and its state is the difference between channel and element.
+pub(crate) struct Interleaved<'a, V: Simd> {
+    groups: Groups<'a, V>,
+    /// Whether zero points are i8 codes, for operations that use them reordered.
+    signed: bool,
     period: usize,
     /// The start of the last segment, and the channel there.
     at: usize,
     channel: usize,
 }
 
-impl<'a, V: Vectors, const ONE_ZERO_POINT: bool, const SIGNED: bool> Interleaved<'a, V, ONE_ZERO_POINT, SIGNED> {
-    /// For elements of a tensor from `first` on.
+impl<'a, V: Vectors> Interleaved<'a, V> {
+    /// For elements of a tensor from `first` on, whose channels have these parameters.
     #[inline(always)]
-    pub fn new(v: V, params: &'a Params, first: usize) -> Self {
-        let period = params.period();
-        Interleaved { groups: Groups::new(v, params), period, at: 0, channel: first % period }
+    pub fn new(groups: Groups<'a, V>, signed: bool, period: usize, first: usize) -> Self {
+        Interleaved { groups, signed, period, at: 0, channel: first % period }
     }
 
     /// The zero points of a quad, reordered: loaded as codes, a quarter of the bytes.
     #[inline(always)]
     fn reordered_zero_points(&self, channel: usize) -> [V::I32; 2] {
-        let Groups { v, all, zero_codes, first, .. } = self.groups;
-        if ONE_ZERO_POINT {
+        let Groups { v, one_zero_point, all, zero_codes, first, .. } = self.groups;
+        if one_zero_point {
             return first.zero_points;
         }
         // The length is repeated so that the check of an index serves all arrays.
         let codes = &zero_codes[..all.scales.len()][channel..channel + QUAD * LANES];
         let codes: &[u8; QUAD * LANES] = codes.first_chunk().expect("the slice has this length");
-        if SIGNED { v.reorder_i8(bytemuck::cast_ref(codes)) } else { v.reorder_u8(codes) }
+        if self.signed { v.reorder_i8(bytemuck::cast_ref(codes)) } else { v.reorder_u8(codes) }
     }
 }
 
-impl<V: Vectors, const ONE_ZERO_POINT: bool, const SIGNED: bool> ParamSource<V>
-    for Interleaved<'_, V, ONE_ZERO_POINT, SIGNED>
-{
+impl<V: Vectors> ParamSource<V> for Interleaved<'_, V> {
     type Segment = usize;
 
     #[inline(always)]
@@ -248,25 +249,17 @@ impl<V: Vectors, const ONE_ZERO_POINT: bool, const SIGNED: bool> ParamSource<V>
     }
 }
 
-/// Blocks of 2ˢʰⁱᶠᵗ elements, whole vectors none of which ends inside a vector: a quad belongs to 1, 2 or 4 groups. The fewer,
-/// the fewer parameters are read.
-pub(crate) struct Blocks<'a, V: Simd, const ONE_ZERO_POINT: bool, const GROUPS: usize> {
-    groups: Groups<'a, V, ONE_ZERO_POINT>,
-    first: usize,
-    shift: u32,
+/// Blocks of 2ˢʰⁱᶠᵗ elements, whole vectors none of which ends inside a vector.
+pub(crate) struct Blocks<'a, V: Simd> {
+    pub groups: Groups<'a, V>,
+    /// The groups that a quad belongs to, 1, 2 or 4: the fewer, the fewer parameters are read.
+    pub groups_of_quad: usize,
+    /// The index in the tensor of the first element.
+    pub first: usize,
+    pub shift: u32,
 }
 
-impl<'a, V: Vectors, const ONE_ZERO_POINT: bool, const GROUPS: usize> Blocks<'a, V, ONE_ZERO_POINT, GROUPS> {
-    /// For elements of a tensor from `first` on.
-    #[inline(always)]
-    pub fn new(v: V, params: &'a Params, first: usize, shift: u32) -> Self {
-        Blocks { groups: Groups::new(v, params), first, shift }
-    }
-}
-
-impl<V: Vectors, const ONE_ZERO_POINT: bool, const GROUPS: usize> ParamSource<V>
-    for Blocks<'_, V, ONE_ZERO_POINT, GROUPS>
-{
+impl<V: Vectors> ParamSource<V> for Blocks<'_, V> {
     type Segment = ();
 
     #[inline(always)]
@@ -283,7 +276,7 @@ impl<V: Vectors, const ONE_ZERO_POINT: bool, const GROUPS: usize> ParamSource<V>
     fn quad(&self, (): (), i: usize) -> QuadParams<V> {
         let mut vectors = [self.vector((), i); QUAD];
         for j in 1..QUAD {
-            let begins_group = j % (QUAD / GROUPS) == 0;
+            let begins_group = (j * self.groups_of_quad).is_multiple_of(QUAD);
             vectors[j] = if begins_group { self.vector((), i + j * LANES) } else { vectors[j - 1] };
         }
         QuadParams::new(self.groups.v, vectors)

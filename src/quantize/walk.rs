@@ -34,29 +34,21 @@ pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, mut 
         vectors(v, op, &source, Span { segment, at: 0, x: &x[..head], out: &mut out[..head] });
     }
     let mut at = head;
-    loop {
-        let quads = (length - at) / (QUAD * LANES);
-        if quads == 0 {
-            break;
-        }
+    while length - at >= QUAD * LANES {
         let (segment, segment_length) = source.segment(at);
-        let most = if const { V::HAS_FAST_DIVISION && O::HAS_QUAD } { WINDOW } else { usize::MAX };
-        let end = at + segment_length.div_ceil(QUAD * LANES).min(most).min(quads) * (QUAD * LANES);
+        let fast = const { V::HAS_FAST_DIVISION && O::HAS_QUAD };
+        let quads = segment_length.div_ceil(QUAD * LANES).min(if fast { WINDOW } else { usize::MAX });
+        let end = at + quads.min((length - at) / (QUAD * LANES)) * (QUAD * LANES);
         let mut span = Span { segment, at, x: &x[at..end], out: &mut out[at..end] };
-        if const { V::HAS_FAST_DIVISION && O::HAS_QUAD } {
-            let invalid = if memory == Memory::Cached {
-                fast_quads::<V, O, P, false>(v, op, &source, &mut span, memory)
-            } else {
-                fast_quads::<V, O, P, true>(v, op, &source, &mut span, memory)
-            };
-            if v.any_invalid(invalid) {
-                cold_path();
-                exact_quads::<V, O, P, false>(v, op, &source, &mut span, memory);
-            }
-        } else if memory == Memory::Cached {
-            exact_quads::<V, O, P, false>(v, op, &source, &mut span, memory);
+        // Two calls, so that each is compiled for one way through memory.
+        let exact = if memory == Memory::Cached {
+            quads_of(v, op, &source, &mut span, (false, memory))
         } else {
-            exact_quads::<V, O, P, true>(v, op, &source, &mut span, memory);
+            quads_of(v, op, &source, &mut span, (true, memory))
+        };
+        if !exact {
+            cold_path();
+            exact_quads(v, op, &source, &mut span, (false, memory));
         }
         at = end;
     }
@@ -103,15 +95,22 @@ impl<U: Pod> Staged<U> {
     }
 }
 
-/// Computes whole quads by the fast path. Returns the sticky mask.
+/// How quads go through memory: whether they are staged, a constant of the caller, and if so where to.
+type Way = (bool, Memory);
+
+/// Computes whole quads, by the fast path where there is one. False if they have to be computed again, exactly.
 #[inline(always)]
-fn fast_quads<V: Vectors, O: Operation, P: ParamSource<V>, const STAGED: bool>(
+fn quads_of<V: Vectors, O: Operation, P: ParamSource<V>>(
     v: V,
     op: O,
     source: &P,
     span: &mut Span<'_, P::Segment, O::In, O::Out>,
-    memory: Memory,
-) -> V::I32 {
+    (staging, memory): Way,
+) -> bool {
+    if const { !(V::HAS_FAST_DIVISION && O::HAS_QUAD) } {
+        exact_quads(v, op, source, span, (staging, memory));
+        return true;
+    }
     let (x, _) = span.x.as_chunks::<LANES>().0.as_chunks::<QUAD>();
     let (out, _) = span.out.as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>();
     let mut invalid = v.splat_i32(0);
@@ -119,7 +118,7 @@ fn fast_quads<V: Vectors, O: Operation, P: ParamSource<V>, const STAGED: bool>(
     for (i, (x, out)) in x.iter().zip(out).enumerate() {
         let at = span.at + i * (QUAD * LANES);
         let params = source.quad(span.segment, at);
-        if STAGED {
+        if staging {
             prefetch_ahead(x);
             invalid = op.quad(v, &params, Quad { at, x, out: &mut staged.0 }, invalid);
             staged.write(v, memory == Memory::Streamed, out);
@@ -127,31 +126,33 @@ fn fast_quads<V: Vectors, O: Operation, P: ParamSource<V>, const STAGED: bool>(
             invalid = op.quad(v, &params, Quad { at, x, out }, invalid);
         }
     }
-    invalid
+    !v.any_invalid(invalid)
 }
 
 /// Computes whole quads vector by vector.
 #[inline(always)]
-fn exact_quads<V: Vectors, O: Operation, P: ParamSource<V>, const STAGED: bool>(
+fn exact_quads<V: Vectors, O: Operation, P: ParamSource<V>>(
     v: V,
     op: O,
     source: &P,
     span: &mut Span<'_, P::Segment, O::In, O::Out>,
-    memory: Memory,
+    (staging, memory): Way,
 ) {
     let (x, _) = span.x.as_chunks::<LANES>().0.as_chunks::<QUAD>();
     let (out, _) = span.out.as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>();
     let mut staged = Staged([[O::Out::default(); LANES]; QUAD]);
     for (i, (x, out)) in x.iter().zip(out).enumerate() {
-        if STAGED {
+        let to = if staging {
             prefetch_ahead(x);
-        }
-        let to = if STAGED { &mut staged.0 } else { &mut *out };
+            &mut staged.0
+        } else {
+            &mut *out
+        };
         for j in 0..QUAD {
             let at = span.at + (i * QUAD + j) * LANES;
             op.vector(v, &source.vector(span.segment, at), ToNearest, Block { at, x: &x[j], out: &mut to[j] });
         }
-        if STAGED {
+        if staging {
             staged.write(v, memory == Memory::Streamed, out);
         }
     }
