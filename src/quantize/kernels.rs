@@ -38,30 +38,41 @@ pub(crate) struct Piece<'a, O: Operation> {
 const LONG_RUN: usize = 1024;
 
 impl<O: Operation> Piece<'_, O> {
-    /// Computes all elements, rounding to nearest.
+    /// Computes all elements, rounding to nearest. SIGNED tells operations on codes which type these have.
     pub fn nearest<const SIGNED: bool>(self, isa: Isa) {
-        if O::HAS_QUAD && self.params.has_one_zero_point() {
-            self.nearest_of::<true, SIGNED>(isa);
-        } else {
-            self.nearest_of::<false, SIGNED>(isa);
+        let block_length = self.block_length();
+        let interleaved = matches!(self.params.grouping(), Grouping::Interleaved { .. });
+        if block_length.is_none() && !interleaved {
+            return isa.run(Runs(self));
+        }
+        // Variants for parameters that are read in fewer loads, where that counts: on the fast path.
+        let fast = O::HAS_QUAD && isa.run(HasFastDivision);
+        match block_length {
+            Some(length) if fast => match (self.params.has_one_zero_point(), self.groups_of_quad(length)) {
+                (true, 1) => isa.run(Blocks::<_, true, 1>(self)),
+                (true, 2) => isa.run(Blocks::<_, true, 2>(self)),
+                (true, _) => isa.run(Blocks::<_, true, QUAD>(self)),
+                (false, 1) => isa.run(Blocks::<_, false, 1>(self)),
+                (false, 2) => isa.run(Blocks::<_, false, 2>(self)),
+                (false, _) => isa.run(Blocks::<_, false, QUAD>(self)),
+            },
+            Some(length) if length >= QUAD * LANES => isa.run(Runs(self)),
+            Some(_) => isa.run(Blocks::<_, false, QUAD>(self)),
+            None if fast && self.params.has_one_zero_point() => isa.run(Interleaved::<_, true, SIGNED>(self)),
+            None if fast => isa.run(Interleaved::<_, false, SIGNED>(self)),
+            None => isa.run(Interleaved::<_, false, false>(self)),
         }
     }
 
-    fn nearest_of<const ONE_ZERO_POINT: bool, const SIGNED: bool>(self, isa: Isa) {
-        if let Some(length) = self.block_length() {
-            // The number of groups of a quad, counted from where cache lines begin.
-            let begin = self.first | self.unstreamed();
-            if O::HAS_QUAD && length >= QUAD * LANES && begin.is_multiple_of(QUAD * LANES) {
-                isa.run(Blocks::<_, ONE_ZERO_POINT, 1>(self));
-            } else if O::HAS_QUAD && length >= 2 * LANES && begin.is_multiple_of(2 * LANES) {
-                isa.run(Blocks::<_, ONE_ZERO_POINT, 2>(self));
-            } else {
-                isa.run(Blocks::<_, ONE_ZERO_POINT, QUAD>(self));
-            }
-        } else if let Grouping::Interleaved { .. } = self.params.grouping() {
-            isa.run(Interleaved::<_, ONE_ZERO_POINT, SIGNED>(self));
+    /// The number of groups that a quad belongs to, in blocks of this length: quads are counted from where cache lines begin.
+    fn groups_of_quad(&self, length: usize) -> usize {
+        let begin = self.first | self.unstreamed();
+        if length >= QUAD * LANES && begin.is_multiple_of(QUAD * LANES) {
+            1
+        } else if length >= 2 * LANES && begin.is_multiple_of(2 * LANES) {
+            2
         } else {
-            isa.run(Runs(self));
+            QUAD
         }
     }
 
@@ -112,6 +123,18 @@ fn fence<V: Vectors>(v: V, past_caches: bool) {
     }
 }
 
+/// Whether the ISA has a fast division.
+struct HasFastDivision;
+
+impl Kernel for HasFastDivision {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, _: V) -> bool {
+        V::HAS_FAST_DIVISION
+    }
+}
+
 /// One group after the other: its parameters stay in registers.
 struct Runs<P>(P);
 
@@ -134,7 +157,12 @@ impl<O: Operation, const ONE_ZERO_POINT: bool, const SIGNED: bool> Kernel
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        self.0.interleaved(v, ONE_ZERO_POINT, SIGNED);
+        let for_every_isa = const { !ONE_ZERO_POINT && !SIGNED };
+        if const { V::HAS_FAST_DIVISION && O::HAS_QUAD } || for_every_isa {
+            self.0.interleaved(v, ONE_ZERO_POINT, SIGNED);
+        } else {
+            unreachable!("chosen for a fast path only");
+        }
     }
 }
 
@@ -148,11 +176,11 @@ impl<O: Operation, const ONE_ZERO_POINT: bool, const GROUPS: usize> Kernel
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        if const { GROUPS == 1 && !(V::HAS_FAST_DIVISION && O::HAS_QUAD) } {
-            // Vector by vector, parameters are best kept in registers.
-            self.0.runs(v);
-        } else {
+        let for_every_isa = const { !ONE_ZERO_POINT && GROUPS == QUAD };
+        if const { V::HAS_FAST_DIVISION && O::HAS_QUAD } || for_every_isa {
             self.0.blocks(v, ONE_ZERO_POINT, GROUPS);
+        } else {
+            unreachable!("chosen for a fast path only");
         }
     }
 }

@@ -8,7 +8,6 @@ use super::vec_params::ParamSource;
 use crate::cache::prefetch_ahead;
 use crate::kernel::Vectors;
 use crate::simd::memory::{Line, Memory};
-use crate::simd::walk::block;
 use crate::simd::{LANES, QUAD};
 
 /// Elements that are read and written, as many of each.
@@ -18,45 +17,58 @@ pub(crate) struct Elements<'a, O: Operation> {
     pub memory: Memory,
 }
 
+/// Whether the operation has a fast path on the ISA.
+const fn is_fast<V: Vectors, O: Operation>() -> bool {
+    V::HAS_FAST_DIVISION && O::HAS_QUAD
+}
+
 /// Computes all elements.
 ///
 /// Quads go through windows: where the operation has a fast path and that leaves a marked sticky mask, the window is
 /// computed again vector by vector. The last vector may overlap the one before: operations depend on their arguments only.
+///
+/// Every call of an operation below is a copy of its code, in every kernel: so there is one for vectors that are in no quad,
+/// and one or two for quads.
 #[inline(always)]
 pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, mut source: P, elements: Elements<'_, O>) {
     let Elements { x, out, memory } = elements;
     debug_assert_eq!(x.len(), out.len());
+    // Without non-temporal stores, memory is written in the usual way.
+    let streamed = V::HAS_NON_TEMPORAL_STORES && memory == Memory::Streamed;
     let length = x.len();
     // Non-temporal stores begin at the first cache line of the output.
-    let head = if memory == Memory::Streamed { out.as_ptr().align_offset(align_of::<Line>()).min(length) } else { 0 };
-    if head > 0 {
-        let (segment, _) = source.segment(0);
-        vectors(v, op, &source, Span { segment, at: 0, x: &x[..head], out: &mut out[..head] });
-    }
-    let mut at = head;
-    while length - at >= QUAD * LANES {
+    let mut loose = if streamed { out.as_ptr().align_offset(align_of::<Line>()).min(length) } else { 0 };
+    let mut at = 0;
+    while at < length {
+        if length - at < QUAD * LANES {
+            loose = length - at;
+        }
+        if loose > 0 {
+            // Less than a vector overlaps what is computed already.
+            let start = if loose < LANES && at > 0 { (at + loose).saturating_sub(LANES) } else { at };
+            let (segment, _) = source.segment(start);
+            let end = at + loose;
+            vectors(v, op, &source, Span { segment, at: start, x: &x[start..end], out: &mut out[start..end] });
+            (at, loose) = (end, 0);
+            continue;
+        }
         let (segment, segment_length) = source.segment(at);
-        let fast = const { V::HAS_FAST_DIVISION && O::HAS_QUAD };
-        let quads = segment_length.div_ceil(QUAD * LANES).min(if fast { WINDOW } else { usize::MAX });
-        let end = at + quads.min((length - at) / (QUAD * LANES)) * (QUAD * LANES);
+        let most = if const { is_fast::<V, O>() } { WINDOW } else { usize::MAX };
+        let quads = segment_length.div_ceil(QUAD * LANES).min(most).min((length - at) / (QUAD * LANES));
+        let end = at + quads * (QUAD * LANES);
         let mut span = Span { segment, at, x: &x[at..end], out: &mut out[at..end] };
         // Two calls, so that each is compiled for one way through memory.
-        let exact = if memory == Memory::Cached {
-            quads_of(v, op, &source, &mut span, (false, memory))
+        let exact = if const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached {
+            quads_of(v, op, &source, &mut span, Way { staged: true, streamed, prefetch: true })
         } else {
-            quads_of(v, op, &source, &mut span, (true, memory))
+            let prefetch = const { !V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached;
+            quads_of(v, op, &source, &mut span, Way { staged: false, streamed: false, prefetch })
         };
         if !exact {
             cold_path();
-            exact_quads(v, op, &source, &mut span, (false, memory));
+            exact_quads(v, op, &source, &mut span, Way { staged: false, streamed: false, prefetch: false });
         }
         at = end;
-    }
-    // Less than a quad is left. Less than a vector overlaps what is computed already.
-    if at < length {
-        let at = if length - at < LANES { length.saturating_sub(LANES) } else { at };
-        let (segment, _) = source.segment(at);
-        vectors(v, op, &source, Span { segment, at, x: &x[at..], out: &mut out[at..] });
     }
 }
 
@@ -95,8 +107,15 @@ impl<U: Pod> Staged<U> {
     }
 }
 
-/// How quads go through memory: whether they are staged, a constant of the caller, and if so where to.
-type Way = (bool, Memory);
+/// How quads go through memory.
+#[derive(Clone, Copy)]
+struct Way {
+    /// Whether results go to a buffer first; a constant of the caller.
+    staged: bool,
+    /// Whether they go on by non-temporal stores.
+    streamed: bool,
+    prefetch: bool,
+}
 
 /// Computes whole quads, by the fast path where there is one. False if they have to be computed again, exactly.
 #[inline(always)]
@@ -105,10 +124,10 @@ fn quads_of<V: Vectors, O: Operation, P: ParamSource<V>>(
     op: O,
     source: &P,
     span: &mut Span<'_, P::Segment, O::In, O::Out>,
-    (staging, memory): Way,
+    way: Way,
 ) -> bool {
-    if const { !(V::HAS_FAST_DIVISION && O::HAS_QUAD) } {
-        exact_quads(v, op, source, span, (staging, memory));
+    if const { !is_fast::<V, O>() } {
+        exact_quads(v, op, source, span, way);
         return true;
     }
     let (x, _) = span.x.as_chunks::<LANES>().0.as_chunks::<QUAD>();
@@ -118,12 +137,13 @@ fn quads_of<V: Vectors, O: Operation, P: ParamSource<V>>(
     for (i, (x, out)) in x.iter().zip(out).enumerate() {
         let at = span.at + i * (QUAD * LANES);
         let params = source.quad(span.segment, at);
-        if staging {
+        if way.prefetch {
             prefetch_ahead(x);
-            invalid = op.quad(v, &params, Quad { at, x, out: &mut staged.0 }, invalid);
-            staged.write(v, memory == Memory::Streamed, out);
-        } else {
-            invalid = op.quad(v, &params, Quad { at, x, out }, invalid);
+        }
+        let to = if way.staged { &mut staged.0 } else { &mut *out };
+        invalid = op.quad(v, &params, Quad { at, x, out: to }, invalid);
+        if way.staged {
+            staged.write(v, way.streamed, out);
         }
     }
     !v.any_invalid(invalid)
@@ -136,24 +156,22 @@ fn exact_quads<V: Vectors, O: Operation, P: ParamSource<V>>(
     op: O,
     source: &P,
     span: &mut Span<'_, P::Segment, O::In, O::Out>,
-    (staging, memory): Way,
+    way: Way,
 ) {
     let (x, _) = span.x.as_chunks::<LANES>().0.as_chunks::<QUAD>();
     let (out, _) = span.out.as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>();
     let mut staged = Staged([[O::Out::default(); LANES]; QUAD]);
     for (i, (x, out)) in x.iter().zip(out).enumerate() {
-        let to = if staging {
+        if way.prefetch {
             prefetch_ahead(x);
-            &mut staged.0
-        } else {
-            &mut *out
-        };
+        }
+        let to = if way.staged { &mut staged.0 } else { &mut *out };
         for j in 0..QUAD {
             let at = span.at + (i * QUAD + j) * LANES;
             op.vector(v, &source.vector(span.segment, at), ToNearest, Block { at, x: &x[j], out: &mut to[j] });
         }
-        if staging {
-            staged.write(v, memory == Memory::Streamed, out);
+        if way.staged {
+            staged.write(v, way.streamed, out);
         }
     }
 }
@@ -168,20 +186,23 @@ fn vectors<V: Vectors, O: Operation, P: ParamSource<V>>(
     span: Span<'_, P::Segment, O::In, O::Out>,
 ) {
     let Span { segment, at: start, x, out } = span;
+    let mut padded = ([O::In::default(); LANES], [O::Out::default(); LANES]);
     if x.len() < LANES {
-        let mut padded = [O::Out::default(); LANES];
-        let to = Block { at: start, x: &block(x, 0), out: &mut padded };
-        op.vector(v, &source.vector(segment, start), ToNearest, to);
-        out.copy_from_slice(&padded[..x.len()]);
-        return;
+        padded.0[..x.len()].copy_from_slice(x);
     }
     let mut i = 0;
     while i < x.len() {
-        let first = i.min(x.len() - LANES);
-        let (Some(x), Some(out)) = (x[first..].first_chunk(), out[first..].first_chunk_mut()) else { return };
+        let first = i.min(x.len().saturating_sub(LANES));
         let at = start + first;
-        op.vector(v, &source.vector(segment, at), ToNearest, Block { at, x, out });
+        let block = match (x[first..].first_chunk(), out[first..].first_chunk_mut()) {
+            (Some(x), Some(out)) => Block { at, x, out },
+            _ => Block { at, x: &padded.0, out: &mut padded.1 },
+        };
+        op.vector(v, &source.vector(segment, at), ToNearest, block);
         i += LANES;
+    }
+    if x.len() < LANES {
+        out.copy_from_slice(&padded.1[..x.len()]);
     }
 }
 

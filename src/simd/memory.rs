@@ -20,6 +20,9 @@ pub struct Line(pub [u8; 64]);
 
 /// Non-temporal stores.
 pub trait StreamVectors: Simd {
+    /// Whether [`stream`](StreamVectors::stream) is more than a copy.
+    const HAS_NON_TEMPORAL_STORES: bool = false;
+
     /// `out = x`, past the caches where there are instructions for that; a [`fence`](StreamVectors::fence) has to follow
     #[inline(always)]
     fn stream(self, x: &Line, out: &mut Line) {

@@ -327,6 +327,8 @@ impl ReduceVectors for Avx2 {
 }
 
 impl StreamVectors for Avx2 {
+    const HAS_NON_TEMPORAL_STORES: bool = true;
+
     ops! { "avx2,fma"
         fn stream(x: &Line, out: &mut Line) {
             let (x, out): (*const __m256i, *mut __m256i) = (core::ptr::from_ref(x).cast(), core::ptr::from_mut(out).cast());

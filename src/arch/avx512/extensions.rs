@@ -305,6 +305,8 @@ impl ReduceVectors for Avx512 {
 }
 
 impl StreamVectors for Avx512 {
+    const HAS_NON_TEMPORAL_STORES: bool = true;
+
     ops! { "avx512f,avx512bw,avx512vl,avx512dq"
         fn stream(x: &Line, out: &mut Line) {
             // SAFETY: a line is 64 bytes, and begins at a multiple of 64.
