@@ -115,6 +115,8 @@ struct Part<'a> {
     /// The index in the tensor of the first element.
     first: usize,
     shape: Shape,
+    /// Whether the job has several rows, so that its parts are whole rows.
+    by_rows: bool,
     operands: Operands<'a>,
 }
 
@@ -127,29 +129,26 @@ struct Parts<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The units in which the part is divided: elements of a single row, else rows.
+    /// The units in which the part is divided: rows, or elements of a single row.
     fn units(&self) -> usize {
-        if self.shape.rows == 1 { self.shape.columns } else { self.shape.rows }
+        if self.by_rows { self.shape.rows } else { self.shape.columns }
     }
 
     /// The first `count` units, and the rest.
     fn divide(self, count: usize) -> (Part<'a>, Part<'a>) {
-        let Part { first, shape: Shape { rows, columns }, operands } = self;
-        if rows == 1 {
-            let (before, rest) = operands.divide(At::Element(count));
-            let shape = |columns| Shape { rows: 1, columns };
-            (
-                Part { first, shape: shape(count), operands: before },
-                Part { first: first + count, shape: shape(columns - count), operands: rest },
-            )
+        let Part { first, shape: Shape { rows, columns }, by_rows, operands } = self;
+        let (at, elements, shape, rest_shape) = if by_rows {
+            let (shape, rest) = (Shape { rows: count, columns }, Shape { rows: rows - count, columns });
+            (At::Row(count), count * columns, shape, rest)
         } else {
-            let (before, rest) = operands.divide(At::Row(count));
-            let shape = |rows| Shape { rows, columns };
-            (
-                Part { first, shape: shape(count), operands: before },
-                Part { first: first + count * columns, shape: shape(rows - count), operands: rest },
-            )
-        }
+            let (shape, rest) = (Shape { rows, columns: count }, Shape { rows, columns: columns - count });
+            (At::Element(count), count, shape, rest)
+        };
+        let (operands, rest) = operands.divide(at);
+        (
+            Part { first, shape, by_rows, operands },
+            Part { first: first + elements, shape: rest_shape, by_rows, operands: rest },
+        )
     }
 }
 
@@ -198,7 +197,7 @@ impl Job<'_> {
         let Job { params, rounding, shape, operands } = self;
         let rate = if rounding == Rounding::Nearest { NEAREST_RATE } else { STOCHASTIC_RATE };
         let (isa, team) = (exec.isa(), exec.team(shape.rows * shape.columns / rate));
-        let part = Part { first: 0, shape, operands };
+        let part = Part { first: 0, shape, by_rows: shape.rows > 1, operands };
         let streams = shape.rows == 1 && part.operands.streams(shape.columns);
         let run = |part: Part<'_>| part.run(isa, params, rounding, streams);
         if team.alone() {
@@ -236,7 +235,7 @@ impl Operands<'_> {
 impl Part<'_> {
     fn run(mut self, isa: Isa, params: &Params, rounding: Rounding, streams: bool) {
         let context = Context { isa, params, rounding, streams };
-        if self.shape.rows == 1 {
+        if !self.by_rows {
             return context.run_row(self.first, self.shape.columns, self.operands);
         }
         if self.operands.packed().is_some() {
@@ -376,7 +375,7 @@ impl Context<'_> {
     /// Rows with gaps, of which codes are packed without: all codes go through a workspace, since a row may begin in the
     /// middle of a byte.
     fn run_packed_rows(self, part: Part<'_>) {
-        let Part { first, shape: shape @ Shape { rows, columns }, operands } = part;
+        let Part { first, shape: shape @ Shape { rows, columns }, by_rows, operands } = part;
         let mut workspace = Workspace::default();
         let bytes = workspace.elements::<u8>(rows * columns);
         match operands {
@@ -387,7 +386,7 @@ impl Context<'_> {
                         shape.codes_mut::<i8>(crate::views::ViewMut::Slice(bytemuck::cast_slice_mut(bytes)))
                     }
                 };
-                let part = Part { first, shape, operands: Operands::Quantize { x, codes } };
+                let part = Part { first, shape, by_rows, operands: Operands::Quantize { x, codes } };
                 part.run(self.isa, self.params, self.rounding, false);
                 if let Some(last) = bytes.len().checked_sub(1) {
                     packed::pack(self.isa, bytes, self.pad(first + last), packed);
@@ -399,7 +398,7 @@ impl Context<'_> {
                     Sign::Unsigned => shape.codes::<u8>(crate::views::View::Slice(bytes)),
                     Sign::Signed => shape.codes::<i8>(crate::views::View::Slice(bytemuck::cast_slice(bytes))),
                 };
-                let part = Part { first, shape, operands: Operands::Dequantize { codes, out } };
+                let part = Part { first, shape, by_rows, operands: Operands::Dequantize { codes, out } };
                 part.run(self.isa, self.params, self.rounding, false);
             }
             _ => unreachable!("only codes are packed"),
