@@ -34,7 +34,6 @@ pub use isa::{ISA_VARIABLE, Isa};
 pub use matmul::{Accumulators, Dequantize, PackedMatrix, Requantize, Rhs, Rule, Stage, UnpackedMatrix, matmul};
 pub use matrix::{Matrix, MatrixMut};
 pub use params::{Granularity, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme};
-pub use quantize::packed::{pack_nibbles, unpack_nibbles};
 pub use quantize::{
     dequantize, fake_quantize, fake_quantize_in_place, quantize, straight_through, straight_through_in_place,
 };

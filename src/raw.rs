@@ -16,6 +16,7 @@ use crate::matmul::requantize::rule::Rule;
 use crate::matmul::unpacked_matrix::UnpackedMatrix;
 use crate::matmul::weights::Sealed;
 use crate::matrix::Matrix;
+pub use crate::quantize::packed::{pack_nibbles, unpack_nibbles};
 
 pub use crate::layers::conv::{RawImages as Images, convolve};
 use crate::matmul::blocks::PackedBlocks;

@@ -137,8 +137,8 @@ fn nibbles<C: Code>(range: CodeRange<C>) {
                 dequantize(isa, Nibbles::new(&bytes, n).unwrap(), params, &mut vec![0.0; n]).unwrap();
             }
             let mut codes = vec![C::default(); n];
-            unpack_nibbles(isa, &bytes, &mut codes).unwrap();
-            pack_nibbles(isa, &codes, C::default(), &mut bytes).unwrap();
+            raw::unpack_nibbles(isa, &bytes, &mut codes).unwrap();
+            raw::pack_nibbles(isa, &codes, C::default(), &mut bytes).unwrap();
         });
     }
 }

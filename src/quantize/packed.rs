@@ -14,13 +14,13 @@ use crate::simd::walk::fold_blocks;
 /// codes is odd, the last high nibble is `pad`.
 ///
 /// ```
-/// use zeropoint::{Exec, pack_nibbles, unpack_nibbles};
+/// use zeropoint::{Exec, raw};
 /// let exec = Exec::best()?;
 /// let mut bytes = [0; 2];
-/// pack_nibbles(exec, &[1_i8, -2, 7], 0, &mut bytes)?;
+/// raw::pack_nibbles(exec, &[1_i8, -2, 7], 0, &mut bytes)?;
 /// assert_eq!(bytes, [0xe1, 0x07]);
 /// let mut codes = [0_i8; 3];
-/// unpack_nibbles(exec, &bytes, &mut codes)?;
+/// raw::unpack_nibbles(exec, &bytes, &mut codes)?;
 /// assert_eq!(codes, [1, -2, 7]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```

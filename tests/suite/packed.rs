@@ -3,8 +3,8 @@
 use crate::common::{Ranges, bits, every_isa, guarded, streams, tensors};
 use proptest::prelude::*;
 use zeropoint::{
-    Code, CodeRange, Error, Granularity, Nibbles, NibblesMut, QuantParams, Rounding, Stream, dequantize, pack_nibbles,
-    quantize, reference, unpack_nibbles,
+    Code, CodeRange, Error, Granularity, Nibbles, NibblesMut, QuantParams, Rounding, Stream, dequantize, quantize, raw,
+    reference,
 };
 
 /// Element 0 low.
@@ -31,10 +31,10 @@ fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>, st
         assert_eq!(bytes, want_stochastic, "{isa}");
         let out = guarded(n, 2, -9.75, |out| dequantize(isa, Nibbles::new(&want, n).unwrap(), params, out).unwrap());
         assert_eq!(bits(&out), real, "{isa}");
-        let codes = guarded(n, 1, C::MAX, |out| unpack_nibbles(isa, &want, out).unwrap());
+        let codes = guarded(n, 1, C::MAX, |out| raw::unpack_nibbles(isa, &want, out).unwrap());
         assert_eq!(codes, nearest, "{isa}");
         let pad = C::try_from(pad).ok().unwrap();
-        let bytes = guarded(want.len(), 1, 0x5a, |out| pack_nibbles(isa, &nearest, pad, out).unwrap());
+        let bytes = guarded(want.len(), 1, 0x5a, |out| raw::pack_nibbles(isa, &nearest, pad, out).unwrap());
         assert_eq!(bytes, want, "{isa}");
     });
 }
@@ -83,13 +83,22 @@ fn what_does_not_fit_a_nibble() {
         for (at, code) in [(0, 8), (17, -9), (38, 127), (39, -128)] {
             let mut codes = [7_i8; 40];
             codes[at] = code;
-            let refused = pack_nibbles(isa, &codes, 0, &mut bytes);
+            let refused = raw::pack_nibbles(isa, &codes, 0, &mut bytes);
             assert_eq!(refused, Err(Error::Code { code: code.into(), min: -8, max: 7 }), "{isa}");
         }
-        assert_eq!(pack_nibbles(isa, &[16_u8], 0, &mut bytes[..1]), Err(Error::Code { code: 16, min: 0, max: 15 }));
-        assert_eq!(pack_nibbles(isa, &[1_u8], 99, &mut bytes[..1]), Err(Error::Code { code: 99, min: 0, max: 15 }));
-        assert!(matches!(pack_nibbles(isa, &[1_u8; 3], 0, &mut bytes[..1]), Err(Error::Length { expected: 2, .. })));
-        assert!(unpack_nibbles(isa, &bytes[..1], &mut [0_u8; 3]).is_err());
+        assert_eq!(
+            raw::pack_nibbles(isa, &[16_u8], 0, &mut bytes[..1]),
+            Err(Error::Code { code: 16, min: 0, max: 15 })
+        );
+        assert_eq!(
+            raw::pack_nibbles(isa, &[1_u8], 99, &mut bytes[..1]),
+            Err(Error::Code { code: 99, min: 0, max: 15 })
+        );
+        assert!(matches!(
+            raw::pack_nibbles(isa, &[1_u8; 3], 0, &mut bytes[..1]),
+            Err(Error::Length { expected: 2, .. })
+        ));
+        assert!(raw::unpack_nibbles(isa, &bytes[..1], &mut [0_u8; 3]).is_err());
         let wide = QuantParams::per_tensor(CodeRange::unsigned(5).unwrap(), 1.0, 0).unwrap();
         assert!(matches!(
             quantize(isa, &[1.0; 40], &wide, Rounding::Nearest, NibblesMut::new(&mut bytes, 40).unwrap()),
