@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use zeropoint::raw::ZeroPoints;
 use zeropoint::{Code, Matrix, reference};
 
 use crate::peers::Output;
