@@ -22,8 +22,9 @@ use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
 use zeropoint::random::fill_words;
 use zeropoint::report::quantization_error;
 use zeropoint::{
-    Accumulators, CodeRange, Granularity, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Rhs, Rounding, Rule,
-    Scheme, Stage, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize, ranges, raw,
+    Accumulators, CodeRange, Granularity, Isa, Matrix, MatrixMut, NibblesMut, PackedMatrix, QuantParams, Rhs, Rounding,
+    Rule, Scheme, Stage, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize, ranges,
+    raw,
 };
 
 /// What is counted: a second call, for which memory and the size of the cache are at hand.
@@ -199,7 +200,13 @@ fn signed_bytes(count: usize) -> Vec<i8> {
 }
 
 /// M × N × K by any right operand to any elements.
-fn product<S: Stage + 'static>([m, n, k]: [usize; 3], zero_point: i32, b: impl Rhs<u8> + 'static, stage: S) -> Call {
+fn product<S: Stage + 'static>(
+    isa: Isa,
+    [m, n, k]: [usize; 3],
+    zero_point: i32,
+    b: impl Rhs<u8> + 'static,
+    stage: S,
+) -> Call {
     let a = bytes(m * k);
     let mut out = vec![S::Element::default(); m * n];
     warm(move || {
@@ -213,25 +220,25 @@ fn pack(isa: Isa, [_, n, k]: [usize; 3], zero_points: raw::ZeroPoints<'_>) -> Pa
 }
 
 fn packed(isa: Isa, shape: [usize; 3]) -> Call {
-    product(shape, 0, pack(isa, shape, 0.into()), Accumulators)
+    product(isa, shape, 0, pack(isa, shape, 0.into()), Accumulators)
 }
 
 /// One of the left operand, one of every column of the right one.
 fn with_zero_points(isa: Isa, shape: [usize; 3]) -> Call {
     let columns: Vec<i32> = (0..shape[1] as i32).map(|column| column % 7 - 3).collect();
-    product(shape, 117, pack(isa, shape, columns.as_slice().into()), Accumulators)
+    product(isa, shape, 117, pack(isa, shape, columns.as_slice().into()), Accumulators)
 }
 
 /// To u8.
 fn requantized(isa: Isa, shape: [usize; 3]) -> Call {
     let stage = raw::requantize(Rule::Float, &[0.000_123], 117, u8::MIN..=u8::MAX).unwrap();
-    product(shape, 0, pack(isa, shape, 0.into()), stage)
+    product(isa, shape, 0, pack(isa, shape, 0.into()), stage)
 }
 
 fn unpacked(isa: Isa, shape: [usize; 3]) -> Call {
     let [_, n, k] = shape;
     let b = Matrix::new(signed_bytes(k * n).leak(), k, n).unwrap();
-    product(shape, 0, raw::unpacked(isa, b, 0.into()).unwrap(), Accumulators)
+    product(isa, shape, 0, raw::unpacked(isa, b, 0.into()).unwrap(), Accumulators)
 }
 
 const ELEMENTS: usize = 4 << 10;

@@ -6,7 +6,9 @@ use std::thread;
 
 use zeropoint::calibrate::{Method, Observer, group_ranges};
 use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
+use zeropoint::layers::{Conv2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{StreamRng, fill_uniform, fill_words};
+use zeropoint::raw::AccumulatorBias;
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::*;
 
@@ -250,27 +252,19 @@ fn products<A: Code, B: Code>() {
             let out = MatrixMut::new(&mut out, m, n).unwrap();
             raw::matmul(isa, a(), rows.as_slice().into(), &packed(isa), &stage.rows(&scales).unwrap(), out).unwrap();
         });
-        fn requantized<A: Code, M: Multiplier>(
-            (a, packed): (Matrix<'_, A>, &impl Rhs<A>),
-            multiplier: M,
-            out: &mut [u8],
-            [m, n]: [usize; 2],
-        ) {
-            let stage = Requantize::new(multiplier, 3, 0_u8..=255).unwrap().relu();
-            raw::matmul(isa, a, 0.into(), packed, &stage, MatrixMut::new(out, m, n).unwrap()).unwrap();
-        }
-        let multipliers = vec![0.000_123; n];
+        let multipliers = &vec![0.000_123; n][..];
         small(&name("requantized"), |isa| {
             let (packed, mut out) = (packed(isa), vec![0; m * n]);
-            let operands = (a(), &packed);
-            requantized(operands, FloatMultiplier::new(&multipliers).unwrap(), &mut out, [m, n]);
-            requantized(operands, FixedPoint::new(&multipliers).unwrap(), &mut out, [m, n]);
-            requantized(operands, Gemmlowp::new(&multipliers).unwrap(), &mut out, [m, n]);
-            requantized(operands, Shift::new(&vec![1.0 / 1024.0; n]).unwrap(), &mut out, [m, n]);
-            let stage = raw::requantize(Rule::Float, &multipliers, 3, i8::MIN..=i8::MAX).unwrap();
+            for rule in [Rule::Float, Rule::FixedPoint, Rule::Gemmlowp, Rule::Shift] {
+                let multiplier = if matches!(rule, Rule::Shift) { 1.0 / 1024.0 } else { 0.000_123 };
+                let stage = raw::requantize(rule, &vec![multiplier; n], 3, 0_u8..=255).unwrap().relu();
+                let out = MatrixMut::new(&mut out, m, n).unwrap();
+                raw::matmul(isa, a(), 0.into(), &packed, &stage, out).unwrap();
+            }
+            let stage = raw::requantize(Rule::Float, multipliers, 3, i8::MIN..=i8::MAX).unwrap();
             let mut out = vec![0_i8; m * n];
             let out = MatrixMut::new(&mut out, m, n).unwrap();
-            raw::matmul(isa, a(), 0.into(), &packed, &stage.stochastic(Stream::new(7).unwrap()), out).unwrap();
+            raw::matmul(isa, a(), 0.into(), &packed, &stage.stochastic(Stream::new(7)).unwrap(), out).unwrap();
         });
     }
 }
@@ -281,6 +275,73 @@ fn multiplication() {
     products::<u8, u8>();
     products::<i8, i8>();
     products::<i8, u8>();
+}
+
+/// Operands that carry their parameters.
+#[test]
+fn operands_with_parameters() {
+    let [m, n, k] = [23, 70, 128];
+    let (x, w) = (&codes::<u8>(m * k)[..], &codes::<i8>(n * k)[..]);
+    let per_tensor = |scale| QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), scale, 117).unwrap();
+    let (px, py) = (&per_tensor(0.02), &per_tensor(0.4));
+    let weights = |granularity: Granularity| {
+        let groups = granularity.groups(n * k).unwrap();
+        QuantParams::new(CodeRange::signed(8).unwrap(), granularity, vec![0.01; groups], vec![0; groups]).unwrap()
+    };
+    let by_row = &weights(Granularity::channel(&[n, k], 0).unwrap());
+    let by_column = &weights(Granularity::channel(&[k, n], 1).unwrap());
+    let by_block = &weights(Granularity::block(&[n, k], 32).unwrap());
+    let bias = &vec![1.0; n][..];
+    let x = || Quantized::new(Matrix::new(x, m, k).unwrap(), px).unwrap();
+    let rows = |params| Quantized::new(Matrix::new(w, n, k).unwrap(), params).unwrap();
+    let columns = || Quantized::new(Matrix::new(w, k, n).unwrap(), by_column).unwrap();
+    small("fit", |isa| {
+        let range = CodeRange::signed(8).unwrap();
+        QuantParams::fit(isa, &reals(n * k)[..], range, Scheme::SYMMETRIC, by_row.granularity()).unwrap();
+    });
+    small("matmul", |isa| {
+        let (mut reals, mut codes) = (vec![0.0; m * n], vec![0_u8; m * n]);
+        let packed = PackedMatrix::<u8, i8>::pack(isa, rows(by_row)).unwrap().with_bias(bias, px).unwrap();
+        let out = MatrixMut::new(&mut reals, m, n).unwrap();
+        matmul(isa, x(), &packed, &Dequantize::new().with_bias(bias).unwrap(), out).unwrap();
+        let stage = Requantize::new(&packed, px, py, Rule::FixedPoint).unwrap().relu();
+        matmul(isa, x(), &packed, &stage, MatrixMut::new(&mut codes, m, n).unwrap()).unwrap();
+        let packed = PackedMatrix::<u8, i8>::pack_columns(isa, columns()).unwrap();
+        let out = MatrixMut::new(&mut reals, m, n).unwrap();
+        matmul(isa, x(), &packed, &Dequantize::new(), out).unwrap();
+        let unpacked = UnpackedMatrix::<u8, i8>::new(isa, columns()).unwrap();
+        let out = MatrixMut::new(&mut reals, m, n).unwrap();
+        matmul(isa, x(), &unpacked, &Dequantize::new(), out).unwrap();
+        let packed = formats::PackedBlocks::<u8>::pack(isa, rows(by_block)).unwrap();
+        let out = MatrixMut::new(&mut reals, m, n).unwrap();
+        formats::matmul_blocks(isa, x(), &packed, out).unwrap();
+        let layer = Linear::<u8, i8>::new(isa, rows(by_row)).unwrap().with_bias(bias, px).unwrap();
+        let out = MatrixMut::new(&mut reals, m, n).unwrap();
+        layer.forward(isa, x(), &Dequantize::new(), out).unwrap();
+    });
+    let shape = [2, 9, 8, 6];
+    let images = &codes::<u8>(shape.iter().product())[..];
+    let kernels = &codes::<i8>(10 * 6 * 9)[..];
+    let by_output = &QuantParams::new(
+        CodeRange::signed(8).unwrap(),
+        Granularity::channel(&[10, 54], 0).unwrap(),
+        vec![0.01; 10],
+        vec![0; 10],
+    )
+    .unwrap();
+    let by_image = &QuantParams::new(
+        CodeRange::unsigned(8).unwrap(),
+        Granularity::channel(&[2, 432], 0).unwrap(),
+        vec![0.02, 0.03],
+        vec![117, 99],
+    )
+    .unwrap();
+    small("Conv2d", |isa| {
+        let layer = Conv2d::<u8, i8>::new(isa, kernels, [10, 6, 3, 3], by_output, Window::new([3, 3]), 1).unwrap();
+        let output = layer.output_shape(shape).unwrap().iter().product();
+        let stage = Dequantize::new().with_bias(&[1.0; 10]).unwrap();
+        layer.forward(isa, images, shape, by_image, &stage, &mut vec![0.0; output]).unwrap();
+    });
 }
 
 fn by_blocks<A: Code>() {
@@ -299,7 +360,7 @@ fn by_blocks<A: Code>() {
         for format in [BlockFormat::MxInt8, BlockFormat::Q8_0, BlockFormat::Q4_0] {
             let mut bytes = vec![0; format.bytes(n * k).unwrap()];
             encode_blocks(isa, format, &reals(n * k), &mut bytes).unwrap();
-            let packed = PackedBlocks::from_format(isa, format, &bytes, n, k).unwrap();
+            let packed = formats::PackedBlocks::from_format(isa, format, &bytes, n, k).unwrap();
             raw::matmul_blocks(isa, &rows, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
         }
     });
@@ -324,7 +385,7 @@ fn network_layers() {
             raw::convolve(
                 isa,
                 &layer,
-                raw::Images { codes: images, shape: shape, zero_points: 117.into() },
+                raw::Images { codes: images, shape, zero_points: 117.into() },
                 &Accumulators,
                 &mut vec![0; output],
             )
@@ -333,7 +394,7 @@ fn network_layers() {
             raw::convolve(
                 isa,
                 &layer,
-                raw::Images { codes: images, shape: shape, zero_points: 117.into() },
+                raw::Images { codes: images, shape, zero_points: 117.into() },
                 &stage,
                 &mut vec![0; output],
             )
