@@ -4,7 +4,7 @@ use crate::codes::Code;
 use crate::layers::Window;
 use crate::matrix::ZeroPoints;
 
-/// The accumulators of [`Conv2d`](crate::Conv2d) for images `[images, height, width, channels]` and weights
+/// The accumulators of [`Conv2d`](crate::layers::Conv2d) for images `[images, height, width, channels]` and weights
 /// `[outputs, channels / groups, height, width]`: `Σ (x − zx) · (w − zw) + bias` over the taps inside the image.
 #[must_use]
 #[allow(clippy::too_many_arguments, reason = "the formula's")]
@@ -55,7 +55,7 @@ pub fn conv2d<A: Code, B: Code>(
     out
 }
 
-/// [`MaxPool2d`](crate::MaxPool2d).
+/// [`MaxPool2d`](crate::layers::MaxPool2d).
 #[must_use]
 pub fn max_pool2d<C: Code>(images: &[C], [count, height, width, channels]: [usize; 4], window: &Window) -> Vec<C> {
     let [top, left, bottom, right] = window.padding;

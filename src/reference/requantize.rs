@@ -10,14 +10,14 @@ pub fn saturate<C: Code>(product: i64, zero_point: i32, (min, max): (C, C)) -> C
     to_code(product.saturating_add(zero_point.into()).clamp(min.into(), max.into()) as i32)
 }
 
-/// The product of [`FloatMultiplier`](crate::FloatMultiplier): `RNE(acc as f32 · M)`. Numbers that no code reaches
+/// The product of [`Rule::Float`](crate::Rule::Float): `RNE(acc as f32 · M)`. Numbers that no code reaches
 /// saturate i64.
 #[must_use]
 pub fn float_product(acc: i32, multiplier: f64) -> i64 {
     (acc as f32 * multiplier as f32).round_ties_even() as i64
 }
 
-/// What [`RequantizeStochastic`](crate::RequantizeStochastic) makes of an accumulator by the word that is its element's.
+/// The code that [`Requantize::stochastic`](crate::Requantize::stochastic) makes of an accumulator and a word.
 #[must_use]
 pub fn requantize_stochastic<C: Code>(acc: i32, multiplier: f64, zero_point: i32, bounds: (C, C), word: u32) -> C {
     let (min, max): (i32, i32) = (bounds.0.into(), bounds.1.into());
@@ -48,7 +48,7 @@ pub fn quantize_multiplier(multiplier: f64) -> (i64, i32) {
     if exponent < -31 { (0, 0) } else { (mantissa, exponent) }
 }
 
-/// The product of [`FixedPoint`](crate::FixedPoint): `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`.
+/// The product of [`Rule::FixedPoint`](crate::Rule::FixedPoint): `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`.
 #[must_use]
 pub fn fixed_point_product(acc: i32, multiplier: f64) -> i64 {
     let (mantissa, exponent) = quantize_multiplier(multiplier);
@@ -56,7 +56,7 @@ pub fn fixed_point_product(acc: i32, multiplier: f64) -> i64 {
     ((i128::from(acc) * i128::from(mantissa) + (1 << (shift - 1))) >> shift) as i64
 }
 
-/// The product of [`Gemmlowp`](crate::Gemmlowp): the saturating rounding doubling high product, then the rounding
+/// The product of [`Rule::Gemmlowp`](crate::Rule::Gemmlowp): the saturating rounding doubling high product, then the rounding
 /// division by a power of two, as gemmlowp defines them.
 ///
 /// ```
@@ -76,7 +76,7 @@ pub fn gemmlowp_product(acc: i32, multiplier: f64) -> i64 {
     high.signum() * ((2 * high.abs() + divisor) / (2 * divisor))
 }
 
-/// The product of [`Shift`](crate::Shift): `RNE(acc · 2⁻ˢ)`.
+/// The product of [`Rule::Shift`](crate::Rule::Shift): `RNE(acc · 2⁻ˢ)`.
 #[must_use]
 pub fn shift_product(acc: i32, shift: u32) -> i64 {
     let unit = 1_i64 << shift;
