@@ -123,6 +123,11 @@ impl<'t> Exec<'t> {
         }
     }
 
+    /// Whether calls run on the calling thread alone, whatever they do.
+    pub(crate) fn is_serial(self) -> bool {
+        matches!(self.threads, Provider::Nobody)
+    }
+
     /// The team for work that would take the calling thread alone at least so many nanoseconds, in pieces of at least
     /// [`PIECE`].
     pub(crate) fn team(self, nanoseconds: usize) -> Team<'t> {

@@ -166,9 +166,15 @@ impl Convolution {
         match &self.kernels {
             Kernels::Depthwise(weights) => weights.forward(exec, &windows, (sign, zero_points), stage, out),
             Kernels::Groups(groups) => {
-                let patches: Vec<Patches<'_>> = (0..groups.len())
-                    .map(|group| Patches { windows, zero_points, group, channels: self.channels / self.groups })
-                    .collect();
+                let channels = self.channels / self.groups;
+                let patches = |group| Patches { windows, zero_points, group, channels };
+                if let [weights] = &groups[..] {
+                    let patches = patches(0);
+                    let lhs = Lhs { source: patches.source(), sign, zero_points: by_row };
+                    partition::run(exec, &Job::whole(lhs, weights.erase(), stage, out)?);
+                    return Ok(());
+                }
+                let patches: Vec<Patches<'_>> = (0..groups.len()).map(patches).collect();
                 // Every group is checked before the first writes.
                 let mut jobs = Vec::with_capacity(groups.len());
                 for (patches, weights) in patches.iter().zip(groups) {
@@ -176,10 +182,7 @@ impl Convolution {
                     let first = patches.group * weights.panels().shape.columns;
                     jobs.push(Job::columns(lhs, weights.erase(), stage, out, first)?);
                 }
-                match &jobs[..] {
-                    [job] => partition::run(exec, job),
-                    jobs => run_groups(exec, jobs, stage, self.outputs),
-                }
+                run_groups(exec, &jobs, stage, self.outputs);
                 Ok(())
             }
         }

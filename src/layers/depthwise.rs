@@ -127,6 +127,7 @@ impl Job<'_> {
                     rows,
                     kernel: isa.microkernel(self.sign),
                     panels: PanelSource::Given { accumulators, columns: channels },
+                    prefetch: false,
                     offsets: Offsets { uniform: 0, each: None },
                     epilogue: Epilogue { stage: self.stage, out: self.out, words: &words, first_column: 0 },
                 });

@@ -68,7 +68,8 @@ impl MaxPool2d {
         let windows = Windows { images, shape, output: [height, width], window: &self.window };
         let team = exec.team(out.len().saturating_mul(elements_of(&self.window.size)) / COMPARED);
         // Sixteen pieces of whole rows are divided evenly by up to eight threads.
-        let rows = if team.alone() { windows.count() } else { windows.count().div_ceil(16) };
+        let all_rows = out.len() / channels.max(1);
+        let rows = if team.alone() { all_rows } else { all_rows.div_ceil(16) };
         let unit = (rows * channels).max(1);
         let pieces = out.chunks_mut(unit).enumerate();
         team.share(pieces, |(i, out)| exec.isa().run(MaxPool { windows, sign, first: i * rows, out }));

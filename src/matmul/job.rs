@@ -153,7 +153,8 @@ impl<'a> Job<'a> {
     fn multiply(&self, words: &RowWords, a: LhsBlock<'_>, rows: Range<usize>, panels: PanelSource<'_>) {
         let Shape { isa, kernel, .. } = *self.shape();
         let epilogue = Epilogue { stage: self.stage, out: self.out, words, first_column: self.first_column };
-        isa.run(Multiply { a, rows, kernel, panels, offsets: self.offsets, epilogue });
+        let prefetch = panels.prefetch();
+        isa.run(Multiply { a, rows, kernel, panels, prefetch, offsets: self.offsets, epilogue });
     }
 
     /// Rows in blocks, which are read again for every panel of B: of a size that leaves half of a level-2 cache to the

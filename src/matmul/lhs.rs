@@ -174,16 +174,17 @@ impl LhsMemory {
         let matrix = lhs.source.matrix();
         let wide = wide.elements::<i16>(if b.kernel.widen_a { rows.len() * stride / 2 } else { 0 });
         let mut read = Read { isa: b.isa, sign: lhs.sign, factor, sums, wide, wide_stride: stride / 2 };
+        let reads_matrix = in_place || b.kernel.widen_a;
+        let piece = if reads_matrix { None } else { matrix.and_then(|matrix| small(&matrix, &rows)) };
         if let Some(matrix) = matrix
-            && let piece = small(&matrix, &rows)
-            && (in_place || b.kernel.widen_a || piece.is_some())
+            && (reads_matrix || piece.is_some())
         {
             let some = matrix.tail_from(rows.start);
             read.rows(0, rows.len(), some, matrix.columns(), matrix.stride());
             if in_place {
                 return LhsBlock { a: some.as_ptr(), stride: matrix.stride(), sums: read.sums };
             }
-            if let (Some(piece), false) = (piece, b.kernel.widen_a) {
+            if let Some(piece) = piece {
                 // What the last row's last step reads behind it counts too.
                 let copy = codes.elements::<u8>(piece.len() + b.kernel.depth);
                 copy[..piece.len()].copy_from_slice(piece);

@@ -34,7 +34,7 @@ impl<'a> PanelSource<'a> {
 
     /// Whether there is anything to be fetched so far ahead.
     #[inline]
-    fn prefetch(&self) -> bool {
+    pub fn prefetch(&self) -> bool {
         match self {
             PanelSource::Packed(b, panels) => b.shape.panel_bytes(panels.clone()) > AHEAD,
             // It was just written.
@@ -73,6 +73,8 @@ pub(crate) struct Multiply<'a> {
     pub rows: Range<usize>,
     pub kernel: &'a Microkernel,
     pub panels: PanelSource<'a>,
+    /// Whether panels are fetched ahead of their use.
+    pub prefetch: bool,
     pub offsets: Offsets<'a>,
     pub epilogue: Epilogue<'a>,
 }
@@ -152,7 +154,7 @@ impl Multiply<'_> {
             sums,
             sums_stride,
             columns,
-            prefetch: self.panels.prefetch() && tile.start == 0,
+            prefetch: self.prefetch && tile.start == 0,
         };
         // SAFETY: the panel was packed for this kernel on an ISA that the CPU has, and has `steps` steps of `vectors` vectors;
         // `a` has the rows of the tile, of `steps` steps each; `initial` is for every tile; the caller vouches for `sums`.

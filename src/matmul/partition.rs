@@ -17,6 +17,10 @@ const STOCHASTIC_PIECE: usize = 16_000;
 /// Runs the whole job, on several threads if that is faster.
 pub(crate) fn run(exec: Exec<'_>, job: &Job<'_>) {
     let (rows, shape, packed) = (job.rows(), job.shape(), job.is_packed());
+    if exec.is_serial() {
+        // SAFETY: it is the only piece.
+        return unsafe { job.run(0..rows, 0..shape.panels()) };
+    }
     let piece = if job.is_stochastic() { STOCHASTIC_PIECE } else { PIECE };
     let nanoseconds = least_nanoseconds(rows, shape, packed);
     let team = exec.team_of(nanoseconds, piece);
