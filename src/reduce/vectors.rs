@@ -33,32 +33,32 @@ pub trait ReduceVectors: Simd {
     fn max_of_i32(self, a: Self::I32) -> i32 {
         let mut lanes = [0; LANES];
         self.store_i32(a, &mut lanes);
-        let mut largest = i32::MIN;
-        for lane in lanes {
-            largest = largest.max(lane);
-        }
-        largest
+        lanes.into_iter().fold(i32::MIN, i32::max)
     }
     /// Partial maxima of four vectors, in lanes of the ISA's own choice, for [`join_maxima`](ReduceVectors::join_maxima)
     /// only. (By default lane i is the largest lane of `a[i]`.)
     #[inline(always)]
     fn quad_maxima(self, a: [Self::I32; QUAD]) -> Self::I32 {
+        let [a, b, c, d] = a;
         let mut maxima = [0; LANES];
-        for i in 0..QUAD {
-            maxima[i] = self.max_of_i32(a[i]);
-        }
+        maxima[0] = self.max_of_i32(a);
+        maxima[1] = self.max_of_i32(b);
+        maxima[2] = self.max_of_i32(c);
+        maxima[3] = self.max_of_i32(d);
         self.load_i32(&maxima)
     }
     /// Lane 4k + i is the largest lane of vector i of the quad whose [`quad_maxima`](ReduceVectors::quad_maxima) `a[k]` are.
     #[inline(always)]
     fn join_maxima(self, a: [Self::I32; QUAD]) -> Self::I32 {
+        let [a, b, c, d] = a;
+        let mut maxima = [[0; LANES]; QUAD];
+        self.store_i32(a, &mut maxima[0]);
+        self.store_i32(b, &mut maxima[1]);
+        self.store_i32(c, &mut maxima[2]);
+        self.store_i32(d, &mut maxima[3]);
         let mut joined = [0; LANES];
         for k in 0..QUAD {
-            let mut maxima = [0; LANES];
-            self.store_i32(a[k], &mut maxima);
-            for i in 0..QUAD {
-                joined[QUAD * k + i] = maxima[i];
-            }
+            joined[QUAD * k..][..QUAD].copy_from_slice(&maxima[k][..QUAD]);
         }
         self.load_i32(&joined)
     }
