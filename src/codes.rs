@@ -57,7 +57,7 @@ mod erased {
         }
         #[inline(always)]
         fn to_byte(self) -> u8 {
-            self as u8
+            self
         }
         #[inline(always)]
         fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32 {
@@ -90,7 +90,7 @@ mod erased {
         }
         #[inline(always)]
         fn to_byte(self) -> u8 {
-            self as u8
+            self.cast_unsigned()
         }
         #[inline(always)]
         fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32 {

@@ -49,6 +49,7 @@ pub enum Traffic {
 
 impl Traffic {
     /// Vectors that a step reads and writes.
+    #[cfg(target_arch = "x86_64")]
     const fn vectors(self) -> (usize, usize) {
         match self {
             Traffic::Read => (8, 0),

@@ -67,7 +67,7 @@ pub fn quantize<C: Code>(x: &[f32], params: &QuantParams<C>) -> Vec<C> {
     x.iter().enumerate().map(code).collect()
 }
 
-/// [`quantize_stochastic`](crate::quantize_stochastic()).
+/// [`quantize`](crate::quantize()) with stochastic rounding.
 #[must_use]
 pub fn quantize_stochastic<C: Code>(x: &[f32], params: &QuantParams<C>, stream: Stream) -> Vec<C> {
     let code = |(i, (&x, word)): (usize, (&f32, u32))| {
@@ -94,7 +94,7 @@ pub fn fake_quantize<C: Code>(x: &[f32], params: &QuantParams<C>) -> Vec<f32> {
     dequantize(&quantize(x, params), params)
 }
 
-/// [`fake_quantize_stochastic`](crate::fake_quantize_stochastic()).
+/// [`fake_quantize`](crate::fake_quantize()) with stochastic rounding.
 #[must_use]
 pub fn fake_quantize_stochastic<C: Code>(x: &[f32], params: &QuantParams<C>, stream: Stream) -> Vec<f32> {
     dequantize(&quantize_stochastic(x, params, stream), params)
@@ -114,14 +114,14 @@ pub fn straight_through<C: Code>(x: &[f32], gradient: &[f32], params: &QuantPara
     x.iter().zip(gradient).enumerate().map(masked).collect()
 }
 
-/// The mask of [`fake_quantize_with_mask`](crate::fake_quantize_with_mask()).
+/// The mask of [`fake_quantize`](crate::fake_quantize()).
 #[must_use]
 pub fn straight_through_mask<C: Code>(x: &[f32], params: &QuantParams<C>) -> Vec<u8> {
     let ones = vec![1.0; x.len()];
     straight_through(x, &ones, params).into_iter().map(|mask| mask as u8).collect()
 }
 
-/// [`quantize_dynamic`](crate::quantize_dynamic()) of finite values, `groups` of them: the parameters and the codes.
+/// [`QuantParams::fit`](crate::QuantParams::fit) of finite values, `groups` of them: the parameters and the codes.
 #[must_use]
 pub fn quantize_dynamic<C: Code>(
     x: &[f32],

@@ -134,7 +134,7 @@ fn layers() {
                 raw::convolve(
                     isa,
                     &conv,
-                    raw::Images { codes: images.get(), shape: shape, zero_points: 3.into() },
+                    raw::Images { codes: images.get(), shape, zero_points: 3.into() },
                     &Accumulators,
                     out.get_mut(),
                 )

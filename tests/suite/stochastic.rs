@@ -307,7 +307,7 @@ fn convolutions() {
             raw::convolve(
                 isa,
                 &conv,
-                raw::Images { codes: &images, shape: shape, zero_points: 90.into() },
+                raw::Images { codes: &images, shape, zero_points: 90.into() },
                 &stage.stochastic(stream).unwrap(),
                 &mut out,
             )

@@ -88,7 +88,7 @@ impl Expected {
         let sums: Vec<(usize, i64)> = if problem.shape.macs() <= WHOLE {
             let a = Matrix::new(a, m, k).expect("A is M × K");
             let b = Matrix::new(&problem.b, k, n).expect("B is K × N");
-            let zero_points = zeropoint::raw::ZeroPoints::Each(&zero_points);
+            let zero_points = ZeroPoints::Each(&zero_points);
             reference::matmul(a, a_zero_point.into(), b, zero_points, bias).into_iter().enumerate().collect()
         } else {
             let sum = |element: usize| {
