@@ -1,13 +1,15 @@
 //! Every error once, and the output as it was.
 
 use crate::common::{every_isa, quantize_dynamic};
+#[cfg(feature = "rayon")]
+use zeropoint::Exec;
 use zeropoint::layers::{Linear, MaxPool2d, Window};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, CodeRange, Error, Exec, Granularity, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Range,
-    Rounding, Rule, Scheme, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize,
-    ranges, raw, straight_through, straight_through_in_place,
+    Accumulators, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Range, Rounding,
+    Rule, Scheme, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize, ranges, raw,
+    straight_through, straight_through_in_place,
 };
 
 /// The error, and its one line for people.

@@ -2,10 +2,12 @@
 
 use crate::common::{Ranges, SPECIALS, bits, every_isa, guarded, streams, tensors};
 use proptest::prelude::*;
+#[cfg(feature = "rayon")]
+use zeropoint::Exec;
 use zeropoint::layers::Window;
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Code, CodeRange, Exec, Granularity, Isa, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Rule, Scheme, Stream,
+    Code, CodeRange, Granularity, Isa, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Rule, Scheme, Stream,
     fake_quantize, quantize, raw, reference,
 };
 
