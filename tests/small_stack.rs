@@ -217,8 +217,8 @@ fn calibration() {
     ] {
         small(name, |isa| {
             let method: Method = name.parse().unwrap();
-            let mut observer = method.observer(CodeRange::unsigned(8).unwrap(), ELEMENTS).unwrap();
-            for batch in x.chunks(5000) {
+            let mut observer = method.observer(CodeRange::unsigned(8).unwrap(), SHAPE[1]).unwrap();
+            for batch in x.chunks(4 * SHAPE[1]) {
                 observer.observe(isa.into(), batch).unwrap();
             }
             observer.range().unwrap();
