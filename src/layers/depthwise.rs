@@ -123,13 +123,13 @@ impl Job<'_> {
                 let places = places.elements(taps.len());
                 isa.run(Accumulate { job: self, rows: rows.clone(), places, accumulators });
                 isa.run(Multiply {
-                    a: LhsBlock { a: null(), stride: 0, sums: &[] },
+                    a: &LhsBlock { a: null(), stride: 0, sums: &[] },
                     rows,
                     kernel: isa.microkernel(self.sign),
-                    panels: PanelSource::Given { accumulators, columns: channels },
+                    panels: &PanelSource::Given { accumulators, columns: channels },
                     prefetch: false,
-                    offsets: Offsets { uniform: 0, each: None },
-                    epilogue: Epilogue { stage: self.stage, out: self.out, words: &words, first_column: 0 },
+                    offsets: &Offsets { uniform: 0, each: None },
+                    epilogue: Epilogue { stage: &self.stage, out: &self.out, words: &words, first_column: 0 },
                 });
             }
         }

@@ -17,9 +17,10 @@ use crate::kernel::Vectors;
 use crate::simd::LANES;
 
 /// Where the elements of a multiplication go, and how they are made.
+#[derive(Clone, Copy)]
 pub(crate) struct Epilogue<'a> {
-    pub stage: StageRef<'a>,
-    pub out: Output<'a>,
+    pub stage: &'a StageRef<'a>,
+    pub out: &'a Output<'a>,
     pub words: &'a RowWords,
     /// The column of the stage and of `out` where the columns of the RHS begin.
     pub first_column: usize,
@@ -43,7 +44,7 @@ impl Epilogue<'_> {
         let tile = Tile { accumulators, rows, columns, epilogue: self };
         // SAFETY: every stage gets the tile that the caller vouches for.
         unsafe {
-            match &self.stage {
+            match self.stage {
                 StageRef::Accumulators => tile.emit(simd, &Copy),
                 StageRef::Dequantize(stage) => tile.emit(simd, stage),
                 StageRef::Requantize(RequantizeRef { multipliers, codes, .. }) => match multipliers {
@@ -61,6 +62,9 @@ impl Epilogue<'_> {
 }
 
 /// A stage in a kernel.
+///
+/// What [`emit`](VectorStage::emit) decides by is part of the lanes, as values: the elements are written through a pointer, so
+/// nothing that is read through another one stays in a register, and no branch is taken out of the loop over rows.
 trait VectorStage {
     /// Whether elements take random words.
     const STOCHASTIC: bool = false;
@@ -154,27 +158,27 @@ impl VectorStage for Copy {
 
 impl VectorStage for DequantizeRef<'_> {
     const SIZE: usize = size_of::<f32>();
-    /// Scales, with that of the activations if they have only one, and the bias.
-    type Lanes<V: Vectors> = (V::F32, V::F32);
+    /// Scales, with that of the activations if they have only one; whether they have; and the bias.
+    type Lanes<V: Vectors> = (V::F32, bool, V::F32);
 
     #[inline(always)]
-    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> (V::F32, V::F32) {
+    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V> {
         let scales = simd.load_f32(self.columns.at(column));
-        let scales = if let &[one] = self.rows { simd.mul_f32(simd.splat_f32(one), scales) } else { scales };
+        let (scales, one) = match *self.rows {
+            [one] => (simd.mul_f32(simd.splat_f32(one), scales), true),
+            _ => (scales, false),
+        };
         let bias = match self.bias {
             Some(bias) => simd.load_f32(bias.at(column)),
             // Adding it changes no float.
             None => simd.splat_f32(-0.0),
         };
-        (scales, bias)
+        (scales, one, bias)
     }
 
     #[inline(always)]
-    unsafe fn emit<V: Vectors>(&self, simd: V, &(scales, bias): &(V::F32, V::F32), source: Source<V>, out: *mut u8) {
-        let scales = match self.rows {
-            [_] => scales,
-            each => simd.mul_f32(simd.splat_f32(each[source.row]), scales),
-        };
+    unsafe fn emit<V: Vectors>(&self, simd: V, &(scales, one, bias): &Self::Lanes<V>, source: Source<V>, out: *mut u8) {
+        let scales = if one { scales } else { simd.mul_f32(simd.splat_f32(self.rows[source.row]), scales) };
         let element = simd.add_f32(simd.mul_f32(simd.to_f32(source.acc), scales), bias);
         // SAFETY: a vector of f32 may be written there.
         simd.store_f32(element, unsafe { &mut *out.cast() });
@@ -195,7 +199,7 @@ impl VectorStage for Float<'_> {
     #[inline(always)]
     unsafe fn emit<V: Vectors>(&self, simd: V, (multiplier, codes): &Self::Lanes<V>, source: Source<V>, out: *mut u8) {
         // SAFETY: a vector of bytes may be written there.
-        unsafe { store_codes(simd, codes.round(simd, *multiplier, source.acc), self.1.sign, out) }
+        unsafe { store_codes(simd, codes.round(simd, *multiplier, source.acc), codes.sign, out) }
     }
 }
 
@@ -213,9 +217,9 @@ impl VectorStage for Stochastic<'_> {
 
     #[inline(always)]
     unsafe fn emit<V: Vectors>(&self, simd: V, (multiplier, codes): &Self::Lanes<V>, source: Source<V>, out: *mut u8) {
-        let codes = codes.round_stochastically(simd, *multiplier, source.acc, source.words);
+        let bytes = codes.round_stochastically(simd, *multiplier, source.acc, source.words);
         // SAFETY: a vector of bytes may be written there.
-        unsafe { store_codes(simd, codes, self.1.sign, out) }
+        unsafe { store_codes(simd, bytes, codes.sign, out) }
     }
 }
 
@@ -234,6 +238,6 @@ impl<R: IntegerRule> VectorStage for Integer<'_, R> {
     unsafe fn emit<V: Vectors>(&self, simd: V, (rule, codes): &Self::Lanes<V>, source: Source<V>, out: *mut u8) {
         let bytes = self.0.apply(simd, rule, source.acc, codes);
         // SAFETY: a vector of bytes may be written there.
-        unsafe { store_codes(simd, bytes, self.1.sign, out) }
+        unsafe { store_codes(simd, bytes, codes.sign, out) }
     }
 }

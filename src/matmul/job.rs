@@ -126,17 +126,17 @@ impl<'a> Job<'a> {
                 let rows = row(part.start)..row(part.end);
                 let factor = self.rhs.row_sum_factor();
                 let a = memory.read(&self.lhs, shape, factor, rows.clone(), in_place);
-                self.multiply_block(words, a, rows, panels.clone());
+                self.multiply_block(words, &a, rows, panels.clone());
             }
         }
     }
 
     /// A block of rows of A by some panels of B.
-    fn multiply_block(&self, words: &RowWords, a: LhsBlock<'_>, rows: Range<usize>, panels: Range<usize>) {
+    fn multiply_block(&self, words: &RowWords, a: &LhsBlock<'_>, rows: Range<usize>, panels: Range<usize>) {
         match self.rhs.codes {
             RhsCodes::Packed(b) => self.multiply(words, a, rows, PanelSource::Packed(b, panels)),
             RhsCodes::Unpacked(b) if rows.len() <= self.shape().kernel.rows() => {
-                let mut slices = DepthSlices::new(b, panels.clone(), &a, rows.len(), self.offsets.any());
+                let mut slices = DepthSlices::new(b, panels.clone(), a, rows.len(), self.offsets.any());
                 for panel in panels {
                     self.multiply(words, a, rows.clone(), PanelSource::One(slices.panel(panel)));
                 }
@@ -150,11 +150,11 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn multiply(&self, words: &RowWords, a: LhsBlock<'_>, rows: Range<usize>, panels: PanelSource<'_>) {
+    fn multiply(&self, words: &RowWords, a: &LhsBlock<'_>, rows: Range<usize>, panels: PanelSource<'_>) {
         let Shape { isa, kernel, .. } = *self.shape();
-        let epilogue = Epilogue { stage: self.stage, out: self.out, words, first_column: self.first_column };
-        let prefetch = panels.prefetch();
-        isa.run(Multiply { a, rows, kernel, panels, prefetch, offsets: self.offsets, epilogue });
+        let epilogue = Epilogue { stage: &self.stage, out: &self.out, words, first_column: self.first_column };
+        let (panels, prefetch) = (&panels, panels.prefetch());
+        isa.run(Multiply { a, rows, kernel, panels, prefetch, offsets: &self.offsets, epilogue });
     }
 
     /// Rows in blocks, which are read again for every panel of B: of a size that leaves half of a level-2 cache to the

@@ -68,14 +68,14 @@ impl<'a> PanelSource<'a> {
 /// Whoever makes one vouches that no other thread writes the same rows and columns of the result, whose elements are those of
 /// the stage.
 pub(crate) struct Multiply<'a> {
-    pub a: LhsBlock<'a>,
+    pub a: &'a LhsBlock<'a>,
     /// The rows of the result.
     pub rows: Range<usize>,
     pub kernel: &'a Microkernel,
-    pub panels: PanelSource<'a>,
+    pub panels: &'a PanelSource<'a>,
     /// Whether panels are fetched ahead of their use.
     pub prefetch: bool,
-    pub offsets: Offsets<'a>,
+    pub offsets: &'a Offsets<'a>,
     pub epilogue: Epilogue<'a>,
 }
 
@@ -84,15 +84,16 @@ impl Kernel for Multiply<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, simd: V) {
-        let Multiply { ref rows, kernel, ref panels, ref offsets, ref epilogue, .. } = self;
+        let Multiply { ref rows, kernel, panels, offsets, ref epilogue, .. } = self;
         let given = matches!(panels, PanelSource::Given { .. });
         let stores_accumulators = !given && matches!(epilogue.stage, StageRef::Accumulators);
         let mut acc: AccTile = [AccRow([0; MAX_COLUMNS]); MAX_ROWS];
         for panel in 0..panels.count() {
             let panel = panels.at(panel, rows.len());
             let columns = &panel.columns;
-            let column_terms =
-                if given { AccRow([0; MAX_COLUMNS]) } else { offsets.column_terms(simd, &panel.terms, columns.len()) };
+            // Given accumulators have no terms.
+            let width = if given { 0 } else { columns.len() };
+            let column_terms = offsets.column_terms(simd, &panel.terms, width);
             for tile in kernel.row_tiles(rows.len(), panel.vectors).iter() {
                 let row = rows.start + tile.start;
                 let out = if stores_accumulators {

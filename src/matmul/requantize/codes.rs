@@ -49,13 +49,23 @@ pub struct CodeLanes<V: Vectors> {
     min: V::I32,
     max: V::I32,
     pub zero_point: V::I32,
+    /// The smallest code of the type.
+    pub least_code: V::I32,
+    /// The type of the codes.
+    pub sign: Sign,
 }
 
 impl<V: Vectors> CodeLanes<V> {
     #[inline(always)]
     pub fn new(simd: V, codes: &CodeBounds) -> Self {
         let (min, max) = codes.product_bounds();
-        CodeLanes { min: simd.splat_i32(min), max: simd.splat_i32(max), zero_point: simd.splat_i32(codes.zero_point) }
+        CodeLanes {
+            min: simd.splat_i32(min),
+            max: simd.splat_i32(max),
+            zero_point: simd.splat_i32(codes.zero_point),
+            least_code: simd.splat_i32(codes.least_code()),
+            sign: codes.sign,
+        }
     }
 
     /// The codes of products.

@@ -76,8 +76,6 @@ pub struct FixedPoint {
     limit: PerColumn<i32>,
     multiplier: PerColumn<i32>,
     shift: PerColumn<i32>,
-    /// The smallest code of the type.
-    least_code: i32,
 }
 
 impl FixedPoint {
@@ -98,7 +96,6 @@ impl FixedPoint {
             limit: PerColumn::broadcast(limits),
             multiplier: PerColumn::broadcast(multipliers),
             shift: PerColumn::broadcast(shifts),
-            least_code: codes.least_code(),
         })
     }
 
@@ -114,33 +111,32 @@ fn least_of_fixed_point(multiplier: i32, shift: i32, product: i64) -> i64 {
 }
 
 impl IntegerRule for FixedPoint {
-    /// Multiplier and shift; the limits, or one.
-    type Lanes<V: Vectors> = ([V::I32; 2], [V::I32; 2]);
+    /// Multiplier and shift; whether accumulators are clamped to the limits; these, or one.
+    type Lanes<V: Vectors> = ([V::I32; 2], bool, [V::I32; 2]);
 
     #[inline(always)]
     fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V> {
-        let limits = match &self.within {
-            Some(Limits { lower, upper }) => [lower, upper],
-            None => [&self.limit, &self.limit],
+        let (within, limits) = match &self.within {
+            Some(Limits { lower, upper }) => (true, [lower, upper]),
+            None => (false, [&self.limit, &self.limit]),
         };
-        (load(simd, [&self.multiplier, &self.shift], column), load(simd, limits, column))
+        (load(simd, [&self.multiplier, &self.shift], column), within, load(simd, limits, column))
     }
 
     #[inline(always)]
     fn apply<V: Vectors>(
         &self,
         simd: V,
-        &([multiplier, shift], [lower, upper]): &Self::Lanes<V>,
+        &([multiplier, shift], within, [lower, upper]): &Self::Lanes<V>,
         acc: V::I32,
         codes: &CodeLanes<V>,
     ) -> V::I32 {
-        if self.within.is_none() {
+        if !within {
             return codes.of(simd, simd.mul_shift_round(clamp_to_limit(simd, acc, upper), multiplier, shift));
         }
         let acc = clamp(simd, acc, lower, upper);
-        let least = simd.splat_i32(self.least_code);
-        let above = simd.mul_shift_round_add(acc, multiplier, shift, simd.sub_i32(codes.zero_point, least));
-        simd.add_i32(above, least)
+        let offset = simd.sub_i32(codes.zero_point, codes.least_code);
+        simd.add_i32(simd.mul_shift_round_add(acc, multiplier, shift, offset), codes.least_code)
     }
 }
 
@@ -222,8 +218,6 @@ pub struct Gemmlowp {
     left: Option<PerColumn<i32>>,
     multiplier: PerColumn<i32>,
     right: RoundingShift,
-    /// The smallest code of the type.
-    least_code: i32,
 }
 
 impl Gemmlowp {
@@ -251,7 +245,6 @@ impl Gemmlowp {
             left: any_left.then(|| PerColumn::broadcast(lefts.iter().map(|left| 1 << left).collect())),
             multiplier: PerColumn::broadcast(multipliers),
             right,
-            least_code: codes.least_code(),
         })
     }
 
@@ -261,8 +254,9 @@ impl Gemmlowp {
 }
 
 impl IntegerRule for Gemmlowp {
-    /// The limits, or one, and the multiplier; the left factor; the right shift.
-    type Lanes<V: Vectors> = ([V::I32; 3], Option<V::I32>, ShiftLanes<V>);
+    /// The limits, or one, and the multiplier; whether accumulators are clamped to the limits; the left factor; the right
+    /// shift.
+    type Lanes<V: Vectors> = ([V::I32; 3], bool, Option<V::I32>, ShiftLanes<V>);
 
     #[inline(always)]
     fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V> {
@@ -270,24 +264,24 @@ impl IntegerRule for Gemmlowp {
             #[inline(always)]
             |left| simd.load_i32(left.at(column)),
         );
-        let [lower, upper] = match &self.within {
-            Some(Limits { lower, upper }) => [lower, upper],
-            None => [&self.limit, &self.limit],
+        let (within, [lower, upper]) = match &self.within {
+            Some(Limits { lower, upper }) => (true, [lower, upper]),
+            None => (false, [&self.limit, &self.limit]),
         };
-        (load(simd, [lower, upper, &self.multiplier], column), left, self.right.load(simd, column))
+        (load(simd, [lower, upper, &self.multiplier], column), within, left, self.right.load(simd, column))
     }
 
     #[inline(always)]
     fn apply<V: Vectors>(
         &self,
         simd: V,
-        &([lower, upper, multiplier], left, right): &Self::Lanes<V>,
+        &([lower, upper, multiplier], within, left, right): &Self::Lanes<V>,
         acc: V::I32,
         codes: &CodeLanes<V>,
     ) -> V::I32 {
         // A tie goes up, or down where the product is negative.
         let sign = simd.splat_i32(31);
-        if self.within.is_none() {
+        if !within {
             let acc = clamp_to_limit(simd, acc, upper);
             let acc = match left {
                 Some(left) => simd.mul_i32(acc, left),
@@ -301,7 +295,7 @@ impl IntegerRule for Gemmlowp {
         // Where the high product of a negative accumulator is 0, the tie makes no difference.
         let sum = simd.mul_shift_round_add(doubled, multiplier, simd.splat_i32(32), right.code_offset);
         let above = right.shift_sum(simd, sum, simd.shift_right(acc, sign));
-        simd.add_i32(above, simd.splat_i32(self.least_code))
+        simd.add_i32(above, codes.least_code)
     }
 }
 
