@@ -7,9 +7,6 @@ use crate::simd::LANES;
 /// Elements of a chunk. The length is part of the result: sums of a chunk are made in sixteen lanes.
 const CHUNK: usize = 4 << 10;
 
-/// Elements of a piece that a thread takes: whole chunks.
-const PIECE: usize = 4 * CHUNK;
-
 /// Differences that a core squares in a nanosecond at most: an upper bound, so that work is shared only if every core gains by
 /// it.
 const SQUARED: usize = 16;
@@ -25,10 +22,13 @@ pub(super) struct Sums {
 impl Sums {
     /// The sums of a slice, chunk by chunk.
     pub fn of(exec: Exec<'_>, x: &[f32]) -> Self {
-        let mut chunks = vec![Sums::default(); x.len().div_ceil(CHUNK)];
         let (isa, team) = (exec.isa(), exec.team(x.len() / SQUARED));
-        let pieces = x.chunks(PIECE).zip(chunks.chunks_mut(PIECE / CHUNK));
-        team.share(pieces, |(x, out)| isa.run(ChunkSums { x, out }));
+        let sums = |chunk| isa.run(ChunkSums(chunk));
+        if team.alone() {
+            return x.chunks(CHUNK).map(sums).fold(Sums::default(), Sums::merge);
+        }
+        let mut chunks = vec![Sums::default(); x.len().div_ceil(CHUNK)];
+        team.share(x.chunks(CHUNK).zip(&mut chunks), |(chunk, out)| *out = sums(chunk));
         chunks.into_iter().fold(Sums::default(), Sums::merge)
     }
 
@@ -53,73 +53,65 @@ impl Sums {
 
 /// `Σ|x − centre|` of a slice, chunk by chunk.
 pub(super) fn deviations(exec: Exec<'_>, x: &[f32], centre: f64) -> f64 {
-    let mut chunks = vec![0.0; x.len().div_ceil(CHUNK)];
     let (isa, team) = (exec.isa(), exec.team(x.len() / SQUARED));
-    let pieces = x.chunks(PIECE).zip(chunks.chunks_mut(PIECE / CHUNK));
-    team.share(pieces, |(x, out)| isa.run(ChunkDeviations { x, centre, out }));
+    let deviations = |chunk| isa.run(ChunkDeviations(chunk, centre));
+    if team.alone() {
+        return x.chunks(CHUNK).map(deviations).fold(0.0, |sum, chunk| sum + chunk);
+    }
+    let mut chunks = vec![0.0; x.len().div_ceil(CHUNK)];
+    team.share(x.chunks(CHUNK).zip(&mut chunks), |(chunk, out)| *out = deviations(chunk));
     chunks.into_iter().fold(0.0, |sum, chunk| sum + chunk)
 }
 
-/// The [`Sums`] of every chunk.
-struct ChunkSums<'a> {
-    x: &'a [f32],
-    out: &'a mut [Sums],
-}
+/// The [`Sums`] of a chunk.
+struct ChunkSums<'a>(&'a [f32]);
 
 impl Kernel for ChunkSums<'_> {
-    type Output = ();
+    type Output = Sums;
 
     #[inline(always)]
-    fn run<V: Vectors>(self, _: V) {
-        chunk_sums(self.x, self.out);
+    fn run<V: Vectors>(self, _: V) -> Sums {
+        chunk_sums(self.0)
     }
 }
 
-/// `Σ|x − centre|` of every chunk.
-struct ChunkDeviations<'a> {
-    x: &'a [f32],
-    centre: f64,
-    out: &'a mut [f64],
-}
+/// `Σ|x − centre|` of a chunk.
+struct ChunkDeviations<'a>(&'a [f32], f64);
 
 impl Kernel for ChunkDeviations<'_> {
-    type Output = ();
+    type Output = f64;
 
     #[inline(always)]
-    fn run<V: Vectors>(self, _: V) {
-        chunk_deviations(self.x, self.centre, self.out);
+    fn run<V: Vectors>(self, _: V) -> f64 {
+        chunk_deviations(self.0, self.1)
     }
 }
 
 // What follows is plain loops over lanes, which become vectors of the ISA that the kernel is compiled for.
 
 #[inline(always)]
-fn chunk_sums(x: &[f32], out: &mut [Sums]) {
-    for (x, out) in x.chunks(CHUNK).zip(out) {
-        let sum = lane_sum(
-            x,
-            #[inline(always)]
-            |x| x,
-        );
-        let mean = sum / x.len() as f64;
-        let squares = lane_sum(
-            x,
-            #[inline(always)]
-            |x| (x - mean) * (x - mean),
-        );
-        *out = Sums { count: x.len() as u64, sum, squares };
-    }
+fn chunk_sums(x: &[f32]) -> Sums {
+    let sum = lane_sum(
+        x,
+        #[inline(always)]
+        |x| x,
+    );
+    let mean = sum / x.len() as f64;
+    let squares = lane_sum(
+        x,
+        #[inline(always)]
+        |x| (x - mean) * (x - mean),
+    );
+    Sums { count: x.len() as u64, sum, squares }
 }
 
 #[inline(always)]
-fn chunk_deviations(x: &[f32], centre: f64, out: &mut [f64]) {
-    for (x, out) in x.chunks(CHUNK).zip(out) {
-        *out = lane_sum(
-            x,
-            #[inline(always)]
-            |x| (x - centre).abs(),
-        );
-    }
+fn chunk_deviations(x: &[f32], centre: f64) -> f64 {
+    lane_sum(
+        x,
+        #[inline(always)]
+        |x| (x - centre).abs(),
+    )
 }
 
 /// `Σ f(x)` of a chunk: lane l has the elements l, l + 16, …; then lane after lane.

@@ -67,20 +67,25 @@ impl<V: BlockVectors> Scales<V> {
 /// The bits of the largest magnitude of every block.
 #[inline(always)]
 pub(super) fn largest_magnitudes<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32 {
-    let mut maxima = [v.splat_i32(0); QUAD];
-    for k in 0..QUAD {
-        let mut quad = [v.splat_i32(0); QUAD];
-        for i in 0..QUAD {
-            let block = &x[QUAD * k + i];
-            if prefetch {
-                cache::prefetch_ahead(block);
-            }
-            let first = magnitude_bits(v, v.load_f32(&block[0]));
-            quad[i] = v.max_i32(first, magnitude_bits(v, v.load_f32(&block[1])));
+    // (Calls, not a loop: the compiler leaves a loop of this length, and vectors in memory.)
+    let quads: &[[[[f32; LANES]; 2]; QUAD]] = x.as_chunks().0;
+    let (a, b) = (quad_magnitudes(v, &quads[0], prefetch), quad_magnitudes(v, &quads[1], prefetch));
+    let (c, d) = (quad_magnitudes(v, &quads[2], prefetch), quad_magnitudes(v, &quads[3], prefetch));
+    v.join_maxima([a, b, c, d])
+}
+
+/// The partial maxima of the magnitudes of four blocks.
+#[inline(always)]
+fn quad_magnitudes<V: BlockVectors>(v: V, x: &[[[f32; LANES]; 2]; QUAD], prefetch: bool) -> V::I32 {
+    let mut quad = [v.splat_i32(0); QUAD];
+    for i in 0..QUAD {
+        if prefetch {
+            cache::prefetch_ahead(&x[i]);
         }
-        maxima[k] = v.quad_maxima(quad);
+        let first = magnitude_bits(v, v.load_f32(&x[i][0]));
+        quad[i] = v.max_i32(first, magnitude_bits(v, v.load_f32(&x[i][1])));
     }
-    v.join_maxima(maxima)
+    v.quad_maxima(quad)
 }
 
 /// Room for codes of eight bits.

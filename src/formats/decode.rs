@@ -44,6 +44,9 @@ fn decode(exec: Exec<'_>, format: BlockFormat, bytes: &[u8], out: &mut [f32]) ->
 fn decode_as<F: Format<BYTES>, const BYTES: usize>(exec: Exec<'_>, bytes: &[u8], out: &mut [f32]) {
     let (blocks, out) = (bytes.as_chunks().0, out.as_chunks_mut::<LANES>().0.as_chunks_mut().0);
     let (isa, team) = (exec.isa(), exec.team(blocks.len() * BLOCK / DECODED));
+    if team.alone() {
+        return isa.run(Decode::<F, BYTES> { blocks, out, format: PhantomData });
+    }
     team.share(blocks.chunks(PIECE).zip(out.chunks_mut(PIECE)), |(blocks, out)| {
         isa.run(Decode::<F, BYTES> { blocks, out, format: PhantomData });
     });
@@ -60,15 +63,15 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Decode<'_, F, BYTES> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let blocks = &self.blocks[..self.out.len()];
         let nan = v.splat_f32(f32::NAN);
-        for i in 0..self.out.len() {
-            let (scale, codes) = (v.splat_f32(F::scale(&blocks[i])), F::codes(v, &blocks[i]));
-            for half in 0..2 {
-                let x = v.mul_f32(v.to_f32(codes[half]), scale);
-                // ∞ · 0 is NaN of another sign on every architecture.
-                v.store_f32(v.select_f32(v.is_nan(x), nan, x), &mut self.out[i][half]);
-            }
+        for (block, out) in self.blocks.iter().zip(self.out) {
+            let (scale, codes) = (v.splat_f32(F::scale(block)), F::codes(v, block));
+            let (first, second) = (v.mul_f32(v.to_f32(codes[0]), scale), v.mul_f32(v.to_f32(codes[1]), scale));
+            // ∞ · 0 is NaN of another sign on every architecture.
+            let first = v.select_f32(v.is_nan(first), nan, first);
+            let second = v.select_f32(v.is_nan(second), nan, second);
+            v.store_f32(first, &mut out[0]);
+            v.store_f32(second, &mut out[1]);
         }
     }
 }
@@ -109,10 +112,19 @@ pub(crate) fn split(
 fn split_as<F: Format<BYTES>, const BYTES: usize>(exec: Exec<'_>, bytes: &[u8], codes: &mut [i8], scales: &mut [f32]) {
     let (blocks, codes) = (bytes.as_chunks().0, codes.as_chunks_mut().0);
     let team = exec.team(blocks.len() * BLOCK / DECODED);
+    if team.alone() {
+        return split_piece::<F, BYTES>(blocks, codes, scales);
+    }
     let pieces = blocks.chunks(PIECE).zip(codes.chunks_mut(PIECE)).zip(scales.chunks_mut(PIECE));
-    team.share(pieces, |((blocks, codes), scales)| {
-        for ((block, codes), scale) in blocks.iter().zip(codes).zip(scales) {
-            (*codes, *scale) = (F::split(block), F::scale(block));
-        }
-    });
+    team.share(pieces, |((blocks, codes), scales)| split_piece::<F, BYTES>(blocks, codes, scales));
+}
+
+fn split_piece<F: Format<BYTES>, const BYTES: usize>(
+    blocks: &[[u8; BYTES]],
+    codes: &mut [[i8; BLOCK]],
+    scales: &mut [f32],
+) {
+    for ((block, codes), scale) in blocks.iter().zip(codes).zip(scales) {
+        (*codes, *scale) = (F::split(block), F::scale(block));
+    }
 }

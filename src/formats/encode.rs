@@ -13,7 +13,7 @@ use super::mxint8::MxInt8;
 use super::q4_0::Q4_0;
 use super::q8_0::Q8_0;
 use crate::error::{Error, check_length};
-use crate::exec::Exec;
+use crate::exec::{Exec, Team};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::Workspace;
@@ -54,20 +54,14 @@ fn encode(exec: Exec<'_>, format: BlockFormat, x: &[f32], bytes: &mut [u8]) -> R
 
 fn encode_as<F: Format<BYTES>, const BYTES: usize>(exec: Exec<'_>, x: &[f32], bytes: &mut [u8]) -> Result<(), Error> {
     let x: &[[[f32; LANES]; 2]] = x.as_chunks::<LANES>().0.as_chunks().0;
-    let (isa, team) = (exec.isa(), exec.team(x.len() * BLOCK / ENCODED));
+    let (isa, team, blocks) = (exec.isa(), exec.team(x.len() * BLOCK / ENCODED), bytes.as_chunks_mut().0);
     let mut workspace = Workspace::default();
     let mut kept: &mut [[i32; LANES]] = &mut [];
     if let Some(limit) = F::LARGEST {
         let values = x.as_flattened().as_flattened();
         let magnitude = if memory_of(values) == Memory::Cached {
             kept = workspace.elements(x.len().next_multiple_of(LANES)).as_chunks_mut().0;
-            let largest = Mutex::new(0);
-            team.share(x.chunks(PIECE).zip(kept.chunks_mut(PIECE / LANES)), |(x, kept)| {
-                let magnitude = largest_of::<F, BYTES>(isa, x, kept);
-                let mut largest = largest.lock().expect("integers are compared without panic");
-                *largest = magnitude.max(*largest);
-            });
-            largest.into_inner().expect("integers are compared without panic")
+            largest_on::<F, BYTES>(isa, &team, x, kept)
         } else {
             magnitude(exec, values)
         };
@@ -78,13 +72,35 @@ fn encode_as<F: Format<BYTES>, const BYTES: usize>(exec: Exec<'_>, x: &[f32], by
             return Err(Error::Range { min: -amax, max: amax, why });
         }
     }
+    if team.alone() {
+        encode_piece::<F, BYTES>(isa, x, kept, blocks);
+        return Ok(());
+    }
     let kept = &*kept;
-    let pieces = x.chunks(PIECE).zip(bytes.as_chunks_mut().0.chunks_mut(PIECE)).enumerate();
-    team.share(pieces, |(i, (x, blocks))| {
+    team.share(x.chunks(PIECE).zip(blocks.chunks_mut(PIECE)).enumerate(), |(i, (x, blocks))| {
         let kept = if kept.is_empty() { kept } else { &kept[i * (PIECE / LANES)..] };
         encode_piece::<F, BYTES>(isa, x, kept, blocks);
     });
     Ok(())
+}
+
+/// [`largest_of`] on several threads.
+fn largest_on<F: Format<BYTES>, const BYTES: usize>(
+    isa: Isa,
+    team: &Team<'_>,
+    x: &[[[f32; LANES]; 2]],
+    kept: &mut [[i32; LANES]],
+) -> i32 {
+    if team.alone() {
+        return largest_of::<F, BYTES>(isa, x, kept);
+    }
+    let largest = Mutex::new(0);
+    team.share(x.chunks(PIECE).zip(kept.chunks_mut(PIECE / LANES)), |(x, kept)| {
+        let magnitude = largest_of::<F, BYTES>(isa, x, kept);
+        let mut largest = largest.lock().expect("integers are compared without panic");
+        *largest = magnitude.max(*largest);
+    });
+    largest.into_inner().expect("integers are compared without panic")
 }
 
 /// Finds what the scales of all blocks are made of, in whole sixteens. Returns the bits of the largest magnitude.

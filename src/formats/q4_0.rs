@@ -15,22 +15,12 @@ fn extremes<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32 {
     let (zero, sign) = (v.splat_i32(0), v.splat_i32(i32::MIN));
     // As integers, the bits of positive values order as the values do, and with the sign turned over so do those of negative
     // ones.
-    let (mut positive, mut negative) = ([zero; QUAD], [zero; QUAD]);
-    for k in 0..QUAD {
-        let (mut up, mut down) = ([zero; QUAD], [zero; QUAD]);
-        for i in 0..QUAD {
-            let block = &x[QUAD * k + i];
-            if prefetch {
-                cache::prefetch_ahead(block);
-            }
-            let (a, b) = (v.to_bits(v.load_f32(&block[0])), v.to_bits(v.load_f32(&block[1])));
-            up[i] = v.max_i32(a, b);
-            down[i] = v.max_i32(v.xor_i32(a, sign), v.xor_i32(b, sign));
-        }
-        positive[k] = v.quad_maxima(up);
-        negative[k] = v.quad_maxima(down);
-    }
-    let (positive, negative) = (v.max_i32(v.join_maxima(positive), zero), v.max_i32(v.join_maxima(negative), zero));
+    // (Calls, not a loop: the compiler leaves a loop of this length, and vectors in memory.)
+    let quads: &[[[[f32; LANES]; 2]; QUAD]] = x.as_chunks().0;
+    let (a, b) = (quad_extremes(v, &quads[0], prefetch), quad_extremes(v, &quads[1], prefetch));
+    let (c, d) = (quad_extremes(v, &quads[2], prefetch), quad_extremes(v, &quads[3], prefetch));
+    let positive = v.max_i32(v.join_maxima([a[0], b[0], c[0], d[0]]), zero);
+    let negative = v.max_i32(v.join_maxima([a[1], b[1], c[1], d[1]]), zero);
     let largest = v.max_i32(positive, negative);
     let sign_bits = v.and_i32(v.sub_i32(positive, negative), sign);
     let extremes = v.xor_i32(largest, sign_bits);
@@ -45,6 +35,22 @@ fn extremes<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32 {
         bits[i] = first_of_magnitude(&x[i], bits[i]);
     }
     v.load_i32(&bits)
+}
+
+/// The partial maxima of the bits of four blocks, as they are and with the sign turned over.
+#[inline(always)]
+fn quad_extremes<V: BlockVectors>(v: V, x: &[[[f32; LANES]; 2]; QUAD], prefetch: bool) -> [V::I32; 2] {
+    let sign = v.splat_i32(i32::MIN);
+    let (mut up, mut down) = ([sign; QUAD], [sign; QUAD]);
+    for i in 0..QUAD {
+        if prefetch {
+            cache::prefetch_ahead(&x[i]);
+        }
+        let (a, b) = (v.to_bits(v.load_f32(&x[i][0])), v.to_bits(v.load_f32(&x[i][1])));
+        up[i] = v.max_i32(a, b);
+        down[i] = v.max_i32(v.xor_i32(a, sign), v.xor_i32(b, sign));
+    }
+    [v.quad_maxima(up), v.quad_maxima(down)]
 }
 
 /// The first value of a block that has the magnitude of these bits.

@@ -33,7 +33,7 @@ impl Cursor {
         let mut cursor = Cursor { generators, window: [0; WINDOW + 2 * LANES], next: 0, end: 0, rest: elements };
         let before = (stream.offset % LANES as u64) as usize;
         if before > 0 {
-            cursor.generators.fill(v, &mut cursor.window.as_chunks_mut().0[..1], false);
+            cursor.generators.fill(v, &mut cursor.window.as_chunks_mut().0[..1]);
             (cursor.next, cursor.end) = (before, LANES);
         }
         cursor
@@ -88,7 +88,7 @@ impl Cursor {
         if left < x.len() {
             self.window.copy_within(self.next..self.end, 0);
             let more = (self.rest.min(WINDOW) - left).div_ceil(LANES);
-            self.generators.fill(v, &mut self.window[left..].as_chunks_mut().0[..more], false);
+            self.generators.fill(v, &mut self.window[left..].as_chunks_mut().0[..more]);
             (self.next, self.end) = (0, left + more * LANES);
         }
         let words = &self.window[self.next..];

@@ -88,14 +88,23 @@ impl Kernel for Fill<'_> {
         if before > 0 {
             let head;
             (head, out) = out.split_at_mut(out.len().min(LANES - before));
-            generators.fill(v, &mut block, uniform);
+            fill_blocks(v, &mut generators, &mut block, uniform);
             head.copy_from_slice(&block[0][before..][..head.len()]);
         }
         let (blocks, tail) = out.as_chunks_mut();
-        generators.fill(v, blocks, uniform);
+        fill_blocks(v, &mut generators, blocks, uniform);
         if !tail.is_empty() {
-            generators.fill(v, &mut block, uniform);
+            fill_blocks(v, &mut generators, &mut block, uniform);
             tail.copy_from_slice(&block[0][..tail.len()]);
         }
+    }
+}
+
+#[inline(always)]
+fn fill_blocks<V: Vectors>(v: V, generators: &mut Generators, blocks: &mut [[i32; LANES]], uniform: bool) {
+    if uniform {
+        generators.fill_uniform(v, blocks);
+    } else {
+        generators.fill(v, blocks);
     }
 }

@@ -101,27 +101,33 @@ impl Generators {
         steps
     }
 
-    /// Makes the next words, a block at a time: the words themselves, or if `uniform` the bits of `(w >> 8) · 2⁻²⁴` as f32.
+    /// Makes the next words, a block at a time.
     #[inline(always)]
-    pub fn fill<V: RandomVectors>(&mut self, v: V, blocks: &mut [[i32; LANES]], uniform: bool) {
-        let mut done = 0;
-        while done < blocks.len() {
-            let steps = self.take_steps(blocks.len() - done);
+    pub fn fill<V: RandomVectors>(&mut self, v: V, mut blocks: &mut [[i32; LANES]]) {
+        while !blocks.is_empty() {
+            let now;
+            (now, blocks) = blocks.split_at_mut(self.take_steps(blocks.len()));
             let mut state = self.load(v);
-            let now = &mut blocks[done..][..steps];
-            if uniform {
-                let unit = v.splat_f32(1.0 / (1 << 24) as f32);
-                for block in now {
-                    let words = next(v, &mut state);
-                    v.store_i32(v.to_bits(v.mul_f32(v.upper_bits(words), unit)), block);
-                }
-            } else {
-                for block in now {
-                    v.store_i32(next(v, &mut state), block);
-                }
+            for block in now {
+                v.store_i32(next(v, &mut state), block);
             }
             self.store(v, state);
-            done += steps;
+        }
+    }
+
+    /// Makes the bits of uniform f32 of the next words w, `(w >> 8) · 2⁻²⁴`, a block at a time.
+    #[inline(always)]
+    pub fn fill_uniform<V: RandomVectors>(&mut self, v: V, mut blocks: &mut [[i32; LANES]]) {
+        let unit = v.splat_f32(1.0 / (1 << 24) as f32);
+        while !blocks.is_empty() {
+            let now;
+            (now, blocks) = blocks.split_at_mut(self.take_steps(blocks.len()));
+            let mut state = self.load(v);
+            for block in now {
+                let words = next(v, &mut state);
+                v.store_i32(v.to_bits(v.mul_f32(v.upper_bits(words), unit)), block);
+            }
+            self.store(v, state);
         }
     }
 }

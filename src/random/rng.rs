@@ -49,7 +49,7 @@ impl Kernel for Fill<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        self.0.fill(v, self.1, false);
+        self.0.fill(v, self.1);
     }
 }
 

@@ -112,38 +112,28 @@ impl EvenRanges<'_> {
             let [max_as_i32, max_as_u32, mut inverted_min] = if long && single_sign {
                 sixteen_groups(v, x, length, Reading::All)
             } else {
-                sixteen_groups(v, x, length, Reading::Largest)
+                let [max_as_i32, max_as_u32] = sixteen_groups(v, x, length, Reading::Largest);
+                [max_as_i32, max_as_u32, v.splat_i32(0)]
             };
             let sign = v.any_negative(v.min_i32(max_as_i32, max_as_u32));
             // The other end of the range counts where values have a single sign. (Read again, so that it need not be kept.)
-            if !(long && single_sign) {
-                inverted_min = if sign {
-                    let [_, _, inverted_min] = sixteen_groups(v, black_box(x), length, Reading::Smallest);
-                    inverted_min
-                } else {
-                    v.splat_i32(0)
-                };
+            if sign && !(long && single_sign) {
+                [inverted_min] = sixteen_groups(v, black_box(x), length, Reading::Smallest);
             }
             single_sign = sign;
             magnitude = v.max_i32(magnitude, v.max_i32(max_as_i32, max_as_u32));
-            let mut found = [[0; LANES]; 3];
-            v.store_i32(max_as_i32, &mut found[0]);
-            v.store_i32(max_as_u32, &mut found[1]);
-            v.store_i32(inverted_min, &mut found[2]);
+            // (Arrays that are taken together stay in memory, which takes up to a third longer.)
+            let (mut a, mut b, mut c) = ([0; LANES], [0; LANES], [0; LANES]);
+            v.store_i32(max_as_i32, &mut a);
+            v.store_i32(max_as_u32, &mut b);
+            v.store_i32(inverted_min, &mut c);
             if parts == 1 {
                 let ranges: &mut [_; LANES] = ranges[first..].first_chunk_mut().expect("sixteen ranges");
                 for i in 0..LANES {
-                    ranges[i] = extremes_of(&found, i).range();
+                    ranges[i] = Extremes { max_as_i32: a[i], max_as_u32: b[i], inverted_min: c[i] }.range();
                 }
             } else {
-                let ranges = &mut ranges[first / parts..][..LANES / parts];
-                for i in 0..ranges.len() {
-                    let mut extremes = extremes_of(&found, parts * i);
-                    for j in 1..parts {
-                        extremes = extremes.merge(extremes_of(&found, parts * i + j));
-                    }
-                    ranges[i] = extremes.range();
-                }
+                write_joined([&a, &b, &c], parts, &mut ranges[first / parts..][..LANES / parts]);
             }
             start += LANES;
         }
@@ -151,39 +141,72 @@ impl EvenRanges<'_> {
     }
 }
 
-/// The extremes of one of sixteen groups.
+/// Writes the ranges of groups of `parts` parts each, given the fields of [`Extremes`] of all parts.
 #[inline(always)]
-fn extremes_of(found: &[[i32; LANES]; 3], i: usize) -> Extremes {
-    Extremes { max_as_i32: found[0][i], max_as_u32: found[1][i], inverted_min: found[2][i] }
+fn write_joined(found: [&[i32; LANES]; 3], parts: usize, ranges: &mut [Range]) {
+    for i in 0..ranges.len() {
+        let mut extremes = Extremes::NONE;
+        for part in parts * i..parts * (i + 1) {
+            let [max_as_i32, max_as_u32, inverted_min] = [found[0][part], found[1][part], found[2][part]];
+            extremes = extremes.merge(Extremes { max_as_i32, max_as_u32, inverted_min });
+        }
+        ranges[i] = extremes.range();
+    }
 }
 
-/// The fields of [`Extremes`] of sixteen groups; those that they are not read for are anything.
+/// The fields of [`Extremes`] that they are read for, of sixteen groups.
 #[inline(always)]
-fn sixteen_groups<V: Vectors>(v: V, x: &[[f32; LANES]], length: usize, reading: Reading) -> [V::I32; 3] {
-    // (Arrays of their own, of which the compiler drops those that nobody reads.)
-    let (mut max_as_i32, mut max_as_u32, mut inverted_min) =
-        ([v.splat_i32(0); QUAD], [v.splat_i32(0); QUAD], [v.splat_i32(0); QUAD]);
-    for k in 0..QUAD {
-        let (mut a, mut b, mut c) = ([v.splat_i32(0); QUAD], [v.splat_i32(0); QUAD], [v.splat_i32(0); QUAD]);
-        for i in 0..QUAD {
-            let group = &x[(QUAD * k + i) * length..][..length];
-            let mut lanes = ExtremeLanes::none(v);
-            let (quads, rest) = group.as_chunks::<QUAD>();
-            for quad in quads {
-                for j in 0..QUAD {
-                    lanes = observe(v, lanes, &quad[j], reading);
-                }
-            }
-            for block in rest {
-                lanes = observe(v, lanes, block, reading);
-            }
-            [a[i], b[i], c[i]] = lanes.integers(v);
-        }
-        max_as_i32[k] = v.quad_maxima(a);
-        max_as_u32[k] = v.quad_maxima(b);
-        inverted_min[k] = v.quad_maxima(c);
+fn sixteen_groups<V: Vectors, const N: usize>(
+    v: V,
+    x: &[[f32; LANES]],
+    length: usize,
+    reading: Reading,
+) -> [V::I32; N] {
+    // (Calls, not a loop: the compiler leaves a loop of this length, and vectors in memory.)
+    let quad = quad_of_groups::<V, N>;
+    let (a, b) = (quad(v, x, 0, length, reading), quad(v, x, 1, length, reading));
+    let (c, d) = (quad(v, x, 2, length, reading), quad(v, x, 3, length, reading));
+    let mut fields = [v.splat_i32(0); N];
+    for n in 0..N {
+        fields[n] = v.join_maxima([a[n], b[n], c[n], d[n]]);
     }
-    [v.join_maxima(max_as_i32), v.join_maxima(max_as_u32), v.join_maxima(inverted_min)]
+    fields
+}
+
+/// The partial maxima of the fields of [`Extremes`] that they are read for, of four groups.
+#[inline(always)]
+fn quad_of_groups<V: Vectors, const N: usize>(
+    v: V,
+    x: &[[f32; LANES]],
+    k: usize,
+    length: usize,
+    reading: Reading,
+) -> [V::I32; N] {
+    let x = &x[QUAD * k * length..][..QUAD * length];
+    let (a, b) = (group(v, x, 0, length, reading), group(v, x, 1, length, reading));
+    let (c, d) = (group(v, x, 2, length, reading), group(v, x, 3, length, reading));
+    let first = if reading == Reading::Smallest { 2 } else { 0 };
+    let mut fields = [v.splat_i32(0); N];
+    for n in 0..N {
+        fields[n] = v.quad_maxima([a[first + n], b[first + n], c[first + n], d[first + n]]);
+    }
+    fields
+}
+
+/// The fields of [`Extremes`] of a group, for every lane.
+#[inline(always)]
+fn group<V: Vectors>(v: V, x: &[[f32; LANES]], i: usize, length: usize, reading: Reading) -> [V::I32; 3] {
+    let mut lanes = ExtremeLanes::none(v);
+    let (quads, rest) = x[i * length..][..length].as_chunks::<QUAD>();
+    for quad in quads {
+        for j in 0..QUAD {
+            lanes = observe(v, lanes, &quad[j], reading);
+        }
+    }
+    for block in rest {
+        lanes = observe(v, lanes, block, reading);
+    }
+    lanes.integers(v)
 }
 
 #[inline(always)]

@@ -144,12 +144,15 @@ impl<V: ReduceVectors> ExtremeLanes<V> {
             // Each of these waits for its own last result only.
             let none = ExtremeLanes::none(v);
             let mut lanes = [self, none, none, none];
-            for quad in quads {
-                if memory != Memory::Cached {
-                    cache::prefetch_ahead(quad);
+            // (Two loops, so that the shorter one asks nothing.)
+            if memory == Memory::Cached {
+                for quad in quads {
+                    observe_quad(v, &mut lanes, quad, other_end);
                 }
-                for j in 0..QUAD {
-                    lanes[j % V::UNROLL] = lanes[j % V::UNROLL].observe(v, &quad[j], other_end);
+            } else {
+                for quad in quads {
+                    cache::prefetch_ahead(quad);
+                    observe_quad(v, &mut lanes, quad, other_end);
                 }
             }
             let [a, b, c, d] = lanes;
@@ -159,8 +162,10 @@ impl<V: ReduceVectors> ExtremeLanes<V> {
                 _ => a.merge(v, b).merge(v, c.merge(v, d)),
             };
         }
-        for block in rest {
-            self = self.observe(v, block, other_end);
+        for j in 0..QUAD - 1 {
+            if let Some(block) = rest.get(j) {
+                self = self.observe(v, block, other_end);
+            }
         }
         if !tail.is_empty() {
             // The last block overlaps the one before. Fewer than sixteen elements are filled up with the first.
@@ -228,5 +233,18 @@ impl<V: ReduceVectors> ExtremeLanes<V> {
             smallest = v.min_u32(largest, largest_unsigned);
         }
         [largest, v.xor_i32(largest_unsigned, v.splat_i32(i32::MIN)), v.xor_i32(smallest, v.splat_i32(i32::MAX))]
+    }
+}
+
+/// Adds a quad to accumulators that take turns.
+#[inline(always)]
+fn observe_quad<V: ReduceVectors>(
+    v: V,
+    lanes: &mut [ExtremeLanes<V>; QUAD],
+    quad: &[[f32; LANES]; QUAD],
+    other_end: bool,
+) {
+    for j in 0..QUAD {
+        lanes[j % V::UNROLL] = lanes[j % V::UNROLL].observe(v, &quad[j], other_end);
     }
 }

@@ -2,11 +2,15 @@
 
 use std::sync::Mutex;
 
-use super::extremes::{ExtremeLanes, Extremes, finite, memory_of};
+use super::extremes::{ExtremeLanes, Extremes, finite, magnitude_bits, memory_of};
+use crate::cache::prefetch_ahead;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::{Kernel, Vectors};
 use crate::params::Range;
+use crate::simd::memory::Memory;
+use crate::simd::walk::block;
+use crate::simd::{LANES, QUAD};
 
 /// Values that a core reads in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
 pub(super) const READ: usize = 32;
@@ -44,13 +48,23 @@ pub fn abs_max<'t>(exec: impl Into<Exec<'t>>, x: &[f32]) -> Result<f32, Error> {
 
 /// [`min_max`].
 pub(crate) fn range_of(exec: Exec<'_>, x: &[f32]) -> Result<Range, Error> {
-    let extremes = extremes(exec, check_some(x)?, true);
+    let extremes = extremes(exec, check_some(x)?);
     finite(extremes.magnitude(), x).map(|_| extremes.range())
 }
 
-/// The bits of the largest magnitude; of NaN or infinity if there is one.
+/// The bits of the largest magnitude of values, of which there are some; of NaN or infinity if there is one.
 pub(crate) fn magnitude(exec: Exec<'_>, x: &[f32]) -> i32 {
-    extremes(exec, x, false).magnitude()
+    let (isa, team) = (exec.isa(), exec.team(x.len() / READ));
+    if team.alone() {
+        return isa.run(Magnitude { x });
+    }
+    let all = Mutex::new(0);
+    team.share(x.chunks(PIECE), |x| {
+        let magnitude = isa.run(Magnitude { x });
+        let mut all = all.lock().expect("integers are compared without panic");
+        *all = magnitude.max(*all);
+    });
+    all.into_inner().expect("integers are compared without panic")
 }
 
 /// The tensor, if it has an element.
@@ -58,14 +72,14 @@ pub(super) fn check_some(x: &[f32]) -> Result<&[f32], Error> {
     if x.is_empty() { Err(Error::Empty { what: "the tensor" }) } else { Ok(x) }
 }
 
-fn extremes(exec: Exec<'_>, x: &[f32], other_end: bool) -> Extremes {
+fn extremes(exec: Exec<'_>, x: &[f32]) -> Extremes {
     let (isa, team) = (exec.isa(), exec.team(x.len() / READ));
     if team.alone() {
-        return isa.run(TensorExtremes { x, other_end });
+        return isa.run(TensorExtremes { x });
     }
     let all = Mutex::new(Extremes::NONE);
     team.share(x.chunks(PIECE), |x| {
-        let extremes = isa.run(TensorExtremes { x, other_end });
+        let extremes = isa.run(TensorExtremes { x });
         let mut all = all.lock().expect("integers are compared without panic");
         *all = all.merge(extremes);
     });
@@ -74,8 +88,6 @@ fn extremes(exec: Exec<'_>, x: &[f32], other_end: bool) -> Extremes {
 
 struct TensorExtremes<'a> {
     x: &'a [f32],
-    /// Whether the smallest bits matter: not to the largest magnitude.
-    other_end: bool,
 }
 
 impl Kernel for TensorExtremes<'_> {
@@ -83,15 +95,48 @@ impl Kernel for TensorExtremes<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) -> Extremes {
-        let TensorExtremes { x, other_end } = self;
-        let memory = memory_of(x);
-        let lanes =
-            if other_end { ExtremeLanes::of(v, x, memory) } else { ExtremeLanes::none(v).fold(v, x, memory, false) };
+        let lanes = ExtremeLanes::of(v, self.x, memory_of(self.x));
         let [max_as_i32, max_as_u32, inverted_min] = lanes.integers(v);
         Extremes {
             max_as_i32: v.max_of_i32(max_as_i32),
             max_as_u32: v.max_of_i32(max_as_u32),
             inverted_min: v.max_of_i32(inverted_min),
         }
+    }
+}
+
+/// The bits of the largest magnitude.
+struct Magnitude<'a> {
+    x: &'a [f32],
+}
+
+impl Kernel for Magnitude<'_> {
+    type Output = i32;
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) -> i32 {
+        let x = self.x;
+        let (blocks, tail) = x.as_chunks::<LANES>();
+        let (quads, rest) = blocks.as_chunks::<QUAD>();
+        let mut largest = [v.splat_i32(0); QUAD];
+        let beyond_caches = memory_of(x) != Memory::Cached;
+        for quad in quads {
+            if beyond_caches {
+                prefetch_ahead(quad);
+            }
+            for j in 0..QUAD {
+                largest[j] = v.max_i32(magnitude_bits(v, v.load_f32(&quad[j])), largest[j]);
+            }
+        }
+        let [a, b, c, d] = largest;
+        let mut largest = v.max_i32(v.max_i32(a, b), v.max_i32(c, d));
+        for block in rest {
+            largest = v.max_i32(magnitude_bits(v, v.load_f32(block)), largest);
+        }
+        if !tail.is_empty() {
+            // (Zeros change no magnitude.)
+            largest = v.max_i32(magnitude_bits(v, v.load_f32(&block(tail, 0))), largest);
+        }
+        v.max_of_i32(largest)
     }
 }

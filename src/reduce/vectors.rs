@@ -67,11 +67,13 @@ pub trait ReduceVectors: Simd {
 /// Lane i is the largest lane of `vectors[i]`.
 #[inline(always)]
 pub fn largest_lanes<V: ReduceVectors>(v: V, vectors: &[[i32; LANES]; LANES]) -> V::I32 {
-    let mut maxima = [v.splat_i32(0); QUAD];
-    for k in 0..QUAD {
-        let quad = &vectors[QUAD * k..][..QUAD];
-        let quad = [v.load_i32(&quad[0]), v.load_i32(&quad[1]), v.load_i32(&quad[2]), v.load_i32(&quad[3])];
-        maxima[k] = v.quad_maxima(quad);
-    }
-    v.join_maxima(maxima)
+    let quads: &[[[i32; LANES]; QUAD]] = vectors.as_chunks().0;
+    let (a, b) = (quad_of_lanes(v, &quads[0]), quad_of_lanes(v, &quads[1]));
+    let (c, d) = (quad_of_lanes(v, &quads[2]), quad_of_lanes(v, &quads[3]));
+    v.join_maxima([a, b, c, d])
+}
+
+#[inline(always)]
+fn quad_of_lanes<V: ReduceVectors>(v: V, [a, b, c, d]: &[[i32; LANES]; QUAD]) -> V::I32 {
+    v.quad_maxima([v.load_i32(a), v.load_i32(b), v.load_i32(c), v.load_i32(d)])
 }

@@ -33,15 +33,21 @@ impl Sums {
 
     /// The sums of a tensor that is not empty: of its chunks, in their order, whoever made which.
     pub fn of(exec: Exec<'_>, x: &[f32], reconstruction: Reconstruction<'_>) -> Self {
-        let (isa, team) = (exec.isa(), exec.team(x.len() / SQUARED));
-        let elements = x.len();
-        let chunks = x.chunks(CHUNK).enumerate().map(|(i, x)| Chunk { x, first: i * CHUNK, elements, reconstruction });
+        let (isa, team, elements) = (exec.isa(), exec.team(x.len() / SQUARED), x.len());
+        let sums_of = |(i, x): (usize, &[f32])| {
+            let first = i * CHUNK;
+            match reconstruction {
+                Reconstruction::Given(r) => isa.run(GivenChunk { x, reconstruction: &r[first..][..x.len()] }),
+                Reconstruction::Coded(params) => isa.run(CodedChunk { x, params, first, elements }),
+            }
+        };
+        let chunks = x.chunks(CHUNK).enumerate();
         let all = "a tensor that is not empty has a chunk";
         if team.alone() {
-            return chunks.map(|chunk| isa.run(chunk)).reduce(Sums::add).expect(all);
+            return chunks.map(sums_of).reduce(Sums::add).expect(all);
         }
         let mut sums = vec![Sums::NONE; chunks.len()];
-        team.share(chunks.zip(&mut sums), |(chunk, sums)| *sums = isa.run(chunk));
+        team.share(chunks.zip(&mut sums), |(chunk, sums)| *sums = sums_of(chunk));
         sums.into_iter().reduce(Sums::add).expect(all)
     }
 
@@ -64,54 +70,61 @@ pub(super) enum Reconstruction<'a> {
     Coded(&'a Params),
 }
 
-/// A chunk of a tensor.
-struct Chunk<'a> {
+/// A chunk of a tensor and its reconstruction.
+struct GivenChunk<'a> {
     x: &'a [f32],
-    /// Where it begins in the tensor.
-    first: usize,
-    /// Elements of the tensor.
-    elements: usize,
-    reconstruction: Reconstruction<'a>,
+    reconstruction: &'a [f32],
 }
 
-impl Kernel for Chunk<'_> {
+impl Kernel for GivenChunk<'_> {
     type Output = Sums;
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) -> Sums {
-        let Chunk { x, first, elements, reconstruction } = self;
-        let (blocks, tail) = x.as_chunks();
-        let tail_block = block(tail, 0);
-        let mut sums = SumLanes::none(v);
-        match reconstruction {
-            Reconstruction::Given(r) => {
-                let none = v.splat_i32(0);
-                let r = &r[first..][..x.len()];
-                let r_blocks = &r.as_chunks().0[..blocks.len()];
-                for i in 0..blocks.len() {
-                    sums = sums.observe(v, v.load_f32(&blocks[i]), v.load_f32(&r_blocks[i]), none);
-                }
-                if !tail.is_empty() {
-                    let r = block(r, blocks.len() * LANES);
-                    sums = sums.observe(v, v.load_f32(&tail_block), v.load_f32(&r), none);
-                }
+        let (blocks, tail) = self.x.as_chunks();
+        let (r_blocks, r_tail) = self.reconstruction.as_chunks();
+        let (mut sums, no_excess) = (SumLanes::none(v), v.splat_i32(0));
+        for (x, r) in blocks.iter().zip(r_blocks) {
+            sums = sums.observe(v, v.load_f32(x), v.load_f32(r), no_excess);
+        }
+        if !tail.is_empty() {
+            let (x, r) = (v.load_f32(&block(tail, 0)), v.load_f32(&block(r_tail, 0)));
+            sums = sums.observe(v, x, r, no_excess);
+        }
+        sums.add_lanes(v)
+    }
+}
+
+/// A chunk of a tensor that is coded with these parameters.
+struct CodedChunk<'a> {
+    x: &'a [f32],
+    params: &'a Params,
+    /// Where the chunk begins in the tensor.
+    first: usize,
+    /// Elements of the tensor.
+    elements: usize,
+}
+
+impl Kernel for CodedChunk<'_> {
+    type Output = Sums;
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) -> Sums {
+        let CodedChunk { x, params, first, elements } = self;
+        let (mut blocks, tail) = x.as_chunks();
+        let (mut sums, mut start) = (SumLanes::none(v), first);
+        while !blocks.is_empty() {
+            let (lanes, run) = params_of_run(v, params, start, elements);
+            let (these, others) = blocks.split_at(run.min(blocks.len()));
+            for x in these {
+                sums = sums.observe_codes(v, v.load_f32(x), &lanes);
             }
-            Reconstruction::Coded(params) => {
-                let mut done = 0;
-                while done < blocks.len() {
-                    let start = first + done * LANES;
-                    let (lanes, run) = params_of_run(v, params, start, elements);
-                    let count = (blocks.len() - done).min(run);
-                    for x in &blocks[done..][..count] {
-                        sums = sums.observe_codes(v, v.load_f32(x), &lanes);
-                    }
-                    done += count;
-                }
-                if !tail.is_empty() {
-                    let lanes = params_of_block(v, params, first + done * LANES, elements);
-                    sums = sums.observe_codes(v, v.load_f32(&tail_block), &lanes);
-                }
-            }
+            start += these.len() * LANES;
+            blocks = others;
+        }
+        if !tail.is_empty() {
+            let lanes = params_of_block(v, params, start, elements);
+            sums = sums.observe_codes(v, v.load_f32(&block(tail, 0)), &lanes);
         }
         sums.add_lanes(v)
     }
@@ -135,22 +148,23 @@ fn params_of_run<V: Vectors>(v: V, params: &Params, start: usize, elements: usiz
 #[inline(always)]
 fn params_of_block<V: Vectors>(v: V, params: &Params, start: usize, elements: usize) -> VecParams<V> {
     let (all, grouping) = (params.all(), params.grouping());
-    let (mut scales, mut zero_points) = ([1.0; LANES], [0; LANES]);
     if let Grouping::Interleaved { .. } = grouping {
         // Parameters of neighbouring channels repeat behind the last channel.
         let some = all.slice(start % params.period(), LANES);
-        scales.copy_from_slice(some.scales);
-        zero_points.copy_from_slice(some.zero_points);
-    } else {
-        let lanes = LANES.min(elements - start);
-        let mut lane = 0;
-        while lane < lanes {
-            let end = lanes.min(lane + grouping.run_length(start + lane, elements));
-            let group = grouping.group_of(start + lane);
-            scales[lane..end].fill(all.scales[group]);
-            zero_points[lane..end].fill(all.zero_points[group]);
-            lane = end;
-        }
+        let (Some(scales), Some(zero_points)) = (some.scales.first_chunk(), some.zero_points.first_chunk()) else {
+            unreachable!("a slice of sixteen")
+        };
+        return VecParams::new(v, params.bounds(), v.load_f32(scales), v.load_i32(zero_points));
+    }
+    let (mut scales, mut zero_points) = ([1.0; LANES], [0; LANES]);
+    let lanes = LANES.min(elements - start);
+    let mut lane = 0;
+    while lane < lanes {
+        let end = lanes.min(lane + grouping.run_length(start + lane, elements));
+        let group = grouping.group_of(start + lane);
+        scales[lane..end].fill(all.scales[group]);
+        zero_points[lane..end].fill(all.zero_points[group]);
+        lane = end;
     }
     VecParams::new(v, params.bounds(), v.load_f32(&scales), v.load_i32(&zero_points))
 }
