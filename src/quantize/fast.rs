@@ -1,5 +1,39 @@
-//! The vector operations of the elementwise fast path: four vectors are rounded, narrowed and stored together, and a
-//! sticky mask remembers whether a lane was out of their reach.
+//! The fast path of quantization: four vectors at a time, without a division and without a clamp in floats.
+//!
+//! The rule is `q = clamp(RNE(x / S), qmin − Z, qmax − Z) + Z`. Done as it is written, a vector of 16 values takes a division,
+//! which occupies the divider for 10 to 24 cycles, a test for NaN, two bounds in floats, a conversion and a narrowing. The
+//! fast path is this, for a quad of 64 values:
+//!
+//! ```text
+//! for each of four vectors:   v = x · h + RN(x · l)         1 multiplication, 1 fused multiply-add
+//!                             i = RNE(v) as i32             1 conversion; what has no i32 becomes i32::MIN
+//! for each pair of vectors:   w = saturate_i16(i, i′)       1 pack; i32::MIN becomes i16::MIN
+//!                             invalid = min(invalid, w)     the sticky mask
+//!                             w = saturate_i16(w + Z)       1 addition
+//! for the quad:               q = saturate_8(w, w′)         1 pack to codes, 2 bounds if these are fewer than 8 bits, 1
+//!                             store in order(q)             permutation
+//! ```
+//!
+//! **The quotient.** h and l are the two parts of 1 / S that [`reciprocal`](crate::params) keeps for every scale, with the proof
+//! that v rounds to the same integer as x / S does, up to ±255. Scales for which the proof does not hold have NaN for both.
+//!
+//! **The clamp.** Integers saturate as they are narrowed, which is the clamp to the code range: adding Z before or after the
+//! clamp gives the same, since bounds and Z are integers. Beyond ±255 the rounded v may differ from the rounded x / S, but
+//! both are outside of every code range on the same side, |Z| ≤ 255.
+//!
+//! **The order.** Pack instructions work inside 128-bit halves, so the 16-bit values of a quad come in an order of the ISA's
+//! own. Nothing has to be put in order until the codes are bytes: zero points are kept in the same order
+//! ([`reorder`](QuantizeVectors::reorder)), and one permutation restores it.
+//!
+//! **The sticky mask.** NaN, infinities and values beyond i32 convert to i32::MIN, and from there to i16::MIN, which no valid
+//! value below −32767 reaches otherwise: so a minimum over all quads remembers that there was one. It is tested once for a
+//! [retry window](WINDOW), whose quads are then computed again on the exact path (in [`walk`](super::walk)). An ordinary
+//! tensor never takes it; one of NaNs only costs twice the exact path.
+//!
+//! Fake-quantization does the same in floats: quotient, bounds, rounding, product, and the mask of NaNs.
+//!
+//! What it costs: 14 instructions for 64 values on AVX-512, of which 4 loads, 4 multiplications and 4 fused multiply-adds:
+//! about a cycle for 5 values, where memory allows it.
 
 use crate::simd::{LANES, QUAD, Simd};
 
