@@ -12,7 +12,15 @@ use zeropoint::raw::AccumulatorBias;
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::*;
 
-const STACK: usize = 128 << 10;
+const STACK: usize = 384 << 10;
+
+/// Ranges of short rows take more on the scalar ISA: their kernel has sixteen groups in its frame.
+const STACK_OF_RANGES: usize = 4 << 20;
+
+/// A size of a stack, or what the environment says, in KiB: to find how much an operation takes.
+fn or_asked(stack: usize) -> usize {
+    std::env::var("ZEROPOINT_STACK_KIB").map_or(stack, |kib| kib.parse::<usize>().unwrap() << 10)
+}
 
 /// A row, a few vectors and a rest; large enough for every granularity.
 const SHAPE: [usize; 2] = [12, 1107];
@@ -21,9 +29,13 @@ const ELEMENTS: usize = SHAPE[0] * SHAPE[1];
 
 /// Calls an operation on a thread of its own, on every ISA.
 fn small(name: &str, operation: impl Fn(Isa) + Sync) {
+    on_stack(STACK, name, operation);
+}
+
+fn on_stack(stack: usize, name: &str, operation: impl Fn(Isa) + Sync) {
     for isa in Isa::supported() {
         thread::scope(|scope| {
-            let thread = thread::Builder::new().name(format!("{name} on {isa}")).stack_size(STACK);
+            let thread = thread::Builder::new().name(format!("{name} on {isa}")).stack_size(or_asked(stack));
             let running = thread.spawn_scoped(scope, || operation(isa)).unwrap();
             running.join().unwrap_or_else(|_| panic!("{name} on {isa}"));
         });
@@ -303,7 +315,7 @@ fn operands_with_parameters() {
     let x = || Quantized::new(Matrix::new(x, m, k).unwrap(), px).unwrap();
     let rows = |params| Quantized::new(Matrix::new(w, n, k).unwrap(), params).unwrap();
     let columns = || Quantized::new(Matrix::new(w, k, n).unwrap(), by_column).unwrap();
-    small("fit", |isa| {
+    on_stack(STACK_OF_RANGES, "fit", |isa| {
         let range = CodeRange::signed(8).unwrap();
         QuantParams::fit(isa, &reals(n * k)[..], range, Scheme::SYMMETRIC, by_row.granularity()).unwrap();
     });
@@ -429,7 +441,7 @@ fn network_layers() {
 #[cfg(feature = "rayon")]
 #[test]
 fn threads() {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).stack_size(STACK).build().unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).stack_size(or_asked(STACK)).build().unwrap();
     let n = 1 << 18;
     let x = &reals(n)[..];
     let params = &QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.0129, 117).unwrap();
