@@ -7,7 +7,7 @@ use crate::error::Error;
 /// A window that moves over an image: height first, width second.
 ///
 /// ```
-/// use zeropoint::Window;
+/// use zeropoint::layers::Window;
 /// let window = Window { padding: [1, 1, 1, 1], stride: [2, 2], ..Window::new([3, 3]) };
 /// assert_eq!(window.output_size([28, 28])?, [14, 14]);
 /// # Ok::<(), zeropoint::Error>(())
