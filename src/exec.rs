@@ -128,15 +128,14 @@ impl<'t> Exec<'t> {
         matches!(self.threads, Provider::Nobody)
     }
 
-    /// The team for work that would take the calling thread alone at least so many nanoseconds, in pieces of at least
-    /// [`PIECE`].
+    /// The team for work that would take the calling thread alone at least `nanoseconds`, in pieces of at least [`PIECE`].
     #[inline]
     pub(crate) fn team(self, nanoseconds: usize) -> Team<'t> {
         self.team_of(nanoseconds, PIECE)
     }
 
-    /// The team for work that would take the calling thread alone at least so many nanoseconds, in pieces of at least
-    /// `piece` nanoseconds.
+    /// The team for work that would take the calling thread alone at least `nanoseconds`, in pieces of at least `piece`
+    /// nanoseconds.
     #[inline]
     pub(crate) fn team_of(self, nanoseconds: usize, piece: usize) -> Team<'t> {
         match self.threads {

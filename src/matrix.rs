@@ -173,7 +173,7 @@ impl<'a, T> MatrixMut<'a, T> {
         &mut self.data[..extent]
     }
 
-    /// The same matrix, for as long as this one is borrowed.
+    /// Another view of the matrix, for as long as this one is borrowed.
     pub(crate) fn reborrow(&mut self) -> MatrixMut<'_, T> {
         MatrixMut { data: self.data, layout: self.layout }
     }
@@ -198,7 +198,7 @@ impl<'a, T> MatrixMut<'a, T> {
 /// The zero points of a matrix operand: one for all, or one for every row of A or column of B.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ZeroPoints<'a> {
-    /// The same everywhere.
+    /// One zero point for all rows or columns.
     Uniform(i32),
     /// One for every row of A, or for every column of B.
     Each(&'a [i32]),

@@ -102,7 +102,7 @@ impl<'a, C: Code> Quantized<'a, C> {
 }
 
 impl<C: Code> QuantParams<C> {
-    /// The same scales and zero points for a tensor of another shape with as many groups: of images after a pooling, for
+    /// These scales and zero points for a tensor of another shape with as many groups: of images after a pooling, for
     /// example.
     ///
     /// ```

@@ -22,7 +22,7 @@ impl From<Stream> for Rounding {
 }
 
 impl Rounding {
-    /// An error if the stream is too short for so many elements, or if the parameters leave no room for the rounding.
+    /// An error if the stream has fewer words than `elements`, or if the parameters leave no room for the rounding.
     pub(crate) fn check(self, elements: usize, params: &Params) -> Result<(), Error> {
         match self {
             Rounding::Nearest => Ok(()),

@@ -30,7 +30,7 @@ pub enum Clip {
         levels: u32,
         /// The first candidate, in bins.
         start: usize,
-        /// One candidate in so many bins.
+        /// Bins from one candidate to the next.
         stride: usize,
     },
     /// ± the clip range of [`clip_by_mse`].
@@ -39,7 +39,7 @@ pub enum Clip {
         largest_code: u32,
         /// The first candidate, in bins.
         start: usize,
-        /// One candidate in so many bins.
+        /// Bins from one candidate to the next.
         stride: usize,
     },
 }

@@ -70,7 +70,7 @@ pub(crate) struct Team {
 }
 
 impl Team {
-    /// A team for work that would take this thread alone at least so many nanoseconds, in pieces of at least `piece`
+    /// A team for work that would take this thread alone at least `nanoseconds`, in pieces of at least `piece`
     /// nanoseconds.
     pub fn gather(nanoseconds: usize, piece: usize) -> Self {
         // Asking for the number of threads starts the global pool, so small work does not ask.

@@ -82,7 +82,7 @@ impl<A: Code, B: Code> Linear<A, B> {
     /// The outputs `[batch, outputs]` for inputs `[batch, inputs]`.
     ///
     /// # Errors
-    /// Those of [`matmul`](crate::matmul()).
+    /// Every error of [`matmul`](crate::matmul()).
     pub fn forward<'e, S: Stage>(
         &self,
         exec: impl Into<Exec<'e>>,

@@ -91,7 +91,7 @@ impl<C: Code> Requantize<C> {
         })
     }
 
-    /// The same multipliers with other codes.
+    /// These multipliers with other codes.
     fn with_codes(self, codes: CodeBounds) -> Self {
         let multipliers = Multipliers::new(self.rule, &self.real, codes).expect("they were accepted before");
         Requantize { multipliers: Arc::new(multipliers), codes, ..self }

@@ -64,7 +64,7 @@ impl Granularity {
         }
     }
 
-    /// The same granularity, or an error if an axis or a block has no length.
+    /// This granularity, or an error if an axis or a block has no length.
     pub(super) fn checked(self) -> Result<Self, Error> {
         match self {
             Granularity::Channel { channels: 0, .. }

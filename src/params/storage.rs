@@ -39,7 +39,7 @@ pub(crate) struct GroupParams<'a> {
 }
 
 impl GroupParams<'_> {
-    /// The same arrays, cut so that the compiler knows that they have one length: then one check of an index is enough.
+    /// These arrays, cut so that the compiler knows that they have one length: then one check of an index is enough.
     #[inline(always)]
     pub fn of_one_length(&self) -> Self {
         self.slice(0, self.scales.len())
@@ -101,7 +101,7 @@ impl Params {
         Ok(params)
     }
 
-    /// Memory for the parameters of so many groups.
+    /// Memory for the parameters of `groups` groups.
     pub fn unfilled(bounds: CodeBounds, granularity: Granularity, groups: usize) -> Self {
         let period = match granularity.grouping() {
             Grouping::Interleaved { channels } => channels * LONG_ROW.div_ceil(channels),
@@ -233,7 +233,7 @@ impl Params {
         self.granularity.grouping()
     }
 
-    /// An error unless a tensor of so many elements has these groups.
+    /// An error unless a tensor of `elements` elements has these groups.
     pub fn check_elements(&self, elements: usize) -> Result<(), Error> {
         check_length("scales", self.granularity.groups(elements)?, self.groups)
     }

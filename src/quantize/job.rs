@@ -220,7 +220,7 @@ impl Job<'_> {
 }
 
 impl Operands<'_> {
-    /// Whether so many elements are more than the caches hold, and are read and written once.
+    /// Whether `elements` elements are more than the caches hold, and are read and written once.
     fn streams(&self, elements: usize) -> bool {
         let element_bytes = match self {
             Operands::Quantize { codes: CodeRowsMut::U8(_) | CodeRowsMut::I8(_), .. }

@@ -110,7 +110,7 @@ impl<O: Operation> Piece<'_, O> {
     }
 }
 
-/// Whether so many bytes, read and written once, are more than the caches hold.
+/// Whether `bytes` bytes, read and written once, are more than the caches hold.
 pub(crate) fn past_caches(bytes: usize) -> bool {
     bytes > last_level()
 }

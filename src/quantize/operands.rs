@@ -10,9 +10,9 @@ use crate::views::{Packed, PackedMut, View, ViewMut};
 /// Where operands are divided.
 #[derive(Clone, Copy)]
 pub(crate) enum At {
-    /// Behind so many elements of a single row: even where an operand is packed.
+    /// Behind this number of elements of a single row; an even number where an operand is packed.
     Element(usize),
-    /// Behind so many rows.
+    /// Behind this number of rows.
     Row(usize),
 }
 

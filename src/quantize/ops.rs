@@ -212,7 +212,7 @@ pub(crate) struct FakeQuantizeWithMask<'a> {
 }
 
 impl<'a> FakeQuantizeWithMask<'a> {
-    /// The mask of N elements from `at` on, if there are so many.
+    /// The mask of N elements from `at` on, if the walk has N more.
     #[inline(always)]
     fn cells<const N: usize>(self, at: usize) -> Option<&'a Cell<[u8; N]>> {
         let cells = core::ptr::from_ref(self.mask[at..].first_chunk::<N>()?).cast::<Cell<[u8; N]>>();

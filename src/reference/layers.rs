@@ -7,7 +7,7 @@ use crate::matrix::ZeroPoints;
 /// The accumulators of [`Conv2d`](crate::layers::Conv2d) for images `[images, height, width, channels]` and weights
 /// `[outputs, channels / groups, height, width]`: `Σ (x − zx) · (w − zw) + bias` over the taps inside the image.
 #[must_use]
-#[allow(clippy::too_many_arguments, reason = "the formula's")]
+#[allow(clippy::too_many_arguments, reason = "the operands of the formula, as plain as they are")]
 pub fn conv2d<A: Code, B: Code>(
     images: &[A],
     [count, height, width, channels]: [usize; 4],

@@ -176,7 +176,7 @@ fn check(workload: Workload, problem: &Problem, candidates: &mut [Candidate<'_>]
         let per_column = candidate.peer.column_zero_points();
         candidate.verdict = expected[usize::from(per_column)].compare(candidate.multiply.result());
         if let Verdict::Disagrees { largest } = candidate.verdict {
-            // The same with operands that saturate nothing.
+            // The comparison again, with operands that saturate nothing.
             let narrow = Problem::new(problem.shape, Codes::Narrow)?;
             let Some(mut multiply) = candidate.peer.prepare(workload, &narrow) else { continue };
             multiply.multiply();

@@ -27,7 +27,7 @@ struct Tensor {
 
 impl Tensor {
     fn new(elements: usize) -> Self {
-        // The same in every run, from -2 to 2.
+        // From -2 to 2, the same values in every run.
         let real = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 22) as f32 - 2.0;
         let x = (0..elements as u32).map(real).collect();
         Tensor { x, codes: vec![0; elements], real: vec![0.0; elements], mask: vec![0; elements] }

@@ -48,7 +48,7 @@ pub struct Outcome {
     pub method: Method,
     pub scheme: Scheme,
     pub bits: u32,
-    /// Those of the codes and their share of the scales and zero points.
+    /// The bits of the codes, and their share of the scales and zero points.
     pub bits_per_number: f64,
     pub error: ErrorReport,
 }
