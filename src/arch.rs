@@ -29,6 +29,13 @@ macro_rules! token {
                 unsafe { enter(kernel) }
             }
         }
+
+        impl $crate::kernel::Outline for $Name {
+            #[inline(always)]
+            fn outlined<K: $crate::kernel::Kernel>(self, kernel: K) -> K::Output {
+                self.enter(kernel)
+            }
+        }
     };
     ($(#[$doc:meta])* $Name:ident: $Base:ident, $detected:ident, [$($feature:tt),+], $features:literal) => {
         token! { @proof $(#[$doc])* $Name($Base), $Base::witness(), $detected, [$($feature),+], $features }

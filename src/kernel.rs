@@ -16,6 +16,7 @@ use crate::simd::memory::StreamVectors;
 /// defaults, which are right everywhere. Instructions that make one of them faster are then a matter of measuring.
 pub trait Vectors:
     Simd
+    + Outline
     + FixedPointVectors
     + FormatVectors
     + InterleaveVectors
@@ -29,6 +30,7 @@ pub trait Vectors:
 
 impl<V> Vectors for V where
     V: Simd
+        + Outline
         + FixedPointVectors
         + FormatVectors
         + InterleaveVectors
@@ -38,6 +40,13 @@ impl<V> Vectors for V where
         + ReduceVectors
         + StreamVectors
 {
+}
+
+/// Calls from one kernel to another that are not inlined, yet compiled with the features of the ISA: for a part of the work
+/// that many kernels share and none does often.
+pub trait Outline: Copy {
+    /// Runs the kernel, in a function of its own.
+    fn outlined<K: Kernel>(self, kernel: K) -> K::Output;
 }
 
 /// A piece of work that is compiled once for every ISA: its fields are its arguments, and [`Isa::run`](crate::Isa) picks

@@ -18,7 +18,8 @@
 //! 2⁻²⁴ of a step.
 //!
 //! The public functions are generic over views and types of codes, and do nothing but check and erase these: [`job`] divides
-//! the work, [`kernels`] has a loop for every granularity, [`ops`] the formula of every operation, [`fast`] the fast path.
+//! the work, [`rows`] takes a row to a kernel, [`kernels`] has a loop for every granularity, [`ops`] the formula of every
+//! operation, [`fast`] the fast path.
 
 pub(crate) mod fast;
 mod fit;
@@ -28,6 +29,7 @@ pub(crate) mod nibbles;
 mod operands;
 mod ops;
 pub(crate) mod packed;
+mod rows;
 mod stochastic;
 pub(crate) mod vec_params;
 mod walk;
@@ -38,8 +40,9 @@ use crate::exec::Exec;
 use crate::params::QuantParams;
 use crate::rounding::Rounding;
 use crate::views::{Destination, FakeDestination, Source, ViewMut};
-use job::{Job, Operands};
-use operands::{GRADIENT, MASK, OUTPUT, Shape, common_shape};
+use job::Job;
+use operands::{GRADIENT, MASK, OUTPUT, Rows, Shape, common_shape};
+use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, StraightThroughRows};
 
 /// Quantizes `x` into `codes`: `clamp(round(x / S)) + Z`.
 ///
@@ -54,12 +57,12 @@ use operands::{GRADIENT, MASK, OUTPUT, Shape, common_shape};
 /// let exec = Exec::best()?;
 /// let params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.5, 10)?;
 /// let mut codes = [0_u8; 6];
-/// quantize(exec, &[0.0, 0.75, -0.25, 1e9, f32::NEG_INFINITY, f32::NAN], &params, Rounding::Nearest, &mut codes)?;
+/// quantize(exec, [0.0, 0.75, -0.25, 1e9, f32::NEG_INFINITY, f32::NAN], &params, Rounding::Nearest, &mut codes)?;
 /// assert_eq!(codes, [10, 12, 10, 255, 0, 10]);
 ///
-/// quantize(exec, &[0.625; 6], &params, Stream::new(42), &mut codes)?; // 10 + 1.25 on average
+/// quantize(exec, [0.625; 6], &params, Stream::new(42), &mut codes)?; // 10 + 1.25 on average
 /// assert_eq!(codes, [11, 11, 12, 11, 12, 11]);
-/// quantize(exec, &[0.625; 3], &params, Stream { seed: 42, offset: 2 }, &mut codes[..3])?;
+/// quantize(exec, [0.625; 3], &params, Stream { seed: 42, offset: 2 }, &mut codes[..3])?;
 /// assert_eq!(codes[..3], [12, 11, 12]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -89,10 +92,14 @@ pub fn quantize<'e, C: Code>(
     mut codes: impl Destination<C>,
 ) -> Result<(), Error> {
     let (x, codes, rounding) = (x.view(), codes.view_mut(), rounding.into());
-    let shape = common_shape(x.extent(), &[(codes.extent(), OUTPUT)])?;
-    let operands = Operands::Quantize { x: shape.rows(x), codes: shape.codes_mut(codes) };
-    Job { params: params.inner(), rounding, shape, operands }.check()?.run(exec.into());
-    Ok(())
+    let shape = common_shape(x.extent(), [(codes.extent(), OUTPUT)])?;
+    let operands = QuantizeRows { x: shape.rows(x), codes: shape.codes_mut(codes) };
+    run_quantize(exec.into(), Job { params: params.inner(), rounding, shape, operands })
+}
+
+// Not generic: compiled in this crate, and linked only into programs that call it.
+fn run_quantize(exec: Exec<'_>, job: Job<'_, QuantizeRows<'_>>) -> Result<(), Error> {
+    job.run(exec)
 }
 
 /// The real numbers that `codes` stand for, into `out`: `S · (q − Z)`.
@@ -103,7 +110,7 @@ pub fn quantize<'e, C: Code>(
 /// use zeropoint::{CodeRange, Exec, QuantParams, dequantize};
 /// let params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.5, 10)?;
 /// let mut real = [0.0; 3];
-/// dequantize(Exec::best()?, &[10, 12, 0], &params, &mut real)?;
+/// dequantize(Exec::best()?, [10, 12, 0], &params, &mut real)?;
 /// assert_eq!(real, [0.0, 1.0, -5.0]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -118,10 +125,13 @@ pub fn dequantize<'e, C: Code>(
     mut out: impl Destination<f32>,
 ) -> Result<(), Error> {
     let (codes, out) = (codes.view(), out.view_mut());
-    let shape = common_shape(codes.extent(), &[(out.extent(), OUTPUT)])?;
-    let operands = Operands::Dequantize { codes: shape.codes(codes), out: shape.rows_mut(out) };
-    Job { params: params.inner(), rounding: Rounding::Nearest, shape, operands }.check()?.run(exec.into());
-    Ok(())
+    let shape = common_shape(codes.extent(), [(out.extent(), OUTPUT)])?;
+    let operands = DequantizeRows { codes: shape.codes(codes), out: shape.rows_mut(out) };
+    run_dequantize(exec.into(), Job { params: params.inner(), rounding: Rounding::Nearest, shape, operands })
+}
+
+fn run_dequantize(exec: Exec<'_>, job: Job<'_, DequantizeRows<'_>>) -> Result<(), Error> {
+    job.run(exec)
 }
 
 /// The result of [`dequantize`] of [`quantize`] of `x`, without codes in memory: the same bits.
@@ -134,9 +144,9 @@ pub fn dequantize<'e, C: Code>(
 /// let exec = Exec::best()?;
 /// let params = QuantParams::per_tensor(CodeRange::signed(4)?, 0.5, 0)?;
 /// let (mut out, mut mask) = ([0.0; 3], [0; 3]);
-/// fake_quantize(exec, &[0.3, -1.6, 100.0], &params, Rounding::Nearest, &mut out)?;
+/// fake_quantize(exec, [0.3, -1.6, 100.0], &params, Rounding::Nearest, &mut out)?;
 /// assert_eq!(out, [0.5, -1.5, 3.5]);
-/// fake_quantize(exec, &[0.3, -1.6, 100.0], &params, Rounding::Nearest, (&mut out, &mut mask))?;
+/// fake_quantize(exec, [0.3, -1.6, 100.0], &params, Rounding::Nearest, (&mut out, &mut mask))?;
 /// assert_eq!((out, mask), ([0.5, -1.5, 3.5], [1, 1, 0]));
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -154,8 +164,8 @@ pub fn fake_quantize<'e, C: Code>(
 ) -> Result<(), Error> {
     let (x, (out, mask), rounding) = (x.view(), out.views_mut(), rounding.into());
     let shape = match &mask {
-        None => common_shape(x.extent(), &[(out.extent(), OUTPUT)]),
-        Some(mask) => common_shape(x.extent(), &[(out.extent(), OUTPUT), (mask.extent(), MASK)]),
+        None => common_shape(x.extent(), [(out.extent(), OUTPUT)]),
+        Some(mask) => common_shape(x.extent(), [(out.extent(), OUTPUT), (mask.extent(), MASK)]),
     }?;
     fake(exec.into(), shape, (Some(shape.rows(x)), out, mask), params, rounding)
 }
@@ -183,14 +193,14 @@ pub fn fake_quantize_in_place<'e, C: Code>(
 ) -> Result<(), Error> {
     let ((x, mask), rounding) = (x.views_mut(), rounding.into());
     let shape = match &mask {
-        None => common_shape(x.extent(), &[]),
-        Some(mask) => common_shape(x.extent(), &[(mask.extent(), MASK)]),
+        None => common_shape(x.extent(), []),
+        Some(mask) => common_shape(x.extent(), [(mask.extent(), MASK)]),
     }?;
     fake(exec.into(), shape, (None, x, mask), params, rounding)
 }
 
 /// The operands of fake-quantization: its input unless in place, its output, and the mask.
-type FakeOperands<'a> = (Option<operands::Rows<'a, f32>>, ViewMut<'a, f32>, Option<ViewMut<'a, u8>>);
+type FakeOperands<'a> = (Option<Rows<'a, f32>>, ViewMut<'a, f32>, Option<ViewMut<'a, u8>>);
 
 fn fake<C: Code>(
     exec: Exec<'_>,
@@ -199,10 +209,12 @@ fn fake<C: Code>(
     params: &QuantParams<C>,
     rounding: Rounding,
 ) -> Result<(), Error> {
-    let (out, mask) = (shape.rows_mut(out), mask.map(|mask| shape.rows_mut(mask)));
-    let operands = Operands::FakeQuantize { x, out, mask };
-    Job { params: params.inner(), rounding, shape, operands }.check()?.run(exec);
-    Ok(())
+    let operands = FakeQuantizeRows { x, out: shape.rows_mut(out), mask: mask.map(|mask| shape.rows_mut(mask)) };
+    run_fake_quantize(exec, Job { params: params.inner(), rounding, shape, operands })
+}
+
+fn run_fake_quantize(exec: Exec<'_>, job: Job<'_, FakeQuantizeRows<'_>>) -> Result<(), Error> {
+    job.run(exec)
 }
 
 /// The straight-through gradient of [`fake_quantize`] at `x`: `gradient · mask`, where the mask is 1 if the code of x
@@ -213,7 +225,7 @@ fn fake<C: Code>(
 /// use zeropoint::{CodeRange, Exec, QuantParams, straight_through};
 /// let params = QuantParams::per_tensor(CodeRange::signed(4)?, 0.5, 0)?;
 /// let mut out = [0.0; 3];
-/// straight_through(Exec::best()?, &[0.3, -1.6, 100.0], &[2.0, 3.0, 4.0], &params, &mut out)?;
+/// straight_through(Exec::best()?, [0.3, -1.6, 100.0], [2.0, 3.0, 4.0], &params, &mut out)?;
 /// assert_eq!(out, [2.0, 3.0, 0.0]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -228,11 +240,10 @@ pub fn straight_through<'e, C: Code>(
     mut out: impl Destination<f32>,
 ) -> Result<(), Error> {
     let (x, gradient, out) = (x.view(), gradient.view(), out.view_mut());
-    let shape = common_shape(x.extent(), &[(gradient.extent(), GRADIENT), (out.extent(), OUTPUT)])?;
+    let shape = common_shape(x.extent(), [(gradient.extent(), GRADIENT), (out.extent(), OUTPUT)])?;
     let gradient = Some(shape.rows(gradient));
-    let operands = Operands::StraightThrough { x: shape.rows(x), gradient, out: shape.rows_mut(out) };
-    Job { params: params.inner(), rounding: Rounding::Nearest, shape, operands }.check()?.run(exec.into());
-    Ok(())
+    let operands = StraightThroughRows { x: shape.rows(x), gradient, out: shape.rows_mut(out) };
+    run_straight_through(exec.into(), Job { params: params.inner(), rounding: Rounding::Nearest, shape, operands })
 }
 
 /// [`straight_through`] of a gradient into itself.
@@ -241,7 +252,7 @@ pub fn straight_through<'e, C: Code>(
 /// use zeropoint::{CodeRange, Exec, QuantParams, straight_through_in_place};
 /// let params = QuantParams::per_tensor(CodeRange::signed(4)?, 0.5, 0)?;
 /// let mut gradient = [2.0, 3.0, 4.0];
-/// straight_through_in_place(Exec::best()?, &[0.3, -1.6, 100.0], &mut gradient, &params)?;
+/// straight_through_in_place(Exec::best()?, [0.3, -1.6, 100.0], &mut gradient, &params)?;
 /// assert_eq!(gradient, [2.0, 3.0, 0.0]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -255,8 +266,11 @@ pub fn straight_through_in_place<'e, C: Code>(
     params: &QuantParams<C>,
 ) -> Result<(), Error> {
     let (x, gradient) = (x.view(), gradient.view_mut());
-    let shape = common_shape(x.extent(), &[(gradient.extent(), GRADIENT)])?;
-    let operands = Operands::StraightThrough { x: shape.rows(x), gradient: None, out: shape.rows_mut(gradient) };
-    Job { params: params.inner(), rounding: Rounding::Nearest, shape, operands }.check()?.run(exec.into());
-    Ok(())
+    let shape = common_shape(x.extent(), [(gradient.extent(), GRADIENT)])?;
+    let operands = StraightThroughRows { x: shape.rows(x), gradient: None, out: shape.rows_mut(gradient) };
+    run_straight_through(exec.into(), Job { params: params.inner(), rounding: Rounding::Nearest, shape, operands })
+}
+
+fn run_straight_through(exec: Exec<'_>, job: Job<'_, StraightThroughRows<'_>>) -> Result<(), Error> {
+    job.run(exec)
 }

@@ -6,7 +6,7 @@ use wide::{f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 
 use super::scalar::Scalar;
 use crate::formats::vectors::FormatVectors;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Outline};
 use crate::matmul::dot::{Accumulate, Dot, rows};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
@@ -31,6 +31,13 @@ impl Portable {
     #[inline(never)]
     pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
+    }
+}
+
+impl Outline for Portable {
+    #[inline(always)]
+    fn outlined<K: Kernel>(self, kernel: K) -> K::Output {
+        self.enter(kernel)
     }
 }
 

@@ -2,7 +2,7 @@
 //! through the same kernels as every other ISA, and shows what they cost without hand-written vectors.
 
 use crate::formats::vectors::FormatVectors;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Outline};
 use crate::matmul::dot::{Accumulate, Dot};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
@@ -77,6 +77,13 @@ macro_rules! lanes {
             out
         }
     )* };
+}
+
+impl Outline for Scalar {
+    #[inline(always)]
+    fn outlined<K: Kernel>(self, kernel: K) -> K::Output {
+        self.enter(kernel)
+    }
 }
 
 impl Simd for Scalar {

@@ -57,8 +57,10 @@ impl<O: Operation> Piece<'_, O> {
                 (false, _) => isa.run(Blocks::<_, false, QUAD>(self)),
             },
             Some(length) if length >= QUAD * LANES => isa.run(Runs(self)),
+            Some(_) if self.params.has_one_zero_point() => isa.run(Blocks::<_, true, QUAD>(self)),
             Some(_) => isa.run(Blocks::<_, false, QUAD>(self)),
-            None if fast && self.params.has_one_zero_point() => isa.run(Interleaved::<_, true, SIGNED>(self)),
+            // With one zero point, the type of the codes does not matter.
+            None if self.params.has_one_zero_point() => isa.run(Interleaved::<_, true, false>(self)),
             None if fast => isa.run(Interleaved::<_, false, SIGNED>(self)),
             None => isa.run(Interleaved::<_, false, false>(self)),
         }
@@ -111,8 +113,11 @@ impl<O: Operation> Piece<'_, O> {
 }
 
 /// Whether `bytes` bytes, read and written once, are more than the caches hold.
+#[inline]
 pub(crate) fn past_caches(bytes: usize) -> bool {
-    bytes > last_level()
+    // No last level of cache is smaller: the usual call does not ask for its size.
+    const SMALL: usize = 64 << 10;
+    bytes > SMALL && bytes > last_level()
 }
 
 /// Orders non-temporal stores of a piece before whatever follows it.
@@ -157,7 +162,7 @@ impl<O: Operation, const ONE_ZERO_POINT: bool, const SIGNED: bool> Kernel
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let for_every_isa = const { !ONE_ZERO_POINT && !SIGNED };
+        let for_every_isa = const { !SIGNED };
         if const { V::HAS_FAST_DIVISION && O::HAS_QUAD } || for_every_isa {
             self.0.interleaved(v, ONE_ZERO_POINT, SIGNED);
         } else {
@@ -176,7 +181,7 @@ impl<O: Operation, const ONE_ZERO_POINT: bool, const GROUPS: usize> Kernel
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let for_every_isa = const { !ONE_ZERO_POINT && GROUPS == QUAD };
+        let for_every_isa = const { GROUPS == QUAD };
         if const { V::HAS_FAST_DIVISION && O::HAS_QUAD } || for_every_isa {
             self.0.blocks(v, ONE_ZERO_POINT, GROUPS);
         } else {

@@ -197,7 +197,16 @@ pub(crate) const MASK: Names = Names("the mask", "the rows of the mask", "the co
 pub(crate) const GRADIENT: Names = Names("the gradient", "the rows of the gradient", "the columns of the gradient");
 
 /// The common shape of a first operand and others, or an error that names the one that does not go with it.
-pub(crate) fn common_shape(x: Extent, others: &[(Extent, Names)]) -> Result<Shape, Error> {
+#[inline(always)]
+pub(crate) fn common_shape<const N: usize>(x: Extent, others: [(Extent, Names); N]) -> Result<Shape, Error> {
+    // Slices of one length, which most operands are, need no more than this.
+    if x.flat && others.iter().all(|(other, _)| *other == x) {
+        return Ok(Shape { rows: 1, columns: x.columns });
+    }
+    shape_of_views(x, &others)
+}
+
+fn shape_of_views(x: Extent, others: &[(Extent, Names)]) -> Result<Shape, Error> {
     // Slices take any shape of as many elements; matrices have to agree with the first of them.
     let mut matrix = (!x.flat).then_some(x);
     let mut dense = x.dense;

@@ -3,7 +3,6 @@
 use super::ops::{Block, ByWords, Operation};
 use super::vec_params::ParamSource;
 use super::walk::Elements;
-use crate::cache::prefetch_ahead;
 use crate::kernel::Vectors;
 use crate::random::cursor::Cursor;
 use crate::simd::memory::Memory;
@@ -24,40 +23,17 @@ pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(
         // Whole vectors, as the last one may begin with the last element of the segment.
         let rest = x.len() - start;
         let end = start + length.min(rest).next_multiple_of(crate::simd::LANES).min(rest);
-        let span = Elements { x: &x[start..end], out: &mut out[start..end], memory };
-        // Two calls, each compiled for one constant: a branch in every vector costs a fifth on ISAs whose vectors the compiler
-        // makes.
-        if memory == Memory::Cached {
-            vectors(v, cursor, op, &source, (segment, start), span, false);
-        } else {
-            vectors(v, cursor, op, &source, (segment, start), span, true);
-        }
+        cursor.map_blocks(
+            v,
+            &x[start..end],
+            &mut out[start..end],
+            memory != Memory::Cached,
+            #[inline(always)]
+            |i, x, out, words| {
+                let at = start + i;
+                op.vector(v, &source.vector(segment, at), ByWords::<V>(words), Block { at, x, out });
+            },
+        );
         start = end;
     }
-}
-
-/// Computes elements of one segment, which begin at element `start` of the walk.
-#[inline(always)]
-fn vectors<V: Vectors, O: Operation, P: ParamSource<V>>(
-    v: V,
-    cursor: &mut Cursor,
-    op: O,
-    source: &P,
-    (segment, start): (P::Segment, usize),
-    elements: Elements<'_, O>,
-    prefetch: bool,
-) {
-    cursor.map_blocks(
-        v,
-        elements.x,
-        elements.out,
-        #[inline(always)]
-        |i, x, out, words| {
-            if prefetch {
-                prefetch_ahead(x);
-            }
-            let at = start + i;
-            op.vector(v, &source.vector(segment, at), ByWords::<V>(words), Block { at, x, out });
-        },
-    );
 }

@@ -2,9 +2,9 @@
 
 use super::generators::{Generators, next};
 use super::stream::Stream;
-use super::vectors::RandomVectors;
+use crate::cache::prefetch_ahead;
+use crate::kernel::{Kernel, Vectors};
 use crate::simd::LANES;
-use crate::simd::walk::map_blocks;
 
 /// Elements of a run from which on words are taken from the registers that the generators make them in. Shorter runs, and the
 /// beginning and the end of a long one that do not fill a block of the generators, take them from a window in memory.
@@ -28,77 +28,127 @@ pub(crate) struct Cursor {
 impl Cursor {
     /// A cursor at a place, for this many elements.
     #[inline(always)]
-    pub fn at<V: RandomVectors>(v: V, stream: Stream, elements: usize) -> Self {
-        let generators = Generators::at(v, stream);
+    pub fn at<V: Vectors>(v: V, stream: Stream, elements: usize) -> Self {
+        let generators = v.outlined(Start { stream });
         let mut cursor = Cursor { generators, window: [0; WINDOW + 2 * LANES], next: 0, end: 0, rest: elements };
         let before = (stream.offset % LANES as u64) as usize;
         if before > 0 {
-            cursor.generators.fill(v, &mut cursor.window.as_chunks_mut().0[..1]);
+            v.outlined(FillWindow {
+                generators: &mut cursor.generators,
+                blocks: &mut cursor.window.as_chunks_mut().0[..1],
+            });
             (cursor.next, cursor.end) = (before, LANES);
         }
         cursor
     }
 
-    /// As [`map_blocks`], but `f(start, input, output, words)`, with the next words.
+    /// Calls `f(start, input, output, words)` with the next words, for blocks that cover both slices, whose lengths are equal.
+    /// Words come from the window or, in a long run, from registers; where these run out, or a block of the generators does
+    /// not begin with an element, a block overlaps its predecessor, or is padded.
+    ///
+    /// `prefetch` is for a long run of elements that come from memory.
+    ///
+    /// (Every call of `f` is a copy of its code in every kernel.)
     #[inline(always)]
-    pub fn map_blocks<V: RandomVectors, T: Copy + Default, U: Copy + Default>(
+    pub fn map_blocks<V: Vectors, T: Copy + Default, U: Copy + Default>(
         &mut self,
         v: V,
         x: &[T],
         out: &mut [U],
+        prefetch: bool,
         mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], V::I32),
     ) {
         let long = x.len() >= LONG_RUN;
-        let head = if long { x.len().min(self.end - self.next) } else { x.len() };
-        let (head_x, x) = x.split_at(head);
-        let (head_out, out) = out.split_at_mut(head);
-        self.map_window(v, 0, head_x, head_out, &mut f);
-        if !long {
-            return;
-        }
-        let (blocks, tail) = x.as_chunks();
-        let (out_blocks, tail_out) = out.as_chunks_mut();
-        self.rest -= blocks.len() * LANES;
-        let mut done = 0;
-        while done < blocks.len() {
-            let steps = self.generators.take_steps(blocks.len() - done);
-            let mut state = self.generators.load(v);
-            let (now, now_out) = (&blocks[done..][..steps], &mut out_blocks[done..][..steps]);
-            for i in 0..steps {
-                f(head + (done + i) * LANES, &now[i], &mut now_out[i], next(v, &mut state));
+        let mut at = 0;
+        while at < x.len() {
+            let (rest, words) = (x.len() - at, self.end - self.next);
+            if long && words == 0 && rest >= LANES {
+                let steps = self.generators.take_steps(rest / LANES);
+                let mut state = self.generators.load(v);
+                let (blocks, out_blocks) = (&x[at..].as_chunks().0[..steps], &mut out[at..].as_chunks_mut().0[..steps]);
+                // Two loops: a branch in every vector costs a fifth on ISAs whose vectors the compiler makes.
+                if prefetch {
+                    for i in 0..steps {
+                        prefetch_ahead(&blocks[i]);
+                        f(at + i * LANES, &blocks[i], &mut out_blocks[i], next(v, &mut state));
+                    }
+                } else {
+                    for i in 0..steps {
+                        f(at + i * LANES, &blocks[i], &mut out_blocks[i], next(v, &mut state));
+                    }
+                }
+                self.generators.store(v, state);
+                self.rest -= steps * LANES;
+                at += steps * LANES;
+                continue;
             }
-            self.generators.store(v, state);
-            done += steps;
+            // Before a long run only as many as are in the window, so that the run begins with a block of the generators.
+            let count = if long && words > 0 { rest.min(words) } else { rest };
+            self.refill(v, count);
+            let (part, part_out) = (&x[at..at + count], &mut out[at..at + count]);
+            let mut padded = ([T::default(); LANES], [U::default(); LANES]);
+            if count < LANES {
+                padded.0[..count].copy_from_slice(part);
+            }
+            let mut done = 0;
+            while done < count {
+                let first = done.min(count.saturating_sub(LANES));
+                let words = self.window[self.next + first..].first_chunk().expect("the window is padded");
+                let (block, block_out) = match (part[first..].first_chunk(), part_out[first..].first_chunk_mut()) {
+                    (Some(block), Some(out)) => (block, out),
+                    _ => (&padded.0, &mut padded.1),
+                };
+                f(at + first, block, block_out, v.load_i32(words));
+                done += LANES;
+            }
+            if count < LANES {
+                part_out.copy_from_slice(&padded.1[..count]);
+            }
+            self.next += count;
+            self.rest -= count;
+            at += count;
         }
-        self.map_window(v, head + blocks.len() * LANES, tail, tail_out, &mut f);
     }
 
-    /// [`map_blocks`](Cursor::map_blocks) with words of the window, for less than a long run, or no more elements than the
-    /// window has words.
+    /// Makes sure that the window has the words of the next `count` elements: less than a long run.
     #[inline(always)]
-    fn map_window<V: RandomVectors, T: Copy + Default, U: Copy + Default>(
-        &mut self,
-        v: V,
-        start: usize,
-        x: &[T],
-        out: &mut [U],
-        f: &mut impl FnMut(usize, &[T; LANES], &mut [U; LANES], V::I32),
-    ) {
+    fn refill<V: Vectors>(&mut self, v: V, count: usize) {
         let left = self.end - self.next;
-        if left < x.len() {
+        if left < count {
             self.window.copy_within(self.next..self.end, 0);
             let more = (self.rest.min(WINDOW) - left).div_ceil(LANES);
-            self.generators.fill(v, &mut self.window[left..].as_chunks_mut().0[..more]);
+            let blocks = &mut self.window[left..].as_chunks_mut().0[..more];
+            v.outlined(FillWindow { generators: &mut self.generators, blocks });
             (self.next, self.end) = (0, left + more * LANES);
         }
-        let words = &self.window[self.next..];
-        map_blocks(
-            x,
-            out,
-            #[inline(always)]
-            |i, x, out| f(start + i, x, out, v.load_i32(words[i..].first_chunk().expect("the window is padded"))),
-        );
-        self.next += x.len();
-        self.rest -= x.len();
+    }
+}
+
+/// [`Generators::at`] as a kernel.
+struct Start {
+    stream: Stream,
+}
+
+impl Kernel for Start {
+    type Output = Generators;
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) -> Generators {
+        Generators::at(v, self.stream)
+    }
+}
+
+/// [`Generators::fill`] as a kernel.
+struct FillWindow<'a> {
+    generators: &'a mut Generators,
+    blocks: &'a mut [[i32; LANES]],
+}
+
+impl Kernel for FillWindow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        self.generators.fill(v, self.blocks);
     }
 }

@@ -83,6 +83,9 @@ impl Kernel for EvenRanges<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) -> i32 {
+        if const { !V::HAS_INTEGER_MIN_MAX } {
+            return self.one_by_one(v);
+        }
         // The shortest groups are read faster where the compiler knows their length. But it reads them in an order of its own
         // then, which memory is slow at.
         match (self.groups.length, self.groups.memory) {
@@ -96,6 +99,25 @@ impl Kernel for EvenRanges<'_> {
 }
 
 impl EvenRanges<'_> {
+    /// Where a reading finds all fields anyway, and maxima of lanes are found lane by lane: every group for itself.
+    #[inline(always)]
+    fn one_by_one<V: Vectors>(self, v: V) -> i32 {
+        let EvenRanges { groups: EvenGroups { x, length, parts, .. }, ranges } = self;
+        let (blocks, mut magnitude) = (length * parts, 0);
+        for (i, range) in ranges.iter_mut().enumerate() {
+            let mut lanes = ExtremeLanes::none(v);
+            for block in &x[i * blocks..][..blocks] {
+                lanes = lanes.observe(v, block, true);
+            }
+            let [max_as_i32, max_as_u32, inverted_min] = lanes.integers(v);
+            let (max_as_i32, max_as_u32) = (v.max_of_i32(max_as_i32), v.max_of_i32(max_as_u32));
+            let found = Extremes { max_as_i32, max_as_u32, inverted_min: v.max_of_i32(inverted_min) };
+            magnitude = magnitude.max(found.magnitude());
+            *range = found.range();
+        }
+        magnitude
+    }
+
     #[inline(always)]
     fn by_sixteen<V: Vectors>(self, v: V, length: usize, long: bool) -> i32 {
         let EvenRanges { groups: EvenGroups { x, parts, .. }, ranges } = self;

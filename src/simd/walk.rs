@@ -18,34 +18,6 @@ pub fn block<T: Copy + Default>(x: &[T], start: usize) -> [T; LANES] {
     }
 }
 
-/// Calls `f(start, input, output)` for blocks that cover both slices, whose lengths are equal.
-///
-/// The last, incomplete block overlaps its predecessor (`f` must depend on its arguments only); fewer than sixteen
-/// elements are padded with zeros.
-#[inline(always)]
-pub fn map_blocks<T: Copy + Default, U: Copy + Default>(
-    x: &[T],
-    out: &mut [U],
-    mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES]),
-) {
-    debug_assert_eq!(x.len(), out.len());
-    let (blocks, tail) = x.as_chunks();
-    let (out_blocks, _) = out.as_chunks_mut();
-    for (i, (block, out_block)) in blocks.iter().zip(out_blocks).enumerate() {
-        f(i * LANES, block, out_block);
-    }
-    if tail.is_empty() {
-        return;
-    }
-    if let (Some(last), Some(out_last)) = (x.last_chunk(), out.last_chunk_mut()) {
-        f(x.len() - LANES, last, out_last);
-    } else {
-        let mut padded_out = [U::default(); LANES];
-        f(0, &block(x, 0), &mut padded_out);
-        out.copy_from_slice(&padded_out[..x.len()]);
-    }
-}
-
 /// Calls `f(j, block)` for blocks that cover `x`, which is not empty, with j from 0 to 3 in turn. The last one overlaps its
 /// predecessor, and fewer than sixteen elements are filled up with the first one: for reductions that do not count.
 #[inline(always)]

@@ -3,6 +3,7 @@
 use super::super::{LANES, Simd};
 use crate::arch::Scalar;
 use crate::formats::vectors::FormatVectors;
+use crate::kernel::{Kernel, Outline};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
@@ -84,6 +85,12 @@ impl Simd for Minimal {
         fn shift_left[N](a: I32) -> I32;
         fn shift_right(a: I32, shift: I32) -> I32;
         fn shift_right_logical(a: I32, shift: I32) -> I32;
+    }
+}
+
+impl Outline for Minimal {
+    fn outlined<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
     }
 }
 

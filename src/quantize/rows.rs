@@ -1,0 +1,281 @@
+//! The operands of each elementwise operation, and how a row of them is computed: by a kernel, or several of these.
+//!
+//! Kernels read and write different memory, since the fast path may compute elements twice. So an operation in place copies a
+//! piece to workspace memory and writes back from there; and packed codes come and go through a workspace, too.
+
+use core::cell::Cell;
+use core::marker::PhantomData;
+
+use super::job::Operands;
+use super::kernels::{Piece, past_caches};
+use super::operands::{At, CodeRows, CodeRowsMut, Divide, Rows, RowsMut, Shape};
+use super::ops::{self, CodeVectors, Operation};
+use super::packed;
+use crate::isa::Isa;
+use crate::memory::Workspace;
+use crate::params::Params;
+use crate::random::stream::CHUNK;
+use crate::rounding::Rounding;
+use crate::sign::Sign;
+use crate::views::{View, ViewMut};
+
+/// Elements of a piece in place: with its copy, it fills half of a level-1 cache at most.
+const IN_PLACE_PIECE: usize = 2048;
+
+/// Codes between their packed form and a kernel: even, and at home in the level-1 cache.
+const NIBBLE_PIECE: usize = 4096;
+
+/// What all rows of a job have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub isa: Isa,
+    pub params: &'a Params,
+    pub rounding: Rounding,
+    /// Whether the tensor is more than the caches hold.
+    pub streams: bool,
+}
+
+impl Context<'_> {
+    fn piece<'a, O: Operation>(&'a self, op: O, first: usize, x: &'a [O::In], out: &'a mut [O::Out]) -> Piece<'a, O> {
+        Piece { params: self.params, op, first, x, out, past_caches: self.streams }
+    }
+
+    /// The byte of the zero point of element `i`, which fills the last high nibble of an odd number of codes.
+    fn pad(&self, i: usize) -> u8 {
+        self.params.zero_points()[self.params.grouping().group_of(i)] as u8
+    }
+}
+
+/// The operands of [`quantize`](crate::quantize()).
+pub(crate) struct QuantizeRows<'a> {
+    pub x: Rows<'a, f32>,
+    pub codes: CodeRowsMut<'a>,
+}
+
+impl Divide for QuantizeRows<'_> {
+    fn divide(self, at: At) -> (Self, Self) {
+        let ((x, rest_x), (codes, rest_codes)) = (self.x.divide(at), self.codes.divide(at));
+        (QuantizeRows { x, codes }, QuantizeRows { x: rest_x, codes: rest_codes })
+    }
+}
+
+impl Operands for QuantizeRows<'_> {
+    fn packed(&self) -> Option<Sign> {
+        if let CodeRowsMut::Nibbles(_, sign) = self.codes { Some(sign) } else { None }
+    }
+
+    fn streams(&self, columns: usize) -> bool {
+        self.packed().is_none() && past_caches(columns.saturating_mul(5))
+    }
+
+    fn run(self, context: Context<'_>, first: usize, columns: usize) {
+        let x = &self.x.data[..columns];
+        match self.codes {
+            CodeRowsMut::U8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
+            CodeRowsMut::I8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
+            CodeRowsMut::Nibbles(bytes, Sign::Unsigned) => context.quantize_packed::<u8>(first, x, bytes),
+            CodeRowsMut::Nibbles(bytes, Sign::Signed) => context.quantize_packed::<i8>(first, x, bytes),
+        }
+    }
+
+    fn run_packed(self, context: Context<'_>, first: usize, shape: Shape) {
+        let CodeRowsMut::Nibbles(packed, sign) = self.codes else { unreachable!("the codes are packed") };
+        let mut workspace = Workspace::default();
+        let bytes = workspace.elements::<u8>(shape.rows * shape.columns);
+        let codes = match sign {
+            Sign::Unsigned => shape.codes_mut::<u8>(ViewMut::Slice(bytes)),
+            Sign::Signed => shape.codes_mut::<i8>(ViewMut::Slice(bytemuck::cast_slice_mut(bytes))),
+        };
+        context.run_rows(first, shape, QuantizeRows { x: self.x, codes });
+        if let Some(last) = bytes.len().checked_sub(1) {
+            packed::pack(context.isa, bytes, context.pad(first + last), packed);
+        }
+    }
+}
+
+impl Context<'_> {
+    fn quantize<C: CodeVectors>(&self, first: usize, x: &[f32], codes: &mut [C]) {
+        let piece = self.piece(ops::Quantize::<C>::new(self.params.bounds()), first, x, codes);
+        match (self.rounding, C::SIGN) {
+            (Rounding::Nearest, Sign::Unsigned) => piece.nearest::<false>(self.isa),
+            (Rounding::Nearest, Sign::Signed) => piece.nearest::<true>(self.isa),
+            (Rounding::Stochastic(stream), _) => piece.stochastic(self.isa, stream),
+        }
+    }
+
+    fn quantize_packed<C: CodeVectors>(&self, first: usize, x: &[f32], bytes: &mut [u8]) {
+        let mut workspace = Workspace::default();
+        let codes = workspace.elements::<C>(x.len().min(NIBBLE_PIECE));
+        for (i, (x, bytes)) in x.chunks(NIBBLE_PIECE).zip(bytes.chunks_mut(NIBBLE_PIECE / 2)).enumerate() {
+            let (codes, first) = (&mut codes[..x.len()], first + i * NIBBLE_PIECE);
+            self.quantize(first, x, codes);
+            packed::pack(self.isa, bytemuck::cast_slice(codes), self.pad(first + x.len() - 1), bytes);
+        }
+    }
+}
+
+/// The operands of [`dequantize`](crate::dequantize()).
+pub(crate) struct DequantizeRows<'a> {
+    pub codes: CodeRows<'a>,
+    pub out: RowsMut<'a, f32>,
+}
+
+impl Divide for DequantizeRows<'_> {
+    fn divide(self, at: At) -> (Self, Self) {
+        let ((codes, rest_codes), (out, rest_out)) = (self.codes.divide(at), self.out.divide(at));
+        (DequantizeRows { codes, out }, DequantizeRows { codes: rest_codes, out: rest_out })
+    }
+}
+
+impl Operands for DequantizeRows<'_> {
+    fn packed(&self) -> Option<Sign> {
+        if let CodeRows::Nibbles(_, sign) = self.codes { Some(sign) } else { None }
+    }
+
+    fn streams(&self, columns: usize) -> bool {
+        self.packed().is_none() && past_caches(columns.saturating_mul(5))
+    }
+
+    fn run(self, context: Context<'_>, first: usize, columns: usize) {
+        let out = &mut self.out.data[..columns];
+        match self.codes {
+            CodeRows::U8(codes) => context.dequantize(first, &codes.data[..columns], out),
+            CodeRows::I8(codes) => context.dequantize(first, &codes.data[..columns], out),
+            CodeRows::Nibbles(bytes, Sign::Unsigned) => context.dequantize_packed::<u8>(first, bytes, out),
+            CodeRows::Nibbles(bytes, Sign::Signed) => context.dequantize_packed::<i8>(first, bytes, out),
+        }
+    }
+
+    fn run_packed(self, context: Context<'_>, first: usize, shape: Shape) {
+        let CodeRows::Nibbles(packed, sign) = self.codes else { unreachable!("the codes are packed") };
+        let mut workspace = Workspace::default();
+        let bytes = workspace.elements::<u8>(shape.rows * shape.columns);
+        packed::unpack(context.isa, packed, sign, bytes);
+        let codes = match sign {
+            Sign::Unsigned => shape.codes::<u8>(View::Slice(bytes)),
+            Sign::Signed => shape.codes::<i8>(View::Slice(bytemuck::cast_slice(bytes))),
+        };
+        context.run_rows(first, shape, DequantizeRows { codes, out: self.out });
+    }
+}
+
+impl Context<'_> {
+    fn dequantize<C: CodeVectors>(&self, first: usize, codes: &[C], out: &mut [f32]) {
+        self.piece(ops::Dequantize::<C>(PhantomData), first, codes, out).nearest::<false>(self.isa);
+    }
+
+    fn dequantize_packed<C: CodeVectors>(&self, first: usize, bytes: &[u8], out: &mut [f32]) {
+        let mut workspace = Workspace::default();
+        let codes = workspace.elements::<C>(out.len().min(NIBBLE_PIECE));
+        for (i, (bytes, out)) in bytes.chunks(NIBBLE_PIECE / 2).zip(out.chunks_mut(NIBBLE_PIECE)).enumerate() {
+            let codes = &mut codes[..out.len()];
+            packed::unpack(self.isa, bytes, C::SIGN, bytemuck::cast_slice_mut(codes));
+            self.dequantize(first + i * NIBBLE_PIECE, codes, out);
+        }
+    }
+}
+
+/// The operands of [`fake_quantize`](crate::fake_quantize()); without `x`, in place.
+pub(crate) struct FakeQuantizeRows<'a> {
+    pub x: Option<Rows<'a, f32>>,
+    pub out: RowsMut<'a, f32>,
+    pub mask: Option<RowsMut<'a, u8>>,
+}
+
+impl Divide for FakeQuantizeRows<'_> {
+    fn divide(self, at: At) -> (Self, Self) {
+        let FakeQuantizeRows { x, out, mask } = self;
+        let ((x, rest_x), (out, rest_out), (mask, rest_mask)) = (x.divide(at), out.divide(at), mask.divide(at));
+        (FakeQuantizeRows { x, out, mask }, FakeQuantizeRows { x: rest_x, out: rest_out, mask: rest_mask })
+    }
+}
+
+impl Operands for FakeQuantizeRows<'_> {
+    fn streams(&self, columns: usize) -> bool {
+        self.x.is_some() && past_caches(columns.saturating_mul(8))
+    }
+
+    fn run(self, context: Context<'_>, first: usize, columns: usize) {
+        let FakeQuantizeRows { x, out, mask } = self;
+        let (out, mut mask) = (&mut out.data[..columns], mask.map(|mask| &mut mask.data[..columns]));
+        if let Some(x) = x {
+            return context.fake_quantize(first, &x.data[..columns], out, mask);
+        }
+        // Pieces end where chunks of the stream do.
+        let (head, length) = match context.rounding {
+            Rounding::Nearest => (IN_PLACE_PIECE, IN_PLACE_PIECE),
+            Rounding::Stochastic(stream) => (stream.at(first).rest_of_chunk(), CHUNK),
+        };
+        in_place(out, head, length, |at, x, out| {
+            let mask = mask.as_deref_mut().map(|mask| &mut mask[at..at + x.len()]);
+            context.fake_quantize(first + at, x, out, mask);
+        });
+    }
+}
+
+impl Context<'_> {
+    fn fake_quantize(&self, first: usize, x: &[f32], out: &mut [f32], mask: Option<&mut [u8]>) {
+        if let Some(mask) = mask {
+            let op = ops::FakeQuantizeWithMask { mask: Cell::from_mut(mask).as_slice_of_cells() };
+            return self.round(self.piece(op, first, x, out));
+        }
+        self.round(self.piece(ops::FakeQuantize, first, x, out));
+    }
+
+    fn round<O: Operation>(&self, piece: Piece<'_, O>) {
+        match self.rounding {
+            Rounding::Nearest => piece.nearest::<false>(self.isa),
+            Rounding::Stochastic(stream) => piece.stochastic(self.isa, stream),
+        }
+    }
+}
+
+/// The operands of [`straight_through`](crate::straight_through()); without `gradient`, in place.
+pub(crate) struct StraightThroughRows<'a> {
+    pub x: Rows<'a, f32>,
+    pub gradient: Option<Rows<'a, f32>>,
+    pub out: RowsMut<'a, f32>,
+}
+
+impl Divide for StraightThroughRows<'_> {
+    fn divide(self, at: At) -> (Self, Self) {
+        let StraightThroughRows { x, gradient, out } = self;
+        let ((x, rest_x), (out, rest_out)) = (x.divide(at), out.divide(at));
+        let (gradient, rest_gradient) = gradient.divide(at);
+        let rest = StraightThroughRows { x: rest_x, gradient: rest_gradient, out: rest_out };
+        (StraightThroughRows { x, gradient, out }, rest)
+    }
+}
+
+impl Operands for StraightThroughRows<'_> {
+    fn streams(&self, columns: usize) -> bool {
+        self.gradient.is_some() && past_caches(columns.saturating_mul(8))
+    }
+
+    fn run(self, context: Context<'_>, first: usize, columns: usize) {
+        let StraightThroughRows { x, gradient, out } = self;
+        let (x, out) = (&x.data[..columns], &mut out.data[..columns]);
+        let run = |first: usize, x: &[f32], gradient: &[f32], out: &mut [f32]| {
+            context.piece(ops::StraightThrough { gradient }, first, x, out).nearest::<false>(context.isa);
+        };
+        if let Some(gradient) = gradient {
+            return run(first, x, &gradient.data[..columns], out);
+        }
+        in_place(out, IN_PLACE_PIECE, IN_PLACE_PIECE, |at, gradient, out| {
+            run(first + at, &x[at..at + out.len()], gradient, out);
+        });
+    }
+}
+
+/// Calls `f(at, copy, piece)` for pieces of `x`, the first of `head` elements and the others of `length`.
+fn in_place(x: &mut [f32], head: usize, length: usize, mut f: impl FnMut(usize, &[f32], &mut [f32])) {
+    let mut workspace = Workspace::default();
+    let (mut at, mut end) = (0, head.min(x.len()));
+    while at < x.len() {
+        let piece = &mut x[at..end];
+        let copy = workspace.elements(piece.len());
+        copy.copy_from_slice(piece);
+        f(at, copy, piece);
+        (at, end) = (end, x.len().min(end + length));
+    }
+}
