@@ -222,14 +222,6 @@ impl<'a> FakeQuantizeWithMask<'a> {
     }
 }
 
-/// 1 where clamping changed nothing, else 0.
-#[inline(always)]
-fn within<V: Simd>(v: V, excess: V::I32) -> V::I32 {
-    let (zero, one) = (v.splat_i32(0), v.splat_i32(1));
-    let magnitude = v.max_i32(excess, v.sub_i32(zero, excess));
-    v.sub_i32(one, v.min_i32(magnitude, one))
-}
-
 impl Operation for FakeQuantizeWithMask<'_> {
     type In = f32;
     type Out = f32;
@@ -242,9 +234,9 @@ impl Operation for FakeQuantizeWithMask<'_> {
 
     #[inline(always)]
     fn vector<V: Vectors>(self, v: V, params: &VecParams<V>, round: impl Round<V>, block: Block<'_, f32, f32>) {
-        let (_, excess) = params.code_and_excess(v, v.load_f32(block.x));
+        let within = params.is_within(v, v.load_f32(block.x));
         let mut mask = [0; LANES];
-        v.store_u8(within(v, excess), &mut mask);
+        v.store_u8(v.select_i32(within, v.splat_i32(1), v.splat_i32(0)), &mut mask);
         if let Some(cells) = self.cells(block.at) {
             cells.set(mask);
         } else {
@@ -291,8 +283,8 @@ impl Operation for StraightThrough<'_> {
 
     #[inline(always)]
     fn vector<V: Vectors>(self, v: V, params: &VecParams<V>, _: impl Round<V>, block: Block<'_, f32, f32>) {
-        let (_, excess) = params.code_and_excess(v, v.load_f32(block.x));
-        let mask = v.to_f32(within(v, excess));
+        let within = params.is_within(v, v.load_f32(block.x));
+        let mask = v.select_f32(within, v.splat_f32(1.0), v.splat_f32(0.0));
         let gradient = v.load_f32(&crate::simd::walk::block(self.gradient, block.at));
         let product = v.mul_f32(gradient, mask);
         // ∞ · 0 is NaN, whose sign depends on the architecture.

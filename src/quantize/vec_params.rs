@@ -34,6 +34,15 @@ impl<V: Simd> VecParams<V> {
         v.clamp_f32(v.div_f32(x, self.scale), self.min, self.max)
     }
 
+    /// Where clamping does not change the rounded quotient. NaN counts as below the range.
+    #[inline(always)]
+    pub fn is_within(&self, v: V, x: V::F32) -> V::Mask {
+        // One step beyond the range is enough to tell.
+        let quotient = v.max_f32(v.div_f32(x, self.scale), v.add_f32(self.min, v.splat_f32(-1.0)));
+        let rounded = v.to_f32(v.round_to_i32(v.min_f32(quotient, v.add_f32(self.max, v.splat_f32(1.0)))));
+        v.equal_f32(rounded, v.min_f32(v.max_f32(rounded, self.min), self.max))
+    }
+
     /// The code of x less its zero point, and the change by clamping: 0, or ±1 for any larger change, since one step beyond
     /// the range is enough to tell. NaN counts as below the range.
     #[inline(always)]
@@ -88,7 +97,7 @@ impl<V: QuantizeVectors> QuadParams<V> {
 }
 
 /// Where a walk over elements gets its parameters from. Elements are counted from the first of the walk.
-pub(crate) trait ParamSource<V: Vectors> {
+pub(crate) trait ParamSource<V: Vectors>: Copy {
     /// The state of a segment of the walk.
     type Segment: Copy;
     /// The segment that element `start` begins, and its length, at least 1. Starts ascend.
@@ -100,6 +109,7 @@ pub(crate) trait ParamSource<V: Vectors> {
 }
 
 /// One group: its parameters stay in registers.
+#[derive(Clone, Copy)]
 pub(crate) struct OneGroup<V: Simd> {
     v: V,
     params: VecParams<V>,
@@ -187,6 +197,7 @@ fn sixteen<T>(values: &[T], offset: usize) -> &[T; LANES] {
 
 /// Interleaved channels: the parameters of neighbouring elements are neighbours, too. A segment ends with the last channel,
 /// and its state is the difference between channel and element.
+#[derive(Clone, Copy)]
 pub(crate) struct Interleaved<'a, V: Simd> {
     groups: Groups<'a, V>,
     /// Whether zero points are i8 codes, for operations that use them reordered.
@@ -250,6 +261,7 @@ impl<V: Vectors> ParamSource<V> for Interleaved<'_, V> {
 }
 
 /// Blocks of 2ˢʰⁱᶠᵗ elements, whole vectors none of which ends inside a vector.
+#[derive(Clone, Copy)]
 pub(crate) struct Blocks<'a, V: Simd> {
     pub groups: Groups<'a, V>,
     /// The groups that a quad belongs to, 1, 2 or 4: the fewer, the fewer parameters are read.

@@ -28,47 +28,33 @@ const fn is_fast<V: Vectors, O: Operation>() -> bool {
 /// computed again vector by vector. The last vector may overlap the one before: operations depend on their arguments only.
 ///
 /// Every call of an operation below is a copy of its code, in every kernel: so there is one for vectors that are in no quad,
-/// and one or two for quads.
+/// and two or three for quads.
 #[inline(always)]
-pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, mut source: P, elements: Elements<'_, O>) {
+pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: P, elements: Elements<'_, O>) {
     let Elements { x, out, memory } = elements;
-    debug_assert_eq!(x.len(), out.len());
-    // Without non-temporal stores, memory is written in the usual way.
-    let streamed = V::HAS_NON_TEMPORAL_STORES && memory == Memory::Streamed;
-    let length = x.len();
-    // Non-temporal stores begin at the first cache line of the output.
-    let mut loose = if streamed { out.as_ptr().align_offset(align_of::<Line>()).min(length) } else { 0 };
-    let mut at = 0;
-    while at < length {
-        if length - at < QUAD * LANES {
-            loose = length - at;
-        }
-        if loose > 0 {
-            // Less than a vector overlaps what is computed already.
-            let start = if loose < LANES && at > 0 { (at + loose).saturating_sub(LANES) } else { at };
-            let (segment, _) = source.segment(start);
-            let end = at + loose;
-            vectors(v, op, &source, Span { segment, at: start, x: &x[start..end], out: &mut out[start..end] });
-            (at, loose) = (end, 0);
+    let mut walk = Walk { v, op, source, x, out };
+    let mut places = Places::new(walk.x.len());
+    if const { V::HAS_NON_TEMPORAL_STORES } && memory == Memory::Streamed {
+        places.align(walk.out.as_ptr().align_offset(align_of::<Line>()));
+    }
+    while let Some(start) = places.start() {
+        let (segment, length) = walk.source.segment(start);
+        let most = const { if is_fast::<V, O>() { WINDOW } else { usize::MAX } };
+        let Place { quads, elements } = places.next(length, most);
+        if quads == 0 {
+            walk.vectors(segment, start, elements);
             continue;
         }
-        let (segment, segment_length) = source.segment(at);
-        let most = if const { is_fast::<V, O>() } { WINDOW } else { usize::MAX };
-        let quads = segment_length.div_ceil(QUAD * LANES).min(most).min((length - at) / (QUAD * LANES));
-        let end = at + quads * (QUAD * LANES);
-        let mut span = Span { segment, at, x: &x[at..end], out: &mut out[at..end] };
         // Two calls, so that each is compiled for one way through memory.
-        let exact = if const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached {
-            quads_of(v, op, &source, &mut span, Way { staged: true, streamed, prefetch: true })
+        let exact = if const { V::HAS_NON_TEMPORAL_STORES } && memory == Memory::Cached {
+            walk.quads(segment, start, quads, Memory::Cached, true)
         } else {
-            let prefetch = const { !V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached;
-            quads_of(v, op, &source, &mut span, Way { staged: false, streamed: false, prefetch })
+            walk.quads(segment, start, quads, memory, true)
         };
-        if !exact {
+        if const { is_fast::<V, O>() } && !exact {
             cold_path();
-            exact_quads(v, op, &source, &mut span, Way { staged: false, streamed: false, prefetch: false });
+            walk.quads(segment, start, quads, Memory::Cached, false);
         }
-        at = end;
     }
 }
 
@@ -76,12 +62,125 @@ pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, mut 
 #[cold]
 fn cold_path() {}
 
-/// Some elements of a walk, from element `at` on, in one segment of the parameters.
-struct Span<'a, G, T, U> {
-    segment: G,
+/// What a walk has computed, and what comes next.
+struct Places {
     at: usize,
-    x: &'a [T],
-    out: &'a mut [U],
+    length: usize,
+    /// Elements before the next quad.
+    loose: usize,
+}
+
+/// The next elements of a walk: quads, or elements if there are none.
+struct Place {
+    quads: usize,
+    elements: usize,
+}
+
+impl Places {
+    #[inline(always)]
+    fn new(length: usize) -> Self {
+        Places { at: 0, length, loose: 0 }
+    }
+
+    /// Lets the first quad begin at this element.
+    #[inline(always)]
+    fn align(&mut self, first: usize) {
+        self.loose = first.min(self.length);
+    }
+
+    /// Where the next elements begin: if they are less than a vector, they overlap what is computed already.
+    #[inline(always)]
+    fn start(&mut self) -> Option<usize> {
+        let rest = self.length - self.at;
+        if rest < QUAD * LANES {
+            self.loose = rest;
+        }
+        (rest > 0).then_some(self.at - self.overlap())
+    }
+
+    /// Elements before the next ones that are computed again with them.
+    #[inline(always)]
+    fn overlap(&self) -> usize {
+        if self.loose > 0 && self.loose < LANES { self.at.min(LANES - self.loose) } else { 0 }
+    }
+
+    /// The next elements, no more quads than `most` and those that begin in a segment of `length` elements.
+    #[inline(always)]
+    fn next(&mut self, length: usize, most: usize) -> Place {
+        if self.loose > 0 {
+            let elements = self.overlap() + self.loose;
+            self.at += core::mem::take(&mut self.loose);
+            return Place { quads: 0, elements };
+        }
+        let quads = ((self.length - self.at) / (QUAD * LANES)).min(length.div_ceil(QUAD * LANES)).min(most);
+        self.at += quads * (QUAD * LANES);
+        Place { quads, elements: 0 }
+    }
+}
+
+/// A walk, with what it needs for any of its elements.
+struct Walk<'a, V, O: Operation, P> {
+    v: V,
+    op: O,
+    source: P,
+    x: &'a [O::In],
+    out: &'a mut [O::Out],
+}
+
+impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
+    /// Computes whole quads. False if they were on the fast path and have to be computed again, exactly. `fast` says whether
+    /// to take it where there is one; that, and whether memory is cached, are constants of the caller.
+    #[inline(always)]
+    fn quads(&mut self, segment: P::Segment, start: usize, count: usize, memory: Memory, fast: bool) -> bool {
+        let Walk { v, op, .. } = *self;
+        let x = &self.x[start..].as_chunks::<LANES>().0.as_chunks::<QUAD>().0[..count];
+        let out = &mut self.out[start..].as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>().0[..count];
+        let mut invalid = v.splat_i32(0);
+        let mut staged = Staged([[O::Out::default(); LANES]; QUAD]);
+        for i in 0..count {
+            let (at, x, out) = (start + i * (QUAD * LANES), &x[i], &mut out[i]);
+            if memory != Memory::Cached {
+                prefetch_ahead(x);
+            }
+            let is_staged = const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached;
+            let to = if is_staged { &mut staged.0 } else { &mut *out };
+            if const { is_fast::<V, O>() } && fast {
+                invalid = op.quad(v, &self.source.quad(segment, at), Quad { at, x, out: to }, invalid);
+            } else {
+                for j in 0..QUAD {
+                    let at = at + j * LANES;
+                    op.vector(v, &self.source.vector(segment, at), ToNearest, Block { at, x: &x[j], out: &mut to[j] });
+                }
+            }
+            if const { V::HAS_NON_TEMPORAL_STORES } && is_staged {
+                staged.write(v, memory == Memory::Streamed, out);
+            }
+        }
+        !(const { is_fast::<V, O>() } && fast && v.any_invalid(invalid))
+    }
+
+    /// Computes `count` elements vector by vector. A last, incomplete vector overlaps its predecessor; fewer than sixteen
+    /// elements are padded with zeros.
+    #[inline(always)]
+    fn vectors(&mut self, segment: P::Segment, start: usize, count: usize) {
+        let mut padded = ([O::In::default(); LANES], [O::Out::default(); LANES]);
+        let (mut x, mut out) = (&self.x[start..start + count], &mut self.out[start..start + count]);
+        if count < LANES {
+            padded.0[..count].copy_from_slice(x);
+            (x, out) = (&padded.0, &mut padded.1);
+        }
+        let mut i = 0;
+        while i < count {
+            let first = i.min(x.len() - LANES);
+            let (Some(x), Some(out)) = (x[first..].first_chunk(), out[first..].first_chunk_mut()) else { break };
+            let at = start + first;
+            self.op.vector(self.v, &self.source.vector(segment, at), ToNearest, Block { at, x, out });
+            i += LANES;
+        }
+        if count < LANES {
+            self.out[start..start + count].copy_from_slice(&padded.1[..count]);
+        }
+    }
 }
 
 /// A quad on its way to memory.
@@ -104,105 +203,6 @@ impl<U: Pod> Staged<U> {
             // 64 bytes, all initialised and of plain data, and the two references do not overlap.
             unsafe { v.stream(&*from.add(i), &mut *to.add(i)) }
         }
-    }
-}
-
-/// How quads go through memory.
-#[derive(Clone, Copy)]
-struct Way {
-    /// Whether results go to a buffer first; a constant of the caller.
-    staged: bool,
-    /// Whether they go on by non-temporal stores.
-    streamed: bool,
-    prefetch: bool,
-}
-
-/// Computes whole quads, by the fast path where there is one. False if they have to be computed again, exactly.
-#[inline(always)]
-fn quads_of<V: Vectors, O: Operation, P: ParamSource<V>>(
-    v: V,
-    op: O,
-    source: &P,
-    span: &mut Span<'_, P::Segment, O::In, O::Out>,
-    way: Way,
-) -> bool {
-    if const { !is_fast::<V, O>() } {
-        exact_quads(v, op, source, span, way);
-        return true;
-    }
-    let (x, _) = span.x.as_chunks::<LANES>().0.as_chunks::<QUAD>();
-    let (out, _) = span.out.as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>();
-    let mut invalid = v.splat_i32(0);
-    let mut staged = Staged([[O::Out::default(); LANES]; QUAD]);
-    for (i, (x, out)) in x.iter().zip(out).enumerate() {
-        let at = span.at + i * (QUAD * LANES);
-        let params = source.quad(span.segment, at);
-        if way.prefetch {
-            prefetch_ahead(x);
-        }
-        let to = if way.staged { &mut staged.0 } else { &mut *out };
-        invalid = op.quad(v, &params, Quad { at, x, out: to }, invalid);
-        if way.staged {
-            staged.write(v, way.streamed, out);
-        }
-    }
-    !v.any_invalid(invalid)
-}
-
-/// Computes whole quads vector by vector.
-#[inline(always)]
-fn exact_quads<V: Vectors, O: Operation, P: ParamSource<V>>(
-    v: V,
-    op: O,
-    source: &P,
-    span: &mut Span<'_, P::Segment, O::In, O::Out>,
-    way: Way,
-) {
-    let (x, _) = span.x.as_chunks::<LANES>().0.as_chunks::<QUAD>();
-    let (out, _) = span.out.as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>();
-    let mut staged = Staged([[O::Out::default(); LANES]; QUAD]);
-    for (i, (x, out)) in x.iter().zip(out).enumerate() {
-        if way.prefetch {
-            prefetch_ahead(x);
-        }
-        let to = if way.staged { &mut staged.0 } else { &mut *out };
-        for j in 0..QUAD {
-            let at = span.at + (i * QUAD + j) * LANES;
-            op.vector(v, &source.vector(span.segment, at), ToNearest, Block { at, x: &x[j], out: &mut to[j] });
-        }
-        if way.staged {
-            staged.write(v, way.streamed, out);
-        }
-    }
-}
-
-/// Computes elements vector by vector. A last, incomplete vector overlaps its predecessor; fewer than sixteen elements are
-/// padded with zeros.
-#[inline(always)]
-fn vectors<V: Vectors, O: Operation, P: ParamSource<V>>(
-    v: V,
-    op: O,
-    source: &P,
-    span: Span<'_, P::Segment, O::In, O::Out>,
-) {
-    let Span { segment, at: start, x, out } = span;
-    let mut padded = ([O::In::default(); LANES], [O::Out::default(); LANES]);
-    if x.len() < LANES {
-        padded.0[..x.len()].copy_from_slice(x);
-    }
-    let mut i = 0;
-    while i < x.len() {
-        let first = i.min(x.len().saturating_sub(LANES));
-        let at = start + first;
-        let block = match (x[first..].first_chunk(), out[first..].first_chunk_mut()) {
-            (Some(x), Some(out)) => Block { at, x, out },
-            _ => Block { at, x: &padded.0, out: &mut padded.1 },
-        };
-        op.vector(v, &source.vector(segment, at), ToNearest, block);
-        i += LANES;
-    }
-    if x.len() < LANES {
-        out.copy_from_slice(&padded.1[..x.len()]);
     }
 }
 
@@ -244,6 +244,7 @@ mod tests {
     }
 
     /// Segments of one length, whose state is their start.
+    #[derive(Clone, Copy)]
     struct Segments<V> {
         v: V,
         length: usize,
