@@ -131,12 +131,11 @@ impl<'t> Exec<'t> {
     /// The team for work that would take the calling thread alone at least `nanoseconds`, in pieces of at least [`PIECE`].
     #[inline]
     pub(crate) fn team(self, nanoseconds: usize) -> Team<'t> {
-        self.team_of(nanoseconds, PIECE)
+        if self.is_serial() { Team::Alone } else { self.team_of(nanoseconds, PIECE) }
     }
 
     /// The team for work that would take the calling thread alone at least `nanoseconds`, in pieces of at least `piece`
     /// nanoseconds.
-    #[inline]
     pub(crate) fn team_of(self, nanoseconds: usize, piece: usize) -> Team<'t> {
         match self.threads {
             Provider::Nobody => Team::Alone,

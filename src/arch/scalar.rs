@@ -3,7 +3,7 @@
 
 use crate::formats::vectors::FormatVectors;
 use crate::kernel::{Kernel, Outline};
-use crate::matmul::dot::{Accumulate, Dot};
+use crate::matmul::dot::{Accs, Accumulate, Depth, Dot, Layout, load_step};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
@@ -246,6 +246,9 @@ impl Accumulate for Scalar {
     }
 }
 
+/// Rows of a full tile.
+const ROWS: usize = 4;
+
 /// Sixteen columns, one k at a time: A of either sign, B as i8.
 #[derive(Clone, Copy)]
 struct Product {
@@ -275,6 +278,35 @@ impl Dot for Product {
     #[inline(always)]
     fn dot(self, acc: Array<i32>, a: i32, b: Array<i32>) -> Array<i32> {
         zip(acc, b, |acc, b| acc.wrapping_add(a * b))
+    }
+    /// The compiler makes vectors of a loop over columns that has all rows of a full tile in its body, or of one row at a
+    /// time; of anything between, it makes none.
+    #[inline(always)]
+    unsafe fn add_products(self, acc: &mut Accs<Self>, [rows, vectors]: [usize; 2], depth: Depth, layout: Layout) {
+        let together = if rows == ROWS { ROWS } else { 1 };
+        for first in (0..rows).step_by(together) {
+            let Depth { steps, a, a_stride, mut b } = depth;
+            let mut a = a.wrapping_add(first * a_stride);
+            let mut sums = [[0; LANES]; ROWS];
+            for _ in 0..steps {
+                // SAFETY: B has a step more, of one vector.
+                let [b, ..] = unsafe { load_step(self, &mut b, layout, vectors) };
+                let mut factors = [0; ROWS];
+                for r in 0..together {
+                    // SAFETY: every row of A has a step more.
+                    factors[r] = self.broadcast(unsafe { &*a.wrapping_add(r * a_stride).cast() });
+                }
+                for j in 0..LANES {
+                    for r in 0..together {
+                        sums[r][j] = factors[r].wrapping_mul(b[j]).wrapping_add(sums[r][j]);
+                    }
+                }
+                a = a.wrapping_add(1);
+            }
+            for r in 0..together {
+                acc[first + r][0] = self.vectors().add(acc[first + r][0], sums[r]);
+            }
+        }
     }
     #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, _: usize, flip: u8) -> Array<i32> {

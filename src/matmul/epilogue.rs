@@ -107,6 +107,7 @@ impl Tile<'_> {
         let Tile { accumulators, ref rows, ref columns, epilogue } = *self;
         let width = columns.len();
         let place = epilogue.out.place(rows.start, columns.start, rows.len(), width);
+        let mut padded = [0_i32; LANES];
         let mut first = 0;
         while first < width {
             // The last vector overlaps the one before it, unless the tile is narrower than a vector.
@@ -120,18 +121,13 @@ impl Tile<'_> {
                 let words = if S::STOCHASTIC { epilogue.words.at(simd, row, column) } else { simd.splat_i32(0) };
                 let source = Source { row, acc: simd.load_i32(acc), words };
                 let out = place.data.wrapping_add(r * place.stride + start * S::SIZE);
-                if width >= LANES {
-                    // SAFETY: the vector is inside the tile, which is the caller's, and in an array of such elements.
-                    unsafe { stage.emit(simd, &lanes, source, out) };
-                } else {
-                    let mut padded = [0_i32; LANES];
-                    let padded = padded.as_mut_ptr().cast::<u8>();
-                    // SAFETY: a vector of elements of at most four bytes fits the array, of which the tile takes as many
-                    // as it is wide.
-                    unsafe {
-                        stage.emit(simd, &lanes, source, padded);
-                        copy_nonoverlapping(padded, out, width * S::SIZE);
-                    }
+                let whole = if width >= LANES { out } else { padded.as_mut_ptr().cast() };
+                // SAFETY: the vector is inside the tile, which is the caller's, and in an array of such elements; or it
+                // goes to the buffer, which a vector of elements of at most four bytes fits.
+                unsafe { stage.emit(simd, &lanes, source, whole) };
+                if width < LANES {
+                    // SAFETY: the tile takes as many elements as it is wide, and the buffer is not part of it.
+                    unsafe { copy_nonoverlapping(whole, out, width * S::SIZE) };
                 }
             }
             first += LANES;

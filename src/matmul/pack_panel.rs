@@ -125,24 +125,32 @@ impl PackPanel<'_> {
         // Codes that pad the depth are stored as zeros.
         let zeros = [[flip; LANES]; MAX_COLUMNS / LANES];
         let mut buffers = [zeros; DEPTH];
-        let steps = (0..rows).step_by(DEPTH).zip(out.as_chunks_mut::<DEPTH>().0.chunks_exact_mut(width));
-        for (row, out) in steps {
+        let (steps, _) = out.as_chunks_mut::<DEPTH>();
+        for step in 0..rows.div_ceil(DEPTH) {
+            let out = &mut steps[step * width..][..width];
             let mut codes = [&zeros; DEPTH];
-            for (i, (codes, buffer)) in codes.iter_mut().zip(&mut buffers).enumerate() {
-                if row + i < rows {
-                    *codes = source.row(row + i, buffer);
-                    source.prefetch(row + i);
+            for (i, buffer) in buffers.iter_mut().enumerate() {
+                let row = step * DEPTH + i;
+                if row < rows {
+                    codes[i] = source.row(row, buffer);
+                    source.prefetch(row);
                 }
             }
-            let (blocks, rest) = out.as_chunks_mut();
-            let count = blocks.len();
-            for (block, out) in blocks.iter_mut().enumerate() {
-                write_steps(simd, codes.map(|codes| &codes[block]), flip, out);
-            }
-            if !rest.is_empty() {
-                let mut padded = [[0; DEPTH]; LANES];
-                write_steps(simd, codes.map(|codes| &codes[count]), flip, &mut padded);
-                rest.copy_from_slice(&padded[..rest.len()]);
+            let mut column = 0;
+            while column < width {
+                let mut block = [&zeros[0]; DEPTH];
+                for i in 0..DEPTH {
+                    block[i] = &codes[i][column / LANES];
+                }
+                match out[column..].first_chunk_mut() {
+                    Some(out) => write_steps(simd, block, flip, out),
+                    None => {
+                        let mut padded = [[0; DEPTH]; LANES];
+                        write_steps(simd, block, flip, &mut padded);
+                        out[column..].copy_from_slice(&padded[..width - column]);
+                    }
+                }
+                column += LANES;
             }
         }
     }
@@ -158,9 +166,9 @@ fn write_steps<V: Vectors, const DEPTH: usize>(
 ) {
     if DEPTH < 4 {
         let (mut first, mut last) = (*rows[0], *rows[DEPTH - 1]);
-        for (first, last) in first.iter_mut().zip(&mut last) {
-            *first ^= flip;
-            *last ^= flip;
+        for i in 0..LANES {
+            first[i] ^= flip;
+            last[i] ^= flip;
         }
         if let Some(out) = out.as_flattened_mut().as_chunks_mut().0.first_chunk_mut() {
             simd.store_interleaved([&first, &last], out);
@@ -170,11 +178,12 @@ fn write_steps<V: Vectors, const DEPTH: usize>(
         return;
     }
     let flip = simd.splat_i32(i32::from_ne_bytes([flip; 4]));
-    for (quad, rows) in rows.as_chunks().0.iter().enumerate() {
-        let mut words = [0; LANES];
-        simd.store_i32(simd.xor_i32(simd.load_interleaved(*rows), flip), &mut words);
-        for (out, word) in out.iter_mut().zip(words) {
-            out[4 * quad..4 * quad + 4].copy_from_slice(&word.to_le_bytes());
+    let (quads, _) = rows.as_chunks();
+    for quad in 0..quads.len() {
+        let mut words = [0_i32; LANES];
+        simd.store_i32(simd.xor_i32(simd.load_interleaved(quads[quad]), flip), &mut words);
+        for i in 0..LANES {
+            out[i][4 * quad..4 * quad + 4].copy_from_slice(&words[i].to_le_bytes());
         }
     }
 }

@@ -62,7 +62,7 @@ impl RowWords {
         for (row, words) in (rows.start..).zip(words.chunks_mut(length.max(1)).take(pieces)) {
             // The stage checked that the words of the whole result exist.
             let offset = stream.offset + (row * self.all_columns + self.columns.start) as u64;
-            isa.run(Fill { stream: Stream { offset, ..stream }, out: &mut words[..length], uniform: false });
+            Fill { stream: Stream { offset, ..stream }, out: &mut words[..length], uniform: false }.run(isa);
         }
     }
 

@@ -172,28 +172,53 @@ impl Grouping {
     /// interleaved channels, whole rounds of channels.
     #[inline(always)]
     pub fn runs(self, first: usize, count: usize) -> Runs {
-        let (group, done) = match self {
-            Grouping::Whole => (0, 0),
-            Grouping::Interleaved { channels } => (0, first % channels),
-            Grouping::Channels { inner, .. } => (self.group_of(first), first % inner),
-            Grouping::Blocks { length, row } => (self.group_of(first), first % row % length),
+        let all = Runs {
+            start: 0,
+            count,
+            group: 0,
+            groups: 1,
+            left: usize::MAX,
+            length: usize::MAX,
+            row: usize::MAX,
+            row_left: usize::MAX,
         };
-        let row_left = if let Grouping::Blocks { row, .. } = self { row - first % row } else { 0 };
-        Runs { grouping: self, group, done, row_left, start: 0, count }
+        match self {
+            Grouping::Whole => all,
+            Grouping::Interleaved { channels } => {
+                let group = first % channels;
+                Runs { group, left: channels - group, length: channels, ..all }
+            }
+            Grouping::Channels { channels, inner } => Runs {
+                group: self.group_of(first),
+                groups: channels,
+                left: inner - first % inner,
+                length: inner,
+                ..all
+            },
+            Grouping::Blocks { length, row } => {
+                let row_left = row - first % row;
+                let left = row_left.min(length - first % row % length);
+                Runs { group: self.group_of(first), groups: usize::MAX, left, length, row, row_left, ..all }
+            }
+        }
     }
 }
 
-/// The iterator of [`Grouping::runs`]. A step takes no division.
+/// The iterator of [`Grouping::runs`]. A step takes no division, and asks for no grouping.
 #[derive(Clone, Debug)]
 pub(crate) struct Runs {
-    grouping: Grouping,
-    group: usize,
-    /// Elements of the next run that lie before the first element.
-    done: usize,
-    /// Elements up to the end of the row of blocks.
-    row_left: usize,
     start: usize,
     count: usize,
+    /// The group of the next run; behind group `groups - 1` comes group 0.
+    group: usize,
+    groups: usize,
+    /// Elements of the next run.
+    left: usize,
+    /// Elements of a run that begins with its group and does not end with a row.
+    length: usize,
+    /// Elements of a row, whose end ends a run, and those from the next run on.
+    row: usize,
+    row_left: usize,
 }
 
 /// A run: elements `start .. end`, counted from the first of [`Grouping::runs`], and their group; of interleaved channels,
@@ -209,26 +234,18 @@ impl Iterator for Runs {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Run> {
-        let left = self.count - self.start;
-        if left == 0 {
+        if self.start == self.count {
             return None;
         }
-        let (length, group) = match self.grouping {
-            Grouping::Whole => (left, self.group),
-            Grouping::Interleaved { channels } => (channels - self.done, self.done),
-            Grouping::Channels { inner, .. } => (inner - self.done, self.group),
-            Grouping::Blocks { length, .. } => (self.row_left.min(length - self.done), self.group),
-        };
-        match self.grouping {
-            Grouping::Whole | Grouping::Interleaved { .. } => {}
-            Grouping::Channels { channels, .. } => self.group = if group + 1 < channels { group + 1 } else { 0 },
-            Grouping::Blocks { row, .. } => {
-                self.group = group + 1;
-                self.row_left = if length < self.row_left { self.row_left - length } else { row };
-            }
+        let run =
+            Run { group: self.group, start: self.start, end: self.start + self.left.min(self.count - self.start) };
+        self.start = run.end;
+        self.group = if run.group + 1 < self.groups { run.group + 1 } else { 0 };
+        self.row_left -= self.left;
+        if self.row_left == 0 {
+            self.row_left = self.row;
         }
-        let (start, end) = (self.start, self.start + length.min(left));
-        (self.start, self.done) = (end, 0);
-        Some(Run { group, start, end })
+        self.left = self.length.min(self.row_left);
+        Some(run)
     }
 }

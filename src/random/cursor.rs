@@ -1,9 +1,9 @@
 //! The words of elements that a kernel visits in runs: from registers where runs are long, else from a window in memory.
 
-use super::generators::{Generators, next};
+use super::generators::{FillBlocks, Generators, Start, next};
 use super::stream::Stream;
 use crate::cache::prefetch_ahead;
-use crate::kernel::{Kernel, Vectors};
+use crate::kernel::Vectors;
 use crate::simd::LANES;
 
 /// Elements of a run from which on words are taken from the registers that the generators make them in. Shorter runs, and the
@@ -29,14 +29,12 @@ impl Cursor {
     /// A cursor at a place, for this many elements.
     #[inline(always)]
     pub fn at<V: Vectors>(v: V, stream: Stream, elements: usize) -> Self {
-        let generators = v.outlined(Start { stream });
+        let generators = v.outlined(Start(stream));
         let mut cursor = Cursor { generators, window: [0; WINDOW + 2 * LANES], next: 0, end: 0, rest: elements };
         let before = (stream.offset % LANES as u64) as usize;
         if before > 0 {
-            v.outlined(FillWindow {
-                generators: &mut cursor.generators,
-                blocks: &mut cursor.window.as_chunks_mut().0[..1],
-            });
+            let blocks = &mut cursor.window.as_chunks_mut().0[..1];
+            v.outlined(FillBlocks { generators: &mut cursor.generators, blocks, uniform: false });
             (cursor.next, cursor.end) = (before, LANES);
         }
         cursor
@@ -58,97 +56,81 @@ impl Cursor {
         prefetch: bool,
         mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], V::I32),
     ) {
-        let long = x.len() >= LONG_RUN;
         let mut at = 0;
         while at < x.len() {
-            let (rest, words) = (x.len() - at, self.end - self.next);
-            if long && words == 0 && rest >= LANES {
-                let steps = self.generators.take_steps(rest / LANES);
+            let steps = self.take_steps(v, x.len(), at);
+            if steps > 0 {
                 let mut state = self.generators.load(v);
-                let (blocks, out_blocks) = (&x[at..].as_chunks().0[..steps], &mut out[at..].as_chunks_mut().0[..steps]);
-                // Two loops: a branch in every vector costs a fifth on ISAs whose vectors the compiler makes.
-                if prefetch {
+                let (blocks, to) = (&x[at..].as_chunks().0[..steps], &mut out[at..].as_chunks_mut().0[..steps]);
+                // Two loops: a branch in every vector costs a fifth on ISAs whose vectors the compiler makes. (These compute
+                // for longer than memory takes.)
+                if const { V::HAS_NON_TEMPORAL_STORES } && prefetch {
                     for i in 0..steps {
                         prefetch_ahead(&blocks[i]);
-                        f(at + i * LANES, &blocks[i], &mut out_blocks[i], next(v, &mut state));
+                        f(at + i * LANES, &blocks[i], &mut to[i], next(v, &mut state));
                     }
                 } else {
                     for i in 0..steps {
-                        f(at + i * LANES, &blocks[i], &mut out_blocks[i], next(v, &mut state));
+                        f(at + i * LANES, &blocks[i], &mut to[i], next(v, &mut state));
                     }
                 }
                 self.generators.store(v, state);
-                self.rest -= steps * LANES;
                 at += steps * LANES;
                 continue;
             }
-            // Before a long run only as many as are in the window, so that the run begins with a block of the generators.
-            let count = if long && words > 0 { rest.min(words) } else { rest };
-            self.refill(v, count);
-            let (part, part_out) = (&x[at..at + count], &mut out[at..at + count]);
+            let (count, word) = self.take_words(v, x.len(), at);
             let mut padded = ([T::default(); LANES], [U::default(); LANES]);
+            let (mut from, mut to) = (&x[at..at + count], &mut out[at..at + count]);
             if count < LANES {
-                padded.0[..count].copy_from_slice(part);
+                padded.0[..count].copy_from_slice(from);
+                (from, to) = (&padded.0, &mut padded.1);
             }
             let mut done = 0;
             while done < count {
-                let first = done.min(count.saturating_sub(LANES));
-                let words = self.window[self.next + first..].first_chunk().expect("the window is padded");
-                let (block, block_out) = match (part[first..].first_chunk(), part_out[first..].first_chunk_mut()) {
-                    (Some(block), Some(out)) => (block, out),
-                    _ => (&padded.0, &mut padded.1),
+                let first = done.min(from.len() - LANES);
+                let words = self.window[word + first..].first_chunk().expect("the window is padded");
+                let (Some(from), Some(to)) = (from[first..].first_chunk(), to[first..].first_chunk_mut()) else {
+                    break;
                 };
-                f(at + first, block, block_out, v.load_i32(words));
+                f(at + first, from, to, v.load_i32(words));
                 done += LANES;
             }
             if count < LANES {
-                part_out.copy_from_slice(&padded.1[..count]);
+                out[at..at + count].copy_from_slice(&padded.1[..count]);
             }
-            self.next += count;
-            self.rest -= count;
             at += count;
         }
     }
 
-    /// Makes sure that the window has the words of the next `count` elements: less than a long run.
+    /// The steps of the generators for the elements of a run from element `at` on, if their words are taken from registers:
+    /// those of a long run, when the window is empty.
     #[inline(always)]
-    fn refill<V: Vectors>(&mut self, v: V, count: usize) {
+    fn take_steps<V: Vectors>(&mut self, v: V, run: usize, at: usize) -> usize {
+        if run < LONG_RUN || run - at < LANES || self.next < self.end {
+            return 0;
+        }
+        let steps = self.generators.take_steps(v, (run - at) / LANES);
+        self.rest -= steps * LANES;
+        steps
+    }
+
+    /// The number of next elements of a run, from element `at` on, whose words are in the window, and where these begin.
+    /// Before the registers of a long run only as many as are there already, so that the others begin with a block of the
+    /// generators.
+    #[inline(always)]
+    fn take_words<V: Vectors>(&mut self, v: V, run: usize, at: usize) -> (usize, usize) {
         let left = self.end - self.next;
+        let count = if run >= LONG_RUN && left > 0 { left.min(run - at) } else { run - at };
         if left < count {
             self.window.copy_within(self.next..self.end, 0);
             let more = (self.rest.min(WINDOW) - left).div_ceil(LANES);
             let blocks = &mut self.window[left..].as_chunks_mut().0[..more];
-            v.outlined(FillWindow { generators: &mut self.generators, blocks });
+            v.outlined(FillBlocks { generators: &mut self.generators, blocks, uniform: false });
             (self.next, self.end) = (0, left + more * LANES);
         }
-    }
-}
-
-/// [`Generators::at`] as a kernel.
-struct Start {
-    stream: Stream,
-}
-
-impl Kernel for Start {
-    type Output = Generators;
-
-    #[inline(always)]
-    fn run<V: Vectors>(self, v: V) -> Generators {
-        Generators::at(v, self.stream)
-    }
-}
-
-/// [`Generators::fill`] as a kernel.
-struct FillWindow<'a> {
-    generators: &'a mut Generators,
-    blocks: &'a mut [[i32; LANES]],
-}
-
-impl Kernel for FillWindow<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vectors>(self, v: V) {
-        self.generators.fill(v, self.blocks);
+        let first = self.next;
+        self.next += count;
+        self.rest -= count;
+        (count, first)
     }
 }

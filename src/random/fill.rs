@@ -4,11 +4,11 @@ use core::iter::once;
 
 use bytemuck::cast_slice_mut;
 
-use super::generators::Generators;
+use super::generators::{FillBlocks, Start};
 use super::stream::{CHUNK, Stream};
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::kernel::{Kernel, Vectors};
+use crate::isa::Isa;
 use crate::simd::LANES;
 
 /// Words that a core makes in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
@@ -52,7 +52,7 @@ fn fill(exec: Exec<'_>, stream: Stream, out: &mut [i32], uniform: bool) -> Resul
     stream.check(out.len())?;
     let (isa, team) = (exec.isa(), exec.team(out.len() / GENERATED));
     if team.alone() {
-        isa.run(Fill { stream, out, uniform });
+        Fill { stream, out, uniform }.run(isa);
         return Ok(());
     }
     // Pieces begin where chunks do: to enter a chunk in its middle takes steps.
@@ -62,49 +62,39 @@ fn fill(exec: Exec<'_>, stream: Stream, out: &mut [i32], uniform: bool) -> Resul
         let offset = behind.wrapping_add((i * CHUNK) as u64);
         Fill { stream: Stream { offset, ..stream }, out, uniform }
     });
-    team.share(once(Fill { stream, out: head, uniform }).chain(chunks), |piece| isa.run(piece));
+    team.share(once(Fill { stream, out: head, uniform }).chain(chunks), |piece| piece.run(isa));
     Ok(())
 }
 
-/// Fills a slice of any length with words from any index on: as they are, or as the bits of uniform f32.
+/// A slice of any length, and the place of its first word: words as they are, or as the bits of uniform f32.
 pub(crate) struct Fill<'a> {
     pub stream: Stream,
     pub out: &'a mut [i32],
     pub uniform: bool,
 }
 
-impl Kernel for Fill<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vectors>(self, v: V) {
+impl Fill<'_> {
+    /// Fills the slice.
+    pub fn run(self, isa: Isa) {
         let Fill { stream, mut out, uniform } = self;
         if out.is_empty() {
             return;
         }
-        let mut generators = Generators::at(v, stream);
+        let mut generators = isa.run(Start(stream));
+        let mut fill = |blocks: &mut [_]| isa.run(FillBlocks { generators: &mut generators, blocks, uniform });
         let mut block = [[0; LANES]];
         let before = (stream.offset % LANES as u64) as usize;
         if before > 0 {
             let head;
             (head, out) = out.split_at_mut(out.len().min(LANES - before));
-            fill_blocks(v, &mut generators, &mut block, uniform);
+            fill(&mut block);
             head.copy_from_slice(&block[0][before..][..head.len()]);
         }
         let (blocks, tail) = out.as_chunks_mut();
-        fill_blocks(v, &mut generators, blocks, uniform);
+        fill(blocks);
         if !tail.is_empty() {
-            fill_blocks(v, &mut generators, &mut block, uniform);
+            fill(&mut block);
             tail.copy_from_slice(&block[0][..tail.len()]);
         }
-    }
-}
-
-#[inline(always)]
-fn fill_blocks<V: Vectors>(v: V, generators: &mut Generators, blocks: &mut [[i32; LANES]], uniform: bool) {
-    if uniform {
-        generators.fill_uniform(v, blocks);
-    } else {
-        generators.fill(v, blocks);
     }
 }

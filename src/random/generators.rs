@@ -2,6 +2,7 @@
 
 use super::stream::{CHUNK, CHUNKS, Stream};
 use super::vectors::RandomVectors;
+use crate::kernel::{Kernel, Vectors};
 use crate::simd::LANES;
 
 /// Words of a chunk that one lane makes.
@@ -44,30 +45,6 @@ pub(crate) struct Generators {
 }
 
 impl Generators {
-    /// The generators of a chunk, at its beginning.
-    #[inline(always)]
-    fn of_chunk(seed: u64, chunk: u64) -> Self {
-        let mut z = [0; LANES];
-        for (lane, z) in z.iter_mut().enumerate() {
-            *z = splitmix(seed, chunk * LANES as u64 + lane as u64);
-        }
-        let state = seeded(&z);
-        Generators { seed, chunk, step: 0, state }
-    }
-
-    /// Generators whose next words are the block of the place: its index rounded down to a multiple of sixteen.
-    #[inline(always)]
-    pub fn at<V: RandomVectors>(v: V, stream: Stream) -> Self {
-        let mut generators = Self::of_chunk(stream.seed, stream.offset / CHUNK as u64);
-        generators.step = (stream.offset % CHUNK as u64) as usize / LANES;
-        let mut state = generators.load(v);
-        for _ in 0..generators.step {
-            next(v, &mut state);
-        }
-        generators.store(v, state);
-        generators
-    }
-
     /// The place of the next block.
     pub fn place(&self) -> Stream {
         let offset = (self.chunk * CHUNK as u64).wrapping_add((self.step * LANES) as u64);
@@ -92,42 +69,77 @@ impl Generators {
     /// How many steps to make now, of `wanted`, one or more: up to the end of the chunk. They count as made: the caller takes
     /// the [state](Generators::load), makes them, and [stores](Generators::store) it.
     #[inline(always)]
-    pub(super) fn take_steps(&mut self, wanted: usize) -> usize {
+    pub(super) fn take_steps<V: Vectors>(&mut self, v: V, wanted: usize) -> usize {
         if self.step == STEPS {
-            *self = Self::of_chunk(self.seed, (self.chunk + 1) % CHUNKS);
+            *self = v.outlined(Start::of_chunk(self.seed, (self.chunk + 1) % CHUNKS));
         }
         let steps = wanted.min(STEPS - self.step);
         self.step += steps;
         steps
     }
+}
 
-    /// Makes the next words, a block at a time.
-    #[inline(always)]
-    pub fn fill<V: RandomVectors>(&mut self, v: V, mut blocks: &mut [[i32; LANES]]) {
-        while !blocks.is_empty() {
-            let now;
-            (now, blocks) = blocks.split_at_mut(self.take_steps(blocks.len()));
-            let mut state = self.load(v);
-            for block in now {
-                v.store_i32(next(v, &mut state), block);
-            }
-            self.store(v, state);
-        }
+/// The kernel that makes generators whose next words are the block of the place: its index rounded down to a multiple of
+/// sixteen.
+pub(super) struct Start(pub Stream);
+
+impl Start {
+    fn of_chunk(seed: u64, chunk: u64) -> Self {
+        Start(Stream { seed, offset: chunk * CHUNK as u64 })
     }
+}
 
-    /// Makes the bits of uniform f32 of the next words w, `(w >> 8) · 2⁻²⁴`, a block at a time.
+impl Kernel for Start {
+    type Output = Generators;
+
     #[inline(always)]
-    pub fn fill_uniform<V: RandomVectors>(&mut self, v: V, mut blocks: &mut [[i32; LANES]]) {
+    fn run<V: Vectors>(self, v: V) -> Generators {
+        let Stream { seed, offset } = self.0;
+        let (chunk, step) = (offset / CHUNK as u64, (offset % CHUNK as u64) as usize / LANES);
+        let mut z = [0; LANES];
+        for (lane, z) in z.iter_mut().enumerate() {
+            *z = splitmix(seed, chunk * LANES as u64 + lane as u64);
+        }
+        let mut generators = Generators { seed, chunk, step, state: seeded(&z) };
+        let mut state = generators.load(v);
+        for _ in 0..step {
+            next(v, &mut state);
+        }
+        generators.store(v, state);
+        generators
+    }
+}
+
+/// The kernel that makes the next words, a block at a time: as they are, or the bits of uniform f32, `(w >> 8) · 2⁻²⁴` of
+/// words w.
+pub(super) struct FillBlocks<'a> {
+    pub generators: &'a mut Generators,
+    pub blocks: &'a mut [[i32; LANES]],
+    pub uniform: bool,
+}
+
+impl Kernel for FillBlocks<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let FillBlocks { generators, mut blocks, uniform } = self;
         let unit = v.splat_f32(1.0 / (1 << 24) as f32);
         while !blocks.is_empty() {
             let now;
-            (now, blocks) = blocks.split_at_mut(self.take_steps(blocks.len()));
-            let mut state = self.load(v);
-            for block in now {
-                let words = next(v, &mut state);
-                v.store_i32(v.to_bits(v.mul_f32(v.upper_bits(words), unit)), block);
+            (now, blocks) = blocks.split_at_mut(generators.take_steps(v, blocks.len()));
+            let mut state = generators.load(v);
+            if uniform {
+                for block in now {
+                    let words = next(v, &mut state);
+                    v.store_i32(v.to_bits(v.mul_f32(v.upper_bits(words), unit)), block);
+                }
+            } else {
+                for block in now {
+                    v.store_i32(next(v, &mut state), block);
+                }
             }
-            self.store(v, state);
+            generators.store(v, state);
         }
     }
 }
@@ -157,7 +169,6 @@ mod tests {
 
     use super::*;
     use crate::Isa;
-    use crate::kernel::{Kernel, Vectors};
 
     /// Every lane from this state: the words of some steps, the same in all lanes, and the state behind them.
     struct Steps(usize, [u32; 4]);
@@ -166,7 +177,7 @@ mod tests {
         type Output = Vec<(u32, [u32; 4])>;
         #[inline(always)]
         fn run<V: Vectors>(self, v: V) -> Self::Output {
-            let mut generators = Generators::of_chunk(0, 0);
+            let mut generators = v.outlined(Start::of_chunk(0, 0));
             generators.state = self.1.map(|word| [word as i32; LANES]);
             let mut state = generators.load(v);
             let mut out = Vec::new();

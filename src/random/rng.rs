@@ -6,10 +6,9 @@ use bytemuck::try_cast_slice_mut;
 use rand_core::utils::next_u64_via_u32;
 use rand_core::{SeedableRng, TryRng};
 
-use super::generators::Generators;
+use super::generators::{FillBlocks, Generators, Start};
 use super::stream::Stream;
 use crate::isa::Isa;
-use crate::kernel::{Kernel, Vectors};
 use crate::simd::LANES;
 
 /// A stream as a generator of the `rand` crates: it stands wherever one of theirs does.
@@ -41,35 +40,11 @@ pub struct StreamRng {
 /// The words that [`StreamRng`] makes at a time, in whole blocks.
 const BUFFER: usize = 16 * LANES;
 
-/// [`Generators::fill`] as a kernel.
-struct Fill<'a>(&'a mut Generators, &'a mut [[i32; LANES]]);
-
-impl Kernel for Fill<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vectors>(self, v: V) {
-        self.0.fill(v, self.1);
-    }
-}
-
-/// [`Generators::at`] as a kernel.
-struct Enter(Stream);
-
-impl Kernel for Enter {
-    type Output = Generators;
-
-    #[inline(always)]
-    fn run<V: Vectors>(self, v: V) -> Generators {
-        Generators::at(v, self.0)
-    }
-}
-
 impl StreamRng {
     /// A generator whose first word is that of the place.
     #[must_use]
     pub fn new(isa: Isa, stream: Stream) -> Self {
-        let mut rng = StreamRng { isa, generators: isa.run(Enter(stream)), buffer: [0; BUFFER], taken: BUFFER };
+        let mut rng = StreamRng { isa, generators: isa.run(Start(stream)), buffer: [0; BUFFER], taken: BUFFER };
         let before = (stream.offset % LANES as u64) as usize;
         if before > 0 {
             rng.refill();
@@ -87,7 +62,8 @@ impl StreamRng {
 
     #[inline(never)]
     fn refill(&mut self) {
-        self.isa.run(Fill(&mut self.generators, self.buffer.as_chunks_mut().0));
+        let (generators, blocks) = (&mut self.generators, self.buffer.as_chunks_mut().0);
+        self.isa.run(FillBlocks { generators, blocks, uniform: false });
         self.taken = 0;
     }
 
@@ -128,7 +104,8 @@ impl TryRng for StreamRng {
         let mut rest = self.drain(bytes);
         let whole = rest.len() / (4 * LANES) * (4 * LANES);
         if let Ok(words) = try_cast_slice_mut::<u8, i32>(&mut rest[..whole]) {
-            self.isa.run(Fill(&mut self.generators, words.as_chunks_mut().0));
+            let (generators, blocks) = (&mut self.generators, words.as_chunks_mut().0);
+            self.isa.run(FillBlocks { generators, blocks, uniform: false });
             for word in words {
                 *word = word.to_le();
             }

@@ -4,8 +4,6 @@
 //! sixteen groups. Nothing is stored in between. The smallest bits, which groups with values of both signs have no use for, are
 //! found in a second reading where there are other groups. Longer groups, and fewer, are read in parts, sixteen together.
 
-use core::hint::black_box;
-
 use super::extremes::{DECIDED, ExtremeLanes, Extremes, memory_of};
 use crate::cache;
 use crate::kernel::{Kernel, Vectors};
@@ -19,17 +17,6 @@ const LONG: usize = 16;
 
 /// Elements of a group: longer ones take no longer one by one ([`ExtremeLanes::of`]).
 const LONGEST: usize = 4 * DECIDED;
-
-/// What a group is read for.
-#[derive(Clone, Copy, PartialEq)]
-enum Reading {
-    /// The largest bits, as i32 and as u32.
-    Largest,
-    /// The largest and the smallest bits.
-    All,
-    /// The smallest bits, when the caches have the group.
-    Smallest,
-}
 
 /// Sixteen or more groups of this kind, or such that their parts are whole sixteens.
 pub(crate) struct EvenGroups<'a> {
@@ -86,15 +73,7 @@ impl Kernel for EvenRanges<'_> {
         if const { !V::HAS_INTEGER_MIN_MAX } {
             return self.one_by_one(v);
         }
-        // The shortest groups are read faster where the compiler knows their length. But it reads them in an order of its own
-        // then, which memory is slow at.
-        match (self.groups.length, self.groups.memory) {
-            (2, Memory::Cached) => self.by_sixteen(v, 2, false),
-            (4, Memory::Cached) => self.by_sixteen(v, 4, false),
-            (8, Memory::Cached) => self.by_sixteen(v, 8, false),
-            (length @ LONG.., _) => self.by_sixteen(v, length, true),
-            (length, _) => self.by_sixteen(v, length, false),
-        }
+        self.by_sixteen(v)
     }
 }
 
@@ -119,9 +98,10 @@ impl EvenRanges<'_> {
     }
 
     #[inline(always)]
-    fn by_sixteen<V: Vectors>(self, v: V, length: usize, long: bool) -> i32 {
-        let EvenRanges { groups: EvenGroups { x, parts, .. }, ranges } = self;
+    fn by_sixteen<V: Vectors>(self, v: V) -> i32 {
+        let EvenRanges { groups: EvenGroups { x, length, parts, memory }, ranges } = self;
         let mut magnitude = v.splat_i32(0);
+        let long = length >= LONG;
         // Whether the groups before had values of a single sign. For the first groups, some of their elements tell.
         let mut single_sign =
             long && !ExtremeLanes::none(v).fold(v, x[..LONG].as_flattened(), Memory::Cached, true).has_both_signs(v);
@@ -131,31 +111,30 @@ impl EvenRanges<'_> {
             // The last sixteen overlap those before.
             let first = start.min(all - LANES);
             let x = &x[first * length..][..LANES * length];
-            let [max_as_i32, max_as_u32, mut inverted_min] = if long && single_sign {
-                sixteen_groups(v, x, length, Reading::All)
+            let [mut max_as_i32, mut max_as_u32, mut inverted_min] = [[0; LANES]; 3];
+            let read_all = long && single_sign;
+            if read_all {
+                let found = [&mut max_as_i32, &mut max_as_u32, &mut inverted_min];
+                read(v, SixteenGroups { x, length, memory, found });
             } else {
-                let [max_as_i32, max_as_u32] = sixteen_groups(v, x, length, Reading::Largest);
-                [max_as_i32, max_as_u32, v.splat_i32(0)]
-            };
-            let sign = v.any_negative(v.min_i32(max_as_i32, max_as_u32));
-            // The other end of the range counts where values have a single sign. (Read again, so that it need not be kept.)
-            if sign && !(long && single_sign) {
-                [inverted_min] = sixteen_groups(v, black_box(x), length, Reading::Smallest);
+                read(v, SixteenGroups { x, length, memory, found: [&mut max_as_i32, &mut max_as_u32] });
             }
-            single_sign = sign;
-            magnitude = v.max_i32(magnitude, v.max_i32(max_as_i32, max_as_u32));
-            // (Arrays that are taken together stay in memory, which takes up to a third longer.)
-            let (mut a, mut b, mut c) = ([0; LANES], [0; LANES], [0; LANES]);
-            v.store_i32(max_as_i32, &mut a);
-            v.store_i32(max_as_u32, &mut b);
-            v.store_i32(inverted_min, &mut c);
+            let (signed, unsigned) = (v.load_i32(&max_as_i32), v.load_i32(&max_as_u32));
+            single_sign = v.any_negative(v.min_i32(signed, unsigned));
+            magnitude = v.max_i32(magnitude, v.max_i32(signed, unsigned));
+            // The other end of the range counts where values have a single sign. (Read again, so that it need not be kept.)
+            if single_sign && !read_all {
+                read(v, SixteenGroups { x, length, memory, found: [&mut inverted_min] });
+            }
             if parts == 1 {
                 let ranges: &mut [_; LANES] = ranges[first..].first_chunk_mut().expect("sixteen ranges");
                 for i in 0..LANES {
-                    ranges[i] = Extremes { max_as_i32: a[i], max_as_u32: b[i], inverted_min: c[i] }.range();
+                    let (max_as_i32, max_as_u32, inverted_min) = (max_as_i32[i], max_as_u32[i], inverted_min[i]);
+                    ranges[i] = Extremes { max_as_i32, max_as_u32, inverted_min }.range();
                 }
             } else {
-                write_joined([&a, &b, &c], parts, &mut ranges[first / parts..][..LANES / parts]);
+                let found = [&max_as_i32, &max_as_u32, &inverted_min];
+                write_joined(found, parts, &mut ranges[first / parts..][..LANES / parts]);
             }
             start += LANES;
         }
@@ -176,38 +155,98 @@ fn write_joined(found: [&[i32; LANES]; 3], parts: usize, ranges: &mut [Range]) {
     }
 }
 
-/// The fields of [`Extremes`] that they are read for, of sixteen groups.
-#[inline(always)]
-fn sixteen_groups<V: Vectors, const N: usize>(
-    v: V,
-    x: &[[f32; LANES]],
+/// Sixteen groups, and where some of the fields of their [`Extremes`] go. N says which: 3 are all; 2 are the largest bits, as
+/// i32 and as u32; 1 is the inverse of the smallest bits, of groups that the caches have by then.
+struct SixteenGroups<'a, const N: usize> {
+    x: &'a [[f32; LANES]],
+    /// Blocks of a group.
     length: usize,
-    reading: Reading,
-) -> [V::I32; N] {
-    // (Calls, not a loop: the compiler leaves a loop of this length, and vectors in memory.)
-    let quad = quad_of_groups::<V, N>;
-    let (a, b) = (quad(v, x, 0, length, reading), quad(v, x, 1, length, reading));
-    let (c, d) = (quad(v, x, 2, length, reading), quad(v, x, 3, length, reading));
-    let mut fields = [v.splat_i32(0); N];
-    for n in 0..N {
-        fields[n] = v.join_maxima([a[n], b[n], c[n], d[n]]);
-    }
-    fields
+    memory: Memory,
+    found: [&'a mut [i32; LANES]; N],
 }
 
-/// The partial maxima of the fields of [`Extremes`] that they are read for, of four groups.
+/// Reads groups, in functions of their own: code and frame of one would be as much as of all other kernels.
 #[inline(always)]
-fn quad_of_groups<V: Vectors, const N: usize>(
+fn read<V: Vectors, const N: usize>(v: V, groups: SixteenGroups<'_, N>) {
+    // The shortest groups are read faster where the compiler knows their length. But it reads them in an order of its own
+    // then, which memory is slow at.
+    match (groups.length, groups.memory) {
+        (2, Memory::Cached) => v.outlined(Short::<N, 2>(groups)),
+        (4, Memory::Cached) => v.outlined(Short::<N, 4>(groups)),
+        (8, Memory::Cached) => v.outlined(Short::<N, 8>(groups)),
+        _ => v.outlined(AnyLength(groups)),
+    }
+}
+
+/// [`SixteenGroups`] of LENGTH blocks each.
+struct Short<'a, const N: usize, const LENGTH: usize>(SixteenGroups<'a, N>);
+
+impl<const N: usize, const LENGTH: usize> Kernel for Short<'_, N, LENGTH> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let SixteenGroups { x, found, .. } = self.0;
+        let (groups, _) = x.as_chunks::<LENGTH>();
+        // (Calls, not a loop: the compiler leaves a loop of this length, and vectors in memory.)
+        let (a, b) = (short_groups(v, &groups[..QUAD]), short_groups(v, &groups[QUAD..2 * QUAD]));
+        let (c, d) = (short_groups(v, &groups[2 * QUAD..3 * QUAD]), short_groups(v, &groups[3 * QUAD..]));
+        store(v, [a, b, c, d], found);
+    }
+}
+
+/// The partial maxima of N fields of [`Extremes`], of four groups of LENGTH blocks each.
+#[inline(always)]
+fn short_groups<V: Vectors, const N: usize, const LENGTH: usize>(
     v: V,
-    x: &[[f32; LANES]],
-    k: usize,
-    length: usize,
-    reading: Reading,
+    groups: &[[[f32; LANES]; LENGTH]],
 ) -> [V::I32; N] {
-    let x = &x[QUAD * k * length..][..QUAD * length];
-    let (a, b) = (group(v, x, 0, length, reading), group(v, x, 1, length, reading));
-    let (c, d) = (group(v, x, 2, length, reading), group(v, x, 3, length, reading));
-    let first = if reading == Reading::Smallest { 2 } else { 0 };
+    let (a, b) = (group::<V, N>(v, &groups[0]), group::<V, N>(v, &groups[1]));
+    let (c, d) = (group::<V, N>(v, &groups[2]), group::<V, N>(v, &groups[3]));
+    quad_maxima(v, [a, b, c, d])
+}
+
+/// [`SixteenGroups`] of any length.
+struct AnyLength<'a, const N: usize>(SixteenGroups<'a, N>);
+
+impl<const N: usize> Kernel for AnyLength<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let SixteenGroups { x, length, found, .. } = self.0;
+        let mut quads = [[v.splat_i32(0); N]; QUAD];
+        for k in 0..QUAD {
+            let mut lanes = [ExtremeLanes::none(v).integers(v); QUAD];
+            for i in 0..QUAD {
+                lanes[i] = group::<V, N>(v, &x[(k * QUAD + i) * length..][..length]);
+            }
+            quads[k] = quad_maxima(v, lanes);
+        }
+        store(v, quads, found);
+    }
+}
+
+/// All fields of [`Extremes`] of a group for every lane, of which those are right that it is read for.
+#[inline(always)]
+fn group<V: Vectors, const N: usize>(v: V, x: &[[f32; LANES]]) -> [V::I32; 3] {
+    let mut lanes = ExtremeLanes::none(v);
+    let (quads, rest) = x.as_chunks::<QUAD>();
+    for quad in quads {
+        for j in 0..QUAD {
+            lanes = observe::<V, N>(v, lanes, &quad[j]);
+        }
+    }
+    for block in rest {
+        lanes = observe::<V, N>(v, lanes, block);
+    }
+    lanes.integers(v)
+}
+
+/// The partial maxima of N fields of [`Extremes`], of four groups, given all fields for every lane.
+#[inline(always)]
+fn quad_maxima<V: Vectors, const N: usize>(v: V, [a, b, c, d]: [[V::I32; 3]; QUAD]) -> [V::I32; N] {
+    let first = if N == 1 { 2 } else { 0 };
     let mut fields = [v.splat_i32(0); N];
     for n in 0..N {
         fields[n] = v.quad_maxima([a[first + n], b[first + n], c[first + n], d[first + n]]);
@@ -215,27 +254,19 @@ fn quad_of_groups<V: Vectors, const N: usize>(
     fields
 }
 
-/// The fields of [`Extremes`] of a group, for every lane.
+/// Stores the maxima of four groups of sixteen partial maxima each, field by field.
 #[inline(always)]
-fn group<V: Vectors>(v: V, x: &[[f32; LANES]], i: usize, length: usize, reading: Reading) -> [V::I32; 3] {
-    let mut lanes = ExtremeLanes::none(v);
-    let (quads, rest) = x[i * length..][..length].as_chunks::<QUAD>();
-    for quad in quads {
-        for j in 0..QUAD {
-            lanes = observe(v, lanes, &quad[j], reading);
-        }
+fn store<V: Vectors, const N: usize>(v: V, [a, b, c, d]: [[V::I32; N]; QUAD], found: [&mut [i32; LANES]; N]) {
+    for (n, found) in found.into_iter().enumerate() {
+        v.store_i32(v.join_maxima([a[n], b[n], c[n], d[n]]), found);
     }
-    for block in rest {
-        lanes = observe(v, lanes, block, reading);
-    }
-    lanes.integers(v)
 }
 
 #[inline(always)]
-fn observe<V: Vectors>(v: V, lanes: ExtremeLanes<V>, x: &[f32; LANES], reading: Reading) -> ExtremeLanes<V> {
-    // Level 2 is read faster with it, too.
-    if reading != Reading::Smallest {
+fn observe<V: Vectors, const N: usize>(v: V, lanes: ExtremeLanes<V>, x: &[f32; LANES]) -> ExtremeLanes<V> {
+    // Level 2 is read faster with it, too. (Groups that are read for the smallest bits alone are in level 1.)
+    if N > 1 {
         cache::prefetch_ahead(x);
     }
-    lanes.observe(v, x, reading != Reading::Largest)
+    lanes.observe(v, x, N != 2)
 }

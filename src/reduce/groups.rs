@@ -1,7 +1,7 @@
 //! Ranges of groups of any lengths: a vector of lanes for every group, whose largest lanes are found sixteen groups at a time.
 
 use super::extremes::{ExtremeLanes, memory_of, write_ranges};
-use super::vectors::{ReduceVectors, largest_lanes};
+use super::vectors::largest_lanes;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::Workspace;
 use crate::params::{Granularity, Range, Run};
@@ -25,13 +25,16 @@ impl Kernel for GroupRanges<'_> {
         let (lanes, found) = workspace.elements(3 * LANES * LANES + 3 * groups).split_at_mut(3 * LANES * LANES);
         found.fill(i32::MIN);
         let mut batch = Batch { lanes: lanes.as_chunks_mut().0, found, groups, first: 0, count: 0 };
-        for Run { group, start, end } in granularity.grouping().runs(0, x.len()) {
+        let mut runs = granularity.grouping().runs(0, x.len());
+        loop {
+            let run = runs.next();
+            let group = run.as_ref().map_or(usize::MAX, |run| run.group);
             if batch.count == LANES || group != batch.first + batch.count {
                 batch.flush(v, group);
             }
+            let Some(Run { start, end, .. }) = run else { break };
             batch.push(v, ExtremeLanes::of(v, &x[start..end], memory));
         }
-        batch.flush(v, 0);
         let (max_as_i32, rest) = batch.found.split_at(groups);
         let (max_as_u32, inverted_min) = rest.split_at(groups);
         write_ranges([max_as_i32, max_as_u32, inverted_min], ranges)
@@ -51,7 +54,7 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     #[inline(always)]
-    fn push<V: ReduceVectors>(&mut self, v: V, lanes: ExtremeLanes<V>) {
+    fn push<V: Vectors>(&mut self, v: V, lanes: ExtremeLanes<V>) {
         let integers = lanes.integers(v);
         for field in 0..3 {
             v.store_i32(integers[field], &mut self.lanes[field * LANES + self.count]);
@@ -61,7 +64,7 @@ impl Batch<'_> {
 
     /// Adds the largest lanes to those that were found before, and goes on with another group.
     #[inline(always)]
-    fn flush<V: ReduceVectors>(&mut self, v: V, next: usize) {
+    fn flush<V: Vectors>(&mut self, v: V, next: usize) {
         let max_as_i32 = self.keep(v, 0);
         let max_as_u32 = self.keep(v, 1);
         // The other end of the range counts where values have a single sign.
@@ -73,19 +76,29 @@ impl Batch<'_> {
 
     /// The largest lanes of a field.
     #[inline(always)]
-    fn keep<V: ReduceVectors>(&mut self, v: V, field: usize) -> V::I32 {
-        let lanes = self.lanes[field * LANES..].first_chunk().expect("three times sixteen vectors");
-        let largest = largest_lanes(v, lanes);
+    fn keep<V: Vectors>(&mut self, v: V, field: usize) -> V::I32 {
+        let vectors = self.lanes[field * LANES..].first_chunk().expect("three times sixteen vectors");
+        let mut largest = [0; LANES];
+        v.outlined(LargestLanes { vectors, largest: &mut largest });
         let found = &mut self.found[field * self.groups + self.first..][..self.count];
-        if let Some(found) = found.first_chunk_mut() {
-            v.store_i32(v.max_i32(v.load_i32(found), largest), found);
-        } else {
-            let mut each = [0; LANES];
-            v.store_i32(largest, &mut each);
-            for i in 0..found.len() {
-                found[i] = found[i].max(each[i]);
-            }
+        for (found, largest) in found.iter_mut().zip(&largest) {
+            *found = (*found).max(*largest);
         }
-        largest
+        v.load_i32(&largest)
+    }
+}
+
+/// Lane i of `largest` is the largest lane of `vectors[i]`.
+struct LargestLanes<'a> {
+    vectors: &'a [[i32; LANES]; LANES],
+    largest: &'a mut [i32; LANES],
+}
+
+impl Kernel for LargestLanes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        v.store_i32(largest_lanes(v, self.vectors), self.largest);
     }
 }
