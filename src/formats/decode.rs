@@ -65,13 +65,15 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Decode<'_, F, BYTES> {
     fn run<V: Vectors>(self, v: V) {
         let nan = v.splat_f32(f32::NAN);
         for (block, out) in self.blocks.iter().zip(self.out) {
-            let (scale, codes) = (v.splat_f32(F::scale(block)), F::codes(v, block));
-            let (first, second) = (v.mul_f32(v.to_f32(codes[0]), scale), v.mul_f32(v.to_f32(codes[1]), scale));
-            // ∞ · 0 is NaN of another sign on every architecture.
-            let first = v.select_f32(v.is_nan(first), nan, first);
-            let second = v.select_f32(v.is_nan(second), nan, second);
-            v.store_f32(first, &mut out[0]);
-            v.store_f32(second, &mut out[1]);
+            let (scale, codes) = (F::scale(block), F::codes(v, block));
+            for i in 0..2 {
+                let product = v.mul_f32(v.to_f32(codes[i]), v.splat_f32(scale));
+                v.store_f32(product, &mut out[i]);
+                if !scale.is_finite() {
+                    // ∞ · 0 is NaN of another sign on every architecture.
+                    v.store_f32(v.select_f32(v.is_nan(product), nan, product), &mut out[i]);
+                }
+            }
         }
     }
 }

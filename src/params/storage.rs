@@ -20,7 +20,10 @@ pub(crate) struct Params {
     groups: usize,
     /// See [`Params::period`].
     period: usize,
-    /// Scales, high and low parts of their reciprocals, zero points: four arrays of [`Params::padded`] elements of 4 bytes.
+    /// The length of the arrays of `memory`, a whole number of lines. Behind interleaved channels there are as many elements
+    /// more as are loaded together.
+    length: usize,
+    /// Scales, high and low parts of their reciprocals, zero points: four arrays of elements of 4 bytes.
     memory: PooledBuffer,
     /// See [`Params::zero_codes`].
     zero_codes: PooledBuffer,
@@ -107,11 +110,11 @@ impl Params {
             Grouping::Interleaved { channels } => channels * LONG_ROW.div_ceil(channels),
             _ => groups,
         };
+        let more = if let Grouping::Interleaved { .. } = granularity.grouping() { QUAD * LANES } else { 0 };
+        let length = (period + more).max(1).next_multiple_of(LANES);
+        let memory = PooledBuffer::new::<f32>(4 * length);
         let (zero_codes, one_zero_point, headroom) = (PooledBuffer::default(), false, false);
-        let memory = PooledBuffer::default();
-        let mut params = Params { bounds, granularity, groups, period, memory, zero_codes, one_zero_point, headroom };
-        params.memory = PooledBuffer::new::<f32>(4 * params.padded());
-        params
+        Params { bounds, granularity, groups, period, length, memory, zero_codes, one_zero_point, headroom }
     }
 
     /// Fills in the parameters that a scheme gives the ranges of all groups.
@@ -141,7 +144,7 @@ impl Params {
         let first = zero_points.first().copied().unwrap_or(0);
         self.one_zero_point = zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0;
         if let Grouping::Interleaved { .. } = self.grouping() {
-            let (groups, length) = (self.groups, self.padded());
+            let (groups, length) = (self.groups, self.length);
             let memory = self.memory.elements::<i32>(4 * length);
             for array in memory.chunks_exact_mut(length) {
                 repeat(array, groups);
@@ -155,7 +158,7 @@ impl Params {
 
     /// The memory of the parameters of some groups.
     fn groups_mut(&mut self, first: usize, count: usize) -> GroupParamsMut<'_> {
-        let length = self.padded();
+        let length = self.length;
         let (floats, zero_points) = self.memory.two_arrays([3 * length, length]);
         let (scales, reciprocals) = floats.split_at_mut(length);
         let (high, low) = reciprocals.split_at_mut(length);
@@ -165,14 +168,6 @@ impl Params {
             reciprocals: [&mut high[range.clone()], &mut low[range.clone()]],
             zero_points: &mut zero_points[range],
         }
-    }
-
-    /// The length of each array, a whole number of lines. Behind interleaved channels there are as many elements more as
-    /// are loaded together.
-    #[inline(always)]
-    fn padded(&self) -> usize {
-        let more = if let Grouping::Interleaved { .. } = self.grouping() { QUAD * LANES } else { 0 };
-        (self.period + more).max(1).next_multiple_of(LANES)
     }
 
     /// The number of groups; of interleaved channels, the smallest multiple of it that is a row worth starting: the arrays
@@ -194,17 +189,18 @@ impl Params {
     /// The parameters of all groups.
     #[inline(always)]
     pub fn all(&self) -> GroupParams<'_> {
-        let length = self.padded();
-        let (scales, reciprocals) = self.memory.as_slice(3 * length).split_at(length);
-        let zero_points = &self.memory.as_slice(4 * length)[3 * length..];
-        GroupParams { scales, reciprocals: reciprocals.split_at(length).into(), zero_points }
+        let arrays = self.memory.as_slice::<f32>(4 * self.length);
+        let (floats, zero_points) = arrays.split_at(3 * self.length);
+        let (scales, reciprocals) = floats.split_at(self.length);
+        let (high, low) = reciprocals.split_at(self.length);
+        GroupParams { scales, reciprocals: [high, low], zero_points: bytemuck::cast_slice(zero_points) }
     }
 
     /// The zero points of interleaved channels as bytes, a quarter of the memory to read; empty for other groupings.
     #[inline(always)]
     pub fn zero_codes(&self) -> &[u8] {
         let interleaved = matches!(self.grouping(), Grouping::Interleaved { .. });
-        self.zero_codes.as_slice(if interleaved { self.padded() } else { 0 })
+        self.zero_codes.as_slice(if interleaved { self.length } else { 0 })
     }
 
     /// The scale of every group.
