@@ -12,14 +12,11 @@ use zeropoint::raw::AccumulatorBias;
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::*;
 
-const STACK: usize = 384 << 10;
+const STACK: usize = 128 << 10;
 
-/// Ranges of short rows take more on the scalar ISA: their kernel has sixteen groups in its frame.
-const STACK_OF_RANGES: usize = 4 << 20;
-
-/// A size of a stack, or what the environment says, in KiB: to find how much an operation takes.
-fn or_asked(stack: usize) -> usize {
-    std::env::var("ZEROPOINT_STACK_KIB").map_or(stack, |kib| kib.parse::<usize>().unwrap() << 10)
+/// [`STACK`], or what the environment says, in KiB: to find how much an operation takes.
+fn stack() -> usize {
+    std::env::var("ZEROPOINT_STACK_KIB").map_or(STACK, |kib| kib.parse::<usize>().unwrap() << 10)
 }
 
 /// A row, a few vectors and a rest; large enough for every granularity.
@@ -29,13 +26,9 @@ const ELEMENTS: usize = SHAPE[0] * SHAPE[1];
 
 /// Calls an operation on a thread of its own, on every ISA.
 fn small(name: &str, operation: impl Fn(Isa) + Sync) {
-    on_stack(STACK, name, operation);
-}
-
-fn on_stack(stack: usize, name: &str, operation: impl Fn(Isa) + Sync) {
     for isa in Isa::supported() {
         thread::scope(|scope| {
-            let thread = thread::Builder::new().name(format!("{name} on {isa}")).stack_size(or_asked(stack));
+            let thread = thread::Builder::new().name(format!("{name} on {isa}")).stack_size(stack());
             let running = thread.spawn_scoped(scope, || operation(isa)).unwrap();
             running.join().unwrap_or_else(|_| panic!("{name} on {isa}"));
         });
@@ -315,7 +308,7 @@ fn operands_with_parameters() {
     let x = || Quantized::new(Matrix::new(x, m, k).unwrap(), px).unwrap();
     let rows = |params| Quantized::new(Matrix::new(w, n, k).unwrap(), params).unwrap();
     let columns = || Quantized::new(Matrix::new(w, k, n).unwrap(), by_column).unwrap();
-    on_stack(STACK_OF_RANGES, "fit", |isa| {
+    small("fit", |isa| {
         let range = CodeRange::signed(8).unwrap();
         QuantParams::fit(isa, &reals(n * k)[..], range, Scheme::SYMMETRIC, by_row.granularity()).unwrap();
     });

@@ -21,7 +21,7 @@ use super::output::Output;
 use super::pack::Panel;
 use super::packed::Packed;
 use super::shape::Shape;
-use super::tile::{AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Operands};
+use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, Operands};
 use crate::cache::level2;
 use crate::error::{Error, check_length};
 use crate::exec::{Exec, PIECE};
@@ -147,12 +147,12 @@ struct MultiplyBlocks<'a> {
     row_sums: &'a mut [i32],
 }
 
-/// A tile of the result.
-struct Tile {
+/// A tile of the result: a row of any kernel's tile for every row.
+struct Tile<'a> {
     /// Of one block.
-    acc: AccTile,
+    acc: &'a mut [AccRow; MAX_ROWS],
     /// Of all blocks before.
-    totals: [[f32; MAX_COLUMNS]; MAX_ROWS],
+    totals: &'a mut [[f32; MAX_COLUMNS]; MAX_ROWS],
 }
 
 impl Kernel for MultiplyBlocks<'_> {
@@ -166,18 +166,21 @@ impl Kernel for MultiplyBlocks<'_> {
         let kernel = shape.kernel;
         let blocks = shape.depth / BLOCK;
         let mut place = room(shape, 0..panels.start) * blocks;
-        let zeros = [[0.0; MAX_COLUMNS]; MAX_ROWS];
-        let mut out = Tile { acc: [AccRow([0; MAX_COLUMNS]); MAX_ROWS], totals: zeros };
+        let (mut acc, mut totals) = (Workspace::default(), Workspace::default());
+        let mut out = Tile {
+            acc: acc.elements(MAX_ROWS).first_chunk_mut().expect("a tile"),
+            totals: totals.elements(MAX_ROWS).first_chunk_mut().expect("a tile"),
+        };
         for panel in panels.clone() {
             let room = room(shape, panel..panel + 1);
             let panel = job.weights.packed.panels().at(panel);
             for tile in kernel.row_tiles(rows.len(), panel.vectors).iter() {
-                out.totals = zeros;
+                out.totals[..tile.len()].fill([0.0; MAX_COLUMNS]);
                 for block in 0..blocks {
                     let place = place + block * room;
                     self.add_block(simd, &panel, tile.clone(), [block, place], &mut out);
                 }
-                self.store(&panel, tile, &out.totals);
+                self.store(&panel, tile, out.totals);
             }
             place += room * blocks;
         }
@@ -215,7 +218,7 @@ impl MultiplyBlocks<'_> {
         panel: &Panel<'_>,
         tile: Range<usize>,
         [block, place]: [usize; 2],
-        Tile { acc, totals }: &mut Tile,
+        Tile { acc, totals }: &mut Tile<'_>,
     ) {
         static NO_BIAS: [i32; MAX_COLUMNS + LANES] = [0; MAX_COLUMNS + LANES];
         let MultiplyBlocks { job, a, rows, row_sums, .. } = self;

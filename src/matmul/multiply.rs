@@ -9,8 +9,9 @@ use super::erased::StageRef;
 use super::lhs::LhsBlock;
 use super::offsets::{ColumnTerms, Offsets};
 use super::pack::{Panel, Panels};
-use super::tile::{AccRow, AccTile, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands};
+use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands};
 use crate::kernel::{Kernel, Vectors};
+use crate::memory::Workspace;
 
 /// Where the accumulators of panels come from.
 pub(crate) enum PanelSource<'a> {
@@ -87,7 +88,8 @@ impl Kernel for Multiply<'_> {
         let Multiply { ref rows, kernel, panels, offsets, ref epilogue, .. } = self;
         let given = matches!(panels, PanelSource::Given { .. });
         let stores_accumulators = !given && matches!(epilogue.stage, StageRef::Accumulators);
-        let mut acc: AccTile = [AccRow([0; MAX_COLUMNS]); MAX_ROWS];
+        let mut workspace = Workspace::default();
+        let acc = workspace.elements::<AccRow>(MAX_ROWS);
         for panel in 0..panels.count() {
             let panel = panels.at(panel, rows.len());
             let columns = &panel.columns;

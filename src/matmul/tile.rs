@@ -98,9 +98,6 @@ unsafe impl Zeroable for AccRow {}
 // valid.
 unsafe impl Pod for AccRow {}
 
-/// The accumulators of a tile of any kernel.
-pub type AccTile = [AccRow; MAX_ROWS];
-
 /// A rank-one update: `rows[i] · columns[j]` is added to every accumulator.
 #[derive(Clone, Copy)]
 pub struct RankOneUpdate {

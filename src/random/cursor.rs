@@ -4,6 +4,7 @@ use super::generators::{FillBlocks, Generators, Start, next};
 use super::stream::Stream;
 use crate::cache::prefetch_ahead;
 use crate::kernel::Vectors;
+use crate::memory::Workspace;
 use crate::simd::LANES;
 
 /// Elements of a run from which on words are taken from the registers that the generators make them in. Shorter runs, and the
@@ -13,12 +14,14 @@ const LONG_RUN: usize = 32 * LANES;
 /// Words of the window: two runs that are not long.
 const WINDOW: usize = 2 * LONG_RUN;
 
+/// Room in the window: behind [`WINDOW`] for the rest of a block, and for sixteen more words that a load may touch.
+const ROOM: usize = WINDOW + 2 * LANES;
+
 /// The words of consecutive elements that are visited in runs of any length.
 pub(crate) struct Cursor {
     generators: Generators,
-    /// Words that were made but not used yet: `window[next..end]`, up to where the generators stand. Behind [`WINDOW`]
-    /// there is room for the rest of a block, and for sixteen more words that a load may touch.
-    window: [i32; WINDOW + 2 * LANES],
+    /// Words that were made but not used yet: `window[next..end]`, up to where the generators stand.
+    window: Workspace,
     next: usize,
     end: usize,
     /// Elements that are still to be visited.
@@ -30,14 +33,23 @@ impl Cursor {
     #[inline(always)]
     pub fn at<V: Vectors>(v: V, stream: Stream, elements: usize) -> Self {
         let generators = v.outlined(Start(stream));
-        let mut cursor = Cursor { generators, window: [0; WINDOW + 2 * LANES], next: 0, end: 0, rest: elements };
+        let mut cursor = Cursor { generators, window: Workspace::default(), next: 0, end: 0, rest: elements };
         let before = (stream.offset % LANES as u64) as usize;
         if before > 0 {
-            let blocks = &mut cursor.window.as_chunks_mut().0[..1];
-            v.outlined(FillBlocks { generators: &mut cursor.generators, blocks, uniform: false });
-            (cursor.next, cursor.end) = (before, LANES);
+            cursor.refill(v, 0, 1);
+            cursor.next = before;
         }
         cursor
+    }
+
+    /// Makes some blocks of words for the window, behind `left` words that are there.
+    #[inline(always)]
+    fn refill<V: Vectors>(&mut self, v: V, left: usize, blocks: usize) {
+        let window = self.window.elements::<i32>(ROOM);
+        window.copy_within(self.next..self.next + left, 0);
+        let made = &mut window[left..].as_chunks_mut().0[..blocks];
+        v.outlined(FillBlocks { generators: &mut self.generators, blocks: made, uniform: false });
+        (self.next, self.end) = (0, left + blocks * LANES);
     }
 
     /// Calls `f(start, input, output, words)` with the next words, for blocks that cover both slices, whose lengths are equal.
@@ -79,6 +91,7 @@ impl Cursor {
                 continue;
             }
             let (count, word) = self.take_words(v, x.len(), at);
+            let window = self.window.as_slice::<i32>(ROOM);
             let mut padded = ([T::default(); LANES], [U::default(); LANES]);
             let (mut from, mut to) = (&x[at..at + count], &mut out[at..at + count]);
             if count < LANES {
@@ -88,7 +101,7 @@ impl Cursor {
             let mut done = 0;
             while done < count {
                 let first = done.min(from.len() - LANES);
-                let words = self.window[word + first..].first_chunk().expect("the window is padded");
+                let words = window[word + first..].first_chunk().expect("the window is padded");
                 let (Some(from), Some(to)) = (from[first..].first_chunk(), to[first..].first_chunk_mut()) else {
                     break;
                 };
@@ -122,11 +135,7 @@ impl Cursor {
         let left = self.end - self.next;
         let count = if run >= LONG_RUN && left > 0 { left.min(run - at) } else { run - at };
         if left < count {
-            self.window.copy_within(self.next..self.end, 0);
-            let more = (self.rest.min(WINDOW) - left).div_ceil(LANES);
-            let blocks = &mut self.window[left..].as_chunks_mut().0[..more];
-            v.outlined(FillBlocks { generators: &mut self.generators, blocks, uniform: false });
-            (self.next, self.end) = (0, left + more * LANES);
+            self.refill(v, left, (self.rest.min(WINDOW) - left).div_ceil(LANES));
         }
         let first = self.next;
         self.next += count;

@@ -188,10 +188,11 @@ impl<const N: usize, const LENGTH: usize> Kernel for Short<'_, N, LENGTH> {
     fn run<V: Vectors>(self, v: V) {
         let SixteenGroups { x, found, .. } = self.0;
         let (groups, _) = x.as_chunks::<LENGTH>();
-        // (Calls, not a loop: the compiler leaves a loop of this length, and vectors in memory.)
-        let (a, b) = (short_groups(v, &groups[..QUAD]), short_groups(v, &groups[QUAD..2 * QUAD]));
-        let (c, d) = (short_groups(v, &groups[2 * QUAD..3 * QUAD]), short_groups(v, &groups[3 * QUAD..]));
-        store(v, [a, b, c, d], found);
+        let mut quads = [[v.splat_i32(0); N]; QUAD];
+        for k in 0..QUAD {
+            quads[k] = short_groups(v, &groups[k * QUAD..][..QUAD]);
+        }
+        store(v, quads, found);
     }
 }
 
@@ -201,9 +202,20 @@ fn short_groups<V: Vectors, const N: usize, const LENGTH: usize>(
     v: V,
     groups: &[[[f32; LANES]; LENGTH]],
 ) -> [V::I32; N] {
-    let (a, b) = (group::<V, N>(v, &groups[0]), group::<V, N>(v, &groups[1]));
-    let (c, d) = (group::<V, N>(v, &groups[2]), group::<V, N>(v, &groups[3]));
+    let (a, b) = (short_group::<V, N, LENGTH>(v, &groups[0]), short_group::<V, N, LENGTH>(v, &groups[1]));
+    let (c, d) = (short_group::<V, N, LENGTH>(v, &groups[2]), short_group::<V, N, LENGTH>(v, &groups[3]));
     quad_maxima(v, [a, b, c, d])
+}
+
+/// All fields of [`Extremes`] of a group for every lane, of which those are right that it is read for. (One call in a loop,
+/// which the compiler unrolls: sixteen copies of two would not fit a small stack where it does not optimise.)
+#[inline(always)]
+fn short_group<V: Vectors, const N: usize, const LENGTH: usize>(v: V, x: &[[f32; LANES]; LENGTH]) -> [V::I32; 3] {
+    let mut lanes = ExtremeLanes::none(v);
+    for i in 0..LENGTH {
+        lanes = observe::<V, N>(v, lanes, &x[i]);
+    }
+    lanes.integers(v)
 }
 
 /// [`SixteenGroups`] of any length.
@@ -227,7 +239,7 @@ impl<const N: usize> Kernel for AnyLength<'_, N> {
     }
 }
 
-/// All fields of [`Extremes`] of a group for every lane, of which those are right that it is read for.
+/// As [`short_group`], of any length.
 #[inline(always)]
 fn group<V: Vectors, const N: usize>(v: V, x: &[[f32; LANES]]) -> [V::I32; 3] {
     let mut lanes = ExtremeLanes::none(v);
