@@ -434,7 +434,7 @@ fn network_layers() {
 #[cfg(feature = "rayon")]
 #[test]
 fn threads() {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).stack_size(or_asked(STACK)).build().unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).stack_size(stack()).build().unwrap();
     let n = 1 << 18;
     let x = &reals(n)[..];
     let params = &QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.0129, 117).unwrap();
