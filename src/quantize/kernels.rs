@@ -38,8 +38,8 @@ pub(crate) struct Piece<'a, O: Operation> {
 const LONG_RUN: usize = 1024;
 
 impl<O: Operation> Piece<'_, O> {
-    /// Computes all elements, rounding to nearest. SIGNED tells operations on codes which type these have.
-    pub fn nearest<const SIGNED: bool>(self, isa: Isa) {
+    /// Computes all elements, rounding to nearest.
+    pub fn nearest(self, isa: Isa) {
         let block_length = self.block_length();
         let interleaved = matches!(self.params.grouping(), Grouping::Interleaved { .. });
         if block_length.is_none() && !interleaved {
@@ -59,10 +59,8 @@ impl<O: Operation> Piece<'_, O> {
             Some(length) if length >= QUAD * LANES => isa.run(Runs(self)),
             Some(_) if self.params.has_one_zero_point() => isa.run(Blocks::<_, true, QUAD>(self)),
             Some(_) => isa.run(Blocks::<_, false, QUAD>(self)),
-            // With one zero point, the type of the codes does not matter.
-            None if self.params.has_one_zero_point() => isa.run(Interleaved::<_, true, false>(self)),
-            None if fast => isa.run(Interleaved::<_, false, SIGNED>(self)),
-            None => isa.run(Interleaved::<_, false, false>(self)),
+            None if self.params.has_one_zero_point() => isa.run(Interleaved::<_, true>(self)),
+            None => isa.run(Interleaved::<_, false>(self)),
         }
     }
 
@@ -153,21 +151,14 @@ impl<O: Operation> Kernel for Runs<Piece<'_, O>> {
 }
 
 /// Interleaved channels: parameters are vectors too. As these repeat behind the last channel, rows do not matter.
-struct Interleaved<P, const ONE_ZERO_POINT: bool, const SIGNED: bool>(P);
+struct Interleaved<P, const ONE_ZERO_POINT: bool>(P);
 
-impl<O: Operation, const ONE_ZERO_POINT: bool, const SIGNED: bool> Kernel
-    for Interleaved<Piece<'_, O>, ONE_ZERO_POINT, SIGNED>
-{
+impl<O: Operation, const ONE_ZERO_POINT: bool> Kernel for Interleaved<Piece<'_, O>, ONE_ZERO_POINT> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let for_every_isa = const { !SIGNED };
-        if const { V::HAS_FAST_DIVISION && O::HAS_QUAD } || for_every_isa {
-            self.0.interleaved(v, ONE_ZERO_POINT, SIGNED);
-        } else {
-            unreachable!("chosen for a fast path only");
-        }
+        self.0.interleaved(v, ONE_ZERO_POINT);
     }
 }
 
@@ -206,9 +197,9 @@ impl<O: Operation> Piece<'_, O> {
     }
 
     #[inline(always)]
-    fn interleaved<V: Vectors>(self, v: V, one_zero_point: bool, signed: bool) {
+    fn interleaved<V: Vectors>(self, v: V, one_zero_point: bool) {
         let groups = Groups::new(v, self.params, one_zero_point);
-        let source = vec_params::Interleaved::new(groups, signed, self.params.period(), self.first);
+        let source = vec_params::Interleaved::new(groups, O::SIGNED, self.params.period(), self.first);
         let memory = self.memory(true);
         map(v, self.op, source, Elements { x: self.x, out: self.out, memory });
         fence(v, self.past_caches);

@@ -10,6 +10,7 @@ use super::vec_params::{QuadParams, VecParams};
 use crate::codes::{Code, CodeBounds};
 use crate::kernel::Vectors;
 use crate::random::vectors::RandomVectors;
+use crate::sign::Sign;
 use crate::simd::{LANES, QUAD, Simd};
 
 /// How a vector of clamped quotients is rounded to integers.
@@ -60,6 +61,9 @@ pub(crate) trait Operation: Copy {
 
     /// Whether [`quad`](Operation::quad) is faster than four vectors where there is a fast division.
     const HAS_QUAD: bool = false;
+
+    /// Whether the results are i8 codes: then zero points that are read as codes are so, too.
+    const SIGNED: bool = false;
 
     /// The operation for a walk that begins at element `start` of this one's.
     #[inline(always)]
@@ -149,6 +153,7 @@ impl<C: CodeVectors> Operation for Quantize<C> {
     type In = f32;
     type Out = C;
     const HAS_QUAD: bool = true;
+    const SIGNED: bool = matches!(C::SIGN, Sign::Signed);
 
     #[inline(always)]
     fn vector<V: Vectors>(self, v: V, params: &VecParams<V>, round: impl Round<V>, block: Block<'_, f32, C>) {

@@ -40,6 +40,13 @@ impl Context<'_> {
         Piece { params: self.params, op, first, x, out, past_caches: self.streams }
     }
 
+    fn round<O: Operation>(&self, piece: Piece<'_, O>) {
+        match self.rounding {
+            Rounding::Nearest => piece.nearest(self.isa),
+            Rounding::Stochastic(stream) => piece.stochastic(self.isa, stream),
+        }
+    }
+
     /// The byte of the zero point of element `i`, which fills the last high nibble of an odd number of codes.
     fn pad(&self, i: usize) -> u8 {
         self.params.zero_points()[self.params.grouping().group_of(i)] as u8
@@ -96,11 +103,7 @@ impl Operands for QuantizeRows<'_> {
 impl Context<'_> {
     fn quantize<C: CodeVectors>(&self, first: usize, x: &[f32], codes: &mut [C]) {
         let piece = self.piece(ops::Quantize::<C>::new(self.params.bounds()), first, x, codes);
-        match (self.rounding, C::SIGN) {
-            (Rounding::Nearest, Sign::Unsigned) => piece.nearest::<false>(self.isa),
-            (Rounding::Nearest, Sign::Signed) => piece.nearest::<true>(self.isa),
-            (Rounding::Stochastic(stream), _) => piece.stochastic(self.isa, stream),
-        }
+        self.round(piece);
     }
 
     fn quantize_packed<C: CodeVectors>(&self, first: usize, x: &[f32], bytes: &mut [u8]) {
@@ -161,7 +164,7 @@ impl Operands for DequantizeRows<'_> {
 
 impl Context<'_> {
     fn dequantize<C: CodeVectors>(&self, first: usize, codes: &[C], out: &mut [f32]) {
-        self.piece(ops::Dequantize::<C>(PhantomData), first, codes, out).nearest::<false>(self.isa);
+        self.piece(ops::Dequantize::<C>(PhantomData), first, codes, out).nearest(self.isa);
     }
 
     fn dequantize_packed<C: CodeVectors>(&self, first: usize, bytes: &[u8], out: &mut [f32]) {
@@ -221,13 +224,6 @@ impl Context<'_> {
         }
         self.round(self.piece(ops::FakeQuantize, first, x, out));
     }
-
-    fn round<O: Operation>(&self, piece: Piece<'_, O>) {
-        match self.rounding {
-            Rounding::Nearest => piece.nearest::<false>(self.isa),
-            Rounding::Stochastic(stream) => piece.stochastic(self.isa, stream),
-        }
-    }
 }
 
 /// The operands of [`straight_through`](crate::straight_through()); without `gradient`, in place.
@@ -256,7 +252,7 @@ impl Operands for StraightThroughRows<'_> {
         let StraightThroughRows { x, gradient, out } = self;
         let (x, out) = (&x.data[..columns], &mut out.data[..columns]);
         let run = |first: usize, x: &[f32], gradient: &[f32], out: &mut [f32]| {
-            context.piece(ops::StraightThrough { gradient }, first, x, out).nearest::<false>(context.isa);
+            context.piece(ops::StraightThrough { gradient }, first, x, out).nearest(context.isa);
         };
         if let Some(gradient) = gradient {
             return run(first, x, &gradient.data[..columns], out);

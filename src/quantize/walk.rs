@@ -28,7 +28,7 @@ const fn is_fast<V: Vectors, O: Operation>() -> bool {
 /// computed again vector by vector. The last vector may overlap the one before: operations depend on their arguments only.
 ///
 /// Every call of an operation below is a copy of its code, in every kernel: so there is one for vectors that are in no quad,
-/// and two or three for quads.
+/// and one or two for quads.
 #[inline(always)]
 pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: P, elements: Elements<'_, O>) {
     let Elements { x, out, memory } = elements;
@@ -47,13 +47,13 @@ pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, sour
         }
         // Two calls, so that each is compiled for one way through memory.
         let exact = if const { V::HAS_NON_TEMPORAL_STORES } && memory == Memory::Cached {
-            walk.quads(segment, start, quads, Memory::Cached, true)
+            walk.quads(segment, start, quads, Memory::Cached)
         } else {
-            walk.quads(segment, start, quads, memory, true)
+            walk.quads(segment, start, quads, memory)
         };
         if const { is_fast::<V, O>() } && !exact {
             cold_path();
-            walk.quads(segment, start, quads, Memory::Cached, false);
+            places.back(quads);
         }
     }
 }
@@ -104,6 +104,13 @@ impl Places {
         if self.loose > 0 && self.loose < LANES { self.at.min(LANES - self.loose) } else { 0 }
     }
 
+    /// Goes back by these quads, which are computed vector by vector then.
+    #[inline(always)]
+    fn back(&mut self, quads: usize) {
+        self.loose = quads * (QUAD * LANES);
+        self.at -= self.loose;
+    }
+
     /// The next elements, no more quads than `most` and those that begin in a segment of `length` elements.
     #[inline(always)]
     fn next(&mut self, length: usize, most: usize) -> Place {
@@ -128,10 +135,10 @@ struct Walk<'a, V, O: Operation, P> {
 }
 
 impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
-    /// Computes whole quads. False if they were on the fast path and have to be computed again, exactly. `fast` says whether
-    /// to take it where there is one; that, and whether memory is cached, are constants of the caller.
+    /// Computes whole quads. False if they were on the fast path and have to be computed again, exactly. Whether memory is
+    /// cached is a constant of the caller.
     #[inline(always)]
-    fn quads(&mut self, segment: P::Segment, start: usize, count: usize, memory: Memory, fast: bool) -> bool {
+    fn quads(&mut self, segment: P::Segment, start: usize, count: usize, memory: Memory) -> bool {
         let Walk { v, op, .. } = *self;
         let x = &self.x[start..].as_chunks::<LANES>().0.as_chunks::<QUAD>().0[..count];
         let out = &mut self.out[start..].as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>().0[..count];
@@ -144,7 +151,7 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
             }
             let is_staged = const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached;
             let to = if is_staged { &mut staged.0 } else { &mut *out };
-            if const { is_fast::<V, O>() } && fast {
+            if const { is_fast::<V, O>() } {
                 invalid = op.quad(v, &self.source.quad(segment, at), Quad { at, x, out: to }, invalid);
             } else {
                 for j in 0..QUAD {
@@ -156,7 +163,7 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
                 staged.write(v, memory == Memory::Streamed, out);
             }
         }
-        !(const { is_fast::<V, O>() } && fast && v.any_invalid(invalid))
+        !(const { is_fast::<V, O>() } && v.any_invalid(invalid))
     }
 
     /// Computes `count` elements vector by vector. A last, incomplete vector overlaps its predecessor; fewer than sixteen
