@@ -4,12 +4,15 @@
 //! so the number of threads, and who brings them, changes nothing but the time. A call that is too small to gain by more
 //! threads runs on the calling thread alone.
 
+mod piece;
 #[cfg(feature = "rayon")]
 pub(crate) mod team;
 
 use core::fmt;
 use std::sync::Mutex;
 
+use self::piece::SHARED;
+pub(crate) use self::piece::{CachePadded, PIECE, Role};
 use crate::error::Error;
 use crate::isa::Isa;
 
@@ -170,21 +173,6 @@ impl fmt::Debug for Exec<'_> {
     }
 }
 
-/// Nanoseconds that a piece of work should take at least: ten times what it takes to hand it out.
-pub(crate) const PIECE: usize = 2_000;
-
-/// Nanoseconds of work that is worth sharing with another thread that is awake: handing it over takes 1 µs between cores
-/// of one cache, 5 µs between others.
-const SHARED: usize = 10_000;
-
-/// Who runs a piece of work. What lies together is best kept in one cache: the caller takes pieces from the front, helpers
-/// from the back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Role {
-    Caller,
-    Helper,
-}
-
 /// The threads that share the work of one call.
 pub(crate) enum Team<'t> {
     /// The calling thread.
@@ -235,8 +223,3 @@ impl Team<'_> {
         });
     }
 }
-
-/// In cache lines of its own: what one thread writes and others poll. (Prefetchers fetch lines in pairs of 128 bytes.)
-#[repr(align(128))]
-#[derive(Default)]
-pub(crate) struct CachePadded<T>(pub T);

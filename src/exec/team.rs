@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
-use super::{CachePadded, Role, SHARED};
+use super::piece::{CachePadded, Role, SHARED};
 
 /// Nanoseconds of work that is worth waking a helper: twice the 30 µs that it takes on a virtual machine until the helper
 /// runs.

@@ -247,7 +247,6 @@ impl MultiplyBlocks<'_> {
             updates: row_terms.updates(),
             sums: acc.as_mut_ptr().cast(),
             sums_stride: MAX_COLUMNS,
-            columns: width,
             prefetch: tile.start == 0,
         };
         // SAFETY: the panel was packed for this kernel on an ISA that the CPU has, and a block of it is `steps` steps of

@@ -31,13 +31,6 @@ pub trait Accumulate: Copy {
     fn add_product(self, acc: Self::Acc, factor: i32, columns: Self::Acc) -> Self::Acc;
     /// Writes all accumulators of a vector.
     fn store(self, acc: Self::Acc, out: &mut Self::Columns);
-    /// Writes the first `out.len()` accumulators of a vector.
-    #[inline(always)]
-    fn store_some(self, acc: Self::Acc, out: &mut [i32]) {
-        let mut all = Self::Columns::default();
-        self.store(acc, &mut all);
-        out.copy_from_slice(&all.as_ref()[..out.len()]);
-    }
 }
 
 /// A vector of accumulators for a dot-product instruction.
@@ -228,18 +221,12 @@ pub unsafe fn load_step<D: Dot>(dot: D, b: &mut *const u8, layout: Layout, vecto
 #[inline(always)]
 pub unsafe fn dot_tile<D: Dot>(dot: D, [rows, vectors]: [usize; 2], operands: Operands<'_>) {
     let Operands { steps, a, a_stride, b, initial, initial_stride, row_terms, updates, .. } = operands;
-    let Operands { sums: out, sums_stride, columns, prefetch, .. } = operands;
+    let Operands { sums: out, sums_stride, prefetch, .. } = operands;
     let simd = dot.vectors();
     let mut acc = [[simd.splat(0); MAX_VECTORS]; MAX_ROWS];
     let depth = Depth { steps, a, a_stride, b };
     // SAFETY: A's rows and the panel have `steps` steps.
-    unsafe {
-        if prefetch {
-            dot.add_products(&mut acc, [rows, vectors], depth, Layout::Panel { prefetch: true });
-        } else {
-            dot.add_products(&mut acc, [rows, vectors], depth, Layout::Panel { prefetch: false });
-        }
-    }
+    unsafe { dot.add_products(&mut acc, [rows, vectors], depth, Layout::Panel { prefetch }) };
     for r in 0..rows {
         for v in 0..vectors {
             // SAFETY: `initial` has `rows` rows of `vectors` vectors of columns; Columns is an array of i32.
@@ -272,18 +259,12 @@ pub unsafe fn dot_tile<D: Dot>(dot: D, [rows, vectors]: [usize; 2], operands: Op
             }
         }
     }
-    let full = columns == vectors * lanes::<D>();
     for r in 0..rows {
         for v in 0..vectors {
-            let out = out.wrapping_add(r * sums_stride + v * lanes::<D>());
-            if full || v + 1 < vectors {
-                // SAFETY: `out` takes `rows` rows of all columns of this vector.
-                simd.store(acc[r][v], unsafe { &mut *out.cast::<Columns<D>>() });
-            } else {
-                // SAFETY: `out` takes `rows` rows of the first columns of the last vector, up to `columns`.
-                let out = unsafe { core::slice::from_raw_parts_mut(out, columns - v * lanes::<D>()) };
-                simd.store_some(acc[r][v], out);
-            }
+            // SAFETY: `sums` may be written in `rows` rows of `vectors` vectors; Columns is an array of i32.
+            simd.store(acc[r][v], unsafe {
+                &mut *out.wrapping_add(r * sums_stride).cast::<Columns<D>>().wrapping_add(v)
+            });
         }
     }
 }

@@ -87,12 +87,14 @@ impl Kernel for Multiply<'_> {
     fn run<V: Vectors>(self, simd: V) {
         let Multiply { ref rows, kernel, panels, offsets, ref epilogue, .. } = self;
         let given = matches!(panels, PanelSource::Given { .. });
-        let stores_accumulators = !given && matches!(epilogue.stage, StageRef::Accumulators);
         let mut workspace = Workspace::default();
         let acc = workspace.elements::<AccRow>(MAX_ROWS);
         for panel in 0..panels.count() {
             let panel = panels.at(panel, rows.len());
             let columns = &panel.columns;
+            // Whole vectors of accumulators that are the result go there at once.
+            let whole = !given && columns.len() == panel.vectors * kernel.lanes;
+            let stores_accumulators = whole && matches!(epilogue.stage, StageRef::Accumulators);
             // Given accumulators have no terms.
             let width = if given { 0 } else { columns.len() };
             let column_terms = offsets.column_terms(simd, &panel.terms, width);
@@ -101,9 +103,9 @@ impl Kernel for Multiply<'_> {
                 let out = if stores_accumulators {
                     let column = epilogue.first_column + columns.start;
                     let place = epilogue.out.place(row, column, tile.len(), columns.len());
-                    (place.data.cast(), place.stride / size_of::<i32>(), columns.len())
+                    (place.data.cast(), place.stride / size_of::<i32>())
                 } else {
-                    (acc.as_mut_ptr().cast(), MAX_COLUMNS, panel.vectors * kernel.lanes)
+                    (acc.as_mut_ptr().cast(), MAX_COLUMNS)
                 };
                 let accumulators = match panel.sums {
                     Some(sums) if given => sums[tile.start..].as_ptr(),
@@ -124,18 +126,17 @@ impl Kernel for Multiply<'_> {
 }
 
 impl Multiply<'_> {
-    /// Computes the accumulators of a tile of rows of the block: into `out`, in rows that begin that many elements apart, as
-    /// many columns.
+    /// Computes the accumulators of a tile of rows of the block: into `sums`, in rows that begin `sums_stride` elements apart.
     ///
     /// # Safety
-    /// The rows of `out` may be written, and no other thread has them. The columns are those of the panel, or its vectors.
+    /// The rows of `sums` may be written, as wide as the vectors of the panel, and no other thread has them.
     #[inline(always)]
     unsafe fn accumulate(
         &self,
         panel: &Panel<'_>,
         column_terms: &AccRow,
         tile: Range<usize>,
-        (sums, sums_stride, columns): (*mut i32, usize, usize),
+        (sums, sums_stride): (*mut i32, usize),
     ) {
         let Multiply { a, kernel, .. } = self;
         let (initial, initial_stride) = match panel.sums {
@@ -156,7 +157,6 @@ impl Multiply<'_> {
             updates: row_terms.updates(),
             sums,
             sums_stride,
-            columns,
             prefetch: self.prefetch && tile.start == 0,
         };
         // SAFETY: the panel was packed for this kernel on an ISA that the CPU has, and has `steps` steps of `vectors` vectors;

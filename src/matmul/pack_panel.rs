@@ -212,7 +212,6 @@ pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums
         updates: &[],
         sums: sums.0.as_mut_ptr(),
         sums_stride: 0,
-        columns: width,
         prefetch: false,
     };
     // SAFETY: a kernel is reached through its ISA's token only, so the CPU has its ISA; `codes` has `steps` steps of `width`

@@ -130,8 +130,6 @@ pub struct Operands<'a> {
     pub sums: *mut i32,
     /// From a row of `sums` to the next, in elements.
     pub sums_stride: usize,
-    /// The columns that are stored: all, or fewer of the last vector.
-    pub columns: usize,
     /// Whether the panel is fetched ahead of its use: for the first tile that reads it, it may come from memory.
     pub prefetch: bool,
 }
@@ -142,7 +140,7 @@ pub struct Operands<'a> {
 /// The CPU has the kernel's ISA. For the tile's `r` rows, `v` vectors and `n = steps · depth`: every row of A has n codes
 /// that may be read (2n bytes when widened), the panel has `n · v · lanes` bytes, `initial` has r rows of `v · lanes`
 /// elements, `row_terms` is null or has r elements, every update has r factors for rows and `v · lanes` for columns, and
-/// `sums` may be written in r rows of `columns` elements, more than `(v − 1) · lanes`. Nobody else writes or reads them.
+/// `sums` may be written in r rows of `v · lanes` elements. Nobody else writes or reads them.
 pub type Tile = unsafe fn(Operands<'_>);
 
 /// The operands of a tile function on unpacked rows of B.

@@ -295,7 +295,6 @@ impl<'a> DepthSlices<'a> {
                 updates: &[],
                 sums,
                 sums_stride: MAX_COLUMNS,
-                columns: width,
                 prefetch: false,
             };
             // SAFETY: the CPU has the kernel's ISA; `a` has `rows` rows, no more than a tile, of all steps; `codes` has `steps`

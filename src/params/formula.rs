@@ -4,7 +4,8 @@
 use super::range::Range;
 use super::reciprocal::reciprocal;
 use super::scheme::{OffsetKind, RoundingKind, ScaleKind, Scheme};
-use crate::codes::CodeBounds;
+use crate::codes::{Code, CodeBounds, CodeRange};
+use crate::error::Error;
 use crate::kernel::{Kernel, Vectors};
 
 /// How a zero point is found.
@@ -15,6 +16,33 @@ enum Offset {
     Nearest,
     /// `c + floor(½ or 0 − (min + max) / 2S)`
     Centred,
+}
+
+impl Scheme {
+    /// The scale and the zero point that represent a range in these codes, by the table of [`QuantParams`](crate::QuantParams).
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] and [`Error::Range`] for a range that is not finite or empty, for a symmetric scheme of
+    /// unsigned codes and a negative minimum, or when the scale would be above the largest f32 (2 bits, widest ranges).
+    pub fn parameters<C: Code>(self, codes: CodeRange<C>, range: Range) -> Result<(f32, i32), Error> {
+        self.parameters_in(codes.bounds(), range)
+    }
+
+    /// [`parameters`](Scheme::parameters) in codes of either type.
+    pub(super) fn parameters_in(self, codes: CodeBounds, range: Range) -> Result<(f32, i32), Error> {
+        range.check()?;
+        let formula = Formula::new(self, codes);
+        if formula.lacks(range) {
+            let why = "unsigned codes with zero offset cannot represent negative numbers";
+            return Err(Error::Range { min: range.min, max: range.max, why });
+        }
+        let (scale, zero_point) = formula.parameters(range);
+        if scale == f32::INFINITY {
+            let why = "its scale is above the largest f32";
+            return Err(Error::Range { min: range.min, max: range.max, why });
+        }
+        Ok((at_least_normal(scale), zero_point))
+    }
 }
 
 /// The formula of a scheme for a range of codes.

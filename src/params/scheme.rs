@@ -1,9 +1,4 @@
-//! The eight types of quantization, and what each makes of a range.
-
-use super::formula::{Formula, at_least_normal};
-use super::range::Range;
-use crate::codes::{Code, CodeBounds, CodeRange};
-use crate::error::Error;
+//! The eight types of quantization. What each makes of a range is in [`formula`](super::formula).
 
 /// Which values a scale may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -87,30 +82,5 @@ impl Scheme {
     #[must_use]
     pub const fn stochastic(self) -> Self {
         Scheme { rounding: RoundingKind::Stochastic, ..self }
-    }
-
-    /// The scale and the zero point that represent a range in these codes, by the table of [`QuantParams`](crate::QuantParams).
-    ///
-    /// # Errors
-    /// [`Error::NonFinite`] and [`Error::Range`] for a range that is not finite or empty, for a symmetric scheme of
-    /// unsigned codes and a negative minimum, or when the scale would be above the largest f32 (2 bits, widest ranges).
-    pub fn parameters<C: Code>(self, codes: CodeRange<C>, range: Range) -> Result<(f32, i32), Error> {
-        self.parameters_in(codes.bounds(), range)
-    }
-
-    /// [`parameters`](Scheme::parameters) in codes of either type.
-    pub(super) fn parameters_in(self, codes: CodeBounds, range: Range) -> Result<(f32, i32), Error> {
-        range.check()?;
-        let formula = Formula::new(self, codes);
-        if formula.lacks(range) {
-            let why = "unsigned codes with zero offset cannot represent negative numbers";
-            return Err(Error::Range { min: range.min, max: range.max, why });
-        }
-        let (scale, zero_point) = formula.parameters(range);
-        if scale == f32::INFINITY {
-            let why = "its scale is above the largest f32";
-            return Err(Error::Range { min: range.min, max: range.max, why });
-        }
-        Ok((at_least_normal(scale), zero_point))
     }
 }

@@ -6,16 +6,14 @@
 //!     Operands::run        a kernel, chosen by operation, type of codes, granularity and rounding
 //! ```
 
-use super::operands::{At, Divide, Shape};
+use super::operands::{At, Context, Divide, Operands, Shape};
 use super::packed;
-use super::rows::Context;
 use crate::codes::CodeBounds;
 use crate::error::{Error, elements_of};
 use crate::exec::{Exec, Team};
 use crate::params::Params;
 use crate::random::stream::CHUNK;
 use crate::rounding::Rounding;
-use crate::sign::Sign;
 
 /// Elements of a piece for one thread: a chunk of the random stream, since entering a chunk in its middle costs steps.
 const THREAD_PIECE: usize = CHUNK;
@@ -26,26 +24,6 @@ const NEAREST_RATE: usize = 32;
 
 /// Elements that a core quantizes in a nanosecond at most, stochastically.
 const STOCHASTIC_RATE: usize = 16;
-
-/// The operands of an elementwise operation.
-pub(crate) trait Operands: Divide + Send {
-    /// The type of the codes that are packed, if any are.
-    fn packed(&self) -> Option<Sign> {
-        None
-    }
-
-    /// Whether a row of `columns` elements is more than the caches hold, and is read and written once.
-    fn streams(&self, columns: usize) -> bool;
-
-    /// Computes `columns` elements that lie together, from element `first` of the tensor on.
-    fn run(self, context: Context<'_>, first: usize, columns: usize);
-
-    /// Computes rows with gaps whose codes are packed without: all codes go through a workspace, since a row may begin in the
-    /// middle of a byte.
-    fn run_packed(self, _context: Context<'_>, _first: usize, _shape: Shape) {
-        unreachable!("only codes are packed");
-    }
-}
 
 /// A checked elementwise operation.
 pub(crate) struct Job<'a, O> {
@@ -87,31 +65,6 @@ impl<O: Operands> Job<'_, O> {
             }
         }
         Ok(())
-    }
-}
-
-impl Context<'_> {
-    /// Computes rows one by one.
-    #[inline(always)]
-    pub fn run_rows<O: Operands>(self, first: usize, shape: Shape, operands: O) {
-        if shape.rows == 1 {
-            operands.run(self, first, shape.columns);
-        } else {
-            self.run_several(first, shape, operands);
-        }
-    }
-
-    fn run_several<O: Operands>(self, mut first: usize, shape: Shape, operands: O) {
-        if operands.packed().is_some() {
-            return operands.run_packed(self, first, shape);
-        }
-        let mut rest = operands;
-        for _ in 0..shape.rows {
-            let row;
-            (row, rest) = rest.divide(At::Row(1));
-            row.run(self, first, shape.columns);
-            first += shape.columns;
-        }
     }
 }
 

@@ -4,6 +4,9 @@
 
 use crate::codes::{Codes, CodesMut, Erase};
 use crate::error::{Error, check_length, elements_of};
+use crate::isa::Isa;
+use crate::params::Params;
+use crate::rounding::Rounding;
 use crate::sign::Sign;
 use crate::views::{Packed, PackedMut, View, ViewMut};
 
@@ -39,6 +42,61 @@ impl<T: Divide> Divide for Option<T> {
             let (before, rest) = operand.divide(at);
             (Some(before), Some(rest))
         })
+    }
+}
+
+/// The operands of an elementwise operation.
+pub(crate) trait Operands: Divide + Send {
+    /// The type of the codes that are packed, if any are.
+    fn packed(&self) -> Option<Sign> {
+        None
+    }
+
+    /// Whether a row of `columns` elements is more than the caches hold, and is read and written once.
+    fn streams(&self, columns: usize) -> bool;
+
+    /// Computes `columns` elements that lie together, from element `first` of the tensor on.
+    fn run(self, context: Context<'_>, first: usize, columns: usize);
+
+    /// Computes rows with gaps whose codes are packed without: all codes go through a workspace, since a row may begin in the
+    /// middle of a byte.
+    fn run_packed(self, _context: Context<'_>, _first: usize, _shape: Shape) {
+        unreachable!("only codes are packed");
+    }
+}
+
+/// What all rows of a job have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub isa: Isa,
+    pub params: &'a Params,
+    pub rounding: Rounding,
+    /// Whether the tensor is more than the caches hold.
+    pub streams: bool,
+}
+
+impl Context<'_> {
+    /// Computes rows one by one.
+    #[inline(always)]
+    pub fn run_rows<O: Operands>(self, first: usize, shape: Shape, operands: O) {
+        if shape.rows == 1 {
+            operands.run(self, first, shape.columns);
+        } else {
+            self.run_several(first, shape, operands);
+        }
+    }
+
+    fn run_several<O: Operands>(self, mut first: usize, shape: Shape, operands: O) {
+        if operands.packed().is_some() {
+            return operands.run_packed(self, first, shape);
+        }
+        let mut rest = operands;
+        for _ in 0..shape.rows {
+            let row;
+            (row, rest) = rest.divide(At::Row(1));
+            row.run(self, first, shape.columns);
+            first += shape.columns;
+        }
     }
 }
 

@@ -6,14 +6,11 @@
 use core::cell::Cell;
 use core::marker::PhantomData;
 
-use super::job::Operands;
 use super::kernels::{Piece, past_caches};
-use super::operands::{At, CodeRows, CodeRowsMut, Divide, Rows, RowsMut, Shape};
+use super::operands::{At, CodeRows, CodeRowsMut, Context, Divide, Operands, Rows, RowsMut, Shape};
 use super::ops::{self, CodeVectors, Operation};
 use super::packed;
-use crate::isa::Isa;
 use crate::memory::Workspace;
-use crate::params::Params;
 use crate::random::stream::CHUNK;
 use crate::rounding::Rounding;
 use crate::sign::Sign;
@@ -24,16 +21,6 @@ const IN_PLACE_PIECE: usize = 2048;
 
 /// Codes between their packed form and a kernel: even, and at home in the level-1 cache.
 const NIBBLE_PIECE: usize = 4096;
-
-/// What all rows of a job have in common.
-#[derive(Clone, Copy)]
-pub(crate) struct Context<'a> {
-    pub isa: Isa,
-    pub params: &'a Params,
-    pub rounding: Rounding,
-    /// Whether the tensor is more than the caches hold.
-    pub streams: bool,
-}
 
 impl Context<'_> {
     fn piece<'a, O: Operation>(&'a self, op: O, first: usize, x: &'a [O::In], out: &'a mut [O::Out]) -> Piece<'a, O> {

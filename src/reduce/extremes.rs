@@ -121,18 +121,18 @@ impl<V: ReduceVectors> ExtremeLanes<V> {
     /// The extremes of a slice.
     #[inline(always)]
     pub fn of(v: V, x: &[f32], memory: Memory) -> Self {
-        let (first, mut rest) = x.split_at(DECIDED.min(x.len()));
-        let mut found = ExtremeLanes::none(v).fold(v, first, memory, true);
-        let mut length = DECIDED;
-        while !rest.is_empty() {
+        let (mut found, mut rest, mut length) = (ExtremeLanes::none(v), x, DECIDED);
+        loop {
+            let (piece, behind) = rest.split_at(length.min(rest.len()));
+            (found, rest) = (found.fold(v, piece, memory, true), behind);
+            if rest.is_empty() {
+                return found;
+            }
             if found.has_both_signs(v) {
                 return found.fold(v, rest, memory, false);
             }
             length *= 2;
-            let (piece, behind) = rest.split_at(length.min(rest.len()));
-            (found, rest) = (found.fold(v, piece, memory, true), behind);
         }
-        found
     }
 
     /// Adds a slice; without its smallest bits if the `other_end` does not matter.

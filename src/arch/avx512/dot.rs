@@ -23,11 +23,6 @@ impl Accumulate for Avx512 {
             // SAFETY: sixteen i32 may be written.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), acc) }
         }
-        fn store_some(acc: __m512i, out: &mut [i32]) {
-            let mask = ((1_u32 << out.len()) - 1) as __mmask16;
-            // SAFETY: the mask writes `out.len()` elements.
-            unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, acc) }
-        }
     }
 }
 
