@@ -226,7 +226,14 @@ pub unsafe fn dot_tile<D: Dot>(dot: D, [rows, vectors]: [usize; 2], operands: Op
     let mut acc = [[simd.splat(0); MAX_VECTORS]; MAX_ROWS];
     let depth = Depth { steps, a, a_stride, b };
     // SAFETY: A's rows and the panel have `steps` steps.
-    unsafe { dot.add_products(&mut acc, [rows, vectors], depth, Layout::Panel { prefetch }) };
+    unsafe {
+        // (Two loops: in one that asks every time, a full tile takes 5 % more instructions.)
+        if prefetch {
+            dot.add_products(&mut acc, [rows, vectors], depth, Layout::Panel { prefetch: true });
+        } else {
+            dot.add_products(&mut acc, [rows, vectors], depth, Layout::Panel { prefetch: false });
+        }
+    }
     for r in 0..rows {
         for v in 0..vectors {
             // SAFETY: `initial` has `rows` rows of `vectors` vectors of columns; Columns is an array of i32.
