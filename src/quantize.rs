@@ -57,12 +57,12 @@ use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, StraightThroughRows};
 /// let exec = Exec::best()?;
 /// let params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.5, 10)?;
 /// let mut codes = [0_u8; 6];
-/// quantize(exec, [0.0, 0.75, -0.25, 1e9, f32::NEG_INFINITY, f32::NAN], &params, Rounding::Nearest, &mut codes)?;
+/// quantize(exec, &[0.0, 0.75, -0.25, 1e9, f32::NEG_INFINITY, f32::NAN], &params, Rounding::Nearest, &mut codes)?;
 /// assert_eq!(codes, [10, 12, 10, 255, 0, 10]);
 ///
-/// quantize(exec, [0.625; 6], &params, Stream::new(42), &mut codes)?; // 10 + 1.25 on average
+/// quantize(exec, &[0.625; 6], &params, Stream::new(42), &mut codes)?; // 10 + 1.25 on average
 /// assert_eq!(codes, [11, 11, 12, 11, 12, 11]);
-/// quantize(exec, [0.625; 3], &params, Stream { seed: 42, offset: 2 }, &mut codes[..3])?;
+/// quantize(exec, &[0.625; 3], &params, Stream { seed: 42, offset: 2 }, &mut codes[..3])?;
 /// assert_eq!(codes[..3], [12, 11, 12]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -110,7 +110,7 @@ fn run_quantize(exec: Exec<'_>, job: Job<'_, QuantizeRows<'_>>) -> Result<(), Er
 /// use zeropoint::{CodeRange, Exec, QuantParams, dequantize};
 /// let params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.5, 10)?;
 /// let mut real = [0.0; 3];
-/// dequantize(Exec::best()?, [10, 12, 0], &params, &mut real)?;
+/// dequantize(Exec::best()?, &[10, 12, 0], &params, &mut real)?;
 /// assert_eq!(real, [0.0, 1.0, -5.0]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -144,9 +144,9 @@ fn run_dequantize(exec: Exec<'_>, job: Job<'_, DequantizeRows<'_>>) -> Result<()
 /// let exec = Exec::best()?;
 /// let params = QuantParams::per_tensor(CodeRange::signed(4)?, 0.5, 0)?;
 /// let (mut out, mut mask) = ([0.0; 3], [0; 3]);
-/// fake_quantize(exec, [0.3, -1.6, 100.0], &params, Rounding::Nearest, &mut out)?;
+/// fake_quantize(exec, &[0.3, -1.6, 100.0], &params, Rounding::Nearest, &mut out)?;
 /// assert_eq!(out, [0.5, -1.5, 3.5]);
-/// fake_quantize(exec, [0.3, -1.6, 100.0], &params, Rounding::Nearest, (&mut out, &mut mask))?;
+/// fake_quantize(exec, &[0.3, -1.6, 100.0], &params, Rounding::Nearest, (&mut out, &mut mask))?;
 /// assert_eq!((out, mask), ([0.5, -1.5, 3.5], [1, 1, 0]));
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -225,7 +225,7 @@ fn run_fake_quantize(exec: Exec<'_>, job: Job<'_, FakeQuantizeRows<'_>>) -> Resu
 /// use zeropoint::{CodeRange, Exec, QuantParams, straight_through};
 /// let params = QuantParams::per_tensor(CodeRange::signed(4)?, 0.5, 0)?;
 /// let mut out = [0.0; 3];
-/// straight_through(Exec::best()?, [0.3, -1.6, 100.0], [2.0, 3.0, 4.0], &params, &mut out)?;
+/// straight_through(Exec::best()?, &[0.3, -1.6, 100.0], &[2.0, 3.0, 4.0], &params, &mut out)?;
 /// assert_eq!(out, [2.0, 3.0, 0.0]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -252,7 +252,7 @@ pub fn straight_through<'e, C: Code>(
 /// use zeropoint::{CodeRange, Exec, QuantParams, straight_through_in_place};
 /// let params = QuantParams::per_tensor(CodeRange::signed(4)?, 0.5, 0)?;
 /// let mut gradient = [2.0, 3.0, 4.0];
-/// straight_through_in_place(Exec::best()?, [0.3, -1.6, 100.0], &mut gradient, &params)?;
+/// straight_through_in_place(Exec::best()?, &[0.3, -1.6, 100.0], &mut gradient, &params)?;
 /// assert_eq!(gradient, [2.0, 3.0, 0.0]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
