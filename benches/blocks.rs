@@ -66,7 +66,7 @@ fn elementwise(c: &mut Criterion) {
     });
 }
 
-/// Of M rows, N outputs, depth K; weights are read at so many bytes a second.
+/// M rows, N outputs, depth K; the throughput is bytes of weights a second.
 fn products(c: &mut Criterion) {
     for [m, n, k] in [[1, 1024, 1024], [1, 4096, 4096], [64, 1024, 1024]] {
         let codes = |count: usize| (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8);

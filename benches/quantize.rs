@@ -10,7 +10,7 @@ use zeropoint::{
 /// Small, in the level-1, -2 and -3 caches, and beyond.
 const LENGTHS: [usize; 6] = [16, 256, 4 << 10, 64 << 10, 1 << 20, 16 << 20];
 
-/// The elements of a row, where there are so many.
+/// The elements of a row, where the tensor has more than one.
 const ROW: usize = 1024;
 
 const SCALE: f32 = 0.0129;

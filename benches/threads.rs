@@ -1,5 +1,5 @@
 //! What is divided among threads: one group for every operation and size, one function for every number of threads, as a
-//! parameter. The calls are made inside a rayon pool of so many; of the multiplication, from outside of one too.
+//! parameter. The calls are made inside a rayon pool of that many threads; of the multiplication, from outside of one too.
 
 use std::time::Instant;
 

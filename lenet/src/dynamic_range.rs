@@ -57,7 +57,7 @@ impl DynamicNetwork {
     }
 }
 
-/// Parameters per image, of images of so many codes: a max-pool leaves fewer.
+/// Parameters per image, for images of a given number of codes: a max-pool leaves fewer.
 fn per_image(params: &QuantParams<u8>, images: usize, codes: &[u8]) -> Result<QuantParams<u8>, Error> {
     params.with_granularity(Granularity::channel(&[images, codes.len() / images], 0)?)
 }

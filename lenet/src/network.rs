@@ -54,7 +54,7 @@ impl Layer {
         Layer { shape: [outputs, channels * taps, 1, 1], weights, bias: self.bias.clone() }
     }
 
-    /// The weights as narrow codes of so many bits, with a scale for every output.
+    /// The weights as narrow codes of `bits` bits, with a scale for every output.
     pub fn quantize(&self, isa: Isa, scheme: Scheme, bits: u32) -> Result<QuantizedLayer, Error> {
         let per_output = Granularity::channel(&self.shape, 0)?;
         let ranges = ranges(isa, &self.weights, per_output)?;

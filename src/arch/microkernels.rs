@@ -7,7 +7,7 @@
 /// `i16 b` for one that serves both, whose A is widened. Sizes of tiles are given as `[vectors …] x [rows …]`.
 macro_rules! microkernels {
     (
-        $Token:ident = $isa:literal, $Dot:ident: |$a_signed:ident| $dot:expr, $($features:literal,)? [$($kernels:tt)+],
+        $Token:ident = $isa:literal, $Dot:ty: |$a_signed:ident| $dot:expr, $($features:literal,)? [$($kernels:tt)+],
         tiles $tiles:tt, unpacked $unpacked:tt
     ) => {
         const _: () = {
@@ -36,7 +36,7 @@ macro_rules! microkernels {
             microkernels! { @kernels $Token, $isa, $Dot, [$($kernels)+], $tiles, $unpacked }
         };
     };
-    (@kernels $Token:ident, $isa:literal, $Dot:ident, [i16 $b:ident], $tiles:tt, $unpacked:tt) => {
+    (@kernels $Token:ident, $isa:literal, $Dot:ty, [i16 $b:ident], $tiles:tt, $unpacked:tt) => {
         microkernels! { @kernel KERNEL, $isa, $Dot, i16 $b, $tiles, $unpacked }
 
         impl $Token {
@@ -46,7 +46,7 @@ macro_rules! microkernels {
             }
         }
     };
-    (@kernels $Token:ident, $isa:literal, $Dot:ident, [u8 $b:ident, i8 $also_b:ident], $tiles:tt, $unpacked:tt) => {
+    (@kernels $Token:ident, $isa:literal, $Dot:ty, [u8 $b:ident, i8 $also_b:ident], $tiles:tt, $unpacked:tt) => {
         microkernels! { @kernel KERNEL_U8, $isa, $Dot, u8 $b, $tiles, $unpacked }
         microkernels! { @kernel KERNEL_I8, $isa, $Dot, i8 $also_b, $tiles, $unpacked }
 
@@ -60,7 +60,7 @@ macro_rules! microkernels {
             }
         }
     };
-    (@kernel $KERNEL:ident, $isa:literal, $Dot:ident, $a:ident $b:ident, $tiles:tt, $unpacked:tt) => {
+    (@kernel $KERNEL:ident, $isa:literal, $Dot:ty, $a:ident $b:ident, $tiles:tt, $unpacked:tt) => {
         static $KERNEL: Microkernel = {
             const TILES: &[&[Tile]] = microkernels!(@table tile, $a, $tiles);
             const UNPACKED: &[&[UnpackedTile]] = microkernels!(@table unpacked, $a, $unpacked);

@@ -101,7 +101,8 @@ impl Tile<'_> {
     /// Makes the elements of the tile, a vector of columns after the other.
     ///
     /// # Safety
-    /// As [`Epilogue::emit`]: the accumulators of the rows are there, and nobody else has the elements.
+    /// `accumulators` has a row for every row of the tile. No other thread has its elements of `out`, which are those of the
+    /// stage.
     #[inline(always)]
     unsafe fn emit<V: Vectors, S: VectorStage>(&self, simd: V, stage: &S) {
         let Tile { accumulators, ref rows, ref columns, epilogue } = *self;

@@ -20,7 +20,8 @@ impl<C: Code> QuantParams<C> {
     /// ```
     ///
     /// # Errors
-    /// As [`QuantParams::new`].
+    /// [`Error::Length`] unless there are as many of each as groups; [`Error::Scale`] for a scale that is not a normal, finite
+    /// f32; [`Error::ZeroPoint`] for a zero point outside of the code range.
     pub fn from_onnx(
         codes: CodeRange<C>,
         granularity: Granularity,
@@ -42,7 +43,8 @@ impl<C: Code> QuantParams<C> {
     /// ```
     ///
     /// # Errors
-    /// As [`QuantParams::new`].
+    /// [`Error::Length`] unless there are as many of each as groups; [`Error::Scale`] for a scale that is not a normal, finite
+    /// f32; [`Error::ZeroPoint`] for a zero point outside of the code range.
     pub fn from_multiplier_and_offset(
         codes: CodeRange<C>,
         granularity: Granularity,
@@ -63,7 +65,8 @@ impl<C: Code> QuantParams<C> {
     /// ```
     ///
     /// # Errors
-    /// As [`QuantParams::new`].
+    /// [`Error::Length`] unless there are as many of each as groups; [`Error::Scale`] for a scale that is not a normal, finite
+    /// f32; [`Error::ZeroPoint`] for a zero point outside of the code range.
     pub fn from_distiller(
         codes: CodeRange<C>,
         granularity: Granularity,
@@ -85,7 +88,8 @@ impl<C: Code> QuantParams<C> {
     /// ```
     ///
     /// # Errors
-    /// As [`QuantParams::new`].
+    /// [`Error::Length`] unless there are as many of each as groups; [`Error::Scale`] for a scale that is not a normal, finite
+    /// f32; [`Error::ZeroPoint`] for a zero point outside of the code range.
     pub fn from_subtracted(
         codes: CodeRange<C>,
         granularity: Granularity,
@@ -106,7 +110,7 @@ impl<C: Code> QuantParams<C> {
     /// ```
     ///
     /// # Errors
-    /// As [`QuantParams::from_ranges`]: a negative amax too.
+    /// [`Error::Length`] unless there are as many as groups; [`Error::NonFinite`], and [`Error::Range`] for a negative amax.
     pub fn from_amax(codes: CodeRange<C>, granularity: Granularity, amax: &[f32]) -> Result<Self, Error> {
         // With headroom, the steps of a symmetric scheme are those up to the largest code, also for full ranges.
         let scheme = Scheme::SYMMETRIC.stochastic();
@@ -128,7 +132,7 @@ impl QuantParams<i8> {
     /// ```
     ///
     /// # Errors
-    /// As [`QuantParams::new`].
+    /// [`Error::Scale`] for a d that is negative, not finite or, but for 0, not normal; [`Error::Shape`] for an empty row.
     pub fn from_ggml_q8_0(row: usize, d: &[f32]) -> Result<Self, Error> {
         let scales = d.iter().map(|&d| if d == 0.0 { 1.0 } else { d }).collect();
         QuantParams::new(CodeRange::signed(8)?, Granularity::block(&[row], 32)?, scales, vec![0; d.len()])

@@ -100,7 +100,8 @@ impl<C: Code> QuantParams<C> {
     /// The parameters that a scheme gives the range of every group. [`QuantParams::fit`] finds the ranges, too.
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is a range for every group; as [`Scheme::parameters`].
+    /// [`Error::Length`] unless there is a range for every group; [`Error::NonFinite`] and [`Error::Range`] for a range that has
+    /// no parameters (see [`Scheme::parameters`]).
     pub fn from_ranges(
         codes: CodeRange<C>,
         scheme: Scheme,

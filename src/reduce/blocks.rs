@@ -239,7 +239,7 @@ impl<const N: usize> Kernel for AnyLength<'_, N> {
     }
 }
 
-/// As [`short_group`], of any length.
+/// All fields of [`Extremes`] of a group of any length for every lane, of which those are right that it is read for.
 #[inline(always)]
 fn group<V: Vectors, const N: usize>(v: V, x: &[[f32; LANES]]) -> [V::I32; 3] {
     let mut lanes = ExtremeLanes::none(v);

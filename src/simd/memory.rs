@@ -9,7 +9,7 @@ pub enum Memory {
     Cached,
     /// They do not: the walk prefetches.
     Beyond,
-    /// As [`Beyond`](Memory::Beyond), and no result is read again before a cache would have dropped it: quads are written
+    /// They do not, and no result is read again before a cache would have dropped it: the walk prefetches, and writes quads
     /// by non-temporal stores.
     Streamed,
 }

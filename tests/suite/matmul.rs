@@ -244,7 +244,7 @@ fn divided_shapes() {
         ([19, 260, 1000], 24),
         // A single tile, of many stripes and panels.
         ([5, 300, 1001], 3),
-        // The same, of rows of B whose distance is that of the sets of a cache.
+        // Rows of B whose distance is that of the sets of a cache.
         ([3, 1024, 101], 0),
         // Panels that are packed in groups.
         ([9, 300, 20_000], 0),

@@ -110,7 +110,7 @@ fn generator() {
     assert!((0..1000).all(|_| (10..20).contains(&rng.random_range(10..20))), "as one of rand's own");
 }
 
-/// So many standard deviations around the mean are allowed below: at fixed seeds the tests pass or fail for good, and a
+/// Standard deviations around the mean that are allowed below: at fixed seeds the tests pass or fail for good, and a
 /// sound generator fails one in two million of such bounds.
 const SIGMAS: f64 = 5.0;
 

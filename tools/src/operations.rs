@@ -195,7 +195,7 @@ impl Operation {
             _ => {
                 let mut out = Aligned::<u32>::zeros(length);
                 Box::new(move || {
-                    fill_words(exec, Stream::new(42), &mut out).expect("the stream has so many");
+                    fill_words(exec, Stream::new(42), &mut out).expect("the stream has as many words");
                 })
             }
         })

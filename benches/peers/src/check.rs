@@ -10,7 +10,7 @@ use crate::peers::Output;
 use crate::problem::{Problem, Workload};
 use crate::shapes::Shape;
 
-/// Up to so many multiplications the whole result is checked, beyond them a sample.
+/// Multiplications up to which the whole result is checked; of larger products, a sample is.
 const WHOLE: f64 = 20e6;
 
 /// Elements of a sample.

@@ -64,7 +64,7 @@ impl Shape {
         self.n * self.k
     }
 
-    /// So few rows over so many weights that reading these is the limit.
+    /// A few rows by so many weights that the time is that of reading the weights.
     pub fn is_thin(self) -> bool {
         self.m <= 8 && self.weights() >= 4 << 20
     }

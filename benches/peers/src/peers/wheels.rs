@@ -68,7 +68,7 @@ struct Line {
 }
 
 impl Lines {
-    /// At least so many bytes, all zero.
+    /// At least `bytes` bytes, all zero.
     pub fn new(bytes: usize) -> Self {
         Lines(vec![Line { _bytes: [0; 64] }; bytes.div_ceil(64)])
     }

@@ -11,7 +11,7 @@ use zeropoint::{
 
 use crate::tensors::Tensor;
 
-/// In a channel's histogram, one bin in so many is a candidate for its clip range.
+/// Bins of a channel's histogram from one candidate for its clip range to the next.
 const CHANNEL_STRIDE: usize = 32;
 
 /// What is tried on a tensor.

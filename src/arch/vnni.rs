@@ -1,0 +1,65 @@
+//! The micro-kernels of `vpdpbusd`: four exact products of u8 and i8 a column and instruction, added to an i32 that wraps.
+
+use crate::matmul::dot::{Accumulate, Dot};
+
+/// The token of a CPU with `vpdpbusd` on vectors of some width.
+pub trait Vnni: Copy {
+    /// The vectors.
+    type Vectors: Accumulate;
+    /// The bytes of a vector.
+    type Bytes;
+
+    /// The token of the vectors.
+    fn vectors(self) -> Self::Vectors;
+    /// A vector of bytes.
+    fn load(self, bytes: &Self::Bytes) -> Vector<Self>;
+    /// `acc[j] + Σ u[j][k]·i[j][k]` over the four bytes of every column, of u without sign, of i with sign
+    fn dpbusd(self, acc: Vector<Self>, u: Vector<Self>, i: Vector<Self>) -> Vector<Self>;
+    /// [`Dot::load_rows`] of four rows.
+    ///
+    /// # Safety
+    /// That of [`Dot::load_rows`].
+    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> Vector<Self>;
+}
+
+/// A vector of i32 or of bytes.
+pub type Vector<T> = <<T as Vnni>::Vectors as Accumulate>::Acc;
+
+/// Four k at a time. B is packed with the sign that A has not.
+#[derive(Clone, Copy)]
+pub struct Quads<T> {
+    pub token: T,
+    pub a_signed: bool,
+}
+
+impl<T: Vnni> Dot for Quads<T> {
+    type Vectors = T::Vectors;
+    type StepA = [u8; 4];
+    type StepB = T::Bytes;
+    type A = Vector<T>;
+    type B = Vector<T>;
+    const DEPTH: usize = 4;
+
+    #[inline(always)]
+    fn vectors(self) -> T::Vectors {
+        self.token.vectors()
+    }
+    #[inline(always)]
+    fn broadcast(self, a: &[u8; 4]) -> Vector<T> {
+        self.vectors().splat(i32::from_ne_bytes(*a))
+    }
+    #[inline(always)]
+    fn load(self, b: &T::Bytes) -> Vector<T> {
+        self.token.load(b)
+    }
+    #[inline(always)]
+    fn dot(self, acc: Vector<T>, a: Vector<T>, b: Vector<T>) -> Vector<T> {
+        let (u, i) = if self.a_signed { (b, a) } else { (a, b) };
+        self.token.dpbusd(acc, u, i)
+    }
+    #[inline(always)]
+    unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> Vector<T> {
+        // SAFETY: the requirements are the same.
+        unsafe { self.token.load_rows(b, stride, flip) }
+    }
+}
