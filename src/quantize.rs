@@ -38,10 +38,12 @@ use crate::codes::Code;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::params::QuantParams;
+use crate::random::stream::Stream;
 use crate::rounding::Rounding;
 use crate::views::{Destination, FakeDestination, Source, ViewMut};
 use job::Job;
 use operands::{GRADIENT, MASK, OUTPUT, Rows, Shape, common_shape};
+use ops::ToNearest;
 use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, StraightThroughRows};
 
 /// Quantizes `x` into `codes`: `clamp(round(x / S)) + Z`.
@@ -94,11 +96,19 @@ pub fn quantize<'e, C: Code>(
     let (x, codes, rounding) = (x.view(), codes.view_mut(), rounding.into());
     let shape = common_shape(x.extent(), [(codes.extent(), OUTPUT)])?;
     let operands = QuantizeRows { x: shape.rows(x), codes: shape.codes_mut(codes) };
-    run_quantize(exec.into(), Job { params: params.inner(), rounding, shape, operands })
+    let (exec, params) = (exec.into(), params.inner());
+    match rounding {
+        Rounding::Nearest => run_quantize(exec, Job { params, rounding: ToNearest, shape, operands }),
+        Rounding::Stochastic(rounding) => run_quantize_stochastically(exec, Job { params, rounding, shape, operands }),
+    }
 }
 
-// Not generic: compiled in this crate, and linked only into programs that call it.
-fn run_quantize(exec: Exec<'_>, job: Job<'_, QuantizeRows<'_>>) -> Result<(), Error> {
+// Not generic: compiled in this crate, and linked only into programs that call them.
+fn run_quantize(exec: Exec<'_>, job: Job<'_, QuantizeRows<'_>, ToNearest>) -> Result<(), Error> {
+    job.run(exec)
+}
+
+fn run_quantize_stochastically(exec: Exec<'_>, job: Job<'_, QuantizeRows<'_>, Stream>) -> Result<(), Error> {
     job.run(exec)
 }
 
@@ -127,10 +137,10 @@ pub fn dequantize<'e, C: Code>(
     let (codes, out) = (codes.view(), out.view_mut());
     let shape = common_shape(codes.extent(), [(out.extent(), OUTPUT)])?;
     let operands = DequantizeRows { codes: shape.codes(codes), out: shape.rows_mut(out) };
-    run_dequantize(exec.into(), Job { params: params.inner(), rounding: Rounding::Nearest, shape, operands })
+    run_dequantize(exec.into(), Job { params: params.inner(), rounding: ToNearest, shape, operands })
 }
 
-fn run_dequantize(exec: Exec<'_>, job: Job<'_, DequantizeRows<'_>>) -> Result<(), Error> {
+fn run_dequantize(exec: Exec<'_>, job: Job<'_, DequantizeRows<'_>, ToNearest>) -> Result<(), Error> {
     job.run(exec)
 }
 
@@ -210,10 +220,20 @@ fn fake<C: Code>(
     rounding: Rounding,
 ) -> Result<(), Error> {
     let operands = FakeQuantizeRows { x, out: shape.rows_mut(out), mask: mask.map(|mask| shape.rows_mut(mask)) };
-    run_fake_quantize(exec, Job { params: params.inner(), rounding, shape, operands })
+    let params = params.inner();
+    match rounding {
+        Rounding::Nearest => run_fake_quantize(exec, Job { params, rounding: ToNearest, shape, operands }),
+        Rounding::Stochastic(rounding) => {
+            run_fake_quantize_stochastically(exec, Job { params, rounding, shape, operands })
+        }
+    }
 }
 
-fn run_fake_quantize(exec: Exec<'_>, job: Job<'_, FakeQuantizeRows<'_>>) -> Result<(), Error> {
+fn run_fake_quantize(exec: Exec<'_>, job: Job<'_, FakeQuantizeRows<'_>, ToNearest>) -> Result<(), Error> {
+    job.run(exec)
+}
+
+fn run_fake_quantize_stochastically(exec: Exec<'_>, job: Job<'_, FakeQuantizeRows<'_>, Stream>) -> Result<(), Error> {
     job.run(exec)
 }
 
@@ -243,7 +263,7 @@ pub fn straight_through<'e, C: Code>(
     let shape = common_shape(x.extent(), [(gradient.extent(), GRADIENT), (out.extent(), OUTPUT)])?;
     let gradient = Some(shape.rows(gradient));
     let operands = StraightThroughRows { x: shape.rows(x), gradient, out: shape.rows_mut(out) };
-    run_straight_through(exec.into(), Job { params: params.inner(), rounding: Rounding::Nearest, shape, operands })
+    run_straight_through(exec.into(), Job { params: params.inner(), rounding: ToNearest, shape, operands })
 }
 
 /// [`straight_through`] of a gradient into itself.
@@ -268,9 +288,9 @@ pub fn straight_through_in_place<'e, C: Code>(
     let (x, gradient) = (x.view(), gradient.view_mut());
     let shape = common_shape(x.extent(), [(gradient.extent(), GRADIENT)])?;
     let operands = StraightThroughRows { x: shape.rows(x), gradient: None, out: shape.rows_mut(gradient) };
-    run_straight_through(exec.into(), Job { params: params.inner(), rounding: Rounding::Nearest, shape, operands })
+    run_straight_through(exec.into(), Job { params: params.inner(), rounding: ToNearest, shape, operands })
 }
 
-fn run_straight_through(exec: Exec<'_>, job: Job<'_, StraightThroughRows<'_>>) -> Result<(), Error> {
+fn run_straight_through(exec: Exec<'_>, job: Job<'_, StraightThroughRows<'_>, ToNearest>) -> Result<(), Error> {
     job.run(exec)
 }

@@ -1,6 +1,7 @@
 //! From the accumulators of a tile to elements of the result, by an output stage.
 //!
-//! A stage is chosen once a tile; then its loop over vectors of columns and rows is inlined, for every ISA.
+//! A kernel has stages of one kind ([`StageKind`]) in it. Which of them is asked once a tile; then the loop over vectors of
+//! columns and rows is inlined, for every ISA.
 
 use core::ops::Range;
 use core::ptr::copy_nonoverlapping;
@@ -33,7 +34,7 @@ impl Epilogue<'_> {
     /// `accumulators` has a row for every row. No other thread has these rows and columns of `out`, whose elements are those
     /// of the stage.
     #[inline(always)]
-    pub unsafe fn emit<V: Vectors>(
+    pub unsafe fn emit<V: Vectors, K: StageKind>(
         &self,
         simd: V,
         accumulators: *const AccRow,
@@ -42,20 +43,62 @@ impl Epilogue<'_> {
     ) {
         let columns = self.first_column + columns.start..self.first_column + columns.end;
         let tile = Tile { accumulators, rows, columns, epilogue: self };
-        // SAFETY: every stage gets the tile that the caller vouches for.
+        // SAFETY: the stage gets the tile that the caller vouches for.
+        unsafe { K::emit(simd, self.stage, &tile) }
+    }
+}
+
+/// The stages that one kernel has in it: a type, so that a program has only the kernels of stages that it names.
+pub trait StageKind {
+    /// Makes the elements of a tile by a stage of this kind.
+    ///
+    /// # Safety
+    /// That of [`Epilogue::emit`], for the elements of the tile.
+    unsafe fn emit<V: Vectors>(simd: V, stage: &StageRef<'_>, tile: &Tile<'_>);
+}
+
+/// Stages whose elements are the accumulators.
+pub struct ToAccumulators;
+
+/// Stages whose elements are floats.
+pub struct ToFloats;
+
+/// Stages whose elements are codes.
+pub struct ToCodes;
+
+impl StageKind for ToAccumulators {
+    #[inline(always)]
+    unsafe fn emit<V: Vectors>(simd: V, _: &StageRef<'_>, tile: &Tile<'_>) {
+        // SAFETY: the caller vouches for the tile.
+        unsafe { tile.emit(simd, &Copy) }
+    }
+}
+
+impl StageKind for ToFloats {
+    #[inline(always)]
+    unsafe fn emit<V: Vectors>(simd: V, stage: &StageRef<'_>, tile: &Tile<'_>) {
+        let StageRef::Dequantize(stage) = stage else { unreachable!("the kernel is that of the stage") };
+        // SAFETY: the caller vouches for the tile.
+        unsafe { tile.emit(simd, stage) }
+    }
+}
+
+impl StageKind for ToCodes {
+    #[inline(always)]
+    unsafe fn emit<V: Vectors>(simd: V, stage: &StageRef<'_>, tile: &Tile<'_>) {
+        let StageRef::Requantize(RequantizeRef { multipliers, codes, .. }) = stage else {
+            unreachable!("the kernel is that of the stage")
+        };
+        // SAFETY: the caller vouches for the tile.
         unsafe {
-            match self.stage {
-                StageRef::Accumulators => tile.emit(simd, &Copy),
-                StageRef::Dequantize(stage) => tile.emit(simd, stage),
-                StageRef::Requantize(RequantizeRef { multipliers, codes, .. }) => match multipliers {
-                    Multipliers::Float(multipliers) if self.words.any() => {
-                        tile.emit(simd, &Stochastic(multipliers, codes));
-                    }
-                    Multipliers::Float(multipliers) => tile.emit(simd, &Float(multipliers, codes)),
-                    Multipliers::FixedPoint(rule) => tile.emit(simd, &Integer(rule, codes)),
-                    Multipliers::Gemmlowp(rule) => tile.emit(simd, &Integer(rule, codes)),
-                    Multipliers::Shift(rule) => tile.emit(simd, &Integer(rule, codes)),
-                },
+            match multipliers {
+                Multipliers::Float(multipliers) if tile.epilogue.words.any() => {
+                    tile.emit(simd, &Stochastic(multipliers, codes));
+                }
+                Multipliers::Float(multipliers) => tile.emit(simd, &Float(multipliers, codes)),
+                Multipliers::FixedPoint(rule) => tile.emit(simd, &Integer(rule, codes)),
+                Multipliers::Gemmlowp(rule) => tile.emit(simd, &Integer(rule, codes)),
+                Multipliers::Shift(rule) => tile.emit(simd, &Integer(rule, codes)),
             }
         }
     }
@@ -90,7 +133,7 @@ struct Source<V: Vectors> {
 }
 
 /// A tile of the result.
-struct Tile<'a> {
+pub struct Tile<'a> {
     accumulators: *const AccRow,
     rows: Range<usize>,
     columns: Range<usize>,

@@ -5,26 +5,6 @@ use super::requantize::rule::RequantizeRef;
 use crate::error::{Error, check_length};
 use crate::random::stream::Stream;
 
-mod sealed {
-    use super::{Error, OperandScales, StageRef};
-
-    /// How a stage is handed to the engine.
-    pub trait EraseStage {
-        /// The stage for operands of these scales.
-        fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<StageRef<'s>, Error>;
-    }
-}
-pub use sealed::EraseStage;
-
-/// The scales of both operands; none where only zero points are known.
-#[derive(Clone, Copy, Default)]
-pub struct OperandScales<'a> {
-    /// One, or one for every row of the LHS.
-    pub lhs: &'a [f32],
-    /// One, or one for every column of the RHS.
-    pub rhs: Option<&'a PerColumn<f32>>,
-}
-
 /// A stage as the engine sees it.
 #[derive(Clone, Copy)]
 pub enum StageRef<'a> {

@@ -13,12 +13,13 @@ use core::ops::Range;
 use super::epilogue::Epilogue;
 use super::erased::StageRef;
 use super::lhs::{Lhs, LhsBlock, LhsMemory, in_place};
-use super::multiply::{Multiply, PanelSource};
+use super::multiply::{Multiply, MultiplyFn, PanelSource};
 use super::offsets::Offsets;
 use super::output::Output;
 use super::rhs::{RhsCodes, RhsRef};
 use super::shape::Shape;
 use super::split::Split;
+use super::staged::Staged;
 use super::unpacked::{DepthSlices, PanelBatch};
 use super::words::RowWords;
 use crate::cache::level2;
@@ -30,6 +31,7 @@ pub(crate) struct Job<'a> {
     lhs: Lhs<'a>,
     rhs: RhsRef<'a>,
     stage: StageRef<'a>,
+    multiply: MultiplyFn,
     out: Output<'a>,
     /// The column of `out` and of the stage where the columns of the RHS begin.
     first_column: usize,
@@ -38,7 +40,7 @@ pub(crate) struct Job<'a> {
 
 impl<'a> Job<'a> {
     /// A multiplication that makes all columns of `out`.
-    pub fn whole(lhs: Lhs<'a>, rhs: RhsRef<'a>, stage: StageRef<'a>, out: Output<'a>) -> Result<Self, Error> {
+    pub fn whole(lhs: Lhs<'a>, rhs: RhsRef<'a>, stage: Staged<'a>, out: Output<'a>) -> Result<Self, Error> {
         check_length("the result's columns", rhs.shape().columns, out.columns())?;
         Job::columns(lhs, rhs, stage, out, 0)
     }
@@ -47,7 +49,7 @@ impl<'a> Job<'a> {
     pub fn columns(
         lhs: Lhs<'a>,
         rhs: RhsRef<'a>,
-        stage: StageRef<'a>,
+        Staged { stage, multiply }: Staged<'a>,
         out: Output<'a>,
         first_column: usize,
     ) -> Result<Self, Error> {
@@ -61,7 +63,7 @@ impl<'a> Job<'a> {
             ZeroPoints::Uniform(uniform) => Offsets { uniform, each: None },
             ZeroPoints::Each(each) => Offsets { uniform: 0, each: Some(each) },
         };
-        Ok(Job { lhs, rhs, stage, out, first_column, offsets })
+        Ok(Job { lhs, rhs, stage, multiply, out, first_column, offsets })
     }
 
     /// M.
@@ -154,7 +156,7 @@ impl<'a> Job<'a> {
         let Shape { isa, kernel, .. } = *self.shape();
         let epilogue = Epilogue { stage: &self.stage, out: &self.out, words, first_column: self.first_column };
         let (panels, prefetch) = (&panels, panels.prefetch());
-        isa.run(Multiply { a, rows, kernel, panels, prefetch, offsets: &self.offsets, epilogue });
+        (self.multiply)(isa, Multiply { a, rows, kernel, panels, prefetch, offsets: &self.offsets, epilogue });
     }
 
     /// Rows in blocks, which are read again for every panel of B: of a size that leaves half of a level-2 cache to the

@@ -1,15 +1,17 @@
 //! The loops over panels and tiles, compiled once for every ISA.
 
+use core::marker::PhantomData;
 use core::ops::Range;
 use core::ptr::null;
 
 use super::dot::AHEAD;
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, StageKind};
 use super::erased::StageRef;
 use super::lhs::LhsBlock;
 use super::offsets::{ColumnTerms, Offsets};
 use super::pack::{Panel, Panels};
 use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands};
+use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::Workspace;
 
@@ -80,11 +82,31 @@ pub(crate) struct Multiply<'a> {
     pub epilogue: Epilogue<'a>,
 }
 
-impl Kernel for Multiply<'_> {
+/// A kernel for stages of one kind.
+pub(crate) type MultiplyFn = fn(Isa, Multiply<'_>);
+
+/// The kernel for stages of kind K.
+pub(crate) fn multiply_to<K: StageKind>(isa: Isa, multiply: Multiply<'_>) {
+    isa.run(MultiplyTo::<K> { multiply, kind: PhantomData });
+}
+
+struct MultiplyTo<'a, K> {
+    multiply: Multiply<'a>,
+    kind: PhantomData<K>,
+}
+
+impl<K: StageKind> Kernel for MultiplyTo<'_, K> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vectors>(self, simd: V) {
+        self.multiply.run::<V, K>(simd);
+    }
+}
+
+impl Multiply<'_> {
+    #[inline(always)]
+    fn run<V: Vectors, K: StageKind>(self, simd: V) {
         let Multiply { ref rows, kernel, panels, offsets, ref epilogue, .. } = self;
         let given = matches!(panels, PanelSource::Given { .. });
         let mut workspace = Workspace::default();
@@ -118,14 +140,12 @@ impl Kernel for Multiply<'_> {
                 };
                 if !stores_accumulators {
                     // SAFETY: there are accumulators of every row of the tile; no other thread has the elements.
-                    unsafe { epilogue.emit(simd, accumulators, row..row + tile.len(), columns.clone()) };
+                    unsafe { epilogue.emit::<V, K>(simd, accumulators, row..row + tile.len(), columns.clone()) };
                 }
             }
         }
     }
-}
 
-impl Multiply<'_> {
     /// Computes the accumulators of a tile of rows of the block: into `sums`, in rows that begin `sums_stride` elements apart.
     ///
     /// # Safety

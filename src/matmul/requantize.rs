@@ -11,9 +11,12 @@ use std::sync::Arc;
 
 use self::codes::CodeBounds;
 use self::rule::{Multipliers, RequantizeRef, Rule};
-use super::erased::{EraseStage, OperandScales, StageRef};
+use super::epilogue::ToCodes;
+use super::erased::StageRef;
 use super::multiplier::multipliers;
+use super::multiply::multiply_to;
 use super::stage::Stage;
+use super::staged::{EraseStage, OperandScales, Staged};
 use super::weights::Weights;
 use crate::codes::Code;
 use crate::error::Error;
@@ -150,13 +153,13 @@ impl<C: Code> Stage for Requantize<C> {
 }
 
 impl<C: Code> EraseStage for Requantize<C> {
-    fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<StageRef<'s>, Error> {
+    fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<Staged<'s>, Error> {
         self.stage(scales.lhs)
     }
 }
 
 impl<C> Requantize<C> {
-    fn stage(&self, lhs_scales: &[f32]) -> Result<StageRef<'_>, Error> {
+    fn stage(&self, lhs_scales: &[f32]) -> Result<Staged<'_>, Error> {
         let Requantize { ref multipliers, codes, lhs_scale, stream, .. } = *self;
         // With scales given by hand, nothing is known of the activations.
         if let (Some(scale), false) = (lhs_scale, lhs_scales.is_empty())
@@ -164,6 +167,7 @@ impl<C> Requantize<C> {
         {
             return Err(Error::Operand { why: "the stage was made for activations of another scale" });
         }
-        Ok(StageRef::Requantize(RequantizeRef { multipliers, codes, stream }))
+        let stage = StageRef::Requantize(RequantizeRef { multipliers, codes, stream });
+        Ok(Staged { stage, multiply: multiply_to::<ToCodes> })
     }
 }

@@ -10,9 +10,12 @@
 //! | [`Rule::Gemmlowp`](super::requantize::Rule) | gemmlowp's two roundings, for bit parity with TFLite |
 //! | [`Rule::Shift`](super::requantize::Rule) | `RNE(acc · 2⁻ˢ)` in integers, for power-of-two scales |
 
-use super::erased::{DequantizeRef, EraseStage, OperandScales, StageRef, largest};
+use super::epilogue::{ToAccumulators, ToFloats};
+use super::erased::{DequantizeRef, StageRef, largest};
 use super::multiplier::check_scales;
+use super::multiply::multiply_to;
 use super::per_column::PerColumn;
+use super::staged::{EraseStage, OperandScales, Staged};
 use crate::error::Error;
 
 /// An output stage of a [`matmul`](crate::matmul()): how accumulators become elements of the result.
@@ -33,8 +36,8 @@ impl Stage for Accumulators {
 }
 
 impl EraseStage for Accumulators {
-    fn erase<'s>(&'s self, _: OperandScales<'s>) -> Result<StageRef<'s>, Error> {
-        Ok(StageRef::Accumulators)
+    fn erase<'s>(&'s self, _: OperandScales<'s>) -> Result<Staged<'s>, Error> {
+        Ok(Staged { stage: StageRef::Accumulators, multiply: multiply_to::<ToAccumulators> })
     }
 }
 
@@ -81,11 +84,11 @@ impl Stage for Dequantize {
 }
 
 impl EraseStage for Dequantize {
-    fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<StageRef<'s>, Error> {
+    fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<Staged<'s>, Error> {
         let columns = scales.rhs.ok_or(Error::Empty { what: "scales" })?;
         let stage = DequantizeRef { rows: scales.lhs, columns, bias: self.bias.as_ref() };
         stage.check_scales(largest(columns.values()))?;
-        Ok(StageRef::Dequantize(stage))
+        Ok(Staged { stage: StageRef::Dequantize(stage), multiply: multiply_to::<ToFloats> })
     }
 }
 
@@ -143,7 +146,7 @@ impl Stage for DequantizeRows<'_> {
 }
 
 impl EraseStage for DequantizeRows<'_> {
-    fn erase<'s>(&'s self, _: OperandScales<'s>) -> Result<StageRef<'s>, Error> {
-        Ok(StageRef::Dequantize(self.stage))
+    fn erase<'s>(&'s self, _: OperandScales<'s>) -> Result<Staged<'s>, Error> {
+        Ok(Staged { stage: StageRef::Dequantize(self.stage), multiply: multiply_to::<ToFloats> })
     }
 }

@@ -6,7 +6,7 @@
 //!     Operands::run        a kernel, chosen by operation, type of codes, granularity and rounding
 //! ```
 
-use super::operands::{At, Context, Divide, Operands, Shape};
+use super::operands::{At, Context, Divide, Operands, Rounds, Shape};
 use super::packed;
 use crate::codes::CodeBounds;
 use crate::error::{Error, elements_of};
@@ -26,14 +26,14 @@ const NEAREST_RATE: usize = 32;
 const STOCHASTIC_RATE: usize = 16;
 
 /// A checked elementwise operation.
-pub(crate) struct Job<'a, O> {
+pub(crate) struct Job<'a, O, R> {
     pub params: &'a Params,
-    pub rounding: Rounding,
+    pub rounding: R,
     pub shape: Shape,
     pub operands: O,
 }
 
-impl<O: Operands> Job<'_, O> {
+impl<O: Operands, R: Rounds> Job<'_, O, R> {
     /// Computes all elements, on the threads of `exec` where that is faster.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl<O: Operands> Job<'_, O> {
     pub fn run(self, exec: Exec<'_>) -> Result<(), Error> {
         self.check()?;
         let Job { params, rounding, shape, operands } = self;
-        let rate = if rounding == Rounding::Nearest { NEAREST_RATE } else { STOCHASTIC_RATE };
+        let rate = if rounding.into() == Rounding::Nearest { NEAREST_RATE } else { STOCHASTIC_RATE };
         let team = exec.team(shape.rows * shape.columns / rate);
         let streams = shape.rows == 1 && operands.streams(shape.columns);
         let context = Context { isa: exec.isa(), params, rounding, streams };
@@ -57,7 +57,7 @@ impl<O: Operands> Job<'_, O> {
     fn check(&self) -> Result<(), Error> {
         let elements = elements_of(&[self.shape.rows, self.shape.columns]);
         self.params.check_elements(elements)?;
-        self.rounding.check(elements, self.params)?;
+        self.rounding.into().check(elements, self.params)?;
         if let Some(sign) = self.operands.packed() {
             let (CodeBounds { min, max }, nibbles) = (self.params.bounds(), packed::bounds(sign));
             for code in [min, max] {
@@ -69,9 +69,9 @@ impl<O: Operands> Job<'_, O> {
 }
 
 /// Computes all elements on the threads of a team.
-fn share<O: Operands>(team: &Team<'_>, context: Context<'_>, shape: Shape, operands: O) {
+fn share<O: Operands, R: Rounds>(team: &Team<'_>, context: Context<'_, R>, shape: Shape, operands: O) {
     let by_rows = shape.rows > 1;
-    let (head, length) = match context.rounding {
+    let (head, length) = match context.rounding.into() {
         _ if by_rows => {
             let rows = THREAD_PIECE.div_ceil(shape.columns.max(1));
             (rows, rows)

@@ -2,10 +2,13 @@
 //!
 //! A divided operand is a value of its own, so that tasks on different threads hold disjoint slices.
 
+use super::kernels::Piece;
+use super::ops::{Operation, ToNearest};
 use crate::codes::{Codes, CodesMut, Erase};
 use crate::error::{Error, check_length, elements_of};
 use crate::isa::Isa;
 use crate::params::Params;
+use crate::random::stream::Stream;
 use crate::rounding::Rounding;
 use crate::sign::Sign;
 use crate::views::{Packed, PackedMut, View, ViewMut};
@@ -56,26 +59,50 @@ pub(crate) trait Operands: Divide + Send {
     fn streams(&self, columns: usize) -> bool;
 
     /// Computes `columns` elements that lie together, from element `first` of the tensor on.
-    fn run(self, context: Context<'_>, first: usize, columns: usize);
+    fn run<R: Rounds>(self, context: Context<'_, R>, first: usize, columns: usize);
 
     /// Computes rows with gaps whose codes are packed without: all codes go through a workspace, since a row may begin in the
     /// middle of a byte.
-    fn run_packed(self, _context: Context<'_>, _first: usize, _shape: Shape) {
+    fn run_packed<R: Rounds>(self, _context: Context<'_, R>, _first: usize, _shape: Shape) {
         unreachable!("only codes are packed");
+    }
+}
+
+/// How a job rounds. A type, not a value: so a program that always rounds to nearest has no other kernels in it.
+pub(crate) trait Rounds: Copy + Into<Rounding> + Send + Sync {
+    /// Computes all elements of a piece.
+    fn run<O: Operation>(self, isa: Isa, piece: Piece<'_, O>);
+}
+
+impl From<ToNearest> for Rounding {
+    fn from(_: ToNearest) -> Self {
+        Rounding::Nearest
+    }
+}
+
+impl Rounds for ToNearest {
+    fn run<O: Operation>(self, isa: Isa, piece: Piece<'_, O>) {
+        piece.nearest(isa);
+    }
+}
+
+impl Rounds for Stream {
+    fn run<O: Operation>(self, isa: Isa, piece: Piece<'_, O>) {
+        piece.stochastic(isa, self);
     }
 }
 
 /// What all rows of a job have in common.
 #[derive(Clone, Copy)]
-pub(crate) struct Context<'a> {
+pub(crate) struct Context<'a, R> {
     pub isa: Isa,
     pub params: &'a Params,
-    pub rounding: Rounding,
+    pub rounding: R,
     /// Whether the tensor is more than the caches hold.
     pub streams: bool,
 }
 
-impl Context<'_> {
+impl<R: Rounds> Context<'_, R> {
     /// Computes rows one by one.
     #[inline(always)]
     pub fn run_rows<O: Operands>(self, first: usize, shape: Shape, operands: O) {

@@ -7,7 +7,7 @@ use core::cell::Cell;
 use core::marker::PhantomData;
 
 use super::kernels::{Piece, past_caches};
-use super::operands::{At, CodeRows, CodeRowsMut, Context, Divide, Operands, Rows, RowsMut, Shape};
+use super::operands::{At, CodeRows, CodeRowsMut, Context, Divide, Operands, Rounds, Rows, RowsMut, Shape};
 use super::ops::{self, CodeVectors, Operation};
 use super::packed;
 use crate::memory::Workspace;
@@ -22,16 +22,9 @@ const IN_PLACE_PIECE: usize = 2048;
 /// Codes between their packed form and a kernel: even, and at home in the level-1 cache.
 const NIBBLE_PIECE: usize = 4096;
 
-impl Context<'_> {
+impl<R: Rounds> Context<'_, R> {
     fn piece<'a, O: Operation>(&'a self, op: O, first: usize, x: &'a [O::In], out: &'a mut [O::Out]) -> Piece<'a, O> {
         Piece { params: self.params, op, first, x, out, past_caches: self.streams }
-    }
-
-    fn round<O: Operation>(&self, piece: Piece<'_, O>) {
-        match self.rounding {
-            Rounding::Nearest => piece.nearest(self.isa),
-            Rounding::Stochastic(stream) => piece.stochastic(self.isa, stream),
-        }
     }
 
     /// The byte of the zero point of element `i`, which fills the last high nibble of an odd number of codes.
@@ -62,7 +55,7 @@ impl Operands for QuantizeRows<'_> {
         self.packed().is_none() && past_caches(columns.saturating_mul(5))
     }
 
-    fn run(self, context: Context<'_>, first: usize, columns: usize) {
+    fn run<R: Rounds>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let x = &self.x.data[..columns];
         match self.codes {
             CodeRowsMut::U8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
@@ -72,7 +65,7 @@ impl Operands for QuantizeRows<'_> {
         }
     }
 
-    fn run_packed(self, context: Context<'_>, first: usize, shape: Shape) {
+    fn run_packed<R: Rounds>(self, context: Context<'_, R>, first: usize, shape: Shape) {
         let CodeRowsMut::Nibbles(packed, sign) = self.codes else { unreachable!("the codes are packed") };
         let mut workspace = Workspace::default();
         let bytes = workspace.elements::<u8>(shape.rows * shape.columns);
@@ -87,10 +80,10 @@ impl Operands for QuantizeRows<'_> {
     }
 }
 
-impl Context<'_> {
+impl<R: Rounds> Context<'_, R> {
     fn quantize<C: CodeVectors>(&self, first: usize, x: &[f32], codes: &mut [C]) {
         let piece = self.piece(ops::Quantize::<C>::new(self.params.bounds()), first, x, codes);
-        self.round(piece);
+        self.rounding.run(self.isa, piece);
     }
 
     fn quantize_packed<C: CodeVectors>(&self, first: usize, x: &[f32], bytes: &mut [u8]) {
@@ -126,7 +119,7 @@ impl Operands for DequantizeRows<'_> {
         self.packed().is_none() && past_caches(columns.saturating_mul(5))
     }
 
-    fn run(self, context: Context<'_>, first: usize, columns: usize) {
+    fn run<R: Rounds>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let out = &mut self.out.data[..columns];
         match self.codes {
             CodeRows::U8(codes) => context.dequantize(first, &codes.data[..columns], out),
@@ -136,7 +129,7 @@ impl Operands for DequantizeRows<'_> {
         }
     }
 
-    fn run_packed(self, context: Context<'_>, first: usize, shape: Shape) {
+    fn run_packed<R: Rounds>(self, context: Context<'_, R>, first: usize, shape: Shape) {
         let CodeRows::Nibbles(packed, sign) = self.codes else { unreachable!("the codes are packed") };
         let mut workspace = Workspace::default();
         let bytes = workspace.elements::<u8>(shape.rows * shape.columns);
@@ -149,7 +142,7 @@ impl Operands for DequantizeRows<'_> {
     }
 }
 
-impl Context<'_> {
+impl<R: Rounds> Context<'_, R> {
     fn dequantize<C: CodeVectors>(&self, first: usize, codes: &[C], out: &mut [f32]) {
         self.piece(ops::Dequantize::<C>(PhantomData), first, codes, out).nearest(self.isa);
     }
@@ -185,14 +178,14 @@ impl Operands for FakeQuantizeRows<'_> {
         self.x.is_some() && past_caches(columns.saturating_mul(8))
     }
 
-    fn run(self, context: Context<'_>, first: usize, columns: usize) {
+    fn run<R: Rounds>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let FakeQuantizeRows { x, out, mask } = self;
         let (out, mut mask) = (&mut out.data[..columns], mask.map(|mask| &mut mask.data[..columns]));
         if let Some(x) = x {
             return context.fake_quantize(first, &x.data[..columns], out, mask);
         }
         // Pieces end where chunks of the stream do.
-        let (head, length) = match context.rounding {
+        let (head, length) = match context.rounding.into() {
             Rounding::Nearest => (IN_PLACE_PIECE, IN_PLACE_PIECE),
             Rounding::Stochastic(stream) => (stream.at(first).rest_of_chunk(), CHUNK),
         };
@@ -203,13 +196,13 @@ impl Operands for FakeQuantizeRows<'_> {
     }
 }
 
-impl Context<'_> {
+impl<R: Rounds> Context<'_, R> {
     fn fake_quantize(&self, first: usize, x: &[f32], out: &mut [f32], mask: Option<&mut [u8]>) {
         if let Some(mask) = mask {
             let op = ops::FakeQuantizeWithMask { mask: Cell::from_mut(mask).as_slice_of_cells() };
-            return self.round(self.piece(op, first, x, out));
+            return self.rounding.run(self.isa, self.piece(op, first, x, out));
         }
-        self.round(self.piece(ops::FakeQuantize, first, x, out));
+        self.rounding.run(self.isa, self.piece(ops::FakeQuantize, first, x, out));
     }
 }
 
@@ -235,7 +228,7 @@ impl Operands for StraightThroughRows<'_> {
         self.gradient.is_some() && past_caches(columns.saturating_mul(8))
     }
 
-    fn run(self, context: Context<'_>, first: usize, columns: usize) {
+    fn run<R: Rounds>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let StraightThroughRows { x, gradient, out } = self;
         let (x, out) = (&x.data[..columns], &mut out.data[..columns]);
         let run = |first: usize, x: &[f32], gradient: &[f32], out: &mut [f32]| {

@@ -1,0 +1,34 @@
+//! How a stage is handed to the engine: its values, and the kernel whose epilogue has stages of its kind only.
+
+use super::erased::StageRef;
+use super::multiply::MultiplyFn;
+use super::per_column::PerColumn;
+use crate::error::Error;
+
+mod sealed {
+    use super::{Error, OperandScales, Staged};
+
+    /// How a stage is handed to the engine.
+    pub trait EraseStage {
+        /// The stage for operands of these scales.
+        fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<Staged<'s>, Error>;
+    }
+}
+pub use sealed::EraseStage;
+
+/// The scales of both operands; none where only zero points are known.
+#[derive(Clone, Copy, Default)]
+pub struct OperandScales<'a> {
+    /// One, or one for every row of the LHS.
+    pub lhs: &'a [f32],
+    /// One, or one for every column of the RHS.
+    pub rhs: Option<&'a PerColumn<f32>>,
+}
+
+/// A stage in the engine.
+#[derive(Clone, Copy)]
+pub struct Staged<'a> {
+    pub stage: StageRef<'a>,
+    /// The kernel for its kind: through this pointer, so that a program has only the kernels of stages that it names.
+    pub(crate) multiply: MultiplyFn,
+}
