@@ -27,10 +27,20 @@ fn all_floats<C: Code>(
 }
 
 fn nearest<C: Code>(params: &QuantParams<C>) {
-    all_floats(
-        |x, _| reference::quantize(x, params),
-        |isa, x, _, out| quantize(isa, x, params, Rounding::Nearest, out),
-    );
+    let one_isa = std::env::var_os(ISA_VARIABLE).is_some();
+    let plain = |x: &[f32], _| {
+        // Codes follow the order of floats. So a chunk whose ends have one code has no other, which is checked for all chunks
+        // where all ISAs run; an emulator is spared the plain computation.
+        let ends = reference::quantize(&[x[0], x[x.len() - 1]], params);
+        let same = ends[0] == ends[1] && !x[0].is_nan() && !x[x.len() - 1].is_nan();
+        if same && one_isa {
+            return vec![ends[0]; x.len()];
+        }
+        let want = reference::quantize(x, params);
+        assert!(!same || want.iter().all(|&code| code == ends[0]), "codes follow the order of floats");
+        want
+    };
+    all_floats(plain, |isa, x, _, out| quantize(isa, x, params, Rounding::Nearest, out));
 }
 
 #[test]
