@@ -19,7 +19,8 @@
 //!
 //! The public functions are generic over views and types of codes, and do nothing but check and erase these: [`job`] divides
 //! the work, [`rows`] takes a row to a kernel, [`kernels`] has a loop for every granularity, [`ops`] the formula of every
-//! operation, [`fast`] the fast path.
+//! operation, [`fast`] the fast path. Those that take a [`Rounding`] are always inlined: where it is a constant, the linker
+//! drops the kernels of the other one.
 
 pub(crate) mod fast;
 mod fit;
@@ -86,6 +87,7 @@ use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, StraightThroughRows};
 /// [`Error::Length`] and [`Error::Multiple`] when the lengths do not go with each other or with the parameters;
 /// [`Error::Code`] for packed codes of more than four bits; [`Error::Stream`] when the stream has fewer words than `x`
 /// elements; [`Error::Rounding`] for stochastic rounding with parameters of a scheme for nearest rounding.
+#[inline(always)]
 pub fn quantize<'e, C: Code>(
     exec: impl Into<Exec<'e>>,
     x: impl Source<f32>,
@@ -165,6 +167,7 @@ fn run_dequantize(exec: Exec<'_>, job: Job<'_, DequantizeRows<'_>, ToNearest>) -
 /// [`Error::Length`] and [`Error::Multiple`] when the lengths do not go with each other or with the parameters;
 /// [`Error::Stream`] when the stream has fewer words than `x` elements; [`Error::Rounding`] for stochastic rounding with
 /// parameters of a scheme for nearest rounding.
+#[inline(always)]
 pub fn fake_quantize<'e, C: Code>(
     exec: impl Into<Exec<'e>>,
     x: impl Source<f32>,
@@ -195,6 +198,7 @@ pub fn fake_quantize<'e, C: Code>(
 /// [`Error::Length`] and [`Error::Multiple`] when the lengths do not go with each other or with the parameters;
 /// [`Error::Stream`] when the stream has fewer words than `x` elements; [`Error::Rounding`] for stochastic rounding with
 /// parameters of a scheme for nearest rounding.
+#[inline(always)]
 pub fn fake_quantize_in_place<'e, C: Code>(
     exec: impl Into<Exec<'e>>,
     mut x: impl FakeDestination,
@@ -212,6 +216,7 @@ pub fn fake_quantize_in_place<'e, C: Code>(
 /// The operands of fake-quantization: its input unless in place, its output, and the mask.
 type FakeOperands<'a> = (Option<Rows<'a, f32>>, ViewMut<'a, f32>, Option<ViewMut<'a, u8>>);
 
+#[inline(always)]
 fn fake<C: Code>(
     exec: Exec<'_>,
     shape: Shape,

@@ -207,7 +207,7 @@ fn run_groups(exec: Exec<'_>, jobs: &[Job<'_>], stage: Staged<'_>, outputs: usiz
     let pieces = (0..rows.div_ceil(unit)).map(|i| i * unit..rows.min((i + 1) * unit));
     team.share(pieces, |rows| {
         // The words of a row are those of all groups.
-        let mut words = RowWords::new(stage.stage.stream(), outputs, 0..outputs);
+        let mut words = RowWords::new(stage.stage.words(), outputs, 0..outputs);
         let step = words.rows_at_a_time(rows.len(), 1);
         for start in rows.clone().step_by(step) {
             let rows = start..rows.end.min(start + step);

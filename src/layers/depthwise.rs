@@ -112,7 +112,7 @@ impl Job<'_> {
         let panels = channels.div_ceil(MAX_COLUMNS);
         let step = (ACCUMULATORS / panels.max(1)).max(1);
         let (mut places, mut accumulators) = (Workspace::default(), Workspace::default());
-        let mut words = RowWords::new(self.stage.stage.stream(), channels, 0..channels);
+        let mut words = RowWords::new(self.stage.stage.words(), channels, 0..channels);
         let words_step = words.rows_at_a_time(rows.len(), 1);
         for start in rows.clone().step_by(words_step) {
             let rows = start..rows.end.min(start + words_step);

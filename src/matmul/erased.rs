@@ -3,7 +3,7 @@
 use super::per_column::PerColumn;
 use super::requantize::rule::RequantizeRef;
 use crate::error::{Error, check_length};
-use crate::random::stream::Stream;
+use crate::random::fill::WordSource;
 
 /// A stage as the engine sees it.
 #[derive(Clone, Copy)]
@@ -33,9 +33,9 @@ impl StageRef<'_> {
 
     /// Where the random words come from, for a stage that rounds stochastically.
     #[inline]
-    pub fn stream(&self) -> Option<Stream> {
+    pub(crate) fn words(&self) -> Option<WordSource> {
         match self {
-            StageRef::Requantize(stage) => stage.stream(),
+            StageRef::Requantize(stage) => stage.words,
             _ => None,
         }
     }

@@ -83,7 +83,7 @@ impl<'a> Job<'a> {
 
     /// Whether the stage takes random words.
     pub fn is_stochastic(&self) -> bool {
-        self.stage.stream().is_some()
+        self.stage.words().is_some()
     }
 
     /// Computes some rows of some panels.
@@ -97,7 +97,7 @@ impl<'a> Job<'a> {
         let shape = self.shape();
         let columns = shape.columns_of(panels.clone());
         let columns = self.first_column + columns.start..self.first_column + columns.end;
-        let mut words = RowWords::new(self.stage.stream(), self.out.columns(), columns);
+        let mut words = RowWords::new(self.stage.words(), self.out.columns(), columns);
         let step = words.rows_at_a_time(rows.len(), shape.kernel.rows());
         for start in rows.clone().step_by(step) {
             let rows = start..rows.end.min(start + step);

@@ -21,6 +21,7 @@ use super::weights::Weights;
 use crate::codes::Code;
 use crate::error::Error;
 use crate::params::QuantParams;
+use crate::random::fill::WordSource;
 use crate::random::stream::Stream;
 
 /// Codes again: multiplied, rounded, `+ Z_out`, and saturated to the activation bounds (a ReLU is a bound at Z_out).
@@ -167,7 +168,8 @@ impl<C> Requantize<C> {
         {
             return Err(Error::Operand { why: "the stage was made for activations of another scale" });
         }
-        let stage = StageRef::Requantize(RequantizeRef { multipliers, codes, stream });
+        let words = stream.map(WordSource::new);
+        let stage = StageRef::Requantize(RequantizeRef { multipliers, codes, words });
         Ok(Staged { stage, multiply: multiply_to::<ToCodes> })
     }
 }

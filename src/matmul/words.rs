@@ -8,8 +8,7 @@ use core::ops::Range;
 use crate::isa::Isa;
 use crate::kernel::Vectors;
 use crate::memory::Workspace;
-use crate::random::fill::Fill;
-use crate::random::stream::Stream;
+use crate::random::fill::WordSource;
 use crate::simd::LANES;
 
 /// Words that are made at a time (those of a tile's rows at least): 256 KiB, which a level-2 cache holds.
@@ -17,7 +16,7 @@ const WORDS: usize = 64 << 10;
 
 /// The words of a block of rows; of a stage without a stream, nothing.
 pub(crate) struct RowWords {
-    stream: Option<Stream>,
+    source: Option<WordSource>,
     /// The columns of the result.
     all_columns: usize,
     /// The columns whose words are needed.
@@ -31,20 +30,20 @@ pub(crate) struct RowWords {
 impl RowWords {
     /// For some columns of a result that has `all_columns`.
     #[inline]
-    pub fn new(stream: Option<Stream>, all_columns: usize, columns: Range<usize>) -> Self {
-        RowWords { stream, all_columns, columns, first_row: 0, words: Workspace::default(), length: 0 }
+    pub fn new(source: Option<WordSource>, all_columns: usize, columns: Range<usize>) -> Self {
+        RowWords { source, all_columns, columns, first_row: 0, words: Workspace::default(), length: 0 }
     }
 
     /// Whether there are words.
     #[inline]
     pub fn any(&self) -> bool {
-        self.stream.is_some()
+        self.source.is_some()
     }
 
     /// The number of rows, a multiple of `unit`, whose words are best made at a time; without a stream all rows.
     #[inline]
     pub fn rows_at_a_time(&self, rows: usize, unit: usize) -> usize {
-        match self.stream {
+        match self.source {
             Some(_) => (WORDS / self.columns.len().max(1)).max(1).next_multiple_of(unit),
             None => rows.max(1),
         }
@@ -52,7 +51,7 @@ impl RowWords {
 
     /// Makes the words of these rows.
     pub fn fill(&mut self, isa: Isa, rows: Range<usize>) {
-        let Some(stream) = self.stream else { return };
+        let Some(source) = self.source else { return };
         let width = self.columns.len();
         self.length = rows.len() * width + LANES;
         self.first_row = rows.start;
@@ -61,8 +60,8 @@ impl RowWords {
         let words = self.words.elements::<i32>(self.length);
         for (row, words) in (rows.start..).zip(words.chunks_mut(length.max(1)).take(pieces)) {
             // The stage checked that the words of the whole result exist.
-            let offset = stream.offset + (row * self.all_columns + self.columns.start) as u64;
-            Fill { stream: Stream { offset, ..stream }, out: &mut words[..length], uniform: false }.run(isa);
+            let offset = source.stream.offset + (row * self.all_columns + self.columns.start) as u64;
+            source.fill(isa, offset, &mut words[..length]);
         }
     }
 

@@ -66,6 +66,25 @@ fn fill(exec: Exec<'_>, stream: Stream, out: &mut [i32], uniform: bool) -> Resul
     Ok(())
 }
 
+/// A stream and the function that makes its words: through this pointer, so that a program which never rounds a result
+/// stochastically has no generators for it.
+#[derive(Clone, Copy)]
+pub(crate) struct WordSource {
+    pub stream: Stream,
+    fill: fn(Fill<'_>, Isa),
+}
+
+impl WordSource {
+    pub fn new(stream: Stream) -> Self {
+        WordSource { stream, fill: |fill, isa| fill.run(isa) }
+    }
+
+    /// Makes the words of the stream from this index on.
+    pub fn fill(&self, isa: Isa, offset: u64, out: &mut [i32]) {
+        (self.fill)(Fill { stream: Stream { offset, ..self.stream }, out, uniform: false }, isa);
+    }
+}
+
 /// A slice of any length, and the place of its first word: words as they are, or as the bits of uniform f32.
 pub(crate) struct Fill<'a> {
     pub stream: Stream,

@@ -115,7 +115,7 @@ impl EvenRanges<'_> {
             let read_all = long && single_sign;
             if read_all {
                 let found = [&mut max_as_i32, &mut max_as_u32, &mut inverted_min];
-                read(v, SixteenGroups { x, length, memory, found });
+                v.outlined(AnyLength(SixteenGroups { x, length, memory, found }));
             } else {
                 read(v, SixteenGroups { x, length, memory, found: [&mut max_as_i32, &mut max_as_u32] });
             }

@@ -5,7 +5,7 @@ use super::integer::{FixedPoint, Gemmlowp, Shift};
 use crate::error::{Error, elements_of};
 use crate::matmul::multiplier::check_multipliers;
 use crate::matmul::per_column::PerColumn;
-use crate::random::stream::Stream;
+use crate::random::fill::WordSource;
 
 /// How a [`Requantize`](crate::Requantize) multiplies an accumulator by the real multiplier M of its column.
 ///
@@ -61,18 +61,14 @@ impl Multipliers {
 pub struct RequantizeRef<'a> {
     pub multipliers: &'a Multipliers,
     pub codes: CodeBounds,
-    pub stream: Option<Stream>,
+    /// Of stochastic rounding.
+    pub(crate) words: Option<WordSource>,
 }
 
 impl RequantizeRef<'_> {
-    #[inline]
-    pub fn stream(&self) -> Option<Stream> {
-        self.stream
-    }
-
     pub fn check(&self, rows: usize, columns: usize) -> Result<(), Error> {
-        if let Some(stream) = self.stream {
-            stream.check(elements_of(&[rows, columns]))?;
+        if let Some(words) = self.words {
+            words.stream.check(elements_of(&[rows, columns]))?;
         }
         self.multipliers.check(columns)
     }
