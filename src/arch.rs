@@ -2,7 +2,7 @@
 //! micro-kernel. Intrinsics and `asm!` appear here and nowhere else, but for prefetches.
 //!
 //! A tier that adds instructions to another (VNNI to AVX-512, `sdot` to NEON) holds that other's token, uses its
-//! vectors and brings only a micro-kernel.
+//! vectors and brings only a micro-kernel. What both tiers with VNNI share is in `vnni.rs`.
 //!
 //! A new ISA is right before it is fast. It starts as a token, the required operations of `Simd`, empty implementations
 //! of the other traits of [`Vectors`](crate::kernel::Vectors), the micro-kernel of [`Scalar`], and a line in `isa.rs`;

@@ -42,8 +42,8 @@ impl<V> Vectors for V where
 {
 }
 
-/// Calls from one kernel to another that are not inlined, yet compiled with the features of the ISA: for a part of the work
-/// that many kernels share and none does often.
+/// Calls from one kernel to another, in a function that has the features of the ISA: for a part of the work that many kernels
+/// share and none does often. (Where only one kernel calls it, an optimising compiler may put it there all the same.)
 pub trait Outline: Copy {
     /// Runs the kernel, in a function of its own.
     fn outlined<K: Kernel>(self, kernel: K) -> K::Output;

@@ -13,7 +13,7 @@
 //! tile of rows read in place ([`unpacked`]).
 //!
 //! The public functions are generic over the types of codes and results; they hand the engine bytes with a
-//! [sign](crate::sign::Sign), a [right operand](rhs::RhsRef), a [stage](staged::Staged) and an [output](output::Output),
+//! [sign](crate::sign::Sign), a [right operand](rhs::RhsRef), a [stage](erased_stage::ErasedStage) and an [output](output::Output),
 //! so that its loops are compiled once for every ISA.
 
 pub(crate) mod blocks;
@@ -21,6 +21,7 @@ mod blocks_job;
 pub(crate) mod dot;
 pub(crate) mod epilogue;
 pub(crate) mod erased;
+pub(crate) mod erased_stage;
 pub(crate) mod fixed_point;
 pub(crate) mod interleave;
 pub(crate) mod job;
@@ -40,7 +41,6 @@ pub(crate) mod rhs;
 pub(crate) mod shape;
 pub(crate) mod split;
 pub(crate) mod stage;
-pub(crate) mod staged;
 pub(crate) mod tile;
 pub(crate) mod unpacked;
 pub(crate) mod unpacked_matrix;

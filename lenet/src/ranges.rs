@@ -60,7 +60,7 @@ pub fn table(
         column.set_cell_alignment(CellAlignment::Right);
     }
     Ok(format!(
-        "Digits recognized of {}, by static networks, by bits of weights and activations:\n{table}",
+        "Digits recognized of {}, by static networks with weights and activations of so many bits:\n{table}",
         labels.len()
     ))
 }

@@ -15,10 +15,10 @@ pub trait Vnni: Copy {
     fn load(self, bytes: &Self::Bytes) -> Vector<Self>;
     /// `acc[j] + Σ u[j][k]·i[j][k]` over the four bytes of every column, of u without sign, of i with sign
     fn dpbusd(self, acc: Vector<Self>, u: Vector<Self>, i: Vector<Self>) -> Vector<Self>;
-    /// [`Dot::load_rows`] of four rows.
+    /// Makes a vector of four unpacked rows of B ([`Dot::load_rows`]).
     ///
     /// # Safety
-    /// That of [`Dot::load_rows`].
+    /// At `b`, and at every multiple of `stride` bytes further for four rows, a byte for every column of a vector may be read.
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> Vector<Self>;
 }
 
@@ -59,7 +59,7 @@ impl<T: Vnni> Dot for Quads<T> {
     }
     #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> Vector<T> {
-        // SAFETY: the requirements are the same.
+        // SAFETY: DEPTH rows, which are four, have a byte for every column.
         unsafe { self.token.load_rows(b, stride, flip) }
     }
 }

@@ -11,6 +11,7 @@ use super::window::{Window, Windows};
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::isa::Isa;
+use crate::matmul::erased_stage::{EraseStage, ErasedStage, OperandScales};
 use crate::matmul::job::Job;
 use crate::matmul::lhs::{Lhs, MakeRow, RowSource};
 use crate::matmul::output::Output;
@@ -18,7 +19,6 @@ use crate::matmul::packed::Packed;
 use crate::matmul::partition::{self, least_nanoseconds};
 use crate::matmul::per_column::PerColumn;
 use crate::matmul::rhs::check_isa;
-use crate::matmul::staged::{EraseStage, OperandScales, Staged};
 use crate::matmul::words::RowWords;
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::memory::Workspace;
@@ -199,7 +199,7 @@ fn repeat<'m, T: bytemuck::Pod>(values: &[T], count: usize, memory: &'m mut Work
 }
 
 /// Runs the jobs of all groups, which make parts of the same rows, on several threads if that is faster.
-fn run_groups(exec: Exec<'_>, jobs: &[Job<'_>], stage: Staged<'_>, outputs: usize) {
+fn run_groups(exec: Exec<'_>, jobs: &[Job<'_>], stage: ErasedStage<'_>, outputs: usize) {
     let (rows, shape) = (jobs[0].rows(), jobs[0].shape());
     let team = exec.team(least_nanoseconds(rows, shape, true).saturating_mul(jobs.len()));
     // Sixteen pieces of whole tiles are divided evenly by up to eight threads.
@@ -207,7 +207,7 @@ fn run_groups(exec: Exec<'_>, jobs: &[Job<'_>], stage: Staged<'_>, outputs: usiz
     let pieces = (0..rows.div_ceil(unit)).map(|i| i * unit..rows.min((i + 1) * unit));
     team.share(pieces, |rows| {
         // The words of a row are those of all groups.
-        let mut words = RowWords::new(stage.stage.words(), outputs, 0..outputs);
+        let mut words = RowWords::new(stage.values.words(), outputs, 0..outputs);
         let step = words.rows_at_a_time(rows.len(), 1);
         for start in rows.clone().step_by(step) {
             let rows = start..rows.end.min(start + step);

@@ -12,13 +12,13 @@ use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::matmul::epilogue::Epilogue;
+use crate::matmul::erased_stage::ErasedStage;
 use crate::matmul::lhs::LhsBlock;
 use crate::matmul::multiply::{Multiply, PanelSource};
 use crate::matmul::offsets::Offsets;
 use crate::matmul::output::Output;
 use crate::matmul::per_column::PerColumn;
 use crate::matmul::shape::{check_accumulator, largest_of};
-use crate::matmul::staged::Staged;
 use crate::matmul::tile::{AccRow, MAX_COLUMNS};
 use crate::matmul::words::RowWords;
 use crate::matrix::ZeroPoints;
@@ -67,13 +67,13 @@ impl DepthwiseWeights {
         exec: Exec<'_>,
         windows: &Windows<'_>,
         (sign, zero_points): (Sign, ZeroPoints<'_>),
-        stage: Staged<'_>,
+        stage: ErasedStage<'_>,
         out: Output<'_>,
     ) -> Result<(), Error> {
-        assert_eq!(stage.stage.element_size(), out.element_size(), "a result of the stage's type");
+        assert_eq!(stage.values.element_size(), out.element_size(), "a result of the stage's type");
         let largest_input = zero_points.check_for(sign, windows.shape[0])?;
         check_accumulator(self.taps.len(), largest_input * self.largest, self.largest_bias)?;
-        stage.stage.check(out.rows(), out.columns())?;
+        stage.values.check(out.rows(), out.columns())?;
         let job = Job { weights: self, windows, sign, zero_points, stage, out };
         let rows = windows.count();
         let products = rows.saturating_mul(self.channels).saturating_mul(self.taps.len());
@@ -98,7 +98,7 @@ struct Job<'a> {
     windows: &'a Windows<'a>,
     sign: Sign,
     zero_points: ZeroPoints<'a>,
-    stage: Staged<'a>,
+    stage: ErasedStage<'a>,
     out: Output<'a>,
 }
 
@@ -112,7 +112,7 @@ impl Job<'_> {
         let panels = channels.div_ceil(MAX_COLUMNS);
         let step = (ACCUMULATORS / panels.max(1)).max(1);
         let (mut places, mut accumulators) = (Workspace::default(), Workspace::default());
-        let mut words = RowWords::new(self.stage.stage.words(), channels, 0..channels);
+        let mut words = RowWords::new(self.stage.values.words(), channels, 0..channels);
         let words_step = words.rows_at_a_time(rows.len(), 1);
         for start in rows.clone().step_by(words_step) {
             let rows = start..rows.end.min(start + words_step);
@@ -129,7 +129,7 @@ impl Job<'_> {
                     panels: &PanelSource::Given { accumulators, columns: channels },
                     prefetch: false,
                     offsets: &Offsets { uniform: 0, each: None },
-                    epilogue: Epilogue { stage: &self.stage.stage, out: &self.out, words: &words, first_column: 0 },
+                    epilogue: Epilogue { stage: &self.stage.values, out: &self.out, words: &words, first_column: 0 },
                 };
                 (self.stage.multiply)(isa, multiply);
             }

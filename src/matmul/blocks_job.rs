@@ -147,7 +147,7 @@ struct MultiplyBlocks<'a> {
     row_sums: &'a mut [i32],
 }
 
-/// A tile of the result: a row of any kernel's tile for every row.
+/// Room for a tile of the result of any kernel.
 struct Tile<'a> {
     /// Of one block.
     acc: &'a mut [AccRow; MAX_ROWS],

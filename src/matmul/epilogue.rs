@@ -43,17 +43,17 @@ impl Epilogue<'_> {
     ) {
         let columns = self.first_column + columns.start..self.first_column + columns.end;
         let tile = Tile { accumulators, rows, columns, epilogue: self };
-        // SAFETY: the stage gets the tile that the caller vouches for.
+        // SAFETY: the tile has the accumulators and the elements that this function was given.
         unsafe { K::emit(simd, self.stage, &tile) }
     }
 }
 
-/// The stages that one kernel has in it: a type, so that a program has only the kernels of stages that it names.
+/// A kind of stages, all of which one kernel has in it: a type, so that a program has only the kernels of stages that it names.
 pub trait StageKind {
     /// Makes the elements of a tile by a stage of this kind.
     ///
     /// # Safety
-    /// That of [`Epilogue::emit`], for the elements of the tile.
+    /// The tile has accumulators for every row. No other thread has its elements of the result, which are those of the stage.
     unsafe fn emit<V: Vectors>(simd: V, stage: &StageRef<'_>, tile: &Tile<'_>);
 }
 
@@ -69,7 +69,7 @@ pub struct ToCodes;
 impl StageKind for ToAccumulators {
     #[inline(always)]
     unsafe fn emit<V: Vectors>(simd: V, _: &StageRef<'_>, tile: &Tile<'_>) {
-        // SAFETY: the caller vouches for the tile.
+        // SAFETY: the tile has its accumulators, and its elements, of this stage's type, to itself.
         unsafe { tile.emit(simd, &Copy) }
     }
 }
@@ -78,7 +78,7 @@ impl StageKind for ToFloats {
     #[inline(always)]
     unsafe fn emit<V: Vectors>(simd: V, stage: &StageRef<'_>, tile: &Tile<'_>) {
         let StageRef::Dequantize(stage) = stage else { unreachable!("the kernel is that of the stage") };
-        // SAFETY: the caller vouches for the tile.
+        // SAFETY: the tile has its accumulators, and its elements, of this stage's type, to itself.
         unsafe { tile.emit(simd, stage) }
     }
 }
@@ -89,7 +89,7 @@ impl StageKind for ToCodes {
         let StageRef::Requantize(RequantizeRef { multipliers, codes, .. }) = stage else {
             unreachable!("the kernel is that of the stage")
         };
-        // SAFETY: the caller vouches for the tile.
+        // SAFETY: the tile has its accumulators, and its elements, of this stage's type, to itself.
         unsafe {
             match multipliers {
                 Multipliers::Float(multipliers) if tile.epilogue.words.any() => {

@@ -12,6 +12,7 @@ use core::ops::Range;
 
 use super::epilogue::Epilogue;
 use super::erased::StageRef;
+use super::erased_stage::ErasedStage;
 use super::lhs::{Lhs, LhsBlock, LhsMemory, in_place};
 use super::multiply::{Multiply, MultiplyFn, PanelSource};
 use super::offsets::Offsets;
@@ -19,7 +20,6 @@ use super::output::Output;
 use super::rhs::{RhsCodes, RhsRef};
 use super::shape::Shape;
 use super::split::Split;
-use super::staged::Staged;
 use super::unpacked::{DepthSlices, PanelBatch};
 use super::words::RowWords;
 use crate::cache::level2;
@@ -40,7 +40,7 @@ pub(crate) struct Job<'a> {
 
 impl<'a> Job<'a> {
     /// A multiplication that makes all columns of `out`.
-    pub fn whole(lhs: Lhs<'a>, rhs: RhsRef<'a>, stage: Staged<'a>, out: Output<'a>) -> Result<Self, Error> {
+    pub fn whole(lhs: Lhs<'a>, rhs: RhsRef<'a>, stage: ErasedStage<'a>, out: Output<'a>) -> Result<Self, Error> {
         check_length("the result's columns", rhs.shape().columns, out.columns())?;
         Job::columns(lhs, rhs, stage, out, 0)
     }
@@ -49,7 +49,7 @@ impl<'a> Job<'a> {
     pub fn columns(
         lhs: Lhs<'a>,
         rhs: RhsRef<'a>,
-        Staged { stage, multiply }: Staged<'a>,
+        ErasedStage { values: stage, multiply }: ErasedStage<'a>,
         out: Output<'a>,
         first_column: usize,
     ) -> Result<Self, Error> {

@@ -1,12 +1,12 @@
 //! The entry to the engine: operands of any type and a stage, erased.
 
+use super::erased_stage::{EraseStage, OperandScales};
 use super::job::Job;
 use super::lhs::{Lhs, RowSource};
 use super::output::Output;
 use super::partition;
 use super::rhs::{Rhs, RhsRef, check_isa};
 use super::stage::Stage;
-use super::staged::{EraseStage, OperandScales};
 use crate::codes::Code;
 use crate::error::Error;
 use crate::exec::Exec;

@@ -13,10 +13,10 @@ use self::codes::CodeBounds;
 use self::rule::{Multipliers, RequantizeRef, Rule};
 use super::epilogue::ToCodes;
 use super::erased::StageRef;
+use super::erased_stage::{EraseStage, ErasedStage, OperandScales};
 use super::multiplier::multipliers;
 use super::multiply::multiply_to;
 use super::stage::Stage;
-use super::staged::{EraseStage, OperandScales, Staged};
 use super::weights::Weights;
 use crate::codes::Code;
 use crate::error::Error;
@@ -154,13 +154,13 @@ impl<C: Code> Stage for Requantize<C> {
 }
 
 impl<C: Code> EraseStage for Requantize<C> {
-    fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<Staged<'s>, Error> {
+    fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<ErasedStage<'s>, Error> {
         self.stage(scales.lhs)
     }
 }
 
 impl<C> Requantize<C> {
-    fn stage(&self, lhs_scales: &[f32]) -> Result<Staged<'_>, Error> {
+    fn stage(&self, lhs_scales: &[f32]) -> Result<ErasedStage<'_>, Error> {
         let Requantize { ref multipliers, codes, lhs_scale, stream, .. } = *self;
         // With scales given by hand, nothing is known of the activations.
         if let (Some(scale), false) = (lhs_scale, lhs_scales.is_empty())
@@ -169,7 +169,7 @@ impl<C> Requantize<C> {
             return Err(Error::Operand { why: "the stage was made for activations of another scale" });
         }
         let words = stream.map(WordSource::new);
-        let stage = StageRef::Requantize(RequantizeRef { multipliers, codes, words });
-        Ok(Staged { stage, multiply: multiply_to::<ToCodes> })
+        let values = StageRef::Requantize(RequantizeRef { multipliers, codes, words });
+        Ok(ErasedStage { values, multiply: multiply_to::<ToCodes> })
     }
 }

@@ -12,10 +12,10 @@
 
 use super::epilogue::{ToAccumulators, ToFloats};
 use super::erased::{DequantizeRef, StageRef, largest};
+use super::erased_stage::{EraseStage, ErasedStage, OperandScales};
 use super::multiplier::check_scales;
 use super::multiply::multiply_to;
 use super::per_column::PerColumn;
-use super::staged::{EraseStage, OperandScales, Staged};
 use crate::error::Error;
 
 /// An output stage of a [`matmul`](crate::matmul()): how accumulators become elements of the result.
@@ -36,8 +36,8 @@ impl Stage for Accumulators {
 }
 
 impl EraseStage for Accumulators {
-    fn erase<'s>(&'s self, _: OperandScales<'s>) -> Result<Staged<'s>, Error> {
-        Ok(Staged { stage: StageRef::Accumulators, multiply: multiply_to::<ToAccumulators> })
+    fn erase<'s>(&'s self, _: OperandScales<'s>) -> Result<ErasedStage<'s>, Error> {
+        Ok(ErasedStage { values: StageRef::Accumulators, multiply: multiply_to::<ToAccumulators> })
     }
 }
 
@@ -84,11 +84,11 @@ impl Stage for Dequantize {
 }
 
 impl EraseStage for Dequantize {
-    fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<Staged<'s>, Error> {
+    fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<ErasedStage<'s>, Error> {
         let columns = scales.rhs.ok_or(Error::Empty { what: "scales" })?;
         let stage = DequantizeRef { rows: scales.lhs, columns, bias: self.bias.as_ref() };
         stage.check_scales(largest(columns.values()))?;
-        Ok(Staged { stage: StageRef::Dequantize(stage), multiply: multiply_to::<ToFloats> })
+        Ok(ErasedStage { values: StageRef::Dequantize(stage), multiply: multiply_to::<ToFloats> })
     }
 }
 
@@ -146,7 +146,7 @@ impl Stage for DequantizeRows<'_> {
 }
 
 impl EraseStage for DequantizeRows<'_> {
-    fn erase<'s>(&'s self, _: OperandScales<'s>) -> Result<Staged<'s>, Error> {
-        Ok(Staged { stage: StageRef::Dequantize(self.stage), multiply: multiply_to::<ToFloats> })
+    fn erase<'s>(&'s self, _: OperandScales<'s>) -> Result<ErasedStage<'s>, Error> {
+        Ok(ErasedStage { values: StageRef::Dequantize(self.stage), multiply: multiply_to::<ToFloats> })
     }
 }

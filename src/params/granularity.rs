@@ -212,7 +212,7 @@ pub(crate) struct Runs {
     /// The group of the next run; behind group `groups - 1` comes group 0.
     group: usize,
     groups: usize,
-    /// Elements of the next run.
+    /// Elements of the next run, if the tensor has as many.
     left: usize,
     /// Elements of a run that begins with its group and does not end with a row.
     length: usize,

@@ -6,7 +6,7 @@
 //!     Operands::run        a kernel, chosen by operation, type of codes, granularity and rounding
 //! ```
 
-use super::operands::{At, Context, Divide, Operands, Rounds, Shape};
+use super::operands::{At, Context, Divide, Operands, RoundingMode, Shape};
 use super::packed;
 use crate::codes::CodeBounds;
 use crate::error::{Error, elements_of};
@@ -33,7 +33,7 @@ pub(crate) struct Job<'a, O, R> {
     pub operands: O,
 }
 
-impl<O: Operands, R: Rounds> Job<'_, O, R> {
+impl<O: Operands, R: RoundingMode> Job<'_, O, R> {
     /// Computes all elements, on the threads of `exec` where that is faster.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl<O: Operands, R: Rounds> Job<'_, O, R> {
 }
 
 /// Computes all elements on the threads of a team.
-fn share<O: Operands, R: Rounds>(team: &Team<'_>, context: Context<'_, R>, shape: Shape, operands: O) {
+fn share<O: Operands, R: RoundingMode>(team: &Team<'_>, context: Context<'_, R>, shape: Shape, operands: O) {
     let by_rows = shape.rows > 1;
     let (head, length) = match context.rounding.into() {
         _ if by_rows => {

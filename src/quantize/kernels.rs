@@ -45,7 +45,8 @@ impl<O: Operation> Piece<'_, O> {
         if block_length.is_none() && !interleaved {
             return isa.run(Runs(self));
         }
-        // Variants for parameters that are read in fewer loads, where that counts: on the fast path.
+        // Variants for parameters that are read in fewer loads: for one zero point on every ISA, for a quad of few groups where
+        // that counts, on the fast path.
         let fast = O::HAS_QUAD && isa.run(HasFastDivision);
         match block_length {
             Some(length) if fast => match (self.params.has_one_zero_point(), self.groups_of_quad(length)) {

@@ -59,17 +59,17 @@ pub(crate) trait Operands: Divide + Send {
     fn streams(&self, columns: usize) -> bool;
 
     /// Computes `columns` elements that lie together, from element `first` of the tensor on.
-    fn run<R: Rounds>(self, context: Context<'_, R>, first: usize, columns: usize);
+    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize);
 
     /// Computes rows with gaps whose codes are packed without: all codes go through a workspace, since a row may begin in the
     /// middle of a byte.
-    fn run_packed<R: Rounds>(self, _context: Context<'_, R>, _first: usize, _shape: Shape) {
+    fn run_packed<R: RoundingMode>(self, _context: Context<'_, R>, _first: usize, _shape: Shape) {
         unreachable!("only codes are packed");
     }
 }
 
 /// How a job rounds. A type, not a value: so a program that always rounds to nearest has no other kernels in it.
-pub(crate) trait Rounds: Copy + Into<Rounding> + Send + Sync {
+pub(crate) trait RoundingMode: Copy + Into<Rounding> + Send + Sync {
     /// Computes all elements of a piece.
     fn run<O: Operation>(self, isa: Isa, piece: Piece<'_, O>);
 }
@@ -80,13 +80,13 @@ impl From<ToNearest> for Rounding {
     }
 }
 
-impl Rounds for ToNearest {
+impl RoundingMode for ToNearest {
     fn run<O: Operation>(self, isa: Isa, piece: Piece<'_, O>) {
         piece.nearest(isa);
     }
 }
 
-impl Rounds for Stream {
+impl RoundingMode for Stream {
     fn run<O: Operation>(self, isa: Isa, piece: Piece<'_, O>) {
         piece.stochastic(isa, self);
     }
@@ -102,7 +102,7 @@ pub(crate) struct Context<'a, R> {
     pub streams: bool,
 }
 
-impl<R: Rounds> Context<'_, R> {
+impl<R: RoundingMode> Context<'_, R> {
     /// Computes rows one by one.
     #[inline(always)]
     pub fn run_rows<O: Operands>(self, first: usize, shape: Shape, operands: O) {

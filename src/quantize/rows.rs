@@ -7,7 +7,7 @@ use core::cell::Cell;
 use core::marker::PhantomData;
 
 use super::kernels::{Piece, past_caches};
-use super::operands::{At, CodeRows, CodeRowsMut, Context, Divide, Operands, Rounds, Rows, RowsMut, Shape};
+use super::operands::{At, CodeRows, CodeRowsMut, Context, Divide, Operands, RoundingMode, Rows, RowsMut, Shape};
 use super::ops::{self, CodeVectors, Operation};
 use super::packed;
 use crate::memory::Workspace;
@@ -22,7 +22,7 @@ const IN_PLACE_PIECE: usize = 2048;
 /// Codes between their packed form and a kernel: even, and at home in the level-1 cache.
 const NIBBLE_PIECE: usize = 4096;
 
-impl<R: Rounds> Context<'_, R> {
+impl<R: RoundingMode> Context<'_, R> {
     fn piece<'a, O: Operation>(&'a self, op: O, first: usize, x: &'a [O::In], out: &'a mut [O::Out]) -> Piece<'a, O> {
         Piece { params: self.params, op, first, x, out, past_caches: self.streams }
     }
@@ -33,17 +33,28 @@ impl<R: Rounds> Context<'_, R> {
     }
 }
 
+/// Operands are divided by dividing each of them.
+macro_rules! divide {
+    ($( $Rows:ident { $($operand:ident),+ } )+) => { $(
+        impl Divide for $Rows<'_> {
+            fn divide(self, at: At) -> (Self, Self) {
+                $( let $operand = self.$operand.divide(at); )+
+                ($Rows { $($operand: $operand.0),+ }, $Rows { $($operand: $operand.1),+ })
+            }
+        }
+    )+ };
+}
+divide! {
+    QuantizeRows { x, codes }
+    DequantizeRows { codes, out }
+    FakeQuantizeRows { x, out, mask }
+    StraightThroughRows { x, gradient, out }
+}
+
 /// The operands of [`quantize`](crate::quantize()).
 pub(crate) struct QuantizeRows<'a> {
     pub x: Rows<'a, f32>,
     pub codes: CodeRowsMut<'a>,
-}
-
-impl Divide for QuantizeRows<'_> {
-    fn divide(self, at: At) -> (Self, Self) {
-        let ((x, rest_x), (codes, rest_codes)) = (self.x.divide(at), self.codes.divide(at));
-        (QuantizeRows { x, codes }, QuantizeRows { x: rest_x, codes: rest_codes })
-    }
 }
 
 impl Operands for QuantizeRows<'_> {
@@ -55,7 +66,7 @@ impl Operands for QuantizeRows<'_> {
         self.packed().is_none() && past_caches(columns.saturating_mul(5))
     }
 
-    fn run<R: Rounds>(self, context: Context<'_, R>, first: usize, columns: usize) {
+    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let x = &self.x.data[..columns];
         match self.codes {
             CodeRowsMut::U8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
@@ -65,7 +76,7 @@ impl Operands for QuantizeRows<'_> {
         }
     }
 
-    fn run_packed<R: Rounds>(self, context: Context<'_, R>, first: usize, shape: Shape) {
+    fn run_packed<R: RoundingMode>(self, context: Context<'_, R>, first: usize, shape: Shape) {
         let CodeRowsMut::Nibbles(packed, sign) = self.codes else { unreachable!("the codes are packed") };
         let mut workspace = Workspace::default();
         let bytes = workspace.elements::<u8>(shape.rows * shape.columns);
@@ -80,7 +91,7 @@ impl Operands for QuantizeRows<'_> {
     }
 }
 
-impl<R: Rounds> Context<'_, R> {
+impl<R: RoundingMode> Context<'_, R> {
     fn quantize<C: CodeVectors>(&self, first: usize, x: &[f32], codes: &mut [C]) {
         let piece = self.piece(ops::Quantize::<C>::new(self.params.bounds()), first, x, codes);
         self.rounding.run(self.isa, piece);
@@ -103,13 +114,6 @@ pub(crate) struct DequantizeRows<'a> {
     pub out: RowsMut<'a, f32>,
 }
 
-impl Divide for DequantizeRows<'_> {
-    fn divide(self, at: At) -> (Self, Self) {
-        let ((codes, rest_codes), (out, rest_out)) = (self.codes.divide(at), self.out.divide(at));
-        (DequantizeRows { codes, out }, DequantizeRows { codes: rest_codes, out: rest_out })
-    }
-}
-
 impl Operands for DequantizeRows<'_> {
     fn packed(&self) -> Option<Sign> {
         if let CodeRows::Nibbles(_, sign) = self.codes { Some(sign) } else { None }
@@ -119,7 +123,7 @@ impl Operands for DequantizeRows<'_> {
         self.packed().is_none() && past_caches(columns.saturating_mul(5))
     }
 
-    fn run<R: Rounds>(self, context: Context<'_, R>, first: usize, columns: usize) {
+    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let out = &mut self.out.data[..columns];
         match self.codes {
             CodeRows::U8(codes) => context.dequantize(first, &codes.data[..columns], out),
@@ -129,7 +133,7 @@ impl Operands for DequantizeRows<'_> {
         }
     }
 
-    fn run_packed<R: Rounds>(self, context: Context<'_, R>, first: usize, shape: Shape) {
+    fn run_packed<R: RoundingMode>(self, context: Context<'_, R>, first: usize, shape: Shape) {
         let CodeRows::Nibbles(packed, sign) = self.codes else { unreachable!("the codes are packed") };
         let mut workspace = Workspace::default();
         let bytes = workspace.elements::<u8>(shape.rows * shape.columns);
@@ -142,7 +146,7 @@ impl Operands for DequantizeRows<'_> {
     }
 }
 
-impl<R: Rounds> Context<'_, R> {
+impl<R: RoundingMode> Context<'_, R> {
     fn dequantize<C: CodeVectors>(&self, first: usize, codes: &[C], out: &mut [f32]) {
         self.piece(ops::Dequantize::<C>(PhantomData), first, codes, out).nearest(self.isa);
     }
@@ -165,20 +169,12 @@ pub(crate) struct FakeQuantizeRows<'a> {
     pub mask: Option<RowsMut<'a, u8>>,
 }
 
-impl Divide for FakeQuantizeRows<'_> {
-    fn divide(self, at: At) -> (Self, Self) {
-        let FakeQuantizeRows { x, out, mask } = self;
-        let ((x, rest_x), (out, rest_out), (mask, rest_mask)) = (x.divide(at), out.divide(at), mask.divide(at));
-        (FakeQuantizeRows { x, out, mask }, FakeQuantizeRows { x: rest_x, out: rest_out, mask: rest_mask })
-    }
-}
-
 impl Operands for FakeQuantizeRows<'_> {
     fn streams(&self, columns: usize) -> bool {
         self.x.is_some() && past_caches(columns.saturating_mul(8))
     }
 
-    fn run<R: Rounds>(self, context: Context<'_, R>, first: usize, columns: usize) {
+    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let FakeQuantizeRows { x, out, mask } = self;
         let (out, mut mask) = (&mut out.data[..columns], mask.map(|mask| &mut mask.data[..columns]));
         if let Some(x) = x {
@@ -196,7 +192,7 @@ impl Operands for FakeQuantizeRows<'_> {
     }
 }
 
-impl<R: Rounds> Context<'_, R> {
+impl<R: RoundingMode> Context<'_, R> {
     fn fake_quantize(&self, first: usize, x: &[f32], out: &mut [f32], mask: Option<&mut [u8]>) {
         if let Some(mask) = mask {
             let op = ops::FakeQuantizeWithMask { mask: Cell::from_mut(mask).as_slice_of_cells() };
@@ -213,22 +209,12 @@ pub(crate) struct StraightThroughRows<'a> {
     pub out: RowsMut<'a, f32>,
 }
 
-impl Divide for StraightThroughRows<'_> {
-    fn divide(self, at: At) -> (Self, Self) {
-        let StraightThroughRows { x, gradient, out } = self;
-        let ((x, rest_x), (out, rest_out)) = (x.divide(at), out.divide(at));
-        let (gradient, rest_gradient) = gradient.divide(at);
-        let rest = StraightThroughRows { x: rest_x, gradient: rest_gradient, out: rest_out };
-        (StraightThroughRows { x, gradient, out }, rest)
-    }
-}
-
 impl Operands for StraightThroughRows<'_> {
     fn streams(&self, columns: usize) -> bool {
         self.gradient.is_some() && past_caches(columns.saturating_mul(8))
     }
 
-    fn run<R: Rounds>(self, context: Context<'_, R>, first: usize, columns: usize) {
+    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let StraightThroughRows { x, gradient, out } = self;
         let (x, out) = (&x.data[..columns], &mut out.data[..columns]);
         let run = |first: usize, x: &[f32], gradient: &[f32], out: &mut [f32]| {

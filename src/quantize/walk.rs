@@ -33,14 +33,14 @@ const fn is_fast<V: Vectors, O: Operation>() -> bool {
 pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: P, elements: Elements<'_, O>) {
     let Elements { x, out, memory } = elements;
     let mut walk = Walk { v, op, source, x, out };
-    let mut places = Places::new(walk.x.len());
+    let mut progress = Progress::new(walk.x.len());
     if const { V::HAS_NON_TEMPORAL_STORES } && memory == Memory::Streamed {
-        places.align(walk.out.as_ptr().align_offset(align_of::<Line>()));
+        progress.align(walk.out.as_ptr().align_offset(align_of::<Line>()));
     }
-    while let Some(start) = places.start() {
+    while let Some(start) = progress.start() {
         let (segment, length) = walk.source.segment(start);
         let most = const { if is_fast::<V, O>() { WINDOW } else { usize::MAX } };
-        let Place { quads, elements } = places.next(length, most);
+        let Next { quads, elements } = progress.next(length, most);
         if quads == 0 {
             walk.vectors(segment, start, elements);
             continue;
@@ -53,7 +53,7 @@ pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, sour
         };
         if const { is_fast::<V, O>() } && !exact {
             cold_path();
-            places.back(quads);
+            progress.back(quads);
         }
     }
 }
@@ -63,7 +63,7 @@ pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, sour
 fn cold_path() {}
 
 /// What a walk has computed, and what comes next.
-struct Places {
+struct Progress {
     at: usize,
     length: usize,
     /// Elements before the next quad.
@@ -71,15 +71,15 @@ struct Places {
 }
 
 /// The next elements of a walk: quads, or elements if there are none.
-struct Place {
+struct Next {
     quads: usize,
     elements: usize,
 }
 
-impl Places {
+impl Progress {
     #[inline(always)]
     fn new(length: usize) -> Self {
-        Places { at: 0, length, loose: 0 }
+        Progress { at: 0, length, loose: 0 }
     }
 
     /// Lets the first quad begin at this element.
@@ -113,15 +113,15 @@ impl Places {
 
     /// The next elements, no more quads than `most` and those that begin in a segment of `length` elements.
     #[inline(always)]
-    fn next(&mut self, length: usize, most: usize) -> Place {
+    fn next(&mut self, length: usize, most: usize) -> Next {
         if self.loose > 0 {
             let elements = self.overlap() + self.loose;
             self.at += core::mem::take(&mut self.loose);
-            return Place { quads: 0, elements };
+            return Next { quads: 0, elements };
         }
         let quads = ((self.length - self.at) / (QUAD * LANES)).min(length.div_ceil(QUAD * LANES)).min(most);
         self.at += quads * (QUAD * LANES);
-        Place { quads, elements: 0 }
+        Next { quads, elements: 0 }
     }
 }
 
@@ -143,14 +143,14 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
         let x = &self.x[start..].as_chunks::<LANES>().0.as_chunks::<QUAD>().0[..count];
         let out = &mut self.out[start..].as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>().0[..count];
         let mut invalid = v.splat_i32(0);
-        let mut staged = Staged([[O::Out::default(); LANES]; QUAD]);
+        let mut erased_stage = ErasedStage([[O::Out::default(); LANES]; QUAD]);
         for i in 0..count {
             let (at, x, out) = (start + i * (QUAD * LANES), &x[i], &mut out[i]);
             if memory != Memory::Cached {
                 prefetch_ahead(x);
             }
             let is_staged = const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached;
-            let to = if is_staged { &mut staged.0 } else { &mut *out };
+            let to = if is_staged { &mut erased_stage.0 } else { &mut *out };
             if const { is_fast::<V, O>() } {
                 invalid = op.quad(v, &self.source.quad(segment, at), Quad { at, x, out: to }, invalid);
             } else {
@@ -160,7 +160,7 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
                 }
             }
             if const { V::HAS_NON_TEMPORAL_STORES } && is_staged {
-                staged.write(v, memory == Memory::Streamed, out);
+                erased_stage.write(v, memory == Memory::Streamed, out);
             }
         }
         !(const { is_fast::<V, O>() } && v.any_invalid(invalid))
@@ -192,9 +192,9 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
 
 /// A quad on its way to memory.
 #[repr(C, align(64))]
-struct Staged<U>([[U; LANES]; QUAD]);
+struct ErasedStage<U>([[U; LANES]; QUAD]);
 
-impl<U: Pod> Staged<U> {
+impl<U: Pod> ErasedStage<U> {
     /// Writes the quad, by non-temporal stores if it is `streamed`: then `out` begins at a cache line.
     #[inline(always)]
     fn write<V: Vectors>(&self, v: V, streamed: bool, out: &mut [[U; LANES]; QUAD]) {

@@ -74,8 +74,8 @@ impl Cursor {
             if steps > 0 {
                 let mut state = self.generators.load(v);
                 let (blocks, to) = (&x[at..].as_chunks().0[..steps], &mut out[at..].as_chunks_mut().0[..steps]);
-                // Two loops: a branch in every vector costs a fifth on ISAs whose vectors the compiler makes. (These compute
-                // for longer than memory takes.)
+                // Two loops: a branch in every vector costs a fifth on ISAs whose vectors the compiler makes. (On these
+                // the words of a vector take longer to make than its elements to come from memory.)
                 if const { V::HAS_NON_TEMPORAL_STORES } && prefetch {
                     for i in 0..steps {
                         prefetch_ahead(&blocks[i]);

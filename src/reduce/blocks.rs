@@ -1,7 +1,7 @@
 //! Ranges of short groups of whole blocks, each in one place: all lanes of a vector belong to one group.
 //!
-//! Sixteen groups are read together, quad after quad, until the vectors of all have become one vector of the largest lanes of
-//! sixteen groups. Nothing is stored in between. The smallest bits, which groups with values of both signs have no use for, are
+//! Sixteen groups are read together, four at a time, until the vectors of all have become one vector of the largest lanes of
+//! sixteen groups. No group's own vectors are stored in between. The smallest bits, which groups with values of both signs have no use for, are
 //! found in a second reading where there are other groups. Longer groups, and fewer, are read in parts, sixteen together.
 
 use super::extremes::{DECIDED, ExtremeLanes, Extremes, memory_of};

@@ -61,7 +61,7 @@ impl Multipliers {
 pub struct RequantizeRef<'a> {
     pub multipliers: &'a Multipliers,
     pub codes: CodeBounds,
-    /// Of stochastic rounding.
+    /// The random words of stochastic rounding.
     pub(crate) words: Option<WordSource>,
 }
 

@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn there_are_no_circles_and_no_long_files() {
         let imports = Imports::of(SRC.as_ref()).unwrap();
-        assert_eq!(imports.groups(), [[""; 0]; 0]);
-        assert!(imports.longer_than(LINES).is_empty(), "`cargo run -p imports`");
+        assert!(imports.groups().is_empty(), "files import each other in a circle: `cargo run -p imports`");
+        assert!(imports.longer_than(LINES).is_empty(), "files are too long: `cargo run -p imports`");
     }
 }

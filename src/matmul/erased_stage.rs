@@ -6,12 +6,12 @@ use super::per_column::PerColumn;
 use crate::error::Error;
 
 mod sealed {
-    use super::{Error, OperandScales, Staged};
+    use super::{ErasedStage, Error, OperandScales};
 
     /// How a stage is handed to the engine.
     pub trait EraseStage {
         /// The stage for operands of these scales.
-        fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<Staged<'s>, Error>;
+        fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<ErasedStage<'s>, Error>;
     }
 }
 pub use sealed::EraseStage;
@@ -25,10 +25,10 @@ pub struct OperandScales<'a> {
     pub rhs: Option<&'a PerColumn<f32>>,
 }
 
-/// A stage in the engine.
+/// A stage without the type of its elements.
 #[derive(Clone, Copy)]
-pub struct Staged<'a> {
-    pub stage: StageRef<'a>,
+pub struct ErasedStage<'a> {
+    pub values: StageRef<'a>,
     /// The kernel for its kind: through this pointer, so that a program has only the kernels of stages that it names.
     pub(crate) multiply: MultiplyFn,
 }
