@@ -20,10 +20,13 @@ pub fn last_level() -> usize {
 /// Bytes of the cache of a level, from CPUID's list of caches: leaf 4 of Intel, leaf 0x8000001d of AMD.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 fn detected(level: u32) -> Option<usize> {
-    use core::arch::x86_64::{__cpuid, __cpuid_count};
+    use core::arch::x86_64::__cpuid_count;
+    #[allow(unused_unsafe, reason = "an unsafe function in older releases that we support")]
+    // SAFETY: every x86-64 CPU has the instruction.
+    let cpuid = |leaf: u32, index: u32| unsafe { __cpuid_count(leaf, index) };
     let caches = |leaf: u32| {
-        let known = __cpuid(leaf & 0x8000_0000).eax >= leaf;
-        let list = (0..if known { 16 } else { 0 }).map(move |index| __cpuid_count(leaf, index));
+        let known = cpuid(leaf & 0x8000_0000, 0).eax >= leaf;
+        let list = (0..if known { 16 } else { 0 }).map(move |index| cpuid(leaf, index));
         list.take_while(|cache| cache.eax & 31 != 0)
     };
     let cache = caches(4).chain(caches(0x8000_001d)).find(|cache| cache.eax >> 5 & 7 == level)?;

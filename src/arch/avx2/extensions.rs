@@ -338,6 +338,10 @@ impl StreamVectors for Avx2 {
                 _mm256_stream_si256(out.add(1), _mm256_load_si256(x.add(1)));
             }
         }
-        fn fence() { _mm_sfence() }
+        fn fence() {
+            #[allow(unused_unsafe, reason = "an unsafe function in older releases that we support")]
+            // SAFETY: every x86-64 CPU has the instruction.
+            unsafe { _mm_sfence() }
+        }
     }
 }

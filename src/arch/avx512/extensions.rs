@@ -315,6 +315,10 @@ impl StreamVectors for Avx512 {
                 _mm512_stream_si512(core::ptr::from_mut(out).cast(), x);
             }
         }
-        fn fence() { _mm_sfence() }
+        fn fence() {
+            #[allow(unused_unsafe, reason = "an unsafe function in older releases that we support")]
+            // SAFETY: every x86-64 CPU has the instruction.
+            unsafe { _mm_sfence() }
+        }
     }
 }
