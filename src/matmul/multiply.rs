@@ -1,11 +1,10 @@
 //! The loops over panels and tiles, compiled once for every ISA.
 
-use core::marker::PhantomData;
 use core::ops::Range;
 use core::ptr::null;
 
 use super::dot::AHEAD;
-use super::epilogue::{Epilogue, StageKind};
+use super::epilogue::{Epilogue, StageKind, ToAccumulators, ToCodes, ToFloats};
 use super::erased::StageRef;
 use super::lhs::LhsBlock;
 use super::offsets::{ColumnTerms, Offsets};
@@ -85,14 +84,26 @@ pub(crate) struct Multiply<'a> {
 /// A kernel for stages of one kind.
 pub(crate) type MultiplyFn = fn(Isa, Multiply<'_>);
 
-/// The kernel for stages of kind K.
-pub(crate) fn multiply_to<K: StageKind>(isa: Isa, multiply: Multiply<'_>) {
-    isa.run(MultiplyTo::<K> { multiply, kind: PhantomData });
+/// The kernel for stages whose elements are the accumulators.
+///
+/// (This one and the two that follow are no generic functions, so that no other crate compiles the kernels again.)
+pub(crate) fn multiply_to_accumulators(isa: Isa, multiply: Multiply<'_>) {
+    isa.run(MultiplyTo { multiply, kind: ToAccumulators });
+}
+
+/// The kernel for stages whose elements are floats.
+pub(crate) fn multiply_to_floats(isa: Isa, multiply: Multiply<'_>) {
+    isa.run(MultiplyTo { multiply, kind: ToFloats });
+}
+
+/// The kernel for stages whose elements are codes.
+pub(crate) fn multiply_to_codes(isa: Isa, multiply: Multiply<'_>) {
+    isa.run(MultiplyTo { multiply, kind: ToCodes });
 }
 
 struct MultiplyTo<'a, K> {
     multiply: Multiply<'a>,
-    kind: PhantomData<K>,
+    kind: K,
 }
 
 impl<K: StageKind> Kernel for MultiplyTo<'_, K> {
@@ -100,13 +111,13 @@ impl<K: StageKind> Kernel for MultiplyTo<'_, K> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, simd: V) {
-        self.multiply.run::<V, K>(simd);
+        self.multiply.run(simd, self.kind);
     }
 }
 
 impl Multiply<'_> {
     #[inline(always)]
-    fn run<V: Vectors, K: StageKind>(self, simd: V) {
+    fn run<V: Vectors, K: StageKind>(self, simd: V, _: K) {
         let Multiply { ref rows, kernel, panels, offsets, ref epilogue, .. } = self;
         let given = matches!(panels, PanelSource::Given { .. });
         let mut workspace = Workspace::default();

@@ -11,11 +11,10 @@ use std::sync::Arc;
 
 use self::codes::CodeBounds;
 use self::rule::{Multipliers, RequantizeRef, Rule};
-use super::epilogue::ToCodes;
 use super::erased::StageRef;
 use super::erased_stage::{EraseStage, ErasedStage, OperandScales};
 use super::multiplier::multipliers;
-use super::multiply::multiply_to;
+use super::multiply::multiply_to_codes;
 use super::stage::Stage;
 use super::weights::Weights;
 use crate::codes::Code;
@@ -170,6 +169,6 @@ impl<C> Requantize<C> {
         }
         let words = stream.map(WordSource::new);
         let values = StageRef::Requantize(RequantizeRef { multipliers, codes, words });
-        Ok(ErasedStage { values, multiply: multiply_to::<ToCodes> })
+        Ok(ErasedStage { values, multiply: multiply_to_codes })
     }
 }

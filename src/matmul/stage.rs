@@ -10,11 +10,10 @@
 //! | [`Rule::Gemmlowp`](super::requantize::Rule) | gemmlowp's two roundings, for bit parity with TFLite |
 //! | [`Rule::Shift`](super::requantize::Rule) | `RNE(acc · 2⁻ˢ)` in integers, for power-of-two scales |
 
-use super::epilogue::{ToAccumulators, ToFloats};
 use super::erased::{DequantizeRef, StageRef, largest};
 use super::erased_stage::{EraseStage, ErasedStage, OperandScales};
 use super::multiplier::check_scales;
-use super::multiply::multiply_to;
+use super::multiply::{multiply_to_accumulators, multiply_to_floats};
 use super::per_column::PerColumn;
 use crate::error::Error;
 
@@ -37,7 +36,7 @@ impl Stage for Accumulators {
 
 impl EraseStage for Accumulators {
     fn erase<'s>(&'s self, _: OperandScales<'s>) -> Result<ErasedStage<'s>, Error> {
-        Ok(ErasedStage { values: StageRef::Accumulators, multiply: multiply_to::<ToAccumulators> })
+        Ok(ErasedStage { values: StageRef::Accumulators, multiply: multiply_to_accumulators })
     }
 }
 
@@ -88,7 +87,7 @@ impl EraseStage for Dequantize {
         let columns = scales.rhs.ok_or(Error::Empty { what: "scales" })?;
         let stage = DequantizeRef { rows: scales.lhs, columns, bias: self.bias.as_ref() };
         stage.check_scales(largest(columns.values()))?;
-        Ok(ErasedStage { values: StageRef::Dequantize(stage), multiply: multiply_to::<ToFloats> })
+        Ok(ErasedStage { values: StageRef::Dequantize(stage), multiply: multiply_to_floats })
     }
 }
 
@@ -147,6 +146,6 @@ impl Stage for DequantizeRows<'_> {
 
 impl EraseStage for DequantizeRows<'_> {
     fn erase<'s>(&'s self, _: OperandScales<'s>) -> Result<ErasedStage<'s>, Error> {
-        Ok(ErasedStage { values: StageRef::Dequantize(self.stage), multiply: multiply_to::<ToFloats> })
+        Ok(ErasedStage { values: StageRef::Dequantize(self.stage), multiply: multiply_to_floats })
     }
 }

@@ -143,14 +143,14 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
         let x = &self.x[start..].as_chunks::<LANES>().0.as_chunks::<QUAD>().0[..count];
         let out = &mut self.out[start..].as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>().0[..count];
         let mut invalid = v.splat_i32(0);
-        let mut erased_stage = ErasedStage([[O::Out::default(); LANES]; QUAD]);
+        let mut staged = StagedQuad([[O::Out::default(); LANES]; QUAD]);
         for i in 0..count {
             let (at, x, out) = (start + i * (QUAD * LANES), &x[i], &mut out[i]);
             if memory != Memory::Cached {
                 prefetch_ahead(x);
             }
             let is_staged = const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached;
-            let to = if is_staged { &mut erased_stage.0 } else { &mut *out };
+            let to = if is_staged { &mut staged.0 } else { &mut *out };
             if const { is_fast::<V, O>() } {
                 invalid = op.quad(v, &self.source.quad(segment, at), Quad { at, x, out: to }, invalid);
             } else {
@@ -160,7 +160,7 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
                 }
             }
             if const { V::HAS_NON_TEMPORAL_STORES } && is_staged {
-                erased_stage.write(v, memory == Memory::Streamed, out);
+                staged.write(v, memory == Memory::Streamed, out);
             }
         }
         !(const { is_fast::<V, O>() } && v.any_invalid(invalid))
@@ -192,9 +192,9 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
 
 /// A quad on its way to memory.
 #[repr(C, align(64))]
-struct ErasedStage<U>([[U; LANES]; QUAD]);
+struct StagedQuad<U>([[U; LANES]; QUAD]);
 
-impl<U: Pod> ErasedStage<U> {
+impl<U: Pod> StagedQuad<U> {
     /// Writes the quad, by non-temporal stores if it is `streamed`: then `out` begins at a cache line.
     #[inline(always)]
     fn write<V: Vectors>(&self, v: V, streamed: bool, out: &mut [[U; LANES]; QUAD]) {
