@@ -207,19 +207,29 @@ impl Team<'_> {
     }
 
     /// Runs all pieces of some work: every piece once, on any thread of the team.
-    pub fn share<P: Send>(&self, pieces: impl DoubleEndedIterator<Item = P> + Send, run: impl Fn(P) + Sync) {
-        if self.alone() {
-            return pieces.for_each(run);
-        }
+    pub fn share<P: Send>(&self, mut pieces: impl DoubleEndedIterator<Item = P> + Send, run: impl Fn(P) + Sync) {
+        self.share_pieces(&mut pieces, &run);
+    }
+
+    /// [`share`](Team::share), compiled once for a type of pieces.
+    fn share_pieces<P: Send>(&self, pieces: &mut dyn Pieces<P>, run: &(dyn Fn(P) + Sync)) {
         let pieces = CachePadded(Mutex::new(pieces));
-        let next = |role| {
-            let mut pieces = pieces.0.lock().expect("slices are divided without panic");
-            if role == Role::Caller { pieces.next() } else { pieces.next_back() }
-        };
+        let take = |role| pieces.0.lock().expect("slices are divided without panic").take(role);
         self.run(&|role| {
-            while let Some(piece) = next(role) {
+            while let Some(piece) = take(role) {
                 run(piece);
             }
         });
+    }
+}
+
+/// Pieces of work that are left.
+trait Pieces<P>: Send {
+    fn take(&mut self, role: Role) -> Option<P>;
+}
+
+impl<P, I: DoubleEndedIterator<Item = P> + Send> Pieces<P> for I {
+    fn take(&mut self, role: Role) -> Option<P> {
+        if role == Role::Caller { self.next() } else { self.next_back() }
     }
 }

@@ -11,6 +11,7 @@ use crate::codes::{Code, CodeBounds};
 use crate::kernel::Vectors;
 use crate::random::vectors::RandomVectors;
 use crate::sign::Sign;
+use crate::simd::walk::{self, Block};
 use crate::simd::{LANES, QUAD, Simd};
 
 /// How a vector of clamped quotients is rounded to integers.
@@ -44,14 +45,6 @@ impl<V: RandomVectors> Round<V> for ByWords<V> {
     fn round(self, v: V, quotients: V::F32) -> V::I32 {
         v.round_stochastically(quotients, self.0)
     }
-}
-
-/// Sixteen elements of a walk, and where their results go.
-pub(crate) struct Block<'a, T, U> {
-    /// The index of the first element in the walk.
-    pub at: usize,
-    pub x: &'a [T; LANES],
-    pub out: &'a mut [U; LANES],
 }
 
 /// An elementwise operation.
@@ -290,7 +283,7 @@ impl Operation for StraightThrough<'_> {
     fn vector<V: Vectors>(self, v: V, params: &VecParams<V>, _: impl Round<V>, block: Block<'_, f32, f32>) {
         let within = params.is_within(v, v.load_f32(block.x));
         let mask = v.select_f32(within, v.splat_f32(1.0), v.splat_f32(0.0));
-        let gradient = v.load_f32(&crate::simd::walk::block(self.gradient, block.at));
+        let gradient = v.load_f32(&walk::block(self.gradient, block.at));
         let product = v.mul_f32(gradient, mask);
         // ∞ · 0 is NaN, whose sign depends on the architecture.
         v.store_f32(v.select_f32(v.is_nan(product), v.splat_f32(f32::NAN), product), block.out);

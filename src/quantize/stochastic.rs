@@ -1,11 +1,14 @@
 //! The walk over elements that are rounded stochastically: every element takes its own word, which a [`Cursor`] brings.
 
-use super::ops::{Block, ByWords, Operation};
+use super::ops::{ByWords, Operation};
 use super::vec_params::ParamSource;
-use super::walk::Elements;
+use super::walk::{Elements, Walk};
+use crate::cache::prefetch_ahead;
 use crate::kernel::Vectors;
-use crate::random::cursor::Cursor;
+use crate::random::cursor::{Cursor, State, Taken};
+use crate::simd::LANES;
 use crate::simd::memory::Memory;
+use crate::simd::walk::{Block, Blocks};
 
 /// Computes all elements with the next words of the cursor.
 #[inline(always)]
@@ -13,27 +16,64 @@ pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(
     v: V,
     cursor: &mut Cursor,
     op: O,
-    mut source: P,
+    source: P,
     elements: Elements<'_, O>,
 ) {
     let Elements { x, out, memory } = elements;
+    let mut walk = Walk { v, op, source, x, out };
     let mut start = 0;
-    while start < x.len() {
-        let (segment, length) = source.segment(start);
+    while start < walk.x.len() {
+        let (segment, length) = walk.source.segment(start);
         // Whole vectors, as the last one may begin with the last element of the segment.
-        let rest = x.len() - start;
-        let end = start + length.min(rest).next_multiple_of(crate::simd::LANES).min(rest);
-        cursor.map_blocks(
-            v,
-            &x[start..end],
-            &mut out[start..end],
-            memory != Memory::Cached,
-            #[inline(always)]
-            |i, x, out, words| {
-                let at = start + i;
-                op.vector(v, &source.vector(segment, at), ByWords::<V>(words), Block { at, x, out });
-            },
-        );
+        let rest = walk.x.len() - start;
+        let end = start + length.min(rest).next_multiple_of(LANES).min(rest);
+        let mut at = start;
+        while at < end {
+            at += match cursor.take(v, end - start, at - start) {
+                Taken::Blocks { steps, mut state } => {
+                    // Two calls, so that each is compiled for one way through memory: a branch in every vector costs a fifth
+                    // on ISAs whose vectors the compiler makes. (There the words of a vector take longer to make than its
+                    // elements to come from memory.)
+                    if const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached {
+                        walk.blocks(segment, at, steps, &mut state, true);
+                    } else {
+                        walk.blocks(segment, at, steps, &mut state, false);
+                    }
+                    cursor.put_back(v, state);
+                    steps * LANES
+                }
+                Taken::Words { count, first } => {
+                    walk.window(segment, at, count, cursor, first);
+                    count
+                }
+            };
+        }
         start = end;
+    }
+}
+
+impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
+    /// Computes blocks whose words are made in registers.
+    #[inline(always)]
+    fn blocks(&mut self, segment: P::Segment, at: usize, count: usize, words: &mut State<V>, prefetch: bool) {
+        let (x, out) = (&self.x[at..].as_chunks().0[..count], &mut self.out[at..].as_chunks_mut().0[..count]);
+        for i in 0..count {
+            if prefetch {
+                prefetch_ahead(&x[i]);
+            }
+            let block = Block { at: at + i * LANES, x: &x[i], out: &mut out[i] };
+            let words = ByWords::<V>(words.next(self.v));
+            self.op.vector(self.v, &self.source.vector(segment, block.at), words, block);
+        }
+    }
+
+    /// Computes elements whose words are in the window, from word `first` on.
+    #[inline(always)]
+    fn window(&mut self, segment: P::Segment, at: usize, count: usize, cursor: &Cursor, first: usize) {
+        let mut blocks = Blocks::new(self.x, self.out, at, count);
+        while let Some(block) = blocks.next() {
+            let words = ByWords::<V>(cursor.load(self.v, first + (block.at - at)));
+            self.op.vector(self.v, &self.source.vector(segment, block.at), words, block);
+        }
     }
 }

@@ -3,11 +3,12 @@
 use bytemuck::Pod;
 
 use super::fast::WINDOW;
-use super::ops::{Block, Operation, Quad, ToNearest};
+use super::ops::{Operation, Quad, ToNearest};
 use super::vec_params::ParamSource;
 use crate::cache::prefetch_ahead;
 use crate::kernel::Vectors;
 use crate::simd::memory::{Line, Memory};
+use crate::simd::walk::{Block, Blocks};
 use crate::simd::{LANES, QUAD};
 
 /// Elements that are read and written, as many of each.
@@ -126,12 +127,12 @@ impl Progress {
 }
 
 /// A walk, with what it needs for any of its elements.
-struct Walk<'a, V, O: Operation, P> {
-    v: V,
-    op: O,
-    source: P,
-    x: &'a [O::In],
-    out: &'a mut [O::Out],
+pub(super) struct Walk<'a, V, O: Operation, P> {
+    pub v: V,
+    pub op: O,
+    pub source: P,
+    pub x: &'a [O::In],
+    pub out: &'a mut [O::Out],
 }
 
 impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
@@ -140,10 +141,9 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
     #[inline(always)]
     fn quads(&mut self, segment: P::Segment, start: usize, count: usize, memory: Memory) -> bool {
         let Walk { v, op, .. } = *self;
-        let x = &self.x[start..].as_chunks::<LANES>().0.as_chunks::<QUAD>().0[..count];
-        let out = &mut self.out[start..].as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>().0[..count];
+        let (x, out) = quads(self.x, self.out, start, count);
         let mut invalid = v.splat_i32(0);
-        let mut staged = StagedQuad([[O::Out::default(); LANES]; QUAD]);
+        let mut staged = StagedQuad::new();
         for i in 0..count {
             let (at, x, out) = (start + i * (QUAD * LANES), &x[i], &mut out[i]);
             if memory != Memory::Cached {
@@ -166,43 +166,43 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
         !(const { is_fast::<V, O>() } && v.any_invalid(invalid))
     }
 
-    /// Computes `count` elements vector by vector. A last, incomplete vector overlaps its predecessor; fewer than sixteen
-    /// elements are padded with zeros.
+    /// Computes `count` elements vector by vector.
     #[inline(always)]
     fn vectors(&mut self, segment: P::Segment, start: usize, count: usize) {
-        let mut padded = ([O::In::default(); LANES], [O::Out::default(); LANES]);
-        let (mut x, mut out) = (&self.x[start..start + count], &mut self.out[start..start + count]);
-        if count < LANES {
-            padded.0[..count].copy_from_slice(x);
-            (x, out) = (&padded.0, &mut padded.1);
-        }
-        let mut i = 0;
-        while i < count {
-            let first = i.min(x.len() - LANES);
-            let (Some(x), Some(out)) = (x[first..].first_chunk(), out[first..].first_chunk_mut()) else { break };
-            let at = start + first;
-            self.op.vector(self.v, &self.source.vector(segment, at), ToNearest, Block { at, x, out });
-            i += LANES;
-        }
-        if count < LANES {
-            self.out[start..start + count].copy_from_slice(&padded.1[..count]);
+        let mut blocks = Blocks::new(self.x, self.out, start, count);
+        while let Some(block) = blocks.next() {
+            self.op.vector(self.v, &self.source.vector(segment, block.at), ToNearest, block);
         }
     }
 }
 
+/// `count` quads of both slices, from element `start` on.
+#[inline(always)]
+fn quads<'a, T, U>(x: &'a [T], out: &'a mut [U], start: usize, count: usize) -> (&'a [Four<T>], &'a mut [Four<U>]) {
+    (&x[start..].as_chunks().0.as_chunks().0[..count], &mut out[start..].as_chunks_mut().0.as_chunks_mut().0[..count])
+}
+
+/// The elements of a quad.
+type Four<T> = [[T; LANES]; QUAD];
+
 /// A quad on its way to memory.
 #[repr(C, align(64))]
-struct StagedQuad<U>([[U; LANES]; QUAD]);
+struct StagedQuad<U>(Four<U>);
 
-impl<U: Pod> StagedQuad<U> {
+impl<U: Pod + Default> StagedQuad<U> {
+    #[inline(always)]
+    fn new() -> Self {
+        StagedQuad([[U::default(); LANES]; QUAD])
+    }
+
     /// Writes the quad, by non-temporal stores if it is `streamed`: then `out` begins at a cache line.
     #[inline(always)]
-    fn write<V: Vectors>(&self, v: V, streamed: bool, out: &mut [[U; LANES]; QUAD]) {
+    fn write<V: Vectors>(&self, v: V, streamed: bool, out: &mut Four<U>) {
         if !streamed {
             *out = self.0;
             return;
         }
-        let lines = const { size_of::<[[U; LANES]; QUAD]>() / size_of::<Line>() };
+        let lines = const { size_of::<Four<U>>() / size_of::<Line>() };
         let (from, to): (*const Line, *mut Line) = (core::ptr::from_ref(self).cast(), core::ptr::from_mut(out).cast());
         assert!(to.is_aligned());
         for i in 0..lines {

@@ -2,7 +2,6 @@
 
 use super::generators::{FillBlocks, Generators, Start, next};
 use super::stream::Stream;
-use crate::cache::prefetch_ahead;
 use crate::kernel::Vectors;
 use crate::memory::Workspace;
 use crate::simd::LANES;
@@ -16,6 +15,26 @@ const WINDOW: usize = 2 * LONG_RUN;
 
 /// Room in the window: behind [`WINDOW`] for the rest of a block, and for sixteen more words that a load may touch.
 const ROOM: usize = WINDOW + 2 * LANES;
+
+/// Where the words of the next elements of a run are. A block of the generators does not always begin with an element, and
+/// registers run out at the end of a chunk: so it is asked again and again.
+pub(crate) enum Taken<V: Vectors> {
+    /// In registers: as many blocks, to be made one by one.
+    Blocks { steps: usize, state: State<V> },
+    /// In the window, from word `first` on, for `count` elements.
+    Words { count: usize, first: usize },
+}
+
+/// The registers that make words.
+pub(crate) struct State<V: Vectors>([V::I32; 4]);
+
+impl<V: Vectors> State<V> {
+    /// The words of the next sixteen elements.
+    #[inline(always)]
+    pub fn next(&mut self, v: V) -> V::I32 {
+        next(v, &mut self.0)
+    }
+}
 
 /// The words of consecutive elements that are visited in runs of any length.
 pub(crate) struct Cursor {
@@ -52,67 +71,27 @@ impl Cursor {
         (self.next, self.end) = (0, left + blocks * LANES);
     }
 
-    /// Calls `f(start, input, output, words)` with the next words, for blocks that cover both slices, whose lengths are equal.
-    /// Words come from the window or, in a long run, from registers; where these run out, or a block of the generators does
-    /// not begin with an element, a block overlaps its predecessor, or is padded.
-    ///
-    /// `prefetch` is for a long run of elements that come from memory.
-    ///
-    /// (Every call of `f` is a copy of its code in every kernel.)
+    /// Takes words for the next elements of a run, of which `at` were visited before.
     #[inline(always)]
-    pub fn map_blocks<V: Vectors, T: Copy + Default, U: Copy + Default>(
-        &mut self,
-        v: V,
-        x: &[T],
-        out: &mut [U],
-        prefetch: bool,
-        mut f: impl FnMut(usize, &[T; LANES], &mut [U; LANES], V::I32),
-    ) {
-        let mut at = 0;
-        while at < x.len() {
-            let steps = self.take_steps(v, x.len(), at);
-            if steps > 0 {
-                let mut state = self.generators.load(v);
-                let (blocks, to) = (&x[at..].as_chunks().0[..steps], &mut out[at..].as_chunks_mut().0[..steps]);
-                // Two loops: a branch in every vector costs a fifth on ISAs whose vectors the compiler makes. (On these
-                // the words of a vector take longer to make than its elements to come from memory.)
-                if const { V::HAS_NON_TEMPORAL_STORES } && prefetch {
-                    for i in 0..steps {
-                        prefetch_ahead(&blocks[i]);
-                        f(at + i * LANES, &blocks[i], &mut to[i], next(v, &mut state));
-                    }
-                } else {
-                    for i in 0..steps {
-                        f(at + i * LANES, &blocks[i], &mut to[i], next(v, &mut state));
-                    }
-                }
-                self.generators.store(v, state);
-                at += steps * LANES;
-                continue;
-            }
-            let (count, word) = self.take_words(v, x.len(), at);
-            let window = self.window.as_slice::<i32>(ROOM);
-            let mut padded = ([T::default(); LANES], [U::default(); LANES]);
-            let (mut from, mut to) = (&x[at..at + count], &mut out[at..at + count]);
-            if count < LANES {
-                padded.0[..count].copy_from_slice(from);
-                (from, to) = (&padded.0, &mut padded.1);
-            }
-            let mut done = 0;
-            while done < count {
-                let first = done.min(from.len() - LANES);
-                let words = window[word + first..].first_chunk().expect("the window is padded");
-                let (Some(from), Some(to)) = (from[first..].first_chunk(), to[first..].first_chunk_mut()) else {
-                    break;
-                };
-                f(at + first, from, to, v.load_i32(words));
-                done += LANES;
-            }
-            if count < LANES {
-                out[at..at + count].copy_from_slice(&padded.1[..count]);
-            }
-            at += count;
+    pub fn take<V: Vectors>(&mut self, v: V, run: usize, at: usize) -> Taken<V> {
+        let steps = self.take_steps(v, run, at);
+        if steps > 0 {
+            return Taken::Blocks { steps, state: State(self.generators.load(v)) };
         }
+        let (count, first) = self.take_words(v, run, at);
+        Taken::Words { count, first }
+    }
+
+    /// Takes the registers back, from which all blocks were made.
+    #[inline(always)]
+    pub fn put_back<V: Vectors>(&mut self, v: V, state: State<V>) {
+        self.generators.store(v, state.0);
+    }
+
+    /// The words of the window from `word` on.
+    #[inline(always)]
+    pub fn load<V: Vectors>(&self, v: V, word: usize) -> V::I32 {
+        v.load_i32(self.window.as_slice::<i32>(ROOM)[word..].first_chunk().expect("the window is padded"))
     }
 
     /// The steps of the generators for the elements of a run from element `at` on, if their words are taken from registers:

@@ -18,6 +18,54 @@ pub fn block<T: Copy + Default>(x: &[T], start: usize) -> [T; LANES] {
     }
 }
 
+/// Sixteen elements of a walk, and where their results go.
+pub struct Block<'a, T, U> {
+    /// The index of the first element in the walk.
+    pub at: usize,
+    pub x: &'a [T; LANES],
+    pub out: &'a mut [U; LANES],
+}
+
+/// Some elements of a walk and their results, block by block: the last block overlaps its predecessor, and fewer than sixteen
+/// elements are padded with zeros.
+pub struct Blocks<'a, T, U> {
+    at: usize,
+    x: &'a [T],
+    out: &'a mut [U],
+    next: usize,
+    padded: ([T; LANES], [U; LANES]),
+}
+
+impl<'a, T: Copy + Default, U: Copy + Default> Blocks<'a, T, U> {
+    /// The blocks of `count` elements from `at` on.
+    #[inline(always)]
+    pub fn new(x: &'a [T], out: &'a mut [U], at: usize, count: usize) -> Self {
+        let (x, out) = (&x[at..at + count], &mut out[at..at + count]);
+        Blocks { at, x, out, next: 0, padded: ([T::default(); LANES], [U::default(); LANES]) }
+    }
+
+    /// The next block; to be called until there is none, since padded results are written then.
+    #[inline(always)]
+    pub fn next(&mut self) -> Option<Block<'_, T, U>> {
+        let Blocks { at, x, out, next, padded: (padded_x, padded_out) } = self;
+        let (begin, count) = (*next, x.len());
+        *next += LANES;
+        if begin >= count {
+            if count < LANES {
+                out.copy_from_slice(&padded_out[..count]);
+            }
+            return None;
+        }
+        if count < LANES {
+            padded_x[..count].copy_from_slice(x);
+            return Some(Block { at: *at, x: padded_x, out: padded_out });
+        }
+        let first = begin.min(count - LANES);
+        let (x, out) = (x[first..].first_chunk()?, out[first..].first_chunk_mut()?);
+        Some(Block { at: *at + first, x, out })
+    }
+}
+
 /// Calls `f(j, block)` for blocks that cover `x`, which is not empty, with j from 0 to 3 in turn. The last one overlaps its
 /// predecessor, and fewer than sixteen elements are filled up with the first one: for reductions that do not count.
 #[inline(always)]
