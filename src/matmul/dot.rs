@@ -102,7 +102,7 @@ pub trait Dot: Copy {
     ///
     /// # Safety
     /// Every row of A has the bytes of `depth.steps` steps that may be read, and so has B for `vectors` vectors.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     unsafe fn add_products(self, acc: &mut Accs<Self>, [rows, vectors]: [usize; 2], depth: Depth, layout: Layout) {
         let Depth { steps, mut a, a_stride, mut b } = depth;
         align_loop();
@@ -177,7 +177,7 @@ const AHEAD_IN_ROWS: usize = 256;
 ///
 /// # Safety
 /// At `b` lies a step of `vectors` vectors in this layout.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub unsafe fn load_step<D: Dot>(dot: D, b: &mut *const u8, layout: Layout, vectors: usize) -> [D::B; MAX_VECTORS] {
     let step = *b;
     match layout {
@@ -218,7 +218,7 @@ pub unsafe fn load_step<D: Dot>(dot: D, b: &mut *const u8, layout: Layout, vecto
 /// # Safety
 /// The requirements of [`Tile`](super::tile::Tile) for this number of rows and vectors, 1 at least and
 /// [`MAX_ROWS`] × [`MAX_VECTORS`] at most.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub unsafe fn dot_tile<D: Dot>(dot: D, [rows, vectors]: [usize; 2], operands: Operands<'_>) {
     let Operands { steps, a, a_stride, b, initial, initial_stride, row_terms, updates, .. } = operands;
     let Operands { sums: out, sums_stride, prefetch, .. } = operands;
@@ -284,7 +284,7 @@ type Columns<D> = <<D as Dot>::Vectors as Accumulate>::Columns;
 /// # Safety
 /// The requirements of [`UnpackedTile`](super::tile::UnpackedTile) for this number of rows and vectors, 1 at least and
 /// [`MAX_ROWS`] × [`MAX_VECTORS`] at most.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub unsafe fn dot_tile_unpacked<D: Dot>(dot: D, [rows, vectors]: [usize; 2], operands: UnpackedOperands) {
     let UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums: out, sums_stride } = operands;
     let simd = dot.vectors();

@@ -146,7 +146,7 @@ impl Tile<'_> {
     /// # Safety
     /// `accumulators` has a row for every row of the tile. No other thread has its elements of `out`, which are those of the
     /// stage.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     unsafe fn emit<V: Vectors, S: VectorStage>(&self, simd: V, stage: &S) {
         let Tile { accumulators, ref rows, ref columns, epilogue } = *self;
         let width = columns.len();

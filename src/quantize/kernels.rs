@@ -185,7 +185,7 @@ impl<O: Operation, const ONE_ZERO_POINT: bool, const GROUPS: usize> Kernel
 /// The bodies of the kernels. What is a constant of a kernel is an argument here: a body is compiled into each kernel, but
 /// instantiated once for an operation and an ISA.
 impl<O: Operation> Piece<'_, O> {
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn runs<V: Vectors>(self, v: V) {
         let groups = Groups::new(v, self.params, false);
         for Run { group, start, end } in self.params.grouping().runs(self.first, self.x.len()) {
@@ -197,7 +197,7 @@ impl<O: Operation> Piece<'_, O> {
         fence(v, self.past_caches);
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn interleaved<V: Vectors>(self, v: V, one_zero_point: bool) {
         let groups = Groups::new(v, self.params, one_zero_point);
         let source = vec_params::Interleaved::new(groups, O::SIGNED, self.params.period(), self.first);
@@ -206,7 +206,7 @@ impl<O: Operation> Piece<'_, O> {
         fence(v, self.past_caches);
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn blocks<V: Vectors>(self, v: V, one_zero_point: bool, groups_of_quad: usize) {
         let length = self.params.grouping().even_length(0).expect("blocks of one length");
         let memory = self.memory(self.unstreamed().is_multiple_of(LANES));

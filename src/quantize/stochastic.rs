@@ -11,7 +11,7 @@ use crate::simd::memory::Memory;
 use crate::simd::walk::{Block, Blocks};
 
 /// Computes all elements with the next words of the cursor.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(
     v: V,
     cursor: &mut Cursor,
@@ -54,7 +54,7 @@ pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(
 
 impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
     /// Computes blocks whose words are made in registers.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn blocks(&mut self, segment: P::Segment, at: usize, count: usize, words: &mut State<V>, prefetch: bool) {
         let (x, out) = (&self.x[at..].as_chunks().0[..count], &mut self.out[at..].as_chunks_mut().0[..count]);
         for i in 0..count {
@@ -68,7 +68,7 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
     }
 
     /// Computes elements whose words are in the window, from word `first` on.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn window(&mut self, segment: P::Segment, at: usize, count: usize, cursor: &Cursor, first: usize) {
         let mut blocks = Blocks::new(self.x, self.out, at, count);
         while let Some(block) = blocks.next() {

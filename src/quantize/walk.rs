@@ -30,7 +30,7 @@ const fn is_fast<V: Vectors, O: Operation>() -> bool {
 ///
 /// Every call of an operation below is a copy of its code, in every kernel: so there is one for vectors that are in no quad,
 /// and one or two for quads.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: P, elements: Elements<'_, O>) {
     let Elements { x, out, memory } = elements;
     let mut walk = Walk { v, op, source, x, out };
@@ -138,7 +138,7 @@ pub(super) struct Walk<'a, V, O: Operation, P> {
 impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
     /// Computes whole quads. False if they were on the fast path and have to be computed again, exactly. Whether memory is
     /// cached is a constant of the caller.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn quads(&mut self, segment: P::Segment, start: usize, count: usize, memory: Memory) -> bool {
         let Walk { v, op, .. } = *self;
         let (x, out) = quads(self.x, self.out, start, count);
@@ -167,7 +167,7 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
     }
 
     /// Computes `count` elements vector by vector.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn vectors(&mut self, segment: P::Segment, start: usize, count: usize) {
         let mut blocks = Blocks::new(self.x, self.out, start, count);
         while let Some(block) = blocks.next() {
