@@ -33,7 +33,6 @@ pub(crate) mod packed;
 mod rows;
 mod stochastic;
 pub(crate) mod vec_params;
-mod walk;
 
 use crate::codes::Code;
 use crate::error::Error;

@@ -27,7 +27,7 @@
 //!
 //! **The sticky mask.** NaN, infinities and values beyond i32 convert to i32::MIN, which saturates to i16::MIN, as values below
 //! −32767 do: so a minimum over all quads remembers that there was one of these. It is tested once for a
-//! [retry window](WINDOW), whose quads are then computed again on the exact path (in [`walk`](super::walk)). An ordinary
+//! [retry window](WINDOW), whose quads are then computed again on the exact path (in [`kernels`](super::kernels)). An ordinary
 //! tensor never takes it; one of NaNs only costs twice the exact path.
 //!
 //! Fake-quantization does the same in floats: quotient, bounds, rounding, product, and the mask of NaNs.

@@ -6,20 +6,22 @@
 //! | are interleaved with others | [`Interleaved`], across the ends of rows | loaded as vectors |
 //! | blocks of 16 · 2ⁿ in whole rows, or rows like these; to nearest | [`Blocks`], across the ends of blocks | those of 1, 2 or 4 groups |
 //!
-//! Each is a kernel of its own: a choice inside a loop costs up to a third of its time.
+//! Each is a kernel of its own: a choice inside a loop costs up to a third of its time. Their loops end in one walk ([`map`]),
+//! quad by quad where the operation has a fast path, else vector by vector. What is rounded stochastically has kernels of the
+//! same kind in [`stochastic`](super::stochastic).
 
-use super::ops::Operation;
-use super::stochastic;
-use super::vec_params::{self, Groups};
-use super::walk::{Elements, map};
-use crate::cache::last_level;
+use bytemuck::Pod;
+
+use super::fast::WINDOW;
+use super::ops::{Operation, Quad, ToNearest};
+use super::vec_params::{self, Groups, ParamSource};
+use crate::cache::{last_level, prefetch_ahead};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::CACHE_LINE;
 use crate::params::{Grouping, Params, Run};
-use crate::random::cursor::Cursor;
-use crate::random::stream::Stream;
-use crate::simd::memory::Memory;
+use crate::simd::memory::{Line, Memory};
+use crate::simd::walk::{Block, BlockWalk};
 use crate::simd::{LANES, QUAD};
 
 /// An operation over contiguous elements of a tensor.
@@ -77,15 +79,6 @@ impl<O: Operation> Piece<'_, O> {
         }
     }
 
-    /// Computes all elements, rounding stochastically: the stream is that of the whole tensor.
-    pub fn stochastic(self, isa: Isa, stream: Stream) {
-        if let Grouping::Interleaved { .. } = self.params.grouping() {
-            isa.run(InterleavedStochastic(self, stream));
-        } else {
-            isa.run(RunsStochastic(self, stream));
-        }
-    }
-
     /// The length of groups that [`Blocks`] can do.
     fn block_length(&self) -> Option<usize> {
         let length = self.params.grouping().even_length(self.first + self.x.len())?;
@@ -102,7 +95,7 @@ impl<O: Operation> Piece<'_, O> {
 
     /// How a run goes through memory that may be streamed.
     #[inline(always)]
-    fn memory(&self, streams: bool) -> Memory {
+    pub fn memory(&self, streams: bool) -> Memory {
         match self.past_caches {
             false => Memory::Cached,
             true if streams => Memory::Streamed,
@@ -217,38 +210,207 @@ impl<O: Operation> Piece<'_, O> {
     }
 }
 
-/// [`Runs`], rounded stochastically.
-struct RunsStochastic<P>(P, Stream);
+/// Elements that are read and written, as many of each.
+pub(crate) struct Elements<'a, O: Operation> {
+    pub x: &'a [O::In],
+    pub out: &'a mut [O::Out],
+    pub memory: Memory,
+}
 
-impl<O: Operation> Kernel for RunsStochastic<Piece<'_, O>> {
-    type Output = ();
+/// Whether the operation has a fast path on the ISA.
+const fn is_fast<V: Vectors, O: Operation>() -> bool {
+    V::HAS_FAST_DIVISION && O::HAS_QUAD
+}
 
-    #[inline(always)]
-    fn run<V: Vectors>(self, v: V) {
-        let RunsStochastic(piece, stream) = self;
-        let groups = Groups::new(v, piece.params, false);
-        let mut cursor = Cursor::at(v, stream.at(piece.first), piece.x.len());
-        for Run { group, start, end } in piece.params.grouping().runs(piece.first, piece.x.len()) {
-            let memory = piece.memory(false);
-            let (x, out) = (&piece.x[start..end], &mut piece.out[start..end]);
-            stochastic::map(v, &mut cursor, piece.op.from(start), groups.one(group), Elements { x, out, memory });
+/// Computes all elements.
+///
+/// Quads go through windows: where the operation has a fast path and that leaves a marked sticky mask, the window is
+/// computed again vector by vector. The last vector may overlap the one before: operations depend on their arguments only.
+///
+/// Every call of an operation below is a copy of its code, in every kernel: so there is one for vectors that are in no quad,
+/// and one or two for quads.
+#[cfg_attr(not(unoptimized), inline(always))]
+pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: P, elements: Elements<'_, O>) {
+    let Elements { x, out, memory } = elements;
+    let mut walk = Walk { v, op, source, x, out };
+    let mut progress = Progress::new(walk.x.len());
+    if const { V::HAS_NON_TEMPORAL_STORES } && memory == Memory::Streamed {
+        progress.align(walk.out.as_ptr().align_offset(align_of::<Line>()));
+    }
+    while let Some(start) = progress.start() {
+        let (segment, length) = walk.source.segment(start);
+        let most = const { if is_fast::<V, O>() { WINDOW } else { usize::MAX } };
+        let Next { quads, elements } = progress.next(length, most);
+        if quads == 0 {
+            walk.vectors(segment, start, elements);
+            continue;
+        }
+        // Two calls, so that each is compiled for one way through memory.
+        let exact = if const { V::HAS_NON_TEMPORAL_STORES } && memory == Memory::Cached {
+            walk.quads(segment, start, quads, Memory::Cached)
+        } else {
+            walk.quads(segment, start, quads, memory)
+        };
+        if const { is_fast::<V, O>() } && !exact {
+            cold_path();
+            progress.back(quads);
         }
     }
 }
 
-/// [`Interleaved`], rounded stochastically.
-struct InterleavedStochastic<P>(P, Stream);
+/// Tells the compiler that the branch which calls it is rarely taken: registers are for the other one.
+#[cold]
+fn cold_path() {}
 
-impl<O: Operation> Kernel for InterleavedStochastic<Piece<'_, O>> {
-    type Output = ();
+/// What a walk has computed, and what comes next.
+struct Progress {
+    at: usize,
+    length: usize,
+    /// Elements before the next quad.
+    loose: usize,
+}
 
+/// The next elements of a walk: quads, or elements if there are none.
+struct Next {
+    quads: usize,
+    elements: usize,
+}
+
+impl Progress {
     #[inline(always)]
-    fn run<V: Vectors>(self, v: V) {
-        let InterleavedStochastic(piece, stream) = self;
-        let groups = Groups::new(v, piece.params, false);
-        let source = vec_params::Interleaved::new(groups, false, piece.params.period(), piece.first);
-        let mut cursor = Cursor::at(v, stream.at(piece.first), piece.x.len());
-        let memory = piece.memory(false);
-        stochastic::map(v, &mut cursor, piece.op, source, Elements { x: piece.x, out: piece.out, memory });
+    fn new(length: usize) -> Self {
+        Progress { at: 0, length, loose: 0 }
+    }
+
+    /// Lets the first quad begin at this element.
+    #[inline(always)]
+    fn align(&mut self, first: usize) {
+        self.loose = first.min(self.length);
+    }
+
+    /// Where the next elements begin: if they are less than a vector, they overlap what is computed already.
+    #[inline(always)]
+    fn start(&mut self) -> Option<usize> {
+        let rest = self.length - self.at;
+        if rest < QUAD * LANES {
+            self.loose = rest;
+        }
+        (rest > 0).then_some(self.at - self.overlap())
+    }
+
+    /// Elements before the next ones that are computed again with them.
+    #[inline(always)]
+    fn overlap(&self) -> usize {
+        if self.loose > 0 && self.loose < LANES { self.at.min(LANES - self.loose) } else { 0 }
+    }
+
+    /// Goes back by these quads, which are computed vector by vector then.
+    #[inline(always)]
+    fn back(&mut self, quads: usize) {
+        self.loose = quads * (QUAD * LANES);
+        self.at -= self.loose;
+    }
+
+    /// The next elements, no more quads than `most` and those that begin in a segment of `length` elements.
+    #[inline(always)]
+    fn next(&mut self, length: usize, most: usize) -> Next {
+        if self.loose > 0 {
+            let elements = self.overlap() + self.loose;
+            self.at += core::mem::take(&mut self.loose);
+            return Next { quads: 0, elements };
+        }
+        let quads = ((self.length - self.at) / (QUAD * LANES)).min(length.div_ceil(QUAD * LANES)).min(most);
+        self.at += quads * (QUAD * LANES);
+        Next { quads, elements: 0 }
     }
 }
+
+/// A walk, with what it needs for any of its elements.
+pub(super) struct Walk<'a, V, O: Operation, P> {
+    pub v: V,
+    pub op: O,
+    pub source: P,
+    pub x: &'a [O::In],
+    pub out: &'a mut [O::Out],
+}
+
+impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
+    /// Computes whole quads. False if they were on the fast path and have to be computed again, exactly. Whether memory is
+    /// cached is a constant of the caller.
+    #[cfg_attr(not(unoptimized), inline(always))]
+    fn quads(&mut self, segment: P::Segment, start: usize, count: usize, memory: Memory) -> bool {
+        let Walk { v, op, .. } = *self;
+        let (x, out) = quads(self.x, self.out, start, count);
+        let mut invalid = v.splat_i32(0);
+        let mut staged = StagedQuad::new();
+        for i in 0..count {
+            let (at, x, out) = (start + i * (QUAD * LANES), &x[i], &mut out[i]);
+            if memory != Memory::Cached {
+                prefetch_ahead(x);
+            }
+            let is_staged = const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached;
+            let to = if is_staged { &mut staged.0 } else { &mut *out };
+            if const { is_fast::<V, O>() } {
+                invalid = op.quad(v, &self.source.quad(segment, at), Quad { at, x, out: to }, invalid);
+            } else {
+                for j in 0..QUAD {
+                    let at = at + j * LANES;
+                    op.vector(v, &self.source.vector(segment, at), ToNearest, Block { at, x: &x[j], out: &mut to[j] });
+                }
+            }
+            if const { V::HAS_NON_TEMPORAL_STORES } && is_staged {
+                staged.write(v, memory == Memory::Streamed, out);
+            }
+        }
+        !(const { is_fast::<V, O>() } && v.any_invalid(invalid))
+    }
+
+    /// Computes `count` elements vector by vector.
+    #[cfg_attr(not(unoptimized), inline(always))]
+    fn vectors(&mut self, segment: P::Segment, start: usize, count: usize) {
+        let mut blocks = BlockWalk::new(self.x, self.out, start, count);
+        while let Some(block) = blocks.next() {
+            self.op.vector(self.v, &self.source.vector(segment, block.at), ToNearest, block);
+        }
+    }
+}
+
+/// `count` quads of both slices, from element `start` on.
+#[inline(always)]
+fn quads<'a, T, U>(x: &'a [T], out: &'a mut [U], start: usize, count: usize) -> (&'a [Four<T>], &'a mut [Four<U>]) {
+    (&x[start..].as_chunks().0.as_chunks().0[..count], &mut out[start..].as_chunks_mut().0.as_chunks_mut().0[..count])
+}
+
+/// The elements of a quad.
+type Four<T> = [[T; LANES]; QUAD];
+
+/// A quad on its way to memory.
+#[repr(C, align(64))]
+struct StagedQuad<U>(Four<U>);
+
+impl<U: Pod + Default> StagedQuad<U> {
+    #[inline(always)]
+    fn new() -> Self {
+        StagedQuad([[U::default(); LANES]; QUAD])
+    }
+
+    /// Writes the quad, by non-temporal stores if it is `streamed`: then `out` begins at a cache line.
+    #[inline(always)]
+    fn write<V: Vectors>(&self, v: V, streamed: bool, out: &mut Four<U>) {
+        if !streamed {
+            *out = self.0;
+            return;
+        }
+        let lines = const { size_of::<Four<U>>() / size_of::<Line>() };
+        let (from, to): (*const Line, *mut Line) = (core::ptr::from_ref(self).cast(), core::ptr::from_mut(out).cast());
+        assert!(to.is_aligned());
+        for i in 0..lines {
+            // SAFETY: `self` is aligned to 64 bytes by its type and `out` by the assertion, both have `lines` whole lines of
+            // 64 bytes, all initialised and of plain data, and the two references do not overlap.
+            unsafe { v.stream(&*from.add(i), &mut *to.add(i)) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

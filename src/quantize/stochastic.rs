@@ -1,14 +1,64 @@
-//! The walk over elements that are rounded stochastically: every element takes its own word, which a [`Cursor`] brings.
+//! The kernels of operations that round stochastically: every element takes its own word, which a [`Cursor`] brings.
 
+use super::kernels::{Elements, Piece, Walk};
 use super::ops::{ByWords, Operation};
-use super::vec_params::ParamSource;
-use super::walk::{Elements, Walk};
+use super::vec_params::{self, Groups, ParamSource};
 use crate::cache::prefetch_ahead;
-use crate::kernel::Vectors;
+use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
+use crate::params::{Grouping, Run};
 use crate::random::cursor::{Cursor, State, Taken};
+use crate::random::stream::Stream;
 use crate::simd::LANES;
 use crate::simd::memory::Memory;
-use crate::simd::walk::{Block, Blocks};
+use crate::simd::walk::{Block, BlockWalk};
+
+impl<O: Operation> Piece<'_, O> {
+    /// Computes all elements, rounding stochastically: the stream is that of the whole tensor.
+    pub fn stochastic(self, isa: Isa, stream: Stream) {
+        if let Grouping::Interleaved { .. } = self.params.grouping() {
+            isa.run(InterleavedStochastic(self, stream));
+        } else {
+            isa.run(RunsStochastic(self, stream));
+        }
+    }
+}
+
+/// One group after the other.
+struct RunsStochastic<P>(P, Stream);
+
+impl<O: Operation> Kernel for RunsStochastic<Piece<'_, O>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let RunsStochastic(piece, stream) = self;
+        let groups = Groups::new(v, piece.params, false);
+        let mut cursor = Cursor::at(v, stream.at(piece.first), piece.x.len());
+        for Run { group, start, end } in piece.params.grouping().runs(piece.first, piece.x.len()) {
+            let memory = piece.memory(false);
+            let (x, out) = (&piece.x[start..end], &mut piece.out[start..end]);
+            map(v, &mut cursor, piece.op.from(start), groups.one(group), Elements { x, out, memory });
+        }
+    }
+}
+
+/// Interleaved channels.
+struct InterleavedStochastic<P>(P, Stream);
+
+impl<O: Operation> Kernel for InterleavedStochastic<Piece<'_, O>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let InterleavedStochastic(piece, stream) = self;
+        let groups = Groups::new(v, piece.params, false);
+        let source = vec_params::Interleaved::new(groups, false, piece.params.period(), piece.first);
+        let mut cursor = Cursor::at(v, stream.at(piece.first), piece.x.len());
+        let memory = piece.memory(false);
+        map(v, &mut cursor, piece.op, source, Elements { x: piece.x, out: piece.out, memory });
+    }
+}
 
 /// Computes all elements with the next words of the cursor.
 #[cfg_attr(not(unoptimized), inline(always))]
@@ -70,7 +120,7 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
     /// Computes elements whose words are in the window, from word `first` on.
     #[cfg_attr(not(unoptimized), inline(always))]
     fn window(&mut self, segment: P::Segment, at: usize, count: usize, cursor: &Cursor, first: usize) {
-        let mut blocks = Blocks::new(self.x, self.out, at, count);
+        let mut blocks = BlockWalk::new(self.x, self.out, at, count);
         while let Some(block) = blocks.next() {
             let words = ByWords::<V>(cursor.load(self.v, first + (block.at - at)));
             self.op.vector(self.v, &self.source.vector(segment, block.at), words, block);

@@ -28,7 +28,7 @@ pub struct Block<'a, T, U> {
 
 /// Some elements of a walk and their results, block by block: the last block overlaps its predecessor, and fewer than sixteen
 /// elements are padded with zeros.
-pub struct Blocks<'a, T, U> {
+pub struct BlockWalk<'a, T, U> {
     at: usize,
     x: &'a [T],
     out: &'a mut [U],
@@ -36,18 +36,18 @@ pub struct Blocks<'a, T, U> {
     padded: ([T; LANES], [U; LANES]),
 }
 
-impl<'a, T: Copy + Default, U: Copy + Default> Blocks<'a, T, U> {
+impl<'a, T: Copy + Default, U: Copy + Default> BlockWalk<'a, T, U> {
     /// The blocks of `count` elements from `at` on.
     #[inline(always)]
     pub fn new(x: &'a [T], out: &'a mut [U], at: usize, count: usize) -> Self {
         let (x, out) = (&x[at..at + count], &mut out[at..at + count]);
-        Blocks { at, x, out, next: 0, padded: ([T::default(); LANES], [U::default(); LANES]) }
+        BlockWalk { at, x, out, next: 0, padded: ([T::default(); LANES], [U::default(); LANES]) }
     }
 
     /// The next block; to be called until there is none, since padded results are written then.
     #[inline(always)]
     pub fn next(&mut self) -> Option<Block<'_, T, U>> {
-        let Blocks { at, x, out, next, padded: (padded_x, padded_out) } = self;
+        let BlockWalk { at, x, out, next, padded: (padded_x, padded_out) } = self;
         let (begin, count) = (*next, x.len());
         *next += LANES;
         if begin >= count {
