@@ -176,10 +176,10 @@ impl fmt::Display for Error {
                 write!(f, "no ISA `{name}` on this CPU; choose one of: {}", supported.join(", "))
             }
             Error::Length { what, expected, found } => {
-                write!(f, "{what} has {found} elements, the shapes ask for {expected}")
+                write!(f, "{what}: {found} given, {expected} expected from the other shapes")
             }
             Error::Multiple { what, unit, found } => {
-                write!(f, "{what} has {found} elements, not a multiple of {unit}")
+                write!(f, "{what}: {found} elements given, not a multiple of {unit}")
             }
             Error::Stride { stride, columns } => {
                 write!(f, "row stride {stride} is shorter than a row of {columns}")
@@ -198,7 +198,7 @@ impl fmt::Display for Error {
             Error::Bounds { min, max } => write!(f, "activation bounds {min}..={max} are empty"),
             Error::Multiplier { multiplier, why } => write!(f, "multiplier {multiplier:e}: {why}"),
             Error::Bias { bias, code } => {
-                write!(f, "bias {bias} would be {code:e} at the accumulators' scale, beyond i32")
+                write!(f, "bias {bias:e} would be {code:e} at the accumulators' scale, beyond i32")
             }
             Error::Depth { depth, limit } => {
                 write!(f, "depth {depth} could overflow the i32 accumulator; the limit with this bias is {limit}")

@@ -90,7 +90,8 @@ impl<'t> Exec<'t> {
         Ok(Isa::best()?.into())
     }
 
-    /// On the threads of the caller's current rayon pool: the global one outside of a pool.
+    /// On the threads of the rayon pool in which an operation is called: inside `pool.install(…)` those of that pool, else the
+    /// global one. Needs the feature `rayon`, which is on by default.
     #[cfg(feature = "rayon")]
     #[must_use]
     pub fn rayon(self) -> Self {

@@ -16,7 +16,7 @@ use crate::sign::Sign;
 pub const ISA_VARIABLE: &str = "ZEROPOINT_ISA";
 
 /// An instruction set that this CPU has. All of them give the same bytes; they differ in speed only.
-/// The table of them stands in the [crate's documentation](crate#isas).
+/// The [crate's documentation](crate#where-it-runs) has a table of them.
 ///
 /// ```
 /// use zeropoint::Isa;
@@ -45,7 +45,7 @@ macro_rules! tiers {
                     .into_iter().flatten().collect()
             }
 
-            /// The name, as in the table above.
+            /// The name, as in the [table of ISAs](crate#where-it-runs).
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self.0 { $( $(#[$cfg])* Tier::$Tier(_) => $name, )* }

@@ -54,7 +54,7 @@ impl<T> Clone for Matrix<'_, T> {
 impl<T> Copy for Matrix<'_, T> {}
 
 impl<'a, T> Matrix<'a, T> {
-    /// `rows · columns` elements, row after row.
+    /// Exactly `rows · columns` elements, row after row.
     ///
     /// # Errors
     /// [`Error::Length`].
@@ -131,7 +131,7 @@ pub struct MatrixMut<'a, T> {
 }
 
 impl<'a, T> MatrixMut<'a, T> {
-    /// `rows · columns` elements, row after row.
+    /// Exactly `rows · columns` elements, row after row.
     ///
     /// # Errors
     /// [`Error::Length`].

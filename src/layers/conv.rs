@@ -10,10 +10,9 @@ use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::isa::Isa;
-use crate::matmul::multiplier::quantize_bias;
 use crate::matmul::output::Output;
 use crate::matmul::stage::Stage;
-use crate::matmul::weights::{Sealed, Weights};
+use crate::matmul::weights::{Sealed, WeightScales, Weights};
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 use crate::params::QuantParams;
 use crate::quantized::Quantized;
@@ -37,7 +36,7 @@ use crate::quantized::Quantized;
 /// assert_eq!(sums, [0, -150, 0, 0, -150, 0]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Conv2d<A, B> {
     convolution: Convolution,
     codes: PhantomData<fn(A) -> B>,
@@ -71,7 +70,7 @@ impl<A: Code, B: Code> Conv2d<A, B> {
         let by_output = Matrix::new(weights, shape[0], elements_of(&shape[1..]))?;
         let (zero_points, scales) = Quantized::new(by_output, params)?.by_row()?;
         let mut conv = Self::with_zero_points(exec.into().isa(), weights, shape, zero_points, window, groups)?;
-        conv.convolution.set_scales(scales);
+        *conv.convolution.scales_mut() = WeightScales::new(scales);
         Ok(conv)
     }
 
@@ -89,15 +88,17 @@ impl<A: Code, B: Code> Conv2d<A, B> {
         Ok(Conv2d { convolution, codes: PhantomData })
     }
 
-    /// Adds a bias for every output, as real numbers: it is quantized at the scale of the accumulators, that of the images,
-    /// whose parameters are `x`, times that of the output's weights.
+    /// With a bias for every output, as real numbers, in place of any earlier one. It is quantized at the scale of the
+    /// accumulators, that of the images, whose parameters are `x`, times that of the output's weights: so all images need the
+    /// scale of `x` ([`Error::Operand`] otherwise). For images whose scale differs from call to call, give the bias to
+    /// [`Dequantize::with_bias`](crate::Dequantize::with_bias).
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::Shape`] when `x` is not per tensor; [`Error::NonFinite`]; [`Error::Bias`] for a bias that no
     /// i32 reaches.
     pub fn with_bias(mut self, bias: &[f32], x: &QuantParams<A>) -> Result<Self, Error> {
         check_length("the bias", self.convolution.outputs(), bias.len())?;
-        let bias = quantize_bias(bias, x.one_group()?.0, self.convolution.scales())?;
+        let bias = self.convolution.scales_mut().quantize_bias(bias, x.one_group()?.0)?;
         self.convolution.set_bias(&bias)?;
         Ok(self)
     }
@@ -163,6 +164,6 @@ impl<A, B> Sealed for Conv2d<A, B> {}
 
 impl<A: Code, B: Code> Weights<A> for Conv2d<A, B> {
     fn scales(&self) -> &[f32] {
-        self.convolution.scales()
+        self.convolution.scales().values()
     }
 }

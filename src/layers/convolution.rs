@@ -17,27 +17,26 @@ use crate::matmul::lhs::{Lhs, MakeRow, RowSource};
 use crate::matmul::output::Output;
 use crate::matmul::packed::Packed;
 use crate::matmul::partition::{self, least_nanoseconds};
-use crate::matmul::per_column::PerColumn;
 use crate::matmul::rhs::check_isa;
+use crate::matmul::weights::WeightScales;
 use crate::matmul::words::RowWords;
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::memory::Workspace;
 use crate::sign::Sign;
 
 /// A convolution by weights of either type, of images of either type.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Convolution {
     isa: Isa,
     window: Window,
     groups: usize,
     channels: usize,
     outputs: usize,
-    /// One, or one for every output; `None` when only zero points are known.
-    scales: Option<PerColumn<f32>>,
+    scales: WeightScales,
     kernels: Kernels,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Kernels {
     /// A matrix for every group.
     Groups(Vec<Packed>),
@@ -103,24 +102,24 @@ impl Convolution {
             };
             Kernels::Groups((0..groups).map(pack).collect::<Result<_, _>>()?)
         };
-        Ok(Convolution { isa, window, groups, channels, outputs, scales: None, kernels })
+        Ok(Convolution { isa, window, groups, channels, outputs, scales: WeightScales::default(), kernels })
     }
 
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Notes the scales: one, or one for every output.
-    pub fn set_scales(&mut self, scales: &[f32]) {
-        self.scales = Some(PerColumn::broadcast(scales.to_vec()));
+    /// The scales of the weights.
+    pub fn scales(&self) -> &WeightScales {
+        &self.scales
     }
 
-    /// The scales, one or one for every output; none when only zero points are known.
-    pub fn scales(&self) -> &[f32] {
-        self.scales.as_ref().map_or(&[], PerColumn::values)
+    /// The scales of the weights, to be changed.
+    pub fn scales_mut(&mut self) -> &mut WeightScales {
+        &mut self.scales
     }
 
-    /// Adds a bias for every output, at scale `S_x · S_w`.
+    /// The bias for every output, at scale `S_x · S_w`.
     pub fn set_bias(&mut self, bias: &[i32]) -> Result<(), Error> {
         check_length("the bias", self.outputs, bias.len())?;
         match &mut self.kernels {
@@ -162,7 +161,7 @@ impl Convolution {
             ZeroPoints::Each(each) => ZeroPoints::Each(repeat(each, height * width, &mut row_zero_points)),
         };
         let scales = if scales.len() <= 1 { scales } else { repeat(scales, height * width, &mut row_scales) };
-        let stage = stage.erase(OperandScales { lhs: scales, rhs: self.scales.as_ref() })?;
+        let stage = stage.erase(OperandScales::new(scales, &self.scales)?)?;
         match &self.kernels {
             Kernels::Depthwise(weights) => weights.forward(exec, &windows, (sign, zero_points), stage, out),
             Kernels::Groups(groups) => {

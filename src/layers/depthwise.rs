@@ -28,7 +28,7 @@ use crate::simd::LANES;
 use crate::simd::walk::block;
 
 /// The weights less their zero points, channels innermost.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DepthwiseWeights {
     isa: Isa,
     channels: usize,

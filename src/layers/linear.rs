@@ -32,7 +32,7 @@ use crate::quantized::Quantized;
 /// assert_eq!(y, [127, -11]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Linear<A, B> {
     weights: PackedMatrix<A, B>,
 }
@@ -46,7 +46,7 @@ impl<A: Code, B: Code> Linear<A, B> {
         Ok(Linear { weights: PackedMatrix::pack(exec, weights)? })
     }
 
-    /// Adds a bias for every output, as [`PackedMatrix::with_bias`] does.
+    /// With a bias for every output, as [`PackedMatrix::with_bias`]: for activations of the scale of `x`.
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::Shape`] when `x` is not per tensor; [`Error::NonFinite`]; [`Error::Bias`] for a bias that no

@@ -83,7 +83,7 @@ impl<'a> BlocksJob<'a> {
     pub fn new(a: BlockLhs<'a>, weights: &'a BlockWeights, out: Output<'a>) -> Result<Self, Error> {
         let shape = &weights.packed.panels().shape;
         assert_eq!(out.element_size(), size_of::<f32>());
-        check_length("a row of A", shape.depth, a.codes.columns())?;
+        check_length("the depth of the activations", shape.depth, a.codes.columns())?;
         check_length("the result's rows", a.codes.rows(), out.rows())?;
         check_length("the result's columns", shape.columns, out.columns())?;
         Ok(BlocksJob { a, weights, out })

@@ -3,6 +3,7 @@
 use super::erased::StageRef;
 use super::multiply::MultiplyFn;
 use super::per_column::PerColumn;
+use super::weights::WeightScales;
 use crate::error::Error;
 
 mod sealed {
@@ -17,12 +18,20 @@ mod sealed {
 pub use sealed::EraseStage;
 
 /// The scales of both operands; none where only zero points are known.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct OperandScales<'a> {
     /// One, or one for every row of the LHS.
     pub lhs: &'a [f32],
     /// One, or one for every column of the RHS.
     pub rhs: Option<&'a PerColumn<f32>>,
+}
+
+impl<'a> OperandScales<'a> {
+    /// The scales of both operands, if the bias of the weights is for such activations.
+    pub fn new(lhs: &'a [f32], rhs: &'a WeightScales) -> Result<Self, Error> {
+        rhs.check_bias(lhs)?;
+        Ok(OperandScales { lhs, rhs: rhs.per_output() })
+    }
 }
 
 /// A stage without the type of its elements.

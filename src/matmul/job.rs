@@ -55,7 +55,7 @@ impl<'a> Job<'a> {
     ) -> Result<Self, Error> {
         let rows = lhs.source.rows();
         assert_eq!(stage.element_size(), out.element_size(), "a result of the stage's type");
-        check_length("a row of A", rhs.shape().depth, lhs.source.depth())?;
+        check_length("the depth of the activations", rhs.shape().depth, lhs.source.depth())?;
         check_length("the result's rows", rows, out.rows())?;
         stage.check(rows, out.columns())?;
         rhs.check_depth(lhs.check()?)?;

@@ -13,7 +13,7 @@ use crate::memory::{AlignedBuffer, Workspace};
 use crate::sign::Sign;
 
 /// B as its micro-kernel reads it, and the terms of its columns: the types of the codes do not matter any more.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Panels {
     pub shape: Shape,
     codes: AlignedBuffer,
@@ -24,7 +24,7 @@ pub struct Panels {
 }
 
 /// Zero points of B's codes as they are stored.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum StoredZeroPoints {
     Uniform(i32),
     Each(PerColumn<i32>),

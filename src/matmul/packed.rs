@@ -2,13 +2,11 @@
 
 use core::marker::PhantomData;
 
-use super::multiplier::quantize_bias;
 use super::pack::Panels;
 use super::pack_panel::{Elements, RowMajor};
-use super::per_column::PerColumn;
 use super::rhs::{EraseRhs, Rhs, RhsCodes, RhsRef};
 use super::shape::{check_size, largest_of};
-use super::weights::{Sealed, Weights};
+use super::weights::{Sealed, WeightScales, Weights};
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
@@ -19,11 +17,10 @@ use crate::quantized::Quantized;
 use crate::sign::Sign;
 
 /// Packed weights of either type, for left operands of either type.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Packed {
     panels: Panels,
-    /// One scale, or one for every column; `None` when only zero points are known.
-    scales: Option<PerColumn<f32>>,
+    scales: WeightScales,
     largest: i64,
     largest_bias: i64,
 }
@@ -66,20 +63,10 @@ impl Packed {
     }
 
     fn of(panels: Panels, largest: i64) -> Self {
-        Packed { panels, scales: None, largest, largest_bias: 0 }
+        Packed { panels, scales: WeightScales::default(), largest, largest_bias: 0 }
     }
 
-    /// Notes the scales: one, or one for every column.
-    pub fn set_scales(&mut self, scales: &[f32]) {
-        self.scales = Some(PerColumn::broadcast(scales.to_vec()));
-    }
-
-    /// The scales, one or one for every column; none when only zero points are known.
-    pub fn scales(&self) -> &[f32] {
-        self.scales.as_ref().map_or(&[], PerColumn::values)
-    }
-
-    /// Adds `bias[j]` to every accumulator of column j.
+    /// The bias: `bias[j]` is added to every accumulator of column j.
     pub fn set_bias(&mut self, bias: &[i32]) -> Result<(), Error> {
         check_length("the bias", self.panels.shape.columns, bias.len())?;
         self.largest_bias = largest_of(bias);
@@ -95,7 +82,7 @@ impl Packed {
         let Packed { panels, scales, largest, largest_bias } = self;
         RhsRef {
             codes: RhsCodes::Packed(panels),
-            scales: scales.as_ref(),
+            scales,
             largest: *largest,
             largest_bias: *largest_bias,
         }
@@ -107,7 +94,7 @@ impl Packed {
 /// adds one.
 ///
 /// It remembers the ISA it was packed for: with another one, operations return [`Error::PackedIsa`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PackedMatrix<A, B> {
     packed: Packed,
     operands: PhantomData<fn(A) -> B>,
@@ -133,7 +120,7 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     pub fn pack<'e>(exec: impl Into<Exec<'e>>, weights: Quantized<'_, B>) -> Result<Self, Error> {
         let (zero_points, scales) = weights.by_row()?;
         let mut packed = Packed::rows(exec.into().isa(), [A::SIGN, B::SIGN], weights.codes().bytes(), zero_points)?;
-        packed.set_scales(scales);
+        packed.scales = WeightScales::new(scales);
         Ok(Self::of(packed))
     }
 
@@ -144,19 +131,21 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     pub fn pack_columns<'e>(exec: impl Into<Exec<'e>>, weights: Quantized<'_, B>) -> Result<Self, Error> {
         let (zero_points, scales) = weights.by_column()?;
         let mut packed = Packed::columns(exec.into().isa(), [A::SIGN, B::SIGN], weights.codes().bytes(), zero_points)?;
-        packed.set_scales(scales);
+        packed.scales = WeightScales::new(scales);
         Ok(Self::of(packed))
     }
 
-    /// Adds a bias for every output, as real numbers: it is quantized at the scale of the accumulators, that of the
-    /// activations, whose parameters are `x`, times that of the output's weights.
+    /// With a bias for every output, as real numbers, in place of any earlier one. It is quantized at the scale of the
+    /// accumulators, that of the activations, whose parameters are `x`, times that of the output's weights: so the activations
+    /// of every multiplication need the scale of `x` ([`Error::Operand`] otherwise). For activations whose scale differs from
+    /// call to call, give the bias to [`Dequantize::with_bias`](crate::Dequantize::with_bias).
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::Shape`] when `x` is not per tensor; [`Error::NonFinite`]; [`Error::Bias`] for a bias that no
     /// i32 reaches.
     pub fn with_bias(mut self, bias: &[f32], x: &QuantParams<A>) -> Result<Self, Error> {
         check_length("the bias", self.columns(), bias.len())?;
-        let bias = quantize_bias(bias, x.one_group()?.0, self.packed.scales())?;
+        let bias = self.packed.scales.quantize_bias(bias, x.one_group()?.0)?;
         self.packed.set_bias(&bias)?;
         Ok(self)
     }
@@ -206,6 +195,6 @@ impl<A, B> Sealed for PackedMatrix<A, B> {}
 
 impl<A: Code, B: Code> Weights<A> for PackedMatrix<A, B> {
     fn scales(&self) -> &[f32] {
-        self.packed.scales()
+        self.packed.scales.values()
     }
 }

@@ -37,7 +37,7 @@ use crate::quantized::Quantized;
 ///
 /// # Errors
 /// [`Error::PackedIsa`] when the right operand is made for another ISA; [`Error::Shape`] when the activations are quantized in
-/// another way; [`Error::Length`] when the shapes do not go together; [`Error::Depth`] when a sum could leave i32;
+/// another way; [`Error::Operand`] when the stage, or the bias of the weights, was made for other scales; [`Error::Length`] when the shapes do not go together; [`Error::Depth`] when a sum could leave i32;
 /// [`Error::Stream`] when a stochastic stage has too few words. Then `out` is untouched.
 pub fn matmul<'e, A: Code, S: Stage>(
     exec: impl Into<Exec<'e>>,
@@ -95,7 +95,7 @@ fn multiply(
     out: Output<'_>,
 ) -> Result<(), Error> {
     check_isa(rhs.shape().isa, exec.isa())?;
-    let stage = stage.erase(OperandScales { lhs: lhs_scales, rhs: rhs.scales })?;
+    let stage = stage.erase(OperandScales::new(lhs_scales, rhs.scales)?)?;
     partition::run(exec, &Job::whole(lhs, rhs, stage, out)?);
     Ok(())
 }

@@ -9,6 +9,8 @@ use core::marker::PhantomData;
 use core::ops::RangeInclusive;
 use std::sync::Arc;
 
+use bytemuck::cast_slice;
+
 use self::codes::CodeBounds;
 use self::rule::{Multipliers, RequantizeRef, Rule};
 use super::erased::StageRef;
@@ -49,8 +51,8 @@ pub struct Requantize<C> {
     real: Arc<[f64]>,
     multipliers: Arc<Multipliers>,
     codes: CodeBounds,
-    /// The scale of the activations that the multipliers are made for, where it is known.
-    lhs_scale: Option<f32>,
+    /// The scales that the multipliers are made for: of the activations, and of the weights.
+    scales: Option<(f32, Arc<[f32]>)>,
     stream: Option<Stream>,
     element: PhantomData<fn() -> C>,
 }
@@ -71,7 +73,7 @@ impl<C: Code> Requantize<C> {
         let (scale, zero_point) = y.one_group()?;
         let real = multipliers(lhs_scale, weights.scales(), scale);
         let stage = Self::with_multipliers(rule, &real, zero_point, y.codes().min()..=y.codes().max())?;
-        Ok(Requantize { lhs_scale: Some(lhs_scale), ..stage })
+        Ok(Requantize { scales: Some((lhs_scale, weights.scales().into())), ..stage })
     }
 
     /// The stage with these multipliers, one or one for every column.
@@ -88,7 +90,7 @@ impl<C: Code> Requantize<C> {
             real: real.into(),
             multipliers,
             codes,
-            lhs_scale: None,
+            scales: None,
             stream: None,
             element: PhantomData,
         })
@@ -154,18 +156,21 @@ impl<C: Code> Stage for Requantize<C> {
 
 impl<C: Code> EraseStage for Requantize<C> {
     fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<ErasedStage<'s>, Error> {
-        self.stage(scales.lhs)
+        self.stage(scales)
     }
 }
 
 impl<C> Requantize<C> {
-    fn stage(&self, lhs_scales: &[f32]) -> Result<ErasedStage<'_>, Error> {
-        let Requantize { ref multipliers, codes, lhs_scale, stream, .. } = *self;
-        // With scales given by hand, nothing is known of the activations.
-        if let (Some(scale), false) = (lhs_scale, lhs_scales.is_empty())
-            && lhs_scales.iter().any(|&found| found != scale)
-        {
-            return Err(Error::Operand { why: "the stage was made for activations of another scale" });
+    fn stage(&self, OperandScales { lhs, rhs }: OperandScales<'_>) -> Result<ErasedStage<'_>, Error> {
+        let Requantize { ref multipliers, codes, ref scales, stream, .. } = *self;
+        // (Operands whose zero points are given by hand have no scales.)
+        if let Some((lhs_scale, rhs_scales)) = scales {
+            if lhs.iter().any(|found| found != lhs_scale) {
+                return Err(Error::Operand { why: "the stage was made for activations of another scale" });
+            }
+            if rhs.is_some_and(|found| cast_slice::<_, u8>(found.values()) != cast_slice::<_, u8>(rhs_scales)) {
+                return Err(Error::Operand { why: "the stage was made for weights of other scales" });
+            }
         }
         let words = stream.map(WordSource::new);
         let values = StageRef::Requantize(RequantizeRef { multipliers, codes, words });

@@ -1,9 +1,9 @@
 //! The right operand (RHS) of a multiplication as the engine sees it: it knows the signs of the codes, not their types.
 
 use super::pack::Panels;
-use super::per_column::PerColumn;
 use super::shape::{Shape, check_accumulator};
 use super::unpacked::Unpacked;
+use super::weights::WeightScales;
 use crate::error::Error;
 use crate::isa::Isa;
 
@@ -23,8 +23,7 @@ pub(crate) use sealed::EraseRhs;
 #[derive(Clone, Copy)]
 pub struct RhsRef<'a> {
     pub codes: RhsCodes<'a>,
-    /// One scale, or one for every column; `None` when only zero points are known.
-    pub scales: Option<&'a PerColumn<f32>>,
+    pub scales: &'a WeightScales,
     /// The largest `|b − zb|`.
     pub largest: i64,
     /// The largest `|bias|`.

@@ -19,8 +19,13 @@ use crate::error::Error;
 
 /// An output stage of a [`matmul`](crate::matmul()): how accumulators become elements of the result.
 ///
-/// The stages are [`Accumulators`], [`Dequantize`] and [`Requantize`](crate::Requantize); those of [`raw`](crate::raw) have
-/// scales that are given by hand.
+/// | stage | element |
+/// |---|---|
+/// | [`Accumulators`] | the accumulator itself, i32 |
+/// | [`Dequantize`] | f32: `acc as f32 · (S_a · S_b) + bias`, every operation rounded once |
+/// | [`Requantize`](crate::Requantize) | codes: the accumulator times `S_a · S_b / S_out` by a [`Rule`](crate::Rule), `+ Z_out`, saturated to activation bounds |
+///
+/// Those of [`raw`](crate::raw) have scales that are given by hand.
 pub trait Stage: Sync + EraseStage {
     /// The type of the result's elements.
     type Element: Copy + Default + Send + Sync;
@@ -40,7 +45,8 @@ impl EraseStage for Accumulators {
     }
 }
 
-/// Float results, `acc as f32 · (S_a · S_b) + bias`, by the scales of both operands.
+/// Float results, `acc as f32 · (S_a · S_b) + bias`, by the scales of both operands. (They have no bounds: apply a ReLU to the
+/// floats.)
 ///
 /// ```
 /// use zeropoint::*;
@@ -69,7 +75,7 @@ impl Dequantize {
         Dequantize { bias: None }
     }
 
-    /// With a bias for every column.
+    /// With a bias for every column, in real numbers: added to the product, besides a bias that the weights may have.
     ///
     /// # Errors
     /// [`Error::NonFinite`]. A length that is not that of the columns is an error of the operation.

@@ -2,11 +2,10 @@
 
 use core::marker::PhantomData;
 
-use super::per_column::PerColumn;
 use super::rhs::{EraseRhs, Rhs, RhsCodes, RhsRef};
 use super::shape::check_size;
 use super::unpacked::Unpacked;
-use super::weights::{Sealed, Weights};
+use super::weights::{Sealed, WeightScales, Weights};
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
@@ -33,7 +32,7 @@ use crate::quantized::Quantized;
 #[derive(Clone, Debug)]
 pub struct UnpackedMatrix<'a, A, B> {
     b: Unpacked<'a>,
-    scales: Option<PerColumn<f32>>,
+    scales: WeightScales,
     /// The largest `|b − zb|`.
     largest: i64,
     operands: PhantomData<fn(A) -> B>,
@@ -47,7 +46,7 @@ impl<'a, A: Code, B: Code> UnpackedMatrix<'a, A, B> {
     pub fn new<'e>(exec: impl Into<Exec<'e>>, b: Quantized<'a, B>) -> Result<Self, Error> {
         let (zero_points, scales) = b.by_column()?;
         let matrix = Self::with_zero_points(exec.into().isa(), b.codes(), zero_points)?;
-        Ok(UnpackedMatrix { scales: Some(PerColumn::broadcast(scales.to_vec())), ..matrix })
+        Ok(UnpackedMatrix { scales: WeightScales::new(scales), ..matrix })
     }
 
     /// A matrix `[K, N]` whose scales are not known.
@@ -55,7 +54,7 @@ impl<'a, A: Code, B: Code> UnpackedMatrix<'a, A, B> {
         check_size(b.rows(), b.columns())?;
         let largest = zero_points.check_for(B::SIGN, b.columns())?;
         let b = Unpacked::new(isa, [A::SIGN, B::SIGN], b.bytes(), zero_points);
-        Ok(UnpackedMatrix { b, scales: None, largest, operands: PhantomData })
+        Ok(UnpackedMatrix { b, scales: WeightScales::default(), largest, operands: PhantomData })
     }
 
     /// Adds `bias[j]` to every accumulator of column j.
@@ -72,7 +71,7 @@ impl<A: Code, B: Code> EraseRhs for UnpackedMatrix<'_, A, B> {
     fn erase(&self) -> RhsRef<'_> {
         RhsRef {
             codes: RhsCodes::Unpacked(&self.b),
-            scales: self.scales.as_ref(),
+            scales: &self.scales,
             largest: self.largest,
             largest_bias: self.b.largest_bias(),
         }
@@ -83,6 +82,6 @@ impl<A, B> Sealed for UnpackedMatrix<'_, A, B> {}
 
 impl<A: Code, B: Code> Weights<A> for UnpackedMatrix<'_, A, B> {
     fn scales(&self) -> &[f32] {
-        self.scales.as_ref().map_or(&[], PerColumn::values)
+        self.scales.values()
     }
 }

@@ -1,4 +1,8 @@
-//! What a requantizer needs to know of weights.
+//! What is known of weights besides their codes.
+
+use super::multiplier::quantize_bias;
+use super::per_column::PerColumn;
+use crate::error::Error;
 
 /// Weights for activations of type `A`: a [`PackedMatrix`](crate::PackedMatrix), an
 /// [`UnpackedMatrix`](crate::UnpackedMatrix), or a layer.
@@ -6,6 +10,49 @@ pub trait Weights<A>: Sealed {
     /// The scale of all weights, or one for every output; none when the weights came with zero points alone
     /// ([`raw`](crate::raw)).
     fn scales(&self) -> &[f32];
+}
+
+/// The scales of weights, and of the activations that their bias is for.
+#[derive(Clone, Debug, Default)]
+pub struct WeightScales {
+    /// One, or one for every output; `None` when only zero points are known.
+    per_output: Option<PerColumn<f32>>,
+    /// The scale of the activations that the bias is quantized for; `None` where there is none, or an integer one.
+    bias_for: Option<f32>,
+}
+
+impl WeightScales {
+    /// One scale for all weights, or one for every output.
+    pub fn new(scales: &[f32]) -> Self {
+        WeightScales { per_output: Some(PerColumn::broadcast(scales.to_vec())), bias_for: None }
+    }
+
+    /// One scale, or one for every output; none when only zero points are known.
+    pub fn values(&self) -> &[f32] {
+        self.per_output.as_ref().map_or(&[], PerColumn::values)
+    }
+
+    /// The scales by output, if they are known.
+    pub fn per_output(&self) -> Option<&PerColumn<f32>> {
+        self.per_output.as_ref()
+    }
+
+    /// Quantizes a bias for activations of this scale, and remembers the scale.
+    pub fn quantize_bias(&mut self, bias: &[f32], activation_scale: f32) -> Result<Vec<i32>, Error> {
+        let codes = quantize_bias(bias, activation_scale, self.values())?;
+        self.bias_for = Some(activation_scale);
+        Ok(codes)
+    }
+
+    /// `Ok` when the bias is for activations of these scales, as far as they are known.
+    pub fn check_bias(&self, activation_scales: &[f32]) -> Result<(), Error> {
+        match self.bias_for {
+            Some(scale) if activation_scales.iter().any(|&found| found != scale) => {
+                Err(Error::Operand { why: "the bias was quantized for activations of another scale" })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 mod sealed {

@@ -1,4 +1,4 @@
-//! From ranges to scales and zero points: the table of [`params`](super), written without branches, so that the compiler
+//! From ranges to scales and zero points: the table of [`Scheme`], written without branches, so that the compiler
 //! vectorizes it for many ranges.
 
 use super::range::Range;
@@ -19,7 +19,7 @@ enum Offset {
 }
 
 impl Scheme {
-    /// The scale and the zero point that represent a range in these codes, by the table of [`QuantParams`](crate::QuantParams).
+    /// The scale and the zero point that represent a range in these codes, by the [table of schemes](Scheme).
     ///
     /// # Errors
     /// [`Error::NonFinite`] and [`Error::Range`] for a range that is not finite or empty, for a symmetric scheme of

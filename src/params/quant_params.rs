@@ -9,7 +9,11 @@ use super::storage::Params;
 use crate::codes::{Code, CodeRange};
 use crate::error::Error;
 
-/// The parameters of a quantized tensor: the code range, the granularity, and a scale and a zero point for every group.
+/// The parameters of a quantized tensor: the code range, the granularity, and a scale S and a zero point Z for every group,
+/// so that code q stands for `S · (q − Z)`.
+///
+/// [`fit`](QuantParams::fit) finds them from data, [`from_ranges`](QuantParams::from_ranges) from ranges that were observed
+/// before, [`new`](QuantParams::new) takes them as they are; what a range becomes is in the table of [`Scheme`].
 ///
 /// ```
 /// use zeropoint::{CodeRange, Exec, Granularity, QuantParams, Rounding, Scheme, quantize};
@@ -75,7 +79,7 @@ impl<C> QuantParams<C> {
 }
 
 impl<C: Code> QuantParams<C> {
-    /// Given scales and zero points, one of each for every group. They are taken as fit for either rounding.
+    /// Given scales and zero points, one of each for every group. They may be used with either rounding.
     ///
     /// # Errors
     /// [`Error::Length`] unless there are as many of each as groups (per tensor: one; per channel: one a channel),

@@ -18,16 +18,38 @@ pub enum OffsetKind {
     Zero,
 }
 
-/// How values between two codes are rounded.
+/// The rounding that parameters leave room for. (How an operation rounds is its argument [`Rounding`](crate::Rounding).)
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum RoundingKind {
-    /// To the nearest code, ties to even: the smallest error.
+    /// To nearest: the range takes all codes.
     Nearest,
-    /// Up with the probability of the fraction: no bias.
+    /// Stochastic, to either neighbour: the range leaves one step of headroom, so that clamping never biases.
     Stochastic,
 }
 
 /// A type of quantization, one of eight: what its scale and its zero point may be, and which rounding they make room for.
+///
+/// From an f32 range, computed in f64, with `Z` from the unrounded scale and RNE for rounding to nearest, ties to even:
+///
+/// | scheme | codes | S | Z |
+/// |---|---|---|---|
+/// | asymmetric (integer offset), range widened to contain 0 | all | `(max − min) / (qmax − qmin)` | `RNE(qmin − min / S)` |
+/// | the same, stochastic | all | `(max − min) / (qmax − qmin − 1)` | centred |
+/// | symmetric (zero offset) | narrow | `amax / (2ⁿ⁻¹ − 1)` | 0 |
+/// | | signed | `amax / ((2ⁿ − 1) / 2)` | 0 |
+/// | | signed, stochastic | as narrow | 0 |
+/// | | unsigned | `max / (2ⁿ − 1)` | 0 |
+/// | power-of-two scale | all | the smallest `2ᵏ` ≥ that S | 0, or centred |
+///
+/// The centred zero point is `c + floor(−(min + max) / (2S))`, which puts the middle of the range on c, the middle of the
+/// codes: 0 signed, 2ⁿ⁻¹ unsigned.
+///
+/// Stochastic rounding goes to both neighbours of a number, so its scales leave one step of headroom: then both neighbours
+/// of every number of the range are codes, and clamping never biases. (Narrow codes have as many below 0 as above, so the
+/// middle between those neighbours is half a code further: c = ½, inside the floor.)
+///
+/// The exponent k is read from the bits of S: a logarithm is wrong just below powers of two. An all-zero range has
+/// S = 1, Z = 0; S is at least `f32::MIN_POSITIVE`.
 ///
 /// ```
 /// use zeropoint::{CodeRange, Range, Scheme};

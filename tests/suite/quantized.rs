@@ -100,14 +100,28 @@ fn requantizers_equal_those_by_hand() {
                 .unwrap();
             assert_eq!(out, want, "{isa} {rule:?}");
         }
-        // Activations of another scale than those that the stage is made for.
+        // What is made for other operands is refused: a bias, a stage by its activations, a stage by its weights.
         let other = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.5, 3).unwrap();
-        let stage = Requantize::new(&linear, &x, &y, Rule::Float).unwrap();
-        let mut out = vec![7; m * n];
-        let refused =
-            linear.forward(isa, Quantized::new(a, &other).unwrap(), &stage, MatrixMut::new(&mut out, m, n).unwrap());
-        assert!(matches!(refused, Err(Error::Operand { .. })));
-        assert_eq!(out, vec![7; m * n], "untouched");
+        let plain = Linear::<u8, i8>::new(isa, Quantized::new(b, &w).unwrap()).unwrap();
+        let coarser: Vec<f32> = w.scales().iter().map(|scale| 2.0 * scale).collect();
+        let coarser = QuantParams::new(w.codes(), w.granularity(), coarser, w.zero_points().to_vec()).unwrap();
+        let coarser = Linear::<u8, i8>::new(isa, Quantized::new(b, &coarser).unwrap()).unwrap();
+        let stage = |layer: &Linear<u8, i8>| Requantize::new(layer, &x, &y, Rule::Float).unwrap();
+        let refusals = [
+            (linear.clone(), &other, &stage(&linear), "bias"),
+            (plain.clone(), &other, &stage(&plain), "activations"),
+            (plain, &x, &stage(&coarser), "weights"),
+        ];
+        for (layer, params, stage, culprit) in refusals {
+            let mut out = vec![7; m * n];
+            let c = MatrixMut::new(&mut out, m, n).unwrap();
+            let refused = layer.forward(isa, Quantized::new(a, params).unwrap(), stage, c);
+            assert!(matches!(refused, Err(Error::Operand { why }) if why.contains(culprit)), "{culprit}: {refused:?}");
+            assert_eq!(out, vec![7; m * n], "untouched");
+        }
+        let (mut out, x) = (vec![7.0; m * n], Quantized::new(a, &other).unwrap());
+        let refused = linear.forward(isa, x, &Dequantize::new(), MatrixMut::new(&mut out, m, n).unwrap());
+        assert!(matches!(refused, Err(Error::Operand { why }) if why.contains("bias")), "{refused:?}");
     });
 }
 

@@ -9,6 +9,10 @@ use crate::random::fill::WordSource;
 
 /// How a [`Requantize`](crate::Requantize) multiplies an accumulator by the real multiplier M of its column.
 ///
+/// Take `Float` unless you want integers alone (`FixedPoint`; `Shift` for power-of-two scales), or the bits of another program
+/// (`Float`: ONNX, MLAS, FBGEMM; `Gemmlowp`: gemmlowp, TFLite). Only `Float` can be rounded
+/// [stochastically](crate::Requantize::stochastic). RNE rounds to nearest, ties to even.
+///
 /// M₀ and s are M as [`raw::quantize_multiplier`](crate::raw::quantize_multiplier) makes it: `M = M₀ · 2^(−31 − s)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Rule {
