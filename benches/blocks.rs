@@ -78,7 +78,9 @@ fn products(c: &mut Criterion) {
         each(c, format!("block weights {m}×{n}×{k}"), bytes, &mut |isa| {
             let packed = match &mut packed {
                 Some(packed) if packed.isa() == isa => packed,
-                other => other.insert(raw::pack_blocks(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap()),
+                other => {
+                    other.insert(raw::pack_blocks(isa, Matrix::new(&weights, n, k).unwrap(), 32, &scales).unwrap())
+                }
             };
             let a = raw::BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 117.into(), &[0.02]).unwrap();
             raw::matmul_blocks(isa, &a, packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();

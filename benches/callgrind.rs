@@ -386,7 +386,7 @@ fn decoded(isa: Isa, format: BlockFormat) -> Call {
 
 fn by_block_weights(isa: Isa, [m, n, k]: [usize; 3]) -> Call {
     let (a, weights, scales) = (bytes(m * k), signed_bytes(n * k), vec![0.01; n * k / 32]);
-    let packed = raw::pack_blocks::<u8>(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap();
+    let packed = raw::pack_blocks::<u8>(isa, Matrix::new(&weights, n, k).unwrap(), 32, &scales).unwrap();
     let mut out = vec![0.0; m * n];
     warm(move || {
         let a = raw::BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 117.into(), &[0.02]).unwrap();

@@ -144,10 +144,7 @@ impl<'t> Exec<'t> {
         match self.threads {
             Provider::Nobody => Team::Alone,
             #[cfg(feature = "rayon")]
-            Provider::Rayon => match team::Team::gather(nanoseconds, piece) {
-                team if team.alone() => Team::Alone,
-                team => Team::Rayon(team),
-            },
+            Provider::Rayon => Team::Rayon(team::Team::gather(nanoseconds, piece)),
             Provider::Caller(threads) => {
                 let tasks = (nanoseconds / piece.max(SHARED)).min(threads.count());
                 if tasks < 2 { Team::Alone } else { Team::Caller { threads, tasks } }
@@ -187,9 +184,15 @@ pub(crate) enum Team<'t> {
 }
 
 impl Team<'_> {
-    /// Whether the calling thread works alone.
+    /// Whether the calling thread works alone. (The team lives as long as its call all the same: how long ago that ended
+    /// counts for the next one.)
     pub fn alone(&self) -> bool {
-        matches!(self, Team::Alone)
+        match self {
+            Team::Alone => true,
+            #[cfg(feature = "rayon")]
+            Team::Rayon(team) => team.alone(),
+            Team::Caller { .. } => false,
+        }
     }
 
     /// Calls `work` on every thread of the team, each of which takes from what is left until nothing is. When it returns,

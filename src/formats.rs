@@ -13,8 +13,10 @@
 //! The formulas stand with each format, in a file of its own. Rounding follows the document or the scalar code that defines
 //! the format, on every ISA. (The vector code of ggml rounds ties of Q8_0 otherwise than its scalar code.)
 //!
-//! To add a format: a variant of [`BlockFormat`] with its sizes, a file that implements `Format`, and a line in each of the two
-//! `match`es of `encode.rs` and `decode.rs`.
+//! To add a format of any number of vectors a block: a variant of [`BlockFormat`] with its sizes, also in
+//! [`ALL`](BlockFormat::ALL), a file that implements `Format`, a line in the `match` of `encode.rs` and in the two of `decode.rs`,
+//! and its plain loops in `reference/formats.rs`. Tests go through `ALL`; a known block goes into `worked_blocks` of
+//! `tests/suite/formats.rs`, its costs into `benches/blocks.rs` and `benches/callgrind.rs`, and its line into the table above.
 
 mod block;
 pub(crate) mod decode;

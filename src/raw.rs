@@ -71,16 +71,18 @@ pub fn unpacked<'a, 'e, A: Code, B: Code>(
     UnpackedMatrix::with_zero_points(exec.into().isa(), b, zero_points)
 }
 
-/// Packs i8 codes `[N, K]`, a row for every output, with a scale for every 32 of a row: `[N, K / 32]`.
+/// Packs i8 codes `[N, K]`, a row for every output, with a scale for every `length` of a row: `[N, K / length]`.
 ///
 /// # Errors
-/// [`Error::Multiple`] when K is not whole blocks; [`Error::Length`] of the scales.
+/// [`Error::Shape`] when `length` is not a multiple of 16, up to 65536; [`Error::Multiple`] when K is not whole blocks;
+/// [`Error::Length`] of the scales.
 pub fn pack_blocks<'e, A: Code>(
     exec: impl Into<Exec<'e>>,
     codes: Matrix<'_, i8>,
+    length: usize,
     scales: &[f32],
 ) -> Result<PackedBlocks<A>, Error> {
-    PackedBlocks::with_scales(exec, codes, scales)
+    PackedBlocks::with_scales(exec, codes, length, scales)
 }
 
 /// A convolution by weights `[outputs, channels / groups, height, width]`, with one zero point or one for every output.

@@ -173,7 +173,7 @@ fn reductions_words_and_formats() {
             group_ranges(isa, x, granularity, &observer).unwrap();
         });
     }
-    let x = &reals(ELEMENTS / 32 * 32)[..];
+    let x = &reals(ELEMENTS / 64 * 64)[..];
     let n = x.len();
     small("min_max", |isa| {
         min_max(isa, x).unwrap();
@@ -192,7 +192,7 @@ fn reductions_words_and_formats() {
         let mut rng = StreamRng::new(isa, Stream::new(7));
         assert_ne!(rand_core::Rng::next_u64(&mut rng), rand_core::Rng::next_u64(&mut rng));
     });
-    for format in [BlockFormat::MxInt8, BlockFormat::Q8_0, BlockFormat::Q4_0] {
+    for format in BlockFormat::ALL {
         let length = format.bytes(n).unwrap();
         small(&format!("{format:?}"), |isa| {
             let (mut bytes, mut out) = (vec![0; length], vec![0.0; n]);
@@ -363,14 +363,15 @@ fn by_blocks<A: Code>() {
     let per_row = &vec![0.02; m][..];
     let per_block = &vec![0.02; m * k / 32][..];
     small(&format!("blocks by {}", std::any::type_name::<A>()), |isa| {
-        let packed = raw::pack_blocks::<A>(isa, Matrix::new(weights, n, k).unwrap(), &vec![0.01; n * k / 32]).unwrap();
+        let packed =
+            raw::pack_blocks::<A>(isa, Matrix::new(weights, n, k).unwrap(), 32, &vec![0.01; n * k / 32]).unwrap();
         let a = Matrix::new(a, m, k).unwrap();
         let mut out = vec![0.0; m * n];
         let rows = raw::BlockActivations::per_row(a, 7.into(), per_row).unwrap();
         raw::matmul_blocks(isa, &rows, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
-        let blocks = raw::BlockActivations::per_block(a, per_block).unwrap();
+        let blocks = raw::BlockActivations::per_block(a, 32, per_block).unwrap();
         raw::matmul_blocks(isa, &blocks, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
-        for format in [BlockFormat::MxInt8, BlockFormat::Q8_0, BlockFormat::Q4_0] {
+        for format in BlockFormat::ALL {
             let mut bytes = vec![0; format.bytes(n * k).unwrap()];
             encode_blocks(isa, format, &reals(n * k), &mut bytes).unwrap();
             let packed = formats::PackedBlocks::from_format(isa, format, &bytes, n, k).unwrap();

@@ -94,7 +94,10 @@ impl Team {
 
     /// Calls `work` on this thread and on others of the current pool. When it returns, no thread is in it any more.
     pub fn share(&self, work: Work<'_>) {
-        let Some(slot) = &self.slot else { return work(Role::Caller) };
+        let slot = match &self.slot {
+            Some(slot) if !self.alone() => slot,
+            _ => return work(Role::Caller),
+        };
         // SAFETY: only the lifetime changes, and no thread uses the reference after this function returns:
         // - The slot is the only place that holds the reference. Helpers copy it out only under a read lock, and use the
         //   copy only while they hold that lock.

@@ -1,8 +1,7 @@
 //! What a block format computes, for blocks that are encoded sixteen at a time; and what the formats share.
 
-use bytemuck::{cast_mut, cast_ref};
+use bytemuck::cast_mut;
 
-use super::format::BLOCK;
 use super::half::to_half;
 use super::vectors::FormatVectors;
 use crate::cache;
@@ -10,15 +9,15 @@ use crate::reduce::extremes::magnitude_bits;
 use crate::reduce::vectors::ReduceVectors;
 use crate::simd::{LANES, QUAD};
 
-/// Sixteen blocks, of two vectors each.
-pub(super) type Sixteen = [[[f32; LANES]; 2]; LANES];
+/// Sixteen blocks.
+pub(super) type Sixteen<const VECTORS: usize> = [[[f32; LANES]; VECTORS]; LANES];
 
 /// The vector operations that formats need.
 pub(super) trait BlockVectors: FormatVectors + ReduceVectors {}
 impl<V: FormatVectors + ReduceVectors> BlockVectors for V {}
 
-/// A block format of BYTES bytes a block.
-pub(super) trait Format<const BYTES: usize> {
+/// A block format of BYTES bytes and VECTORS vectors of values a block.
+pub(super) trait Format<const BYTES: usize, const VECTORS: usize> {
     /// The largest multiple, in units of the scale or of the part of it that [`scales`](Format::scales) take.
     const LIMIT: f32;
     /// The largest magnitude whose scale the format can store, if not all can be stored.
@@ -26,18 +25,18 @@ pub(super) trait Format<const BYTES: usize> {
     /// Whether a first reading from the caches is faster if it prefetches. (Level 2 is read a tenth faster with 512 bits.)
     const PREFETCHES: bool;
     /// What the scales of sixteen blocks are made of: the bits of their largest values or magnitudes.
-    fn largest<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32;
+    fn largest<V: BlockVectors>(v: V, x: &Sixteen<VECTORS>, prefetch: bool) -> V::I32;
     /// The scales of sixteen blocks.
     fn scales<V: BlockVectors>(v: V, largest: V::I32) -> Scales<V>;
     /// Writes two blocks, given the stored scale of each and its values as multiples of the scale: within ±LIMIT, but for
     /// what rounding adds to it.
-    fn write<V: BlockVectors>(v: V, stored: [i32; 2], multiples: [[V::F32; 2]; 2], blocks: &mut [[u8; BYTES]; 2]);
+    fn write<V: BlockVectors>(v: V, stored: [i32; 2], multiples: [[V::F32; VECTORS]; 2], blocks: &mut [[u8; BYTES]; 2]);
     /// The scale of a block.
     fn scale(block: &[u8; BYTES]) -> f32;
     /// The codes of a block as integers.
-    fn codes<V: BlockVectors>(v: V, block: &[u8; BYTES]) -> [V::I32; 2];
+    fn codes<V: BlockVectors>(v: V, block: &[u8; BYTES]) -> [V::I32; VECTORS];
     /// The codes of a block.
-    fn split(block: &[u8; BYTES]) -> [i8; BLOCK];
+    fn split(block: &[u8; BYTES]) -> [[i8; LANES]; VECTORS];
 }
 
 /// The scales of sixteen blocks: what is stored of them, and what values are multiplied by.
@@ -66,9 +65,13 @@ impl<V: BlockVectors> Scales<V> {
 
 /// The bits of the largest magnitude of every block.
 #[inline(always)]
-pub(super) fn largest_magnitudes<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32 {
+pub(super) fn largest_magnitudes<V: BlockVectors, const VECTORS: usize>(
+    v: V,
+    x: &Sixteen<VECTORS>,
+    prefetch: bool,
+) -> V::I32 {
     // (Calls, not a loop: the compiler leaves a loop of this length, and vectors in memory.)
-    let quads: &[[[[f32; LANES]; 2]; QUAD]] = x.as_chunks().0;
+    let quads: &[[[[f32; LANES]; VECTORS]; QUAD]] = x.as_chunks().0;
     let (a, b) = (quad_magnitudes(v, &quads[0], prefetch), quad_magnitudes(v, &quads[1], prefetch));
     let (c, d) = (quad_magnitudes(v, &quads[2], prefetch), quad_magnitudes(v, &quads[3], prefetch));
     v.join_maxima([a, b, c, d])
@@ -76,27 +79,39 @@ pub(super) fn largest_magnitudes<V: BlockVectors>(v: V, x: &Sixteen, prefetch: b
 
 /// The partial maxima of the magnitudes of four blocks.
 #[inline(always)]
-fn quad_magnitudes<V: BlockVectors>(v: V, x: &[[[f32; LANES]; 2]; QUAD], prefetch: bool) -> V::I32 {
+fn quad_magnitudes<V: BlockVectors, const VECTORS: usize>(
+    v: V,
+    x: &[[[f32; LANES]; VECTORS]; QUAD],
+    prefetch: bool,
+) -> V::I32 {
     let mut quad = [v.splat_i32(0); QUAD];
     for i in 0..QUAD {
         if prefetch {
             cache::prefetch_ahead(&x[i]);
         }
-        let first = magnitude_bits(v, v.load_f32(&x[i][0]));
-        quad[i] = v.max_i32(first, magnitude_bits(v, v.load_f32(&x[i][1])));
+        quad[i] = magnitude_bits(v, v.load_f32(&x[i][0]));
+        for k in 1..VECTORS {
+            quad[i] = v.max_i32(quad[i], magnitude_bits(v, v.load_f32(&x[i][k])));
+        }
     }
     v.quad_maxima(quad)
 }
 
-/// Room for codes of eight bits.
+/// Room for codes of eight bits, as two vectors of them are stored at once.
 #[inline(always)]
-pub(super) fn as_i8(codes: &mut [u8; BLOCK]) -> &mut [i8; BLOCK] {
+pub(super) fn as_i8(codes: &mut [u8; 2 * LANES]) -> &mut [i8; 2 * LANES] {
     cast_mut(codes)
 }
 
 /// Codes of eight bits as integers.
 #[inline(always)]
-pub(super) fn load_i8<V: BlockVectors>(v: V, codes: &[u8; BLOCK]) -> [V::I32; 2] {
-    let halves: &[[i8; LANES]; 2] = cast_ref(codes);
-    [v.load_i8(&halves[0]), v.load_i8(&halves[1])]
+pub(super) fn load_i8<V: BlockVectors, const VECTORS: usize>(
+    v: V,
+    codes: &[[i8; LANES]; VECTORS],
+) -> [V::I32; VECTORS] {
+    let mut integers = [v.splat_i32(0); VECTORS];
+    for k in 0..VECTORS {
+        integers[k] = v.load_i8(&codes[k]);
+    }
+    integers
 }

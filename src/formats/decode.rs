@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use super::block::Format;
-use super::format::{BLOCK, BlockFormat};
+use super::format::BlockFormat;
 use super::mxint8::MxInt8;
 use super::q4_0::Q4_0;
 use super::q8_0::Q8_0;
@@ -34,31 +34,35 @@ pub fn decode_blocks<'t>(
 fn decode(exec: Exec<'_>, format: BlockFormat, bytes: &[u8], out: &mut [f32]) -> Result<(), Error> {
     check_length("the blocks", format.bytes(out.len())?, bytes.len())?;
     match format {
-        BlockFormat::MxInt8 => decode_as::<MxInt8, 33>(exec, bytes, out),
-        BlockFormat::Q8_0 => decode_as::<Q8_0, 34>(exec, bytes, out),
-        BlockFormat::Q4_0 => decode_as::<Q4_0, 18>(exec, bytes, out),
+        BlockFormat::MxInt8 => decode_as::<MxInt8, _, _>(exec, bytes, out),
+        BlockFormat::Q8_0 => decode_as::<Q8_0, _, _>(exec, bytes, out),
+        BlockFormat::Q4_0 => decode_as::<Q4_0, _, _>(exec, bytes, out),
     }
     Ok(())
 }
 
-fn decode_as<F: Format<BYTES>, const BYTES: usize>(exec: Exec<'_>, bytes: &[u8], out: &mut [f32]) {
+fn decode_as<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize>(
+    exec: Exec<'_>,
+    bytes: &[u8],
+    out: &mut [f32],
+) {
     let (blocks, out) = (bytes.as_chunks().0, out.as_chunks_mut::<LANES>().0.as_chunks_mut().0);
-    let (isa, team) = (exec.isa(), exec.team(blocks.len() * BLOCK / DECODED));
+    let (isa, team) = (exec.isa(), exec.team(blocks.len() * VECTORS * LANES / DECODED));
     if team.alone() {
-        return isa.run(Decode::<F, BYTES> { blocks, out, format: PhantomData });
+        return isa.run(Decode::<F, BYTES, VECTORS> { blocks, out, format: PhantomData });
     }
     team.share(blocks.chunks(PIECE).zip(out.chunks_mut(PIECE)), |(blocks, out)| {
-        isa.run(Decode::<F, BYTES> { blocks, out, format: PhantomData });
+        isa.run(Decode::<F, BYTES, VECTORS> { blocks, out, format: PhantomData });
     });
 }
 
-struct Decode<'a, F, const BYTES: usize> {
+struct Decode<'a, F, const BYTES: usize, const VECTORS: usize> {
     blocks: &'a [[u8; BYTES]],
-    out: &'a mut [[[f32; LANES]; 2]],
+    out: &'a mut [[[f32; LANES]; VECTORS]],
     format: PhantomData<F>,
 }
 
-impl<F: Format<BYTES>, const BYTES: usize> Kernel for Decode<'_, F, BYTES> {
+impl<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize> Kernel for Decode<'_, F, BYTES, VECTORS> {
     type Output = ();
 
     #[inline(always)]
@@ -66,7 +70,7 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Decode<'_, F, BYTES> {
         let nan = v.splat_f32(f32::NAN);
         for (block, out) in self.blocks.iter().zip(self.out) {
             let (scale, codes) = (F::scale(block), F::codes(v, block));
-            for i in 0..2 {
+            for i in 0..VECTORS {
                 let product = v.mul_f32(v.to_f32(codes[i]), v.splat_f32(scale));
                 v.store_f32(product, &mut out[i]);
                 if !scale.is_finite() {
@@ -101,29 +105,34 @@ pub(crate) fn split(
     scales: &mut [f32],
 ) -> Result<(), Error> {
     check_length("the blocks", format.bytes(codes.len())?, bytes.len())?;
-    check_length("the scales", codes.len() / BLOCK, scales.len())?;
+    check_length("the scales", codes.len() / format.block_length(), scales.len())?;
     match format {
-        BlockFormat::MxInt8 => split_as::<MxInt8, 33>(exec, bytes, codes, scales),
-        BlockFormat::Q8_0 => split_as::<Q8_0, 34>(exec, bytes, codes, scales),
-        BlockFormat::Q4_0 => split_as::<Q4_0, 18>(exec, bytes, codes, scales),
+        BlockFormat::MxInt8 => split_as::<MxInt8, _, _>(exec, bytes, codes, scales),
+        BlockFormat::Q8_0 => split_as::<Q8_0, _, _>(exec, bytes, codes, scales),
+        BlockFormat::Q4_0 => split_as::<Q4_0, _, _>(exec, bytes, codes, scales),
     }
     Ok(())
 }
 
 /// (Bytes are copied or nibbles taken apart, which compilers make vectors of on any ISA: no kernel is faster.)
-fn split_as<F: Format<BYTES>, const BYTES: usize>(exec: Exec<'_>, bytes: &[u8], codes: &mut [i8], scales: &mut [f32]) {
-    let (blocks, codes) = (bytes.as_chunks().0, codes.as_chunks_mut().0);
-    let team = exec.team(blocks.len() * BLOCK / DECODED);
+fn split_as<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize>(
+    exec: Exec<'_>,
+    bytes: &[u8],
+    codes: &mut [i8],
+    scales: &mut [f32],
+) {
+    let (blocks, codes) = (bytes.as_chunks().0, codes.as_chunks_mut::<LANES>().0.as_chunks_mut().0);
+    let team = exec.team(blocks.len() * VECTORS * LANES / DECODED);
     if team.alone() {
-        return split_piece::<F, BYTES>(blocks, codes, scales);
+        return split_piece::<F, BYTES, VECTORS>(blocks, codes, scales);
     }
     let pieces = blocks.chunks(PIECE).zip(codes.chunks_mut(PIECE)).zip(scales.chunks_mut(PIECE));
-    team.share(pieces, |((blocks, codes), scales)| split_piece::<F, BYTES>(blocks, codes, scales));
+    team.share(pieces, |((blocks, codes), scales)| split_piece::<F, BYTES, VECTORS>(blocks, codes, scales));
 }
 
-fn split_piece<F: Format<BYTES>, const BYTES: usize>(
+fn split_piece<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize>(
     blocks: &[[u8; BYTES]],
-    codes: &mut [[i8; BLOCK]],
+    codes: &mut [[[i8; LANES]; VECTORS]],
     scales: &mut [f32],
 ) {
     for ((block, codes), scale) in blocks.iter().zip(codes).zip(scales) {

@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 use std::sync::Mutex;
 
 use super::block::{Format, Scales, Sixteen};
-use super::format::{BLOCK, BlockFormat};
+use super::format::BlockFormat;
 use super::mxint8::MxInt8;
 use super::q4_0::Q4_0;
 use super::q8_0::Q8_0;
@@ -46,22 +46,26 @@ pub fn encode_blocks<'t>(
 fn encode(exec: Exec<'_>, format: BlockFormat, x: &[f32], bytes: &mut [u8]) -> Result<(), Error> {
     check_length("the blocks", format.bytes(x.len())?, bytes.len())?;
     match format {
-        BlockFormat::MxInt8 => encode_as::<MxInt8, 33>(exec, x, bytes),
-        BlockFormat::Q8_0 => encode_as::<Q8_0, 34>(exec, x, bytes),
-        BlockFormat::Q4_0 => encode_as::<Q4_0, 18>(exec, x, bytes),
+        BlockFormat::MxInt8 => encode_as::<MxInt8, _, _>(exec, x, bytes),
+        BlockFormat::Q8_0 => encode_as::<Q8_0, _, _>(exec, x, bytes),
+        BlockFormat::Q4_0 => encode_as::<Q4_0, _, _>(exec, x, bytes),
     }
 }
 
-fn encode_as<F: Format<BYTES>, const BYTES: usize>(exec: Exec<'_>, x: &[f32], bytes: &mut [u8]) -> Result<(), Error> {
-    let x: &[[[f32; LANES]; 2]] = x.as_chunks::<LANES>().0.as_chunks().0;
-    let (isa, team, blocks) = (exec.isa(), exec.team(x.len() * BLOCK / ENCODED), bytes.as_chunks_mut().0);
+fn encode_as<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize>(
+    exec: Exec<'_>,
+    x: &[f32],
+    bytes: &mut [u8],
+) -> Result<(), Error> {
+    let x: &[[[f32; LANES]; VECTORS]] = x.as_chunks::<LANES>().0.as_chunks().0;
+    let (isa, team, blocks) = (exec.isa(), exec.team(x.len() * VECTORS * LANES / ENCODED), bytes.as_chunks_mut().0);
     let mut workspace = Workspace::default();
     let mut kept: &mut [[i32; LANES]] = &mut [];
     if let Some(limit) = F::LARGEST {
         let values = x.as_flattened().as_flattened();
         let magnitude = if memory_of(values) == Memory::Cached {
             kept = workspace.elements(x.len().next_multiple_of(LANES)).as_chunks_mut().0;
-            largest_on::<F, BYTES>(isa, &team, x, kept)
+            largest_on::<F, BYTES, VECTORS>(isa, &team, x, kept)
         } else {
             magnitude(exec, values)
         };
@@ -73,30 +77,30 @@ fn encode_as<F: Format<BYTES>, const BYTES: usize>(exec: Exec<'_>, x: &[f32], by
         }
     }
     if team.alone() {
-        encode_piece::<F, BYTES>(isa, x, kept, blocks);
+        encode_piece::<F, BYTES, VECTORS>(isa, x, kept, blocks);
         return Ok(());
     }
     let kept = &*kept;
     team.share(x.chunks(PIECE).zip(blocks.chunks_mut(PIECE)).enumerate(), |(i, (x, blocks))| {
         let kept = if kept.is_empty() { kept } else { &kept[i * (PIECE / LANES)..] };
-        encode_piece::<F, BYTES>(isa, x, kept, blocks);
+        encode_piece::<F, BYTES, VECTORS>(isa, x, kept, blocks);
     });
     Ok(())
 }
 
 /// [`largest_of`] on several threads.
-fn largest_on<F: Format<BYTES>, const BYTES: usize>(
+fn largest_on<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize>(
     isa: Isa,
     team: &Team<'_>,
-    x: &[[[f32; LANES]; 2]],
+    x: &[[[f32; LANES]; VECTORS]],
     kept: &mut [[i32; LANES]],
 ) -> i32 {
     if team.alone() {
-        return largest_of::<F, BYTES>(isa, x, kept);
+        return largest_of::<F, BYTES, VECTORS>(isa, x, kept);
     }
     let largest = Mutex::new(0);
     team.share(x.chunks(PIECE).zip(kept.chunks_mut(PIECE / LANES)), |(x, kept)| {
-        let magnitude = largest_of::<F, BYTES>(isa, x, kept);
+        let magnitude = largest_of::<F, BYTES, VECTORS>(isa, x, kept);
         let mut largest = largest.lock().expect("integers are compared without panic");
         *largest = magnitude.max(*largest);
     });
@@ -104,59 +108,64 @@ fn largest_on<F: Format<BYTES>, const BYTES: usize>(
 }
 
 /// Finds what the scales of all blocks are made of, in whole sixteens. Returns the bits of the largest magnitude.
-fn largest_of<F: Format<BYTES>, const BYTES: usize>(
+fn largest_of<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize>(
     isa: Isa,
-    x: &[[[f32; LANES]; 2]],
+    x: &[[[f32; LANES]; VECTORS]],
     kept: &mut [[i32; LANES]],
 ) -> i32 {
     let (sixteens, rest) = x.as_chunks();
     let (kept, kept_rest) = kept.split_at_mut(sixteens.len());
     let mut magnitude = 0;
     if !sixteens.is_empty() {
-        magnitude = isa.run(Largest::<F, BYTES> { x: sixteens, kept, format: PhantomData });
+        magnitude = isa.run(Largest::<F, BYTES, VECTORS> { x: sixteens, kept, format: PhantomData });
     }
     if !rest.is_empty() {
-        let rest = isa.run(Largest::<F, BYTES> { x: &[padded(rest)], kept: kept_rest, format: PhantomData });
+        let rest = isa.run(Largest::<F, BYTES, VECTORS> { x: &[padded(rest)], kept: kept_rest, format: PhantomData });
         magnitude = magnitude.max(rest);
     }
     magnitude
 }
 
 /// Encodes blocks; what their scales are made of may be known.
-fn encode_piece<F: Format<BYTES>, const BYTES: usize>(
+fn encode_piece<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize>(
     isa: Isa,
-    x: &[[[f32; LANES]; 2]],
+    x: &[[[f32; LANES]; VECTORS]],
     kept: &[[i32; LANES]],
     blocks: &mut [[u8; BYTES]],
 ) {
     let (sixteens, rest) = x.as_chunks();
     let (whole, blocks_rest) = blocks.as_chunks_mut();
     if !sixteens.is_empty() {
-        isa.run(Encode::<F, BYTES> { x: sixteens, kept, blocks: whole, format: PhantomData });
+        isa.run(Encode::<F, BYTES, VECTORS> { x: sixteens, kept, blocks: whole, format: PhantomData });
     }
     if !rest.is_empty() {
         let mut padded_blocks = [[[0; BYTES]; LANES]];
         let kept = if kept.is_empty() { kept } else { &kept[sixteens.len()..] };
-        isa.run(Encode::<F, BYTES> { x: &[padded(rest)], kept, blocks: &mut padded_blocks, format: PhantomData });
+        isa.run(Encode::<F, BYTES, VECTORS> {
+            x: &[padded(rest)],
+            kept,
+            blocks: &mut padded_blocks,
+            format: PhantomData,
+        });
         blocks_rest.copy_from_slice(&padded_blocks[0][..blocks_rest.len()]);
     }
 }
 
 /// Fewer than sixteen blocks, with zeros behind.
-fn padded(rest: &[[[f32; LANES]; 2]]) -> Sixteen {
-    let mut padded = Sixteen::default();
+fn padded<const VECTORS: usize>(rest: &[[[f32; LANES]; VECTORS]]) -> Sixteen<VECTORS> {
+    let mut padded = [[[0.0; LANES]; VECTORS]; LANES];
     padded[..rest.len()].copy_from_slice(rest);
     padded
 }
 
 /// [`Format::largest`] of blocks in the caches.
-struct Largest<'a, F, const BYTES: usize> {
-    x: &'a [Sixteen],
+struct Largest<'a, F, const BYTES: usize, const VECTORS: usize> {
+    x: &'a [Sixteen<VECTORS>],
     kept: &'a mut [[i32; LANES]],
     format: PhantomData<F>,
 }
 
-impl<F: Format<BYTES>, const BYTES: usize> Kernel for Largest<'_, F, BYTES> {
+impl<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize> Kernel for Largest<'_, F, BYTES, VECTORS> {
     /// The bits of the largest magnitude of all.
     type Output = i32;
 
@@ -174,15 +183,15 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Largest<'_, F, BYTES> {
 }
 
 /// Encodes whole sixteens of blocks.
-struct Encode<'a, F, const BYTES: usize> {
-    x: &'a [Sixteen],
+struct Encode<'a, F, const BYTES: usize, const VECTORS: usize> {
+    x: &'a [Sixteen<VECTORS>],
     /// [`Format::largest`] of every block, or nothing if it is not known yet.
     kept: &'a [[i32; LANES]],
     blocks: &'a mut [[[u8; BYTES]; LANES]],
     format: PhantomData<F>,
 }
 
-impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
+impl<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize> Kernel for Encode<'_, F, BYTES, VECTORS> {
     type Output = ();
 
     #[inline(always)]
@@ -201,7 +210,7 @@ impl<F: Format<BYTES>, const BYTES: usize> Kernel for Encode<'_, F, BYTES> {
                 scales[next % 2].store(v, F::scales(v, largest));
             }
             if next > 0 {
-                write::<V, F, BYTES>(v, &x[next - 1], &scales[(next - 1) % 2], &mut blocks[next - 1]);
+                write::<V, F, BYTES, VECTORS>(v, &x[next - 1], &scales[(next - 1) % 2], &mut blocks[next - 1]);
             }
         }
     }
@@ -227,9 +236,9 @@ impl ScaleLanes {
 
 /// Writes sixteen blocks, two at a time.
 #[inline(always)]
-fn write<V: Vectors, F: Format<BYTES>, const BYTES: usize>(
+fn write<V: Vectors, F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize>(
     v: V,
-    x: &Sixteen,
+    x: &Sixteen<VECTORS>,
     scales: &ScaleLanes,
     blocks: &mut [[u8; BYTES]; LANES],
 ) {
@@ -238,8 +247,8 @@ fn write<V: Vectors, F: Format<BYTES>, const BYTES: usize>(
     for pair in 0..LANES / 2 {
         let (i, j) = (2 * pair, 2 * pair + 1);
         let multiples = [
-            multiples_of::<V, F, BYTES>(v, &x[i], [factors[0][i], factors[1][i]], *plain),
-            multiples_of::<V, F, BYTES>(v, &x[j], [factors[0][j], factors[1][j]], *plain),
+            multiples_of::<V, F, BYTES, VECTORS>(v, &x[i], [factors[0][i], factors[1][i]], *plain),
+            multiples_of::<V, F, BYTES, VECTORS>(v, &x[j], [factors[0][j], factors[1][j]], *plain),
         ];
         F::write(v, [stored[i], stored[j]], multiples, &mut pairs[pair]);
     }
@@ -247,17 +256,23 @@ fn write<V: Vectors, F: Format<BYTES>, const BYTES: usize>(
 
 /// A block divided by its scale.
 #[inline(always)]
-fn multiples_of<V: Vectors, F: Format<BYTES>, const BYTES: usize>(
+fn multiples_of<V: Vectors, F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize>(
     v: V,
-    x: &[[f32; LANES]; 2],
+    x: &[[f32; LANES]; VECTORS],
     factors: [f32; 2],
     plain: bool,
-) -> [V::F32; 2] {
+) -> [V::F32; VECTORS] {
     let first = v.splat_f32(factors[0]);
-    let multiples = [v.mul_f32(v.load_f32(&x[0]), first), v.mul_f32(v.load_f32(&x[1]), first)];
+    let mut multiples = [first; VECTORS];
+    for k in 0..VECTORS {
+        multiples[k] = v.mul_f32(v.load_f32(&x[k]), first);
+    }
     if plain {
         return multiples;
     }
     let (second, min, max) = (v.splat_f32(factors[1]), v.splat_f32(-F::LIMIT), v.splat_f32(F::LIMIT));
-    [v.clamp_f32(v.mul_f32(multiples[0], second), min, max), v.clamp_f32(v.mul_f32(multiples[1], second), min, max)]
+    for k in 0..VECTORS {
+        multiples[k] = v.clamp_f32(v.mul_f32(multiples[k], second), min, max);
+    }
+    multiples
 }

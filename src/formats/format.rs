@@ -2,10 +2,7 @@
 
 use crate::error::Error;
 
-/// Values of a block, of every format.
-pub(crate) const BLOCK: usize = 32;
-
-/// How 32 values are stored together.
+/// How a block of values is stored together.
 ///
 /// ```
 /// use zeropoint::Exec;
@@ -49,10 +46,12 @@ impl BlockFormat {
     /// All formats.
     pub const ALL: [BlockFormat; 3] = [BlockFormat::MxInt8, BlockFormat::Q8_0, BlockFormat::Q4_0];
 
-    /// Values of a block: 32.
+    /// Values of a block.
     #[must_use]
     pub const fn block_length(self) -> usize {
-        BLOCK
+        match self {
+            BlockFormat::MxInt8 | BlockFormat::Q8_0 | BlockFormat::Q4_0 => 32,
+        }
     }
 
     /// Bytes of a block.
@@ -70,10 +69,11 @@ impl BlockFormat {
     /// # Errors
     /// [`Error::Multiple`] when they are not whole blocks.
     pub fn bytes(self, elements: usize) -> Result<usize, Error> {
-        if elements.is_multiple_of(BLOCK) {
-            Ok(elements / BLOCK * self.block_bytes())
+        let unit = self.block_length();
+        if elements.is_multiple_of(unit) {
+            Ok(elements / unit * self.block_bytes())
         } else {
-            Err(Error::Multiple { what: "the tensor", unit: BLOCK, found: elements })
+            Err(Error::Multiple { what: "the tensor", unit, found: elements })
         }
     }
 }

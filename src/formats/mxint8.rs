@@ -1,10 +1,10 @@
 //! MXINT8, by the OCP Microscaling specification: a power of two for the block, two's complement with six bits behind the
 //! point. The exponent is that of the largest magnitude, out of its bits: `log2` is wrong just below powers of two.
 
-use bytemuck::cast;
+use bytemuck::{cast, cast_ref};
 
 use super::block::{BlockVectors, Format, Scales, Sixteen, as_i8, largest_magnitudes, load_i8};
-use super::format::BLOCK;
+use crate::simd::LANES;
 
 pub(super) struct MxInt8;
 
@@ -17,7 +17,7 @@ fn powers_of_two<V: BlockVectors>(v: V, k: V::I32, some: V::I32) -> V::F32 {
     v.of_bits(v.and_i32(v.shift_left::<23>(v.add_i32(k, v.splat_i32(127))), some))
 }
 
-impl Format<33> for MxInt8 {
+impl Format<33, 2> for MxInt8 {
     const LIMIT: f32 = 127.0;
 
     const LARGEST: Option<f32> = None;
@@ -25,7 +25,7 @@ impl Format<33> for MxInt8 {
     const PREFETCHES: bool = true;
 
     #[inline(always)]
-    fn largest<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32 {
+    fn largest<V: BlockVectors>(v: V, x: &Sixteen<2>, prefetch: bool) -> V::I32 {
         largest_magnitudes(v, x, prefetch)
     }
 
@@ -68,11 +68,11 @@ impl Format<33> for MxInt8 {
     #[inline(always)]
     fn codes<V: BlockVectors>(v: V, block: &[u8; 33]) -> [V::I32; 2] {
         let [_, codes @ ..] = block;
-        load_i8(v, codes)
+        load_i8(v, cast_ref(codes))
     }
 
     #[inline(always)]
-    fn split(block: &[u8; 33]) -> [i8; BLOCK] {
+    fn split(block: &[u8; 33]) -> [[i8; LANES]; 2] {
         let [_, codes @ ..] = *block;
         cast(codes)
     }

@@ -2,7 +2,6 @@
 //! sixteen, so the scale has the other sign; codes are made with the scale before it is rounded to f16.
 
 use super::block::{BlockVectors, Format, Scales, Sixteen};
-use super::format::BLOCK;
 use super::half::{FINITE, from_half};
 use crate::cache;
 use crate::simd::{LANES, QUAD};
@@ -11,7 +10,7 @@ pub(super) struct Q4_0;
 
 /// The bits of the first value of the largest magnitude of every block; 0 for zeros.
 #[inline(always)]
-fn extremes<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32 {
+fn extremes<V: BlockVectors>(v: V, x: &Sixteen<2>, prefetch: bool) -> V::I32 {
     let (zero, sign) = (v.splat_i32(0), v.splat_i32(i32::MIN));
     // As integers, the bits of positive values order as the values do, and with the sign turned over so do those of negative
     // ones.
@@ -61,7 +60,7 @@ fn first_of_magnitude(x: &[[f32; LANES]; 2], bits: i32) -> i32 {
     if magnitude == 0 { bits } else { first.expect("it is the magnitude of one of them").to_bits() as i32 }
 }
 
-impl Format<18> for Q4_0 {
+impl Format<18, 2> for Q4_0 {
     const LIMIT: f32 = 8.0;
 
     const LARGEST: Option<f32> = Some(8.0 * FINITE);
@@ -69,7 +68,7 @@ impl Format<18> for Q4_0 {
     const PREFETCHES: bool = false;
 
     #[inline(always)]
-    fn largest<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32 {
+    fn largest<V: BlockVectors>(v: V, x: &Sixteen<2>, prefetch: bool) -> V::I32 {
         extremes(v, x, prefetch)
     }
 
@@ -106,11 +105,11 @@ impl Format<18> for Q4_0 {
     }
 
     #[inline(always)]
-    fn split(block: &[u8; 18]) -> [i8; BLOCK] {
-        let mut codes = [0; BLOCK];
-        for j in 0..BLOCK / 2 {
+    fn split(block: &[u8; 18]) -> [[i8; LANES]; 2] {
+        let mut codes = [[0; LANES]; 2];
+        for j in 0..LANES {
             let byte = block[2 + j];
-            (codes[j], codes[j + BLOCK / 2]) = ((byte & 15) as i8 - 8, (byte >> 4) as i8 - 8);
+            (codes[0][j], codes[1][j]) = ((byte & 15) as i8 - 8, (byte >> 4) as i8 - 8);
         }
         codes
     }

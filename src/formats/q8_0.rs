@@ -4,15 +4,15 @@
 //! Multiples of d / 2 are as exact as those of d. Their fraction is cut off, and the integers, narrowed to sixteen or eight
 //! bits, are halved, halves away from zero: 1½ operations a vector, where floats take three to be rounded so.
 
-use bytemuck::cast;
+use bytemuck::{cast, cast_ref};
 
 use super::block::{BlockVectors, Format, Scales, Sixteen, as_i8, largest_magnitudes, load_i8};
-use super::format::BLOCK;
 use super::half::{FINITE, from_half};
+use crate::simd::LANES;
 
 pub(super) struct Q8_0;
 
-impl Format<34> for Q8_0 {
+impl Format<34, 2> for Q8_0 {
     const LIMIT: f32 = 2.0 * 127.0;
 
     const LARGEST: Option<f32> = Some(127.0 * FINITE);
@@ -20,7 +20,7 @@ impl Format<34> for Q8_0 {
     const PREFETCHES: bool = true;
 
     #[inline(always)]
-    fn largest<V: BlockVectors>(v: V, x: &Sixteen, prefetch: bool) -> V::I32 {
+    fn largest<V: BlockVectors>(v: V, x: &Sixteen<2>, prefetch: bool) -> V::I32 {
         largest_magnitudes(v, x, prefetch)
     }
 
@@ -46,11 +46,11 @@ impl Format<34> for Q8_0 {
     #[inline(always)]
     fn codes<V: BlockVectors>(v: V, block: &[u8; 34]) -> [V::I32; 2] {
         let [_, _, codes @ ..] = block;
-        load_i8(v, codes)
+        load_i8(v, cast_ref(codes))
     }
 
     #[inline(always)]
-    fn split(block: &[u8; 34]) -> [i8; BLOCK] {
+    fn split(block: &[u8; 34]) -> [[i8; LANES]; 2] {
         let [_, _, codes @ ..] = *block;
         cast(codes)
     }

@@ -1,8 +1,8 @@
-//! Codes of block formats: the vector operations that store two blocks of 32.
+//! Codes of block formats: the vector operations that store four vectors at once: two blocks of 32, or one of 64.
 
 use crate::simd::{LANES, Simd};
 
-/// Narrowing integers to the codes of block formats. `a[j][k]` is half k of block j.
+/// Narrowing integers to the codes of block formats. `a[j][k]` is vector k of the output `out[j]`.
 pub trait FormatVectors: Simd {
     /// `out[j][16k + i] = a[j][k][i].clamp(-127, 127) as i8`, for `|a[j][k][i]| < 2¹⁵`
     #[inline(always)]

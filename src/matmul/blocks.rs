@@ -1,4 +1,4 @@
-//! Weights with a scale for every 32 of them, and activations to multiply them by.
+//! Weights with a scale for every block of them, and activations to multiply them by.
 
 use core::marker::PhantomData;
 
@@ -12,13 +12,13 @@ use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::formats::decode::split_blocks;
-use crate::formats::format::{BLOCK, BlockFormat};
+use crate::formats::format::BlockFormat;
 use crate::isa::Isa;
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 use crate::quantized::Quantized;
 use crate::sign::Sign;
 
-/// Weights with a scale for every block of 32 along the depth, prepared for one ISA and for activations of type `A`.
+/// Weights with a scale for every block of them along the depth, prepared for one ISA and for activations of type `A`.
 ///
 /// They remember the ISA they were packed for: with another one, operations return [`Error::PackedIsa`].
 #[derive(Debug)]
@@ -27,32 +27,34 @@ pub struct PackedBlocks<A> {
     activations: PhantomData<fn(A)>,
 }
 
-/// `Ok` when the depth is whole blocks: their number.
-fn check_blocks(depth: usize) -> Result<usize, Error> {
-    if depth.is_multiple_of(BLOCK) {
-        Ok(depth / BLOCK)
+/// `Ok` when products have blocks of this length, and the depth is whole ones: their number.
+///
+/// Sixteen is a multiple of what every micro-kernel takes in a step, and 255 · 128 · 2¹⁶ is less than 2³¹.
+fn check_blocks(depth: usize, length: usize) -> Result<usize, Error> {
+    if length == 0 || !length.is_multiple_of(16) || length > 1 << 16 {
+        return Err(Error::Shape { why: "the length of a block is not a multiple of 16, up to 65536", found: length });
+    }
+    if depth.is_multiple_of(length) {
+        Ok(depth / length)
     } else {
-        Err(Error::Multiple { what: "the depth", unit: BLOCK, found: depth })
+        Err(Error::Multiple { what: "the depth", unit: length, found: depth })
     }
 }
 
-/// The scale of every group of [`BLOCK`] along a row, of codes whose zero points are 0.
-fn block_scales<'a, C: Code>(x: &Quantized<'a, C>) -> Result<&'a [f32], Error> {
-    check_blocks(x.codes().columns())?;
+/// The length of a block, and the scale of every block along a row, of codes whose zero points are 0.
+fn block_scales<'a, C: Code>(x: &Quantized<'a, C>) -> Result<(usize, &'a [f32]), Error> {
     let length = x.group_length()?;
-    if length != BLOCK {
-        return Err(Error::Shape { why: "the groups are not the blocks of the product", found: length });
-    }
+    check_blocks(x.codes().columns(), length)?;
     match x.params().zero_points().iter().find(|&&zero_point| zero_point != 0) {
         Some(&zero_point) => Err(Error::ZeroPoint { zero_point, min: 0, max: 0 }),
-        None => Ok(x.params().scales()),
+        None => Ok((length, x.params().scales())),
     }
 }
 
 /// Packs i8 codes `[N, K]` for left operands of this sign.
-fn pack(isa: Isa, a: Sign, codes: Matrix<'_, i8>, scales: &[f32]) -> Result<BlockWeights, Error> {
+fn pack(isa: Isa, a: Sign, codes: Matrix<'_, i8>, length: usize, scales: &[f32]) -> Result<BlockWeights, Error> {
     let (outputs, depth) = (codes.rows(), codes.columns());
-    let blocks = check_blocks(depth)?;
+    let blocks = check_blocks(depth, length)?;
     check_length("the scales", elements_of(&[outputs, blocks]), scales.len())?;
     let packed = Packed::rows(isa, [a, Sign::Signed], codes.bytes(), 0.into())?;
     let shape = packed.panels().shape;
@@ -63,7 +65,7 @@ fn pack(isa: Isa, a: Sign, codes: Matrix<'_, i8>, scales: &[f32]) -> Result<Bloc
             let end = packed_scales.len() + room(&shape, panel..panel + 1);
             for output in shape.columns_of(panel..panel + 1) {
                 packed_scales.push(scales[output * blocks + block]);
-                let codes = &codes.row(output)[block * BLOCK..][..BLOCK];
+                let codes = &codes.row(output)[block * length..][..length];
                 negative_sums.push(-codes.iter().map(|&code| i32::from(code)).sum::<i32>());
             }
             packed_scales.resize(end, 0.0);
@@ -71,26 +73,29 @@ fn pack(isa: Isa, a: Sign, codes: Matrix<'_, i8>, scales: &[f32]) -> Result<Bloc
         }
     }
     negative_sums.resize(packed_scales.len() + MAX_COLUMNS, 0);
-    Ok(BlockWeights { packed, scales: packed_scales, negative_sums })
+    Ok(BlockWeights { packed, length, scales: packed_scales, negative_sums })
 }
 
 impl<A: Code> PackedBlocks<A> {
-    /// Packs i8 weights `[N, K]`, a row for every output, with a scale for every group of 32 along a row, zero points 0.
+    /// Packs i8 weights `[N, K]`, a row for every output, with a scale for every group of them along a row, zero
+    /// points 0. Groups have a length that is a multiple of 16, up to 65536.
     ///
     /// # Errors
     /// [`Error::Multiple`] when K is not whole blocks; [`Error::Shape`] for parameters of another granularity;
     /// [`Error::ZeroPoint`].
     pub fn pack<'e>(exec: impl Into<Exec<'e>>, weights: Quantized<'_, i8>) -> Result<Self, Error> {
-        Self::with_scales(exec, weights.codes(), block_scales(&weights)?)
+        let (length, scales) = block_scales(&weights)?;
+        Self::with_scales(exec, weights.codes(), length, scales)
     }
 
-    /// Packs i8 codes `[N, K]` with a scale for every 32 of a row: `[N, K / 32]`.
+    /// Packs i8 codes `[N, K]` with a scale for every `length` of a row: `[N, K / length]`.
     pub(crate) fn with_scales<'e>(
         exec: impl Into<Exec<'e>>,
         codes: Matrix<'_, i8>,
+        length: usize,
         scales: &[f32],
     ) -> Result<Self, Error> {
-        let weights = pack(exec.into().isa(), A::SIGN, codes, scales)?;
+        let weights = pack(exec.into().isa(), A::SIGN, codes, length, scales)?;
         Ok(PackedBlocks { weights, activations: PhantomData })
     }
 
@@ -124,11 +129,12 @@ impl<A: Code> PackedBlocks<A> {
         depth: usize,
     ) -> Result<Self, Error> {
         let exec = exec.into();
-        let blocks = elements_of(&[outputs, check_blocks(depth)?]);
+        let length = format.block_length();
+        let blocks = elements_of(&[outputs, check_blocks(depth, length)?]);
         check_length("the blocks", elements_of(&[blocks, format.block_bytes()]), bytes.len())?;
-        let (mut codes, mut scales) = (vec![0; blocks * BLOCK], vec![0.0; blocks]);
+        let (mut codes, mut scales) = (vec![0; blocks * length], vec![0.0; blocks]);
         split_blocks(exec, format, bytes, &mut codes, &mut scales)?;
-        Self::with_scales(exec, Matrix::new(&codes, outputs, depth)?, &scales)
+        Self::with_scales(exec, Matrix::new(&codes, outputs, depth)?, length, &scales)
     }
 
     /// The ISA they are packed for.
@@ -158,6 +164,8 @@ pub struct BlockActivations<'a, A> {
     scales: &'a [f32],
     /// From the scale of a row to that of the next, and from the scale of a block to that of the next.
     strides: [usize; 2],
+    /// The length of the blocks, where each has a scale of its own.
+    length: Option<usize>,
 }
 
 impl<'a, A: Code> BlockActivations<'a, A> {
@@ -170,18 +178,19 @@ impl<'a, A: Code> BlockActivations<'a, A> {
         if scales.len() != 1 {
             check_length("the scales", codes.rows(), scales.len())?;
         }
-        Ok(BlockActivations { codes, zero_points, scales, strides: [usize::from(scales.len() != 1), 0] })
+        Ok(BlockActivations { codes, zero_points, scales, strides: [usize::from(scales.len() != 1), 0], length: None })
     }
 
-    /// With a scale for every 32 of a row, `[M, K / 32]`, and the zero point 0: as
+    /// With a scale for every `length` of a row, `[M, K / length]`, and the zero point 0: as
     /// [`split_blocks`](crate::formats::split_blocks) makes them of an encoded tensor.
     ///
     /// # Errors
-    /// [`Error::Multiple`] when K is not whole blocks; [`Error::Length`] of the scales.
-    pub fn per_block(codes: Matrix<'a, A>, scales: &'a [f32]) -> Result<Self, Error> {
-        let blocks = check_blocks(codes.columns())?;
+    /// [`Error::Shape`] when `length` is not a multiple of 16, up to 65536; [`Error::Multiple`] when K is not whole blocks;
+    /// [`Error::Length`] of the scales.
+    pub fn per_block(codes: Matrix<'a, A>, length: usize, scales: &'a [f32]) -> Result<Self, Error> {
+        let blocks = check_blocks(codes.columns(), length)?;
         check_length("the scales", elements_of(&[codes.rows(), blocks]), scales.len())?;
-        Ok(BlockActivations { codes, zero_points: 0.into(), scales, strides: [blocks, 1] })
+        Ok(BlockActivations { codes, zero_points: 0.into(), scales, strides: [blocks, 1], length: Some(length) })
     }
 }
 
@@ -189,12 +198,15 @@ impl<'a, A: Code> BlockActivations<'a, A> {
     fn of(x: &Quantized<'a, A>) -> Result<Self, Error> {
         match x.by_row() {
             Ok((zero_points, scales)) => Self::per_row(x.codes(), zero_points, scales),
-            Err(_) => Self::per_block(x.codes(), block_scales(x)?),
+            Err(_) => {
+                let (length, scales) = block_scales(x)?;
+                Self::per_block(x.codes(), length, scales)
+            }
         }
     }
 
     fn erase(&self) -> BlockLhs<'a> {
-        let BlockActivations { codes, zero_points, scales, strides } = *self;
+        let BlockActivations { codes, zero_points, scales, strides, .. } = *self;
         BlockLhs {
             codes: codes.bytes(),
             lhs: Lhs { source: RowSource::Matrix(codes.bytes()), sign: A::SIGN, zero_points },
@@ -207,8 +219,8 @@ impl<'a, A: Code> BlockActivations<'a, A> {
 /// `out[i,j] = Σ_b (Σₖ (A[i,k] − za[i]) · W[j,k]) as f32 · (S_a[i,b] · S_w[j,b])`, `[M, N]`: the sums of a block are
 /// exact; then from block 0 on each product and each sum is rounded once. A NaN is `f32::NAN`.
 ///
-/// The activations are quantized per tensor, per row, or in groups of 32 along a row with zero points 0: with these, Q8_0
-/// beside Q8_0 or Q4_0, this is the dot product of ggml's scalar code.
+/// The activations are quantized per tensor, per row, or in groups along a row that are as long as the blocks of the weights,
+/// with zero points 0: with these, Q8_0 beside Q8_0 or Q4_0, this is the dot product of ggml's scalar code.
 ///
 /// # Errors
 /// [`Error::PackedIsa`] when the weights are packed for another ISA; [`Error::Shape`] for activations of another granularity;
@@ -225,8 +237,8 @@ pub fn matmul_blocks<'e, A: Code>(
 /// [`matmul_blocks`] of activations whose scales and zero points are given by hand.
 ///
 /// # Errors
-/// [`Error::PackedIsa`] when the weights are packed for another ISA; [`Error::Length`] when the shapes do not go together. Then
-/// `out` is untouched.
+/// [`Error::PackedIsa`] when the weights are packed for another ISA; [`Error::Shape`] for blocks of another length;
+/// [`Error::Length`] when the shapes do not go together. Then `out` is untouched.
 pub fn raw_matmul_blocks<'e, A: Code>(
     exec: impl Into<Exec<'e>>,
     a: &BlockActivations<'_, A>,
@@ -235,6 +247,9 @@ pub fn raw_matmul_blocks<'e, A: Code>(
 ) -> Result<(), Error> {
     let exec = exec.into();
     check_isa(weights.isa(), exec.isa())?;
+    if let Some(found) = a.length.filter(|&length| length != weights.weights.length) {
+        return Err(Error::Shape { why: "the blocks of the activations are not those of the weights", found });
+    }
     BlocksJob::new(a.erase(), &weights.weights, Output::new(&mut out))?.run(exec);
     Ok(())
 }

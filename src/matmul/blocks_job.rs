@@ -1,4 +1,4 @@
-//! Matrix multiplication by weights that have a scale for every 32 of them: integers inside a block, f32 across blocks.
+//! Matrix multiplication by weights that have a scale for every block of them: integers inside a block, f32 across blocks.
 //!
 //! ```text
 //! acc[b] = Σₖ (A[i,k] − za[i]) · W[j,k]              k of block b: exact, in i32
@@ -7,7 +7,7 @@
 //!
 //! The f32 order is this for every ISA, so the bytes are the same: multiply-adds are not fused, and a vector holds outputs
 //! that are neighbours, never parts of one sum. The sums of a block are one call of the micro-kernel that other matrices
-//! have, 32 deep, on the same panels: blocks are whole steps of every kernel. The accumulators start with what
+//! have, a block deep, on the same panels: blocks are whole steps of every kernel. The accumulators start with what
 //! [`offsets`](super::offsets) says, block by block.
 
 use core::ops::Range;
@@ -25,17 +25,18 @@ use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, Operands};
 use crate::cache::level2;
 use crate::error::{Error, check_length};
 use crate::exec::{Exec, PIECE};
-use crate::formats::format::BLOCK;
 use crate::kernel::{Kernel, Vectors};
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::memory::Workspace;
 use crate::sign::Sign;
-use crate::simd::LANES;
+use crate::simd::{LANES, QUAD};
 
 /// Packed weights with a scale for every block.
 #[derive(Debug)]
 pub(super) struct BlockWeights {
     pub packed: Packed,
+    /// Values of a block: whole steps of every micro-kernel.
+    pub length: usize,
     /// Of every panel, block and column, in this order.
     pub scales: Vec<f32>,
     /// `−Σ W` over the block, in the same order, and [`MAX_COLUMNS`] more, which may be read.
@@ -129,7 +130,7 @@ impl<'a> BlocksJob<'a> {
             let a = memory.read(&self.a.lhs, shape, 0, rows.clone(), in_place);
             let mut row_sums = Workspace::default();
             let needed = if self.weights.packed.panels().row_sum_factor() == 0 { 0 } else { rows.len() };
-            let row_sums = row_sums.elements(shape.depth / BLOCK * needed);
+            let row_sums = row_sums.elements(shape.depth / self.weights.length * needed);
             shape.isa.run(MultiplyBlocks { job: self, a, rows, panels: panels.clone(), row_sums });
         }
     }
@@ -164,7 +165,7 @@ impl Kernel for MultiplyBlocks<'_> {
         let MultiplyBlocks { job, rows, panels, .. } = &self;
         let shape = job.shape();
         let kernel = shape.kernel;
-        let blocks = shape.depth / BLOCK;
+        let blocks = shape.depth / job.weights.length;
         let mut place = room(shape, 0..panels.start) * blocks;
         let (mut acc, mut totals) = (Workspace::default(), Workspace::default());
         let mut out = Tile {
@@ -198,13 +199,15 @@ impl MultiplyBlocks<'_> {
         let (codes, sign) = (&self.job.a.codes, self.job.a.lhs.sign);
         let count = self.rows.len();
         for i in 0..count {
-            let row = codes.row(self.rows.start + i).as_chunks::<BLOCK>().0;
-            for (b, block) in row.iter().enumerate() {
-                let zero = simd.splat_i32(0);
-                let sum = match sign {
-                    Sign::Unsigned => simd.add_four_some_u8(zero, block),
-                    Sign::Signed => simd.add_four_some_i8(zero, must_cast_slice(block)),
-                };
+            let row = codes.row(self.rows.start + i).chunks_exact(self.job.weights.length);
+            for (b, block) in row.enumerate() {
+                let mut sum = simd.splat_i32(0);
+                for some in block.chunks(QUAD * LANES) {
+                    sum = match sign {
+                        Sign::Unsigned => simd.add_four_some_u8(sum, some),
+                        Sign::Signed => simd.add_four_some_i8(sum, must_cast_slice::<u8, i8>(some)),
+                    };
+                }
                 self.row_sums[b * count + i] = simd.sum_i32(sum) * factor;
             }
         }
@@ -235,12 +238,13 @@ impl MultiplyBlocks<'_> {
             if offsets.uniform == 0 { AccRow([0; MAX_COLUMNS]) } else { offsets.column_terms(simd, &terms, width) };
         let block_sums = row_sums.get(block * rows.len() + tile.start..).unwrap_or_default();
         let row_terms = offsets.row_terms(&terms, tile.start, block_sums, None);
-        let bytes = if kernel.widen_a { 2 * BLOCK } else { BLOCK };
+        let length = weights.length;
+        let bytes = if kernel.widen_a { 2 * length } else { length };
         let operands = Operands {
-            steps: BLOCK / kernel.depth,
+            steps: length / kernel.depth,
             a: a.a.wrapping_add(tile.start * a.stride + block * bytes),
             a_stride: a.stride,
-            b: panel.codes.wrapping_add(block * BLOCK * width),
+            b: panel.codes.wrapping_add(block * length * width),
             initial: initial.0.as_ptr(),
             initial_stride: 0,
             row_terms: row_terms.added,

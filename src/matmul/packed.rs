@@ -80,12 +80,7 @@ impl Packed {
 
     pub fn erase(&self) -> RhsRef<'_> {
         let Packed { panels, scales, largest, largest_bias } = self;
-        RhsRef {
-            codes: RhsCodes::Packed(panels),
-            scales,
-            largest: *largest,
-            largest_bias: *largest_bias,
-        }
+        RhsRef { codes: RhsCodes::Packed(panels), scales, largest: *largest, largest_bias: *largest_bias }
     }
 }
 

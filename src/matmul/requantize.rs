@@ -85,15 +85,7 @@ impl<C: Code> Requantize<C> {
     ) -> Result<Self, Error> {
         let codes = CodeBounds::new(zero_point, bounds)?;
         let multipliers = Arc::new(Multipliers::new(rule, real, codes)?);
-        Ok(Requantize {
-            rule,
-            real: real.into(),
-            multipliers,
-            codes,
-            scales: None,
-            stream: None,
-            element: PhantomData,
-        })
+        Ok(Requantize { rule, real: real.into(), multipliers, codes, scales: None, stream: None, element: PhantomData })
     }
 
     /// These multipliers with other codes.

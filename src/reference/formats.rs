@@ -19,7 +19,7 @@ fn half(x: f32) -> u16 {
 #[must_use]
 pub fn encode_blocks(format: BlockFormat, x: &[f32]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for x in x.chunks(32) {
+    for x in x.chunks(format.block_length()) {
         let amax = x.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
         match format {
             BlockFormat::MxInt8 if x.iter().any(|x| !x.is_finite()) => {
@@ -89,5 +89,5 @@ pub fn decode_blocks(format: BlockFormat, bytes: &[u8]) -> Vec<f32> {
         if product.is_nan() { f32::NAN } else { product }
     };
     let blocks = bytes.chunks(format.block_bytes());
-    blocks.flat_map(|block| (0..32).map(move |i| real(block_code(format, block, i)))).collect()
+    blocks.flat_map(|block| (0..format.block_length()).map(move |i| real(block_code(format, block, i)))).collect()
 }

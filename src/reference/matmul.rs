@@ -26,9 +26,11 @@ pub fn matmul<A: Code, B: Code>(
     c
 }
 
-/// [`matmul_blocks`](crate::formats::matmul_blocks()) for weights `[N, K]`: `scales_a` and `scales_w` tell the scale of a row and a block.
+/// [`matmul_blocks`](crate::formats::matmul_blocks()) for weights `[N, K]` in blocks of this length: `scales_a` and `scales_w` tell
+/// the scale of a row and a block.
 #[must_use]
 pub fn matmul_blocks<A: Code>(
+    length: usize,
     a: Matrix<'_, A>,
     a_zero_points: ZeroPoints<'_>,
     scales_a: impl Fn(usize, usize) -> f32,
@@ -39,9 +41,9 @@ pub fn matmul_blocks<A: Code>(
     for i in 0..a.rows() {
         for j in 0..weights.rows() {
             let mut sum = 0.0;
-            for block in 0..a.columns() / 32 {
+            for block in 0..a.columns() / length {
                 let mut acc = 0;
-                for k in 32 * block..32 * block + 32 {
+                for k in length * block..length * (block + 1) {
                     let (a, w): (i32, i32) = (a.row(i)[k].into(), weights.row(j)[k].into());
                     acc += (a - a_zero_points.at(i)) * w;
                 }

@@ -9,6 +9,8 @@ use zeropoint::{Error, Isa, Matrix, MatrixMut, raw, reference};
 struct Problem<A> {
     /// M, N, blocks, and what lies between the rows of A.
     shape: [usize; 4],
+    /// The length of a block.
+    block: usize,
     a: Vec<A>,
     each: Vec<i32>,
     a_scales: Vec<f32>,
@@ -21,17 +23,19 @@ fn scale() -> impl Strategy<Value = f32> {
 }
 
 fn problems<A: Ranges>() -> impl Strategy<Value = Problem<A>> {
-    let shape = (prop_oneof![1_usize..4, 1_usize..20], 1_usize..70, 0_usize..4, 0_usize..3);
-    shape.prop_flat_map(|(m, n, blocks, gap)| {
+    let block = prop_oneof![Just(32_usize), Just(16), Just(48), Just(64), Just(128), Just(272)];
+    let shape = (prop_oneof![1_usize..4, 1_usize..20], 1_usize..70, 0_usize..4, 0_usize..3, block);
+    shape.prop_flat_map(|(m, n, blocks, gap, block)| {
         (
-            prop::collection::vec(codes::<A>(), m * (blocks * 32 + gap)),
+            prop::collection::vec(codes::<A>(), m * (blocks * block + gap)),
             prop::collection::vec(zero_points::<A>(), m),
             prop::collection::vec(scale(), (m * blocks).max(m)),
-            prop::collection::vec(codes::<i8>(), n * blocks * 32),
+            prop::collection::vec(codes::<i8>(), n * blocks * block),
             prop::collection::vec(scale(), n * blocks),
         )
             .prop_map(move |(a, each, a_scales, weights, w_scales)| Problem {
                 shape: [m, n, blocks, gap],
+                block,
                 a,
                 each,
                 a_scales,
@@ -50,23 +54,24 @@ fn product<A: Ranges>(isa: Isa, a: &raw::BlockActivations<'_, A>, packed: &Packe
 }
 
 fn product_equals_reference<A: Ranges>(problem: &Problem<A>) {
-    let Problem { shape: [m, n, blocks, gap], a, each, a_scales, weights, w_scales } = problem;
-    let (&m, &n, depth) = (m, n, blocks * 32);
+    let Problem { shape: [m, n, blocks, gap], block: length, a, each, a_scales, weights, w_scales } = problem;
+    let (&m, &n, &length, depth) = (m, n, length, blocks * length);
     let a = Matrix::with_stride(a, m, depth, depth + gap).unwrap();
     let weights = Matrix::new(weights, n, depth).unwrap();
     let w = |j: usize, block: usize| w_scales[j * blocks + block];
     let each: raw::ZeroPoints<'_> = each.as_slice().into();
     let uniform = each.at(0).into();
-    let per_row = bits(&reference::matmul_blocks(a, each, |i, _| a_scales[i], weights, w));
-    let per_tensor = bits(&reference::matmul_blocks(a, uniform, |_, _| a_scales[0], weights, w));
-    let per_block = bits(&reference::matmul_blocks(a, 0.into(), |i, block| a_scales[i * blocks + block], weights, w));
+    let per_row = bits(&reference::matmul_blocks(length, a, each, |i, _| a_scales[i], weights, w));
+    let per_tensor = bits(&reference::matmul_blocks(length, a, uniform, |_, _| a_scales[0], weights, w));
+    let per_block =
+        bits(&reference::matmul_blocks(length, a, 0.into(), |i, block| a_scales[i * blocks + block], weights, w));
     every_isa(|isa| {
-        let packed = raw::pack_blocks(isa, weights, w_scales).unwrap();
+        let packed = raw::pack_blocks(isa, weights, length, w_scales).unwrap();
         let rows = raw::BlockActivations::per_row(a, each, &a_scales[..m]).unwrap();
         assert_eq!(product(isa, &rows, &packed, m), per_row, "{isa}");
         let tensor = raw::BlockActivations::per_row(a, uniform, &a_scales[..1]).unwrap();
         assert_eq!(product(isa, &tensor, &packed, m), per_tensor, "{isa}");
-        let each_block = raw::BlockActivations::per_block(a, &a_scales[..m * blocks]).unwrap();
+        let each_block = raw::BlockActivations::per_block(a, length, &a_scales[..m * blocks]).unwrap();
         assert_eq!(product(isa, &each_block, &packed, m), per_block, "{isa}");
     });
 }
@@ -88,7 +93,7 @@ proptest! {
 /// Encoded weights, and encoded activations beside them: close to the product of what they stand for, and the same everywhere.
 #[test]
 fn encoded() {
-    let (m, n, depth) = (5, 37, 96);
+    let (m, n, depth) = (5, 37, 192);
     let numbers = |count: usize, seed: u32| -> Vec<f32> {
         let number = |i: u32| ((i + seed).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
         (0..count as u32).map(number).collect()
@@ -101,12 +106,13 @@ fn encoded() {
             encode_blocks(isa, format, x, &mut bytes).unwrap();
             bytes
         };
-        let q8 = encoded(BlockFormat::Q8_0, &x);
-        let (mut codes, mut scales) = (vec![0; x.len()], vec![0.0; x.len() / 32]);
-        split_blocks(isa, BlockFormat::Q8_0, &q8, &mut codes, &mut scales).unwrap();
-        let a = raw::BlockActivations::per_block(Matrix::new(&codes, m, depth).unwrap(), &scales).unwrap();
-        let real_x = reference::decode_blocks(BlockFormat::Q8_0, &q8);
         let results = BlockFormat::ALL.map(|format| {
+            let (length, of_x) = (format.block_length(), BlockFormat::Q8_0);
+            let q8 = encoded(of_x, &x);
+            let (mut codes, mut scales) = (vec![0; x.len()], vec![0.0; x.len() / length]);
+            split_blocks(isa, of_x, &q8, &mut codes, &mut scales).unwrap();
+            let a = raw::BlockActivations::per_block(Matrix::new(&codes, m, depth).unwrap(), length, &scales).unwrap();
+            let real_x = reference::decode_blocks(of_x, &q8);
             let bytes = encoded(format, &w);
             let packed = PackedBlocks::from_format(isa, format, &bytes, n, depth).unwrap();
             let out = product(isa, &a, &packed, m);
@@ -127,21 +133,30 @@ fn shapes_that_do_not_fit() {
     every_isa(|isa| {
         let codes = [0_i8; 96];
         let rows = |count: usize| Matrix::new(&codes[..count * 32], count, 32).unwrap();
-        let odd = raw::pack_blocks::<u8>(isa, Matrix::new(&codes[..33], 1, 33).unwrap(), &[1.0]);
+        let odd = raw::pack_blocks::<u8>(isa, Matrix::new(&codes[..33], 1, 33).unwrap(), 32, &[1.0]);
+        for length in [0, 8, 40, 1 << 17] {
+            let refused = raw::pack_blocks::<u8>(isa, rows(2), length, &[1.0; 2]);
+            assert!(matches!(refused, Err(Error::Shape { found, .. }) if found == length), "{refused:?}");
+        }
         assert!(matches!(odd, Err(Error::Multiple { unit: 32, found: 33, .. })));
-        assert!(raw::pack_blocks::<u8>(isa, rows(2), &[1.0]).is_err());
+        assert!(raw::pack_blocks::<u8>(isa, rows(2), 32, &[1.0]).is_err());
         assert!(PackedBlocks::<u8>::from_format(isa, BlockFormat::Q4_0, &[0; 35], 2, 32).is_err());
         assert!(PackedBlocks::<u8>::from_format(isa, BlockFormat::Q4_0, &[], usize::MAX, 1 << 40).is_err());
         assert!(raw::BlockActivations::per_row(rows(2), 0.into(), &[1.0; 3]).is_err());
         assert!(raw::BlockActivations::per_row(rows(2), 200.into(), &[1.0]).is_err());
-        assert!(raw::BlockActivations::per_block(rows(2), &[1.0]).is_err());
-        let packed = raw::pack_blocks::<i8>(isa, rows(3), &[1.0; 3]).unwrap();
+        assert!(raw::BlockActivations::per_block(rows(2), 32, &[1.0]).is_err());
+        let packed = raw::pack_blocks::<i8>(isa, rows(3), 32, &[1.0; 3]).unwrap();
         let a = raw::BlockActivations::per_row(rows(2), 0.into(), &[1.0]).unwrap();
         let mut out = [5.0; 6];
         assert!(raw::matmul_blocks(isa, &a, &packed, MatrixMut::new(&mut out, 3, 2).unwrap()).is_err());
         let deeper = Matrix::new(&codes[..64], 1, 64).unwrap();
         let deeper = raw::BlockActivations::per_row(deeper, 0.into(), &[1.0]).unwrap();
         assert!(raw::matmul_blocks(isa, &deeper, &packed, MatrixMut::new(&mut out[..3], 1, 3).unwrap()).is_err());
+        let packed = raw::pack_blocks::<i8>(isa, Matrix::new(&codes[..64], 1, 64).unwrap(), 64, &[1.0]).unwrap();
+        let shorter = Matrix::new(&codes[..64], 1, 64).unwrap();
+        let shorter = raw::BlockActivations::per_block(shorter, 32, &[1.0; 2]).unwrap();
+        let refused = raw::matmul_blocks(isa, &shorter, &packed, MatrixMut::new(&mut out[..1], 1, 1).unwrap());
+        assert!(matches!(refused, Err(Error::Shape { found: 32, .. })));
         assert_eq!(out, [5.0; 6], "untouched");
     });
 }

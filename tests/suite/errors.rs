@@ -306,7 +306,14 @@ fn products() {
             refused(raw::matmul(isa, a, zero_points, packed, &Accumulators, out), error);
         };
         let a = Matrix::new(&[1_u8; 6], 2, 3).unwrap();
-        run(Matrix::new(&[1_u8; 8], 2, 4).unwrap(), 0.into(), &packed, 2, 2, &length("the depth of the activations", 3, 4));
+        run(
+            Matrix::new(&[1_u8; 8], 2, 4).unwrap(),
+            0.into(),
+            &packed,
+            2,
+            2,
+            &length("the depth of the activations", 3, 4),
+        );
         run(a, 0.into(), &packed, 1, 2, &length("the result's rows", 2, 1));
         run(a, 0.into(), &packed, 2, 1, &length("the result's columns", 2, 1));
         run(a, (-1).into(), &packed, 2, 2, &Error::ZeroPoint { zero_point: -1, min: 0, max: 255 });

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread};
+use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
@@ -109,6 +110,34 @@ fn words() {
     }
 }
 
+/// Blocks of several pieces, and a last piece of fewer than sixteen: with magnitudes that every block has of its own.
+#[test]
+fn formats() {
+    for format in BlockFormat::ALL {
+        let blocks = 60 * 512 + 5;
+        let length = blocks * format.block_length();
+        let x: Vec<f32> =
+            (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 * 1e-9 * (1 + i / 32 % 977) as f32).collect();
+        let bytes = reference::encode_blocks(format, &x);
+        let values = reference::decode_blocks(format, &bytes);
+        slowest_and_fastest(|isa| {
+            let (mut codes, mut scales) = (vec![0; length], vec![0.0; blocks]);
+            split_blocks(isa, format, &bytes, &mut codes, &mut scales).unwrap();
+            with_threads(|| {
+                let exec = Exec::from(isa).rayon();
+                let (mut encoded, mut decoded) = (vec![0; bytes.len()], vec![0.0; length]);
+                repeated(4, || encode_blocks(exec, format, &x, &mut encoded).unwrap());
+                assert!(encoded == bytes, "{isa} {format:?}");
+                repeated(4, || decode_blocks(exec, format, &bytes, &mut decoded).unwrap());
+                assert!(decoded == values, "{isa} {format:?}");
+                let (mut split, mut split_scales) = (vec![0; length], vec![0.0; blocks]);
+                repeated(4, || split_blocks(exec, format, &bytes, &mut split, &mut split_scales).unwrap());
+                assert!((&split, &split_scales) == (&codes, &scales), "{isa} {format:?}");
+            });
+        });
+    }
+}
+
 #[test]
 fn block_products() {
     for [m, n, k] in [[1, 1500, 640], [40, 300, 256]] {
@@ -116,7 +145,7 @@ fn block_products() {
         let weights: Vec<i8> = (0..n * k).map(|i| (i * 17 % 253) as u8 as i8).collect();
         let scales: Vec<f32> = (0..n * k / 32).map(|i| 0.001 + (i % 89) as f32 * 1e-4).collect();
         slowest_and_fastest(|isa| {
-            let packed = raw::pack_blocks(isa, Matrix::new(&weights, n, k).unwrap(), &scales).unwrap();
+            let packed = raw::pack_blocks(isa, Matrix::new(&weights, n, k).unwrap(), 32, &scales).unwrap();
             let a = raw::BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 5.into(), &[0.3]).unwrap();
             let mut want = vec![0.0; m * n];
             raw::matmul_blocks(isa, &a, &packed, MatrixMut::new(&mut want, m, n).unwrap()).unwrap();

@@ -232,14 +232,14 @@ fn products_of_blocks_equal_those_by_hand() {
     every_isa(|isa| {
         let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, n, k).unwrap());
         let packed = PackedBlocks::<i8>::pack(isa, Quantized::new(b, &w).unwrap()).unwrap();
-        let by_hand = raw::pack_blocks(isa, b, w.scales()).unwrap();
+        let by_hand = raw::pack_blocks(isa, b, 32, w.scales()).unwrap();
         for (x, blocks) in [(&per_tensor, false), (&per_row, false), (&per_block, true)] {
             let (mut out, mut want) = (vec![0.0; m * n], vec![0.0; m * n]);
             matmul_blocks(isa, Quantized::new(a, x).unwrap(), &packed, MatrixMut::new(&mut out, m, n).unwrap())
                 .unwrap();
             let zero_points: Vec<i32> = (0..m).map(|i| x.zero_points()[i % x.zero_points().len()]).collect();
             let activations = if blocks {
-                raw::BlockActivations::per_block(a, x.scales())
+                raw::BlockActivations::per_block(a, 32, x.scales())
             } else {
                 raw::BlockActivations::per_row(a, zero_points[..].into(), x.scales())
             };
@@ -315,7 +315,7 @@ fn weights_of_another_isa() {
         }
         let (codes, mut floats) = ([1_i8; 32], [7.0]);
         let codes = Matrix::new(&codes, 1, 32).unwrap();
-        let blocks = raw::pack_blocks::<i8>(isa, codes, &[1.0]).unwrap();
+        let blocks = raw::pack_blocks::<i8>(isa, codes, 32, &[1.0]).unwrap();
         let a = raw::BlockActivations::per_row(codes, 0.into(), &[1.0]).unwrap();
         assert_eq!(raw::matmul_blocks(scalar, &a, &blocks, MatrixMut::new(&mut floats, 1, 1).unwrap()), refused);
         assert_eq!((out, floats), ([7; 4], [7.0]), "untouched");
