@@ -171,43 +171,31 @@ pub(crate) enum CodeRowsMut<'a> {
     Nibbles(&'a mut [u8], Sign),
 }
 
-impl Divide for CodeRows<'_> {
-    fn divide(self, at: At) -> (Self, Self) {
-        match self {
-            CodeRows::U8(rows) => {
-                let (before, rest) = rows.divide(at);
-                (CodeRows::U8(before), CodeRows::U8(rest))
-            }
-            CodeRows::I8(rows) => {
-                let (before, rest) = rows.divide(at);
-                (CodeRows::I8(before), CodeRows::I8(rest))
-            }
-            CodeRows::Nibbles(bytes, sign) => {
-                let (before, rest) = bytes.split_at(nibble_bytes(at));
-                (CodeRows::Nibbles(before, sign), CodeRows::Nibbles(rest, sign))
-            }
-        }
-    }
-}
-
-impl Divide for CodeRowsMut<'_> {
-    fn divide(self, at: At) -> (Self, Self) {
-        match self {
-            CodeRowsMut::U8(rows) => {
-                let (before, rest) = rows.divide(at);
-                (CodeRowsMut::U8(before), CodeRowsMut::U8(rest))
-            }
-            CodeRowsMut::I8(rows) => {
-                let (before, rest) = rows.divide(at);
-                (CodeRowsMut::I8(before), CodeRowsMut::I8(rest))
-            }
-            CodeRowsMut::Nibbles(bytes, sign) => {
-                let (before, rest) = bytes.split_at_mut(nibble_bytes(at));
-                (CodeRowsMut::Nibbles(before, sign), CodeRowsMut::Nibbles(rest, sign))
+/// Codes are divided by dividing whatever they are.
+macro_rules! divide_codes {
+    ($Codes:ident, $split_at:ident) => {
+        impl Divide for $Codes<'_> {
+            fn divide(self, at: At) -> (Self, Self) {
+                match self {
+                    $Codes::U8(rows) => {
+                        let (before, rest) = rows.divide(at);
+                        ($Codes::U8(before), $Codes::U8(rest))
+                    }
+                    $Codes::I8(rows) => {
+                        let (before, rest) = rows.divide(at);
+                        ($Codes::I8(before), $Codes::I8(rest))
+                    }
+                    $Codes::Nibbles(bytes, sign) => {
+                        let (before, rest) = bytes.$split_at(nibble_bytes(at));
+                        ($Codes::Nibbles(before, sign), $Codes::Nibbles(rest, sign))
+                    }
+                }
             }
         }
-    }
+    };
 }
+divide_codes!(CodeRows, split_at);
+divide_codes!(CodeRowsMut, split_at_mut);
 
 /// The bytes before the cut of a single row of nibbles.
 fn nibble_bytes(at: At) -> usize {
