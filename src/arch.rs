@@ -4,9 +4,24 @@
 //! A tier that adds instructions to another (VNNI to AVX-512, `sdot` to NEON) holds that other's token, uses its
 //! vectors and brings only a micro-kernel. What both tiers with VNNI share is in `vnni.rs`.
 //!
-//! A new ISA is right before it is fast. It starts as a token, the required operations of `Simd`, empty implementations
-//! of the other traits of [`Vectors`](crate::kernel::Vectors), the micro-kernel of [`Scalar`], and a line in `isa.rs`;
-//! then every operation works, and whatever a measurement asks for replaces its default.
+//! A new ISA is right before it is fast:
+//!
+//! 1. A file here with its `mod` and `pub use` below: a `token!`, the required operations of [`Simd`](crate::simd::Simd),
+//!    and empty implementations of the other traits of [`Vectors`](crate::kernel::Vectors). `simd/tests/minimal.rs` is the list
+//!    of both; `neon.rs` shows how sixteen lanes in several registers are written, `avx512.rs` in one.
+//! 2. The scalar micro-kernel, compiled with its features and under its name:
+//!
+//!    ```text
+//!    microkernels! {
+//!        Sse41 = "sse41", Product: |a_signed| Product { a_signed }, "sse4.1", [u8 i8, i8 i8],
+//!        tiles { [1] x [1 2 3 4] }, unpacked { [1] x [1 2 3 4] }
+//!    }
+//!    ```
+//! 3. A line in `isa.rs`, before [`Portable`] until it is measured to be faster: the last one that the CPU has is the best.
+//! 4. Its name where tests expect it: with its CPU flags in `promised` of `tests/suite/isa.rs`, in `.ci/run` for the emulated
+//!    CPUs that have it, and in the README's table.
+//!
+//! Then every operation works, and whatever a measurement asks for replaces its default.
 
 /// `token!(Name, detect_macro, ["feature", …], "feature,…")`: a zero-sized proof that the CPU has these features.
 /// `token!(Name: Base, …)` is a tier: the base's token inside, the base's vectors, and the right to more instructions.

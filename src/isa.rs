@@ -31,7 +31,7 @@ pub const ISA_VARIABLE: &str = "ZEROPOINT_ISA";
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(Tier);
 
-/// Declares the tiers, slowest first. Adding one is a line here and a file in `arch/`.
+/// Declares the tiers, slowest first: [`Isa::best`] is the last one that the CPU has. How one is added is told in `arch.rs`.
 macro_rules! tiers {
     ($( $(#[$cfg:meta])* $Tier:ident = $name:literal, )*) => {
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -251,8 +251,8 @@ const ROWS: usize = 4;
 
 /// Sixteen columns, one k at a time: A of either sign, B as i8.
 #[derive(Clone, Copy)]
-struct Product {
-    a_signed: bool,
+pub(super) struct Product {
+    pub a_signed: bool,
 }
 
 impl Dot for Product {

@@ -5,7 +5,7 @@
 //! edges in M run at their own size instead of on padding. It knows nothing of zero points, bias or output stages: the
 //! caller says what the accumulators start with, be it a row of column terms or the accumulators of an earlier range of k.
 //!
-//! - **A** is read in place, row by row, `depth` codes a step; or from a copy ([`RowBlock`](super::rows::RowBlock)).
+//! - **A** is read in place, row by row, `depth` codes a step; or from a copy ([`LhsMemory`](super::lhs::LhsMemory)).
 //! - **B** comes in panels: `[K / depth][columns of the panel][depth]` bytes, zero-padded in K; padding columns may hold
 //!   anything. A panel is a whole number of vectors wide; the last one of a matrix may be narrower than the full tile. The
 //!   vectors can also be made from unpacked rows of B ([`Dot::load_rows`](super::dot::Dot::load_rows)), when A has too few

@@ -13,7 +13,7 @@ fn promised() -> Option<BTreeSet<String>> {
     }
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let flags: BTreeSet<&str> = cpuinfo.lines().find(|line| line.starts_with("flags"))?.split_whitespace().collect();
-    let tiers: [(&str, &[&str]); 4] = [
+    let tiers: &[(&str, &[&str])] = &[
         ("avx2", &["avx2"]),
         ("avxvnni", &["avx2", "avx_vnni"]),
         ("avx512", &["avx512f", "avx512bw", "avx512vl", "avx512dq"]),
@@ -28,7 +28,18 @@ fn every_isa_that_the_cpu_promises_is_covered() {
     let supported: BTreeSet<String> = Isa::supported().into_iter().map(|isa| isa.name().to_owned()).collect();
     println!("covered: {supported:?}");
     if let Some(promised) = promised() {
-        assert_eq!(supported, promised);
+        assert_eq!(
+            supported, promised,
+            "what is detected, and what /proc/cpuinfo or {REQUIRED} promises by `promised`"
+        );
+    }
+}
+
+#[test]
+fn the_readme_lists_every_isa() {
+    let readme = include_str!("../../README.md");
+    for isa in Isa::supported() {
+        assert!(readme.contains(&format!("| `{isa}` |")), "{isa}");
     }
 }
 
