@@ -34,7 +34,9 @@ pub struct Isa(Tier);
 /// Declares the tiers, slowest first: [`Isa::best`] is the last one that the CPU has. How one is added is told in `arch.rs`.
 macro_rules! tiers {
     ($( $(#[$cfg:meta])* $Tier:ident = $name:literal, )*) => {
+        // Four bytes: compilers read one byte among others by a load of four, which would wait for the stores of each.
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u32)]
         enum Tier { $( $(#[$cfg])* $Tier(arch::$Tier), )* }
 
         impl Isa {

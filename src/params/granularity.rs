@@ -240,6 +240,10 @@ impl Iterator for Runs {
         let run =
             Run { group: self.group, start: self.start, end: self.start + self.left.min(self.count - self.start) };
         self.start = run.end;
+        // (What follows is for the next run: a tensor of one group has none.)
+        if run.end == self.count {
+            return Some(run);
+        }
         self.group = if run.group + 1 < self.groups { run.group + 1 } else { 0 };
         self.row_left -= self.left;
         if self.row_left == 0 {

@@ -230,7 +230,12 @@ impl Params {
     }
 
     /// An error unless a tensor of `elements` elements has these groups.
+    #[inline]
     pub fn check_elements(&self, elements: usize) -> Result<(), Error> {
+        if let Granularity::Tensor = self.granularity { Ok(()) } else { self.check_groups(elements) }
+    }
+
+    fn check_groups(&self, elements: usize) -> Result<(), Error> {
         check_length("scales", self.granularity.groups(elements)?, self.groups)
     }
 }

@@ -6,7 +6,8 @@
 //! | are interleaved with others | [`Interleaved`], across the ends of rows | loaded as vectors |
 //! | blocks of 16 · 2ⁿ in whole rows, or rows like these; to nearest | [`Blocks`], across the ends of blocks | those of 1, 2 or 4 groups |
 //!
-//! Each is a kernel of its own: a choice inside a loop costs up to a third of its time. Their loops end in one walk ([`map`]),
+//! Each is a kernel of its own: a choice inside a loop costs up to a third of its time. (They refer to their piece: a copy of it,
+//! right after it was made, would wait for the stores that made it, as long as a kernel takes for a hundred elements.) Their loops end in one walk ([`map`]),
 //! quad by quad where the operation has a fast path, else vector by vector. What is rounded stochastically has kernels of the
 //! same kind in [`stochastic`](super::stochastic).
 
@@ -41,10 +42,13 @@ const LONG_RUN: usize = 1024;
 
 impl<O: Operation> Piece<'_, O> {
     /// Computes all elements, rounding to nearest.
-    pub fn nearest(self, isa: Isa) {
+    pub fn nearest(&mut self, isa: Isa) {
+        let grouping = self.params.grouping();
+        if let Grouping::Whole = grouping {
+            return isa.run(Runs(self));
+        }
         let block_length = self.block_length();
-        let interleaved = matches!(self.params.grouping(), Grouping::Interleaved { .. });
-        if block_length.is_none() && !interleaved {
+        if block_length.is_none() && !matches!(grouping, Grouping::Interleaved { .. }) {
             return isa.run(Runs(self));
         }
         // Variants for parameters that are read in fewer loads: for one zero point on every ISA, for a quad of few groups where
@@ -133,9 +137,9 @@ impl Kernel for HasFastDivision {
 }
 
 /// One group after the other: its parameters stay in registers.
-struct Runs<P>(P);
+struct Runs<'k, P>(&'k mut P);
 
-impl<O: Operation> Kernel for Runs<Piece<'_, O>> {
+impl<O: Operation> Kernel for Runs<'_, Piece<'_, O>> {
     type Output = ();
 
     #[inline(always)]
@@ -145,9 +149,9 @@ impl<O: Operation> Kernel for Runs<Piece<'_, O>> {
 }
 
 /// Interleaved channels: parameters are vectors too. As these repeat behind the last channel, rows do not matter.
-struct Interleaved<P, const ONE_ZERO_POINT: bool>(P);
+struct Interleaved<'k, P, const ONE_ZERO_POINT: bool>(&'k mut P);
 
-impl<O: Operation, const ONE_ZERO_POINT: bool> Kernel for Interleaved<Piece<'_, O>, ONE_ZERO_POINT> {
+impl<O: Operation, const ONE_ZERO_POINT: bool> Kernel for Interleaved<'_, Piece<'_, O>, ONE_ZERO_POINT> {
     type Output = ();
 
     #[inline(always)]
@@ -157,10 +161,10 @@ impl<O: Operation, const ONE_ZERO_POINT: bool> Kernel for Interleaved<Piece<'_, 
 }
 
 /// Blocks of whole vectors, none of which ends inside a vector: a quad belongs to GROUPS groups.
-struct Blocks<P, const ONE_ZERO_POINT: bool, const GROUPS: usize>(P);
+struct Blocks<'k, P, const ONE_ZERO_POINT: bool, const GROUPS: usize>(&'k mut P);
 
 impl<O: Operation, const ONE_ZERO_POINT: bool, const GROUPS: usize> Kernel
-    for Blocks<Piece<'_, O>, ONE_ZERO_POINT, GROUPS>
+    for Blocks<'_, Piece<'_, O>, ONE_ZERO_POINT, GROUPS>
 {
     type Output = ();
 
@@ -179,7 +183,7 @@ impl<O: Operation, const ONE_ZERO_POINT: bool, const GROUPS: usize> Kernel
 /// instantiated once for an operation and an ISA.
 impl<O: Operation> Piece<'_, O> {
     #[cfg_attr(not(unoptimized), inline(always))]
-    fn runs<V: Vectors>(self, v: V) {
+    fn runs<V: Vectors>(&mut self, v: V) {
         let groups = Groups::new(v, self.params, false);
         for Run { group, start, end } in self.params.grouping().runs(self.first, self.x.len()) {
             let begins_line = self.out[start..].as_ptr().align_offset(CACHE_LINE) == 0;
@@ -191,21 +195,21 @@ impl<O: Operation> Piece<'_, O> {
     }
 
     #[cfg_attr(not(unoptimized), inline(always))]
-    fn interleaved<V: Vectors>(self, v: V, one_zero_point: bool) {
+    fn interleaved<V: Vectors>(&mut self, v: V, one_zero_point: bool) {
         let groups = Groups::new(v, self.params, one_zero_point);
         let source = vec_params::Interleaved::new(groups, O::SIGNED, self.params.period(), self.first);
         let memory = self.memory(true);
-        map(v, self.op, source, Elements { x: self.x, out: self.out, memory });
+        map(v, self.op, source, Elements { x: self.x, out: &mut *self.out, memory });
         fence(v, self.past_caches);
     }
 
     #[cfg_attr(not(unoptimized), inline(always))]
-    fn blocks<V: Vectors>(self, v: V, one_zero_point: bool, groups_of_quad: usize) {
+    fn blocks<V: Vectors>(&mut self, v: V, one_zero_point: bool, groups_of_quad: usize) {
         let length = self.params.grouping().even_length(0).expect("blocks of one length");
         let memory = self.memory(self.unstreamed().is_multiple_of(LANES));
         let (groups, shift) = (Groups::new(v, self.params, one_zero_point), length.trailing_zeros());
         let source = vec_params::Blocks { groups, groups_of_quad, first: self.first, shift };
-        map(v, self.op, source, Elements { x: self.x, out: self.out, memory });
+        map(v, self.op, source, Elements { x: self.x, out: &mut *self.out, memory });
         fence(v, self.past_caches);
     }
 }

@@ -71,7 +71,7 @@ pub(crate) trait Operands: Divide + Send {
 /// How a job rounds. A type, not a value: so a program that always rounds to nearest has no other kernels in it.
 pub(crate) trait RoundingMode: Copy + Into<Rounding> + Send + Sync {
     /// Computes all elements of a piece.
-    fn run<O: Operation>(self, isa: Isa, piece: Piece<'_, O>);
+    fn run<O: Operation>(self, isa: Isa, piece: &mut Piece<'_, O>);
 }
 
 impl From<ToNearest> for Rounding {
@@ -81,13 +81,13 @@ impl From<ToNearest> for Rounding {
 }
 
 impl RoundingMode for ToNearest {
-    fn run<O: Operation>(self, isa: Isa, piece: Piece<'_, O>) {
+    fn run<O: Operation>(self, isa: Isa, piece: &mut Piece<'_, O>) {
         piece.nearest(isa);
     }
 }
 
 impl RoundingMode for Stream {
-    fn run<O: Operation>(self, isa: Isa, piece: Piece<'_, O>) {
+    fn run<O: Operation>(self, isa: Isa, piece: &mut Piece<'_, O>) {
         piece.stochastic(isa, self);
     }
 }

@@ -93,8 +93,8 @@ impl Operands for QuantizeRows<'_> {
 
 impl<R: RoundingMode> Context<'_, R> {
     fn quantize<C: CodeVectors>(&self, first: usize, x: &[f32], codes: &mut [C]) {
-        let piece = self.piece(ops::Quantize::<C>::new(self.params.bounds()), first, x, codes);
-        self.rounding.run(self.isa, piece);
+        let op = ops::Quantize::<C>::new(self.params.bounds());
+        self.rounding.run(self.isa, &mut self.piece(op, first, x, codes));
     }
 
     fn quantize_packed<C: CodeVectors>(&self, first: usize, x: &[f32], bytes: &mut [u8]) {
@@ -196,9 +196,9 @@ impl<R: RoundingMode> Context<'_, R> {
     fn fake_quantize(&self, first: usize, x: &[f32], out: &mut [f32], mask: Option<&mut [u8]>) {
         if let Some(mask) = mask {
             let op = ops::FakeQuantizeWithMask { mask: Cell::from_mut(mask).as_slice_of_cells() };
-            return self.rounding.run(self.isa, self.piece(op, first, x, out));
+            return self.rounding.run(self.isa, &mut self.piece(op, first, x, out));
         }
-        self.rounding.run(self.isa, self.piece(ops::FakeQuantize, first, x, out));
+        self.rounding.run(self.isa, &mut self.piece(ops::FakeQuantize, first, x, out));
     }
 }
 

@@ -15,7 +15,7 @@ use crate::simd::walk::{Block, BlockWalk};
 
 impl<O: Operation> Piece<'_, O> {
     /// Computes all elements, rounding stochastically: the stream is that of the whole tensor.
-    pub fn stochastic(self, isa: Isa, stream: Stream) {
+    pub fn stochastic(&mut self, isa: Isa, stream: Stream) {
         if let Grouping::Interleaved { .. } = self.params.grouping() {
             isa.run(InterleavedStochastic(self, stream));
         } else {
@@ -25,9 +25,9 @@ impl<O: Operation> Piece<'_, O> {
 }
 
 /// One group after the other.
-struct RunsStochastic<P>(P, Stream);
+struct RunsStochastic<'k, P>(&'k mut P, Stream);
 
-impl<O: Operation> Kernel for RunsStochastic<Piece<'_, O>> {
+impl<O: Operation> Kernel for RunsStochastic<'_, Piece<'_, O>> {
     type Output = ();
 
     #[inline(always)]
@@ -44,9 +44,9 @@ impl<O: Operation> Kernel for RunsStochastic<Piece<'_, O>> {
 }
 
 /// Interleaved channels.
-struct InterleavedStochastic<P>(P, Stream);
+struct InterleavedStochastic<'k, P>(&'k mut P, Stream);
 
-impl<O: Operation> Kernel for InterleavedStochastic<Piece<'_, O>> {
+impl<O: Operation> Kernel for InterleavedStochastic<'_, Piece<'_, O>> {
     type Output = ();
 
     #[inline(always)]
@@ -56,7 +56,7 @@ impl<O: Operation> Kernel for InterleavedStochastic<Piece<'_, O>> {
         let source = vec_params::Interleaved::new(groups, false, piece.params.period(), piece.first);
         let mut cursor = Cursor::at(v, stream.at(piece.first), piece.x.len());
         let memory = piece.memory(false);
-        map(v, &mut cursor, piece.op, source, Elements { x: piece.x, out: piece.out, memory });
+        map(v, &mut cursor, piece.op, source, Elements { x: piece.x, out: &mut *piece.out, memory });
     }
 }
 
