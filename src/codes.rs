@@ -38,8 +38,6 @@ mod erased {
         fn to_byte(self) -> u8;
         /// [`InterleaveVectors::add_four_u8`](crate::matmul::interleave::InterleaveVectors) or its signed counterpart
         fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32;
-        /// [`InterleaveVectors::add_four_some_u8`](crate::matmul::interleave::InterleaveVectors) or its signed counterpart
-        fn add_four_some<V: Vectors>(v: V, a: V::I32, x: &[Self]) -> V::I32;
         /// `x[i] as i32`
         fn load<V: Vectors>(v: V, x: &[Self; LANES]) -> V::I32;
         /// `out[i] = a[i]`, for codes
@@ -62,10 +60,6 @@ mod erased {
         #[inline(always)]
         fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32 {
             v.add_four_u8(a, x)
-        }
-        #[inline(always)]
-        fn add_four_some<V: Vectors>(v: V, a: V::I32, x: &[Self]) -> V::I32 {
-            v.add_four_some_u8(a, x)
         }
         #[inline(always)]
         fn load<V: Vectors>(v: V, x: &[Self; LANES]) -> V::I32 {
@@ -95,10 +89,6 @@ mod erased {
         #[inline(always)]
         fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32 {
             v.add_four_i8(a, x)
-        }
-        #[inline(always)]
-        fn add_four_some<V: Vectors>(v: V, a: V::I32, x: &[Self]) -> V::I32 {
-            v.add_four_some_i8(a, x)
         }
         #[inline(always)]
         fn load<V: Vectors>(v: V, x: &[Self; LANES]) -> V::I32 {

@@ -161,7 +161,7 @@ impl Convolution {
             ZeroPoints::Each(each) => ZeroPoints::Each(repeat(each, height * width, &mut row_zero_points)),
         };
         let scales = if scales.len() <= 1 { scales } else { repeat(scales, height * width, &mut row_scales) };
-        let stage = stage.erase(OperandScales::new(scales, &self.scales)?)?;
+        let stage = &stage.erase(OperandScales::new(scales, &self.scales)?)?;
         match &self.kernels {
             Kernels::Depthwise(weights) => weights.forward(exec, &windows, (sign, zero_points), stage, out),
             Kernels::Groups(groups) => {
@@ -170,16 +170,23 @@ impl Convolution {
                 if let [weights] = &groups[..] {
                     let patches = patches(0);
                     let lhs = Lhs { source: patches.source(), sign, zero_points: by_row };
-                    partition::run(exec, &Job::whole(lhs, weights.erase(), stage, out)?);
+                    let rhs = weights.erase();
+                    let job = Job::new(&lhs, &rhs, stage, &out, 0);
+                    job.check()?;
+                    partition::run(exec, &job);
                     return Ok(());
                 }
                 let patches: Vec<Patches<'_>> = (0..groups.len()).map(patches).collect();
+                let mut operands = Vec::with_capacity(groups.len());
+                for (patches, weights) in patches.iter().zip(groups) {
+                    operands.push((Lhs { source: patches.source(), sign, zero_points: by_row }, weights.erase()));
+                }
                 // Every group is checked before the first writes.
                 let mut jobs = Vec::with_capacity(groups.len());
-                for (patches, weights) in patches.iter().zip(groups) {
-                    let lhs = Lhs { source: patches.source(), sign, zero_points: by_row };
-                    let first = patches.group * weights.panels().shape.columns;
-                    jobs.push(Job::columns(lhs, weights.erase(), stage, out, first)?);
+                for (group, (lhs, rhs)) in operands.iter().enumerate() {
+                    let job = Job::new(lhs, rhs, stage, &out, group * (self.outputs / self.groups));
+                    job.check()?;
+                    jobs.push(job);
                 }
                 run_groups(exec, &jobs, stage, self.outputs);
                 Ok(())
@@ -198,7 +205,7 @@ fn repeat<'m, T: bytemuck::Pod>(values: &[T], count: usize, memory: &'m mut Work
 }
 
 /// Runs the jobs of all groups, which make parts of the same rows, on several threads if that is faster.
-fn run_groups(exec: Exec<'_>, jobs: &[Job<'_>], stage: ErasedStage<'_>, outputs: usize) {
+fn run_groups(exec: Exec<'_>, jobs: &[Job<'_>], stage: &ErasedStage<'_>, outputs: usize) {
     let (rows, shape) = (jobs[0].rows(), jobs[0].shape());
     let team = exec.team(least_nanoseconds(rows, shape, true).saturating_mul(jobs.len()));
     // Sixteen pieces of whole tiles are divided evenly by up to eight threads.

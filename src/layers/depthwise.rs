@@ -67,7 +67,7 @@ impl DepthwiseWeights {
         exec: Exec<'_>,
         windows: &Windows<'_>,
         (sign, zero_points): (Sign, ZeroPoints<'_>),
-        stage: ErasedStage<'_>,
+        stage: &ErasedStage<'_>,
         out: Output<'_>,
     ) -> Result<(), Error> {
         assert_eq!(stage.values.element_size(), out.element_size(), "a result of the stage's type");
@@ -98,7 +98,7 @@ struct Job<'a> {
     windows: &'a Windows<'a>,
     sign: Sign,
     zero_points: ZeroPoints<'a>,
-    stage: ErasedStage<'a>,
+    stage: &'a ErasedStage<'a>,
     out: Output<'a>,
 }
 
@@ -131,7 +131,7 @@ impl Job<'_> {
                     offsets: &Offsets { uniform: 0, each: None },
                     epilogue: Epilogue { stage: &self.stage.values, out: &self.out, words: &words, first_column: 0 },
                 };
-                (self.stage.multiply)(isa, multiply);
+                (self.stage.multiply)(isa, &multiply);
             }
         }
     }

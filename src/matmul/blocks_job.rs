@@ -13,9 +13,7 @@
 use core::ops::Range;
 use core::slice::from_raw_parts_mut;
 
-use bytemuck::must_cast_slice;
-
-use super::lhs::{Lhs, LhsBlock, LhsMemory, in_place};
+use super::lhs::{Lhs, LhsBlock, LhsMemory, in_place, sum_codes};
 use super::offsets::{ColumnTerms, Offsets};
 use super::output::Output;
 use super::pack::Panel;
@@ -28,8 +26,7 @@ use crate::exec::{Exec, PIECE};
 use crate::kernel::{Kernel, Vectors};
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::memory::Workspace;
-use crate::sign::Sign;
-use crate::simd::{LANES, QUAD};
+use crate::simd::LANES;
 
 /// Packed weights with a scale for every block.
 #[derive(Debug)]
@@ -201,14 +198,7 @@ impl MultiplyBlocks<'_> {
         for i in 0..count {
             let row = codes.row(self.rows.start + i).chunks_exact(self.job.weights.length);
             for (b, block) in row.enumerate() {
-                let mut sum = simd.splat_i32(0);
-                for some in block.chunks(QUAD * LANES) {
-                    sum = match sign {
-                        Sign::Unsigned => simd.add_four_some_u8(sum, some),
-                        Sign::Signed => simd.add_four_some_i8(sum, must_cast_slice::<u8, i8>(some)),
-                    };
-                }
-                self.row_sums[b * count + i] = simd.sum_i32(sum) * factor;
+                self.row_sums[b * count + i] = sum_codes(simd, sign, block) * factor;
             }
         }
     }

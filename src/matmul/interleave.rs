@@ -28,13 +28,6 @@ pub trait InterleaveVectors: Simd {
         }
         self.add_i32(a, self.load_i32(&sums))
     }
-    /// [`add_four_u8`](InterleaveVectors::add_four_u8) of up to 64 codes, followed by zeros
-    #[inline(always)]
-    fn add_four_some_u8(self, a: Self::I32, x: &[u8]) -> Self::I32 {
-        let mut padded = [0; 4 * LANES];
-        padded[..x.len()].copy_from_slice(x);
-        self.add_four_u8(a, &padded)
-    }
     /// `a[i] + x[4i] as i32 + … + x[4i + 3] as i32`
     #[inline(always)]
     fn add_four_i8(self, a: Self::I32, x: &[i8; 4 * LANES]) -> Self::I32 {
@@ -43,12 +36,5 @@ pub trait InterleaveVectors: Simd {
             sums[i] = i32::from(x[4 * i]) + i32::from(x[4 * i + 1]) + i32::from(x[4 * i + 2]) + i32::from(x[4 * i + 3]);
         }
         self.add_i32(a, self.load_i32(&sums))
-    }
-    /// [`add_four_i8`](InterleaveVectors::add_four_i8) of up to 64 codes, followed by zeros
-    #[inline(always)]
-    fn add_four_some_i8(self, a: Self::I32, x: &[i8]) -> Self::I32 {
-        let mut padded = [0; 4 * LANES];
-        padded[..x.len()].copy_from_slice(x);
-        self.add_four_i8(a, &padded)
     }
 }

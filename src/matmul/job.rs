@@ -1,7 +1,7 @@
 //! A checked multiplication in pieces of rows and panels, which may run in any order, on any thread.
 //!
 //! ```text
-//! Job::new                    checks shapes, zero points and depth once
+//! Job::check                  shapes, zero points and depth, once
 //!   for blocks of rows        LhsMemory: A in place, or copied and widened; its row sums
 //!     for panels of B
 //!       for tiles of rows     Microkernel: sums, all in registers, from the first to the last product
@@ -11,10 +11,9 @@
 use core::ops::Range;
 
 use super::epilogue::Epilogue;
-use super::erased::StageRef;
 use super::erased_stage::ErasedStage;
 use super::lhs::{Lhs, LhsBlock, LhsMemory, in_place};
-use super::multiply::{Multiply, MultiplyFn, PanelSource};
+use super::multiply::{Multiply, PanelSource};
 use super::offsets::Offsets;
 use super::output::Output;
 use super::rhs::{RhsCodes, RhsRef};
@@ -26,44 +25,47 @@ use crate::cache::level2;
 use crate::error::{Error, check_length};
 use crate::matrix::ZeroPoints;
 
-/// A checked matrix multiplication.
+/// A matrix multiplication, to be [checked](Job::check) before it runs.
+///
+/// It refers to its operands: what is copied right after it was made waits for the stores that made it, and a small product
+/// takes no longer than some of these.
+#[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
-    lhs: Lhs<'a>,
-    rhs: RhsRef<'a>,
-    stage: StageRef<'a>,
-    multiply: MultiplyFn,
-    out: Output<'a>,
+    lhs: &'a Lhs<'a>,
+    rhs: &'a RhsRef<'a>,
+    stage: &'a ErasedStage<'a>,
+    out: &'a Output<'a>,
     /// The column of `out` and of the stage where the columns of the RHS begin.
     first_column: usize,
     offsets: Offsets<'a>,
 }
 
 impl<'a> Job<'a> {
-    /// A multiplication that makes all columns of `out`.
-    pub fn whole(lhs: Lhs<'a>, rhs: RhsRef<'a>, stage: ErasedStage<'a>, out: Output<'a>) -> Result<Self, Error> {
-        check_length("the result's columns", rhs.shape().columns, out.columns())?;
-        Job::columns(lhs, rhs, stage, out, 0)
-    }
-
     /// A multiplication that makes the columns of `out` and of the stage from `first_column` on.
-    pub fn columns(
-        lhs: Lhs<'a>,
-        rhs: RhsRef<'a>,
-        ErasedStage { values: stage, multiply }: ErasedStage<'a>,
-        out: Output<'a>,
+    #[inline]
+    pub fn new(
+        lhs: &'a Lhs<'a>,
+        rhs: &'a RhsRef<'a>,
+        stage: &'a ErasedStage<'a>,
+        out: &'a Output<'a>,
         first_column: usize,
-    ) -> Result<Self, Error> {
-        let rows = lhs.source.rows();
-        assert_eq!(stage.element_size(), out.element_size(), "a result of the stage's type");
-        check_length("the depth of the activations", rhs.shape().depth, lhs.source.depth())?;
-        check_length("the result's rows", rows, out.rows())?;
-        stage.check(rows, out.columns())?;
-        rhs.check_depth(lhs.check()?)?;
+    ) -> Self {
         let offsets = match lhs.zero_points {
             ZeroPoints::Uniform(uniform) => Offsets { uniform, each: None },
             ZeroPoints::Each(each) => Offsets { uniform: 0, each: Some(each) },
         };
-        Ok(Job { lhs, rhs, stage, multiply, out, first_column, offsets })
+        Job { lhs, rhs, stage, out, first_column, offsets }
+    }
+
+    /// `Ok` when the operands, the stage and the result go together, and no sum can leave i32.
+    pub fn check(&self) -> Result<(), Error> {
+        let Job { lhs, rhs, stage, out, .. } = *self;
+        let rows = lhs.source.rows();
+        assert_eq!(stage.values.element_size(), out.element_size(), "a result of the stage's type");
+        check_length("the depth of the activations", rhs.shape().depth, lhs.source.depth())?;
+        check_length("the result's rows", rows, out.rows())?;
+        stage.values.check(rows, out.columns())?;
+        rhs.check_depth(lhs.check()?)
     }
 
     /// M.
@@ -83,7 +85,7 @@ impl<'a> Job<'a> {
 
     /// Whether the stage takes random words.
     pub fn is_stochastic(&self) -> bool {
-        self.stage.words().is_some()
+        self.stage.values.words().is_some()
     }
 
     /// Computes some rows of some panels.
@@ -97,7 +99,7 @@ impl<'a> Job<'a> {
         let shape = self.shape();
         let columns = shape.columns_of(panels.clone());
         let columns = self.first_column + columns.start..self.first_column + columns.end;
-        let mut words = RowWords::new(self.stage.words(), self.out.columns(), columns);
+        let mut words = RowWords::new(self.stage.values.words(), self.out.columns(), columns);
         let step = words.rows_at_a_time(rows.len(), shape.kernel.rows());
         for start in rows.clone().step_by(step) {
             let rows = start..rows.end.min(start + step);
@@ -127,7 +129,7 @@ impl<'a> Job<'a> {
                 let row = |part: usize| (rows.start + part * unit).min(rows.end);
                 let rows = row(part.start)..row(part.end);
                 let factor = self.rhs.row_sum_factor();
-                let a = memory.read(&self.lhs, shape, factor, rows.clone(), in_place);
+                let a = memory.read(self.lhs, shape, factor, rows.clone(), in_place);
                 self.multiply_block(words, &a, rows, panels.clone());
             }
         }
@@ -154,9 +156,9 @@ impl<'a> Job<'a> {
 
     fn multiply(&self, words: &RowWords, a: &LhsBlock<'_>, rows: Range<usize>, panels: PanelSource<'_>) {
         let Shape { isa, kernel, .. } = *self.shape();
-        let epilogue = Epilogue { stage: &self.stage, out: &self.out, words, first_column: self.first_column };
+        let epilogue = Epilogue { stage: &self.stage.values, out: self.out, words, first_column: self.first_column };
         let (panels, prefetch) = (&panels, panels.prefetch());
-        (self.multiply)(isa, Multiply { a, rows, kernel, panels, prefetch, offsets: &self.offsets, epilogue });
+        (self.stage.multiply)(isa, &Multiply { a, rows, kernel, panels, prefetch, offsets: &self.offsets, epilogue });
     }
 
     /// Rows in blocks, which are read again for every panel of B: of a size that leaves half of a level-2 cache to the

@@ -9,12 +9,15 @@ use core::ops::Range;
 
 use super::shape::Shape;
 use super::split::Split;
+use crate::codes::Code;
 use crate::error::Error;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::matrix::{Matrix, ZeroPoints};
 use crate::memory::{CACHE_LINE, Workspace};
 use crate::sign::Sign;
+use crate::simd::LANES;
+use crate::simd::walk::block;
 
 /// A left operand: codes of either type, and their zero points.
 #[derive(Clone, Copy)]
@@ -254,29 +257,50 @@ impl Kernel for SumRows<'_> {
     fn run<S: Vectors>(self, simd: S) {
         for (i, out) in self.sums.iter_mut().enumerate() {
             let codes = &self.codes[i * self.stride..][..self.depth];
-            let (vectors, rest) = codes.as_chunks();
-            let mut sum = simd.splat_i32(0);
-            match self.sign {
-                Sign::Unsigned => {
-                    for vector in vectors {
-                        sum = simd.add_four_u8(sum, vector);
-                    }
-                    if !rest.is_empty() {
-                        sum = simd.add_four_some_u8(sum, rest);
-                    }
-                }
-                Sign::Signed => {
-                    for vector in vectors {
-                        sum = simd.add_four_i8(sum, bytemuck::must_cast_ref(vector));
-                    }
-                    if !rest.is_empty() {
-                        sum = simd.add_four_some_i8(sum, bytemuck::must_cast_slice(rest));
-                    }
-                }
-            }
-            *out = simd.sum_i32(sum).wrapping_mul(self.factor);
+            *out = sum_codes(simd, self.sign, codes).wrapping_mul(self.factor);
         }
     }
+}
+
+/// The sum of codes of this sign, which wraps.
+#[inline(always)]
+pub(super) fn sum_codes<V: Vectors>(v: V, sign: Sign, codes: &[u8]) -> i32 {
+    match sign {
+        Sign::Unsigned => sum_of::<V, u8>(v, codes),
+        Sign::Signed => sum_of::<V, i8>(v, bytemuck::must_cast_slice(codes)),
+    }
+}
+
+#[inline(always)]
+fn sum_of<V: Vectors, C: Code>(v: V, codes: &[C]) -> i32 {
+    let mut sum = v.splat_i32(0);
+    let (quads, rest) = codes.as_chunks();
+    for quad in quads {
+        sum = C::add_four(v, sum, quad);
+    }
+    // (Up to 63 more are not padded to a quad: whoever reads memory in wider loads than it was written by waits.)
+    let (vectors, rest) = rest.as_chunks();
+    for vector in vectors {
+        sum = v.add_i32(sum, C::load(v, vector));
+    }
+    // The last sixteen, of which those before were added already.
+    const LAST: [i32; 2 * LANES] = {
+        let mut masks = [0; 2 * LANES];
+        let mut i = LANES;
+        while i < 2 * LANES {
+            masks[i] = -1;
+            i += 1;
+        }
+        masks
+    };
+    if !rest.is_empty() {
+        let last = match (codes.last_chunk(), LAST[rest.len()..].first_chunk()) {
+            (Some(last), Some(mask)) => v.and_i32(C::load(v, last), v.load_i32(mask)),
+            _ => C::load(v, &block(rest, 0)),
+        };
+        sum = v.add_i32(sum, last);
+    }
+    v.sum_i32(sum)
 }
 
 /// Copies rows of codes as i16: plain loops, vectorized by the compiler for the ISA they run on.

@@ -82,27 +82,27 @@ pub(crate) struct Multiply<'a> {
 }
 
 /// A kernel for stages of one kind.
-pub(crate) type MultiplyFn = fn(Isa, Multiply<'_>);
+pub(crate) type MultiplyFn = fn(Isa, &Multiply<'_>);
 
 /// The kernel for stages whose elements are the accumulators.
 ///
 /// (This one and the two that follow are no generic functions, so that no other crate compiles the kernels again.)
-pub(crate) fn multiply_to_accumulators(isa: Isa, multiply: Multiply<'_>) {
+pub(crate) fn multiply_to_accumulators(isa: Isa, multiply: &Multiply<'_>) {
     isa.run(MultiplyTo { multiply, kind: ToAccumulators });
 }
 
 /// The kernel for stages whose elements are floats.
-pub(crate) fn multiply_to_floats(isa: Isa, multiply: Multiply<'_>) {
+pub(crate) fn multiply_to_floats(isa: Isa, multiply: &Multiply<'_>) {
     isa.run(MultiplyTo { multiply, kind: ToFloats });
 }
 
 /// The kernel for stages whose elements are codes.
-pub(crate) fn multiply_to_codes(isa: Isa, multiply: Multiply<'_>) {
+pub(crate) fn multiply_to_codes(isa: Isa, multiply: &Multiply<'_>) {
     isa.run(MultiplyTo { multiply, kind: ToCodes });
 }
 
 struct MultiplyTo<'a, K> {
-    multiply: Multiply<'a>,
+    multiply: &'a Multiply<'a>,
     kind: K,
 }
 
@@ -117,17 +117,17 @@ impl<K: StageKind> Kernel for MultiplyTo<'_, K> {
 
 impl Multiply<'_> {
     #[inline(always)]
-    fn run<V: Vectors, K: StageKind>(self, simd: V, _: K) {
-        let Multiply { ref rows, kernel, panels, offsets, ref epilogue, .. } = self;
+    fn run<V: Vectors, K: StageKind>(&self, simd: V, _: K) {
+        let Multiply { rows, kernel, panels, offsets, epilogue, .. } = self;
         let given = matches!(panels, PanelSource::Given { .. });
         let mut workspace = Workspace::default();
-        let acc = workspace.elements::<AccRow>(MAX_ROWS);
         for panel in 0..panels.count() {
             let panel = panels.at(panel, rows.len());
             let columns = &panel.columns;
             // Whole vectors of accumulators that are the result go there at once.
             let whole = !given && columns.len() == panel.vectors * kernel.lanes;
             let stores_accumulators = whole && matches!(epilogue.stage, StageRef::Accumulators);
+            let acc = if stores_accumulators { &mut [] } else { workspace.elements::<AccRow>(MAX_ROWS) };
             // Given accumulators have no terms.
             let width = if given { 0 } else { columns.len() };
             let column_terms = offsets.column_terms(simd, &panel.terms, width);
@@ -159,9 +159,12 @@ impl Multiply<'_> {
 
     /// Computes the accumulators of a tile of rows of the block: into `sums`, in rows that begin `sums_stride` elements apart.
     ///
+    /// (A function of its own, without the features of an ISA: with 512-bit vectors, the compiler clears and copies the operands
+    /// by them, and a product of 128³ takes a tenth longer.)
+    ///
     /// # Safety
     /// The rows of `sums` may be written, as wide as the vectors of the panel, and no other thread has them.
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn accumulate(
         &self,
         panel: &Panel<'_>,

@@ -8,7 +8,7 @@ use super::partition;
 use super::rhs::{Rhs, RhsRef, check_isa};
 use super::stage::Stage;
 use crate::codes::Code;
-use crate::error::Error;
+use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
 use crate::quantized::Quantized;
@@ -95,7 +95,11 @@ fn multiply(
     out: Output<'_>,
 ) -> Result<(), Error> {
     check_isa(rhs.shape().isa, exec.isa())?;
-    let stage = stage.erase(OperandScales::new(lhs_scales, rhs.scales)?)?;
-    partition::run(exec, &Job::whole(lhs, rhs, stage, out)?);
+    check_length("the result's columns", rhs.shape().columns, out.columns())?;
+    let stage = stage.erase(OperandScales::new(lhs_scales, rhs.scales)?);
+    let stage = stage.as_ref().map_err(Clone::clone)?;
+    let job = Job::new(&lhs, &rhs, stage, &out, 0);
+    job.check()?;
+    partition::run(exec, &job);
     Ok(())
 }

@@ -171,8 +171,6 @@ impl InterleaveVectors for Avx512 {
         }
         fn add_four_u8(a: __m512i, x: &[u8; 4 * LANES]) -> __m512i { add_pairs(a, pairs_u8(load_some(x))) }
         fn add_four_i8(a: __m512i, x: &[i8; 4 * LANES]) -> __m512i { add_pairs(a, pairs_i8(load_some(cast_slice(x)))) }
-        fn add_four_some_u8(a: __m512i, x: &[u8]) -> __m512i { add_pairs(a, pairs_u8(load_some(x))) }
-        fn add_four_some_i8(a: __m512i, x: &[i8]) -> __m512i { add_pairs(a, pairs_i8(load_some(cast_slice(x)))) }
     }
 }
 
