@@ -22,7 +22,7 @@ use crate::kernel::{Kernel, Vectors};
 use crate::memory::CACHE_LINE;
 use crate::params::{Grouping, Params, Run};
 use crate::simd::memory::{Line, Memory};
-use crate::simd::walk::{Block, BlockWalk};
+use crate::simd::walk::{Block, BlockWalk, Padded};
 use crate::simd::{LANES, QUAD};
 
 /// An operation over contiguous elements of a tensor.
@@ -372,8 +372,8 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
     /// Computes `count` elements vector by vector.
     #[cfg_attr(not(unoptimized), inline(always))]
     fn vectors(&mut self, segment: P::Segment, start: usize, count: usize) {
-        let mut blocks = BlockWalk::new(self.x, self.out, start, count);
-        while let Some(block) = blocks.next() {
+        let (mut padded, mut blocks) = (Padded::new(), BlockWalk::new(self.x, self.out, start, count));
+        while let Some(block) = blocks.next(&mut padded) {
             self.op.vector(self.v, &self.source.vector(segment, block.at), ToNearest, block);
         }
     }

@@ -11,7 +11,7 @@ use crate::random::cursor::{Cursor, State, Taken};
 use crate::random::stream::Stream;
 use crate::simd::LANES;
 use crate::simd::memory::Memory;
-use crate::simd::walk::{Block, BlockWalk};
+use crate::simd::walk::{Block, BlockWalk, Padded};
 
 impl<O: Operation> Piece<'_, O> {
     /// Computes all elements, rounding stochastically: the stream is that of the whole tensor.
@@ -120,8 +120,8 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
     /// Computes elements whose words are in the window, from word `first` on.
     #[cfg_attr(not(unoptimized), inline(always))]
     fn window(&mut self, segment: P::Segment, at: usize, count: usize, cursor: &Cursor, first: usize) {
-        let mut blocks = BlockWalk::new(self.x, self.out, at, count);
-        while let Some(block) = blocks.next() {
+        let (mut padded, mut blocks) = (Padded::new(), BlockWalk::new(self.x, self.out, at, count));
+        while let Some(block) = blocks.next(&mut padded) {
             let words = ByWords::<V>(cursor.load(self.v, first + (block.at - at)));
             self.op.vector(self.v, &self.source.vector(segment, block.at), words, block);
         }

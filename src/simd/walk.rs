@@ -33,7 +33,16 @@ pub struct BlockWalk<'a, T, U> {
     x: &'a [T],
     out: &'a mut [U],
     next: usize,
-    padded: ([T; LANES], [U; LANES]),
+}
+
+/// Room for fewer than sixteen elements and their results. (Not a part of the walk, whose fields stay in registers.)
+pub struct Padded<T, U>([T; LANES], [U; LANES]);
+
+impl<T: Copy + Default, U: Copy + Default> Padded<T, U> {
+    #[inline(always)]
+    pub fn new() -> Self {
+        Padded([T::default(); LANES], [U::default(); LANES])
+    }
 }
 
 impl<'a, T: Copy + Default, U: Copy + Default> BlockWalk<'a, T, U> {
@@ -41,13 +50,13 @@ impl<'a, T: Copy + Default, U: Copy + Default> BlockWalk<'a, T, U> {
     #[inline(always)]
     pub fn new(x: &'a [T], out: &'a mut [U], at: usize, count: usize) -> Self {
         let (x, out) = (&x[at..at + count], &mut out[at..at + count]);
-        BlockWalk { at, x, out, next: 0, padded: ([T::default(); LANES], [U::default(); LANES]) }
+        BlockWalk { at, x, out, next: 0 }
     }
 
     /// The next block; to be called until there is none, since padded results are written then.
     #[inline(always)]
-    pub fn next(&mut self) -> Option<Block<'_, T, U>> {
-        let BlockWalk { at, x, out, next, padded: (padded_x, padded_out) } = self;
+    pub fn next<'b>(&'b mut self, padded: &'b mut Padded<T, U>) -> Option<Block<'b, T, U>> {
+        let (BlockWalk { at, x, out, next }, Padded(padded_x, padded_out)) = (self, padded);
         let (begin, count) = (*next, x.len());
         *next += LANES;
         if begin >= count {
