@@ -107,7 +107,9 @@ fn encoded() {
             bytes
         };
         let results = BlockFormat::ALL.map(|format| {
-            let (length, of_x) = (format.block_length(), BlockFormat::Q8_0);
+            // Activations of Q8_0, or of the same format where that has other blocks.
+            let length = format.block_length();
+            let of_x = if length == BlockFormat::Q8_0.block_length() { BlockFormat::Q8_0 } else { format };
             let q8 = encoded(of_x, &x);
             let (mut codes, mut scales) = (vec![0; x.len()], vec![0.0; x.len() / length]);
             split_blocks(isa, of_x, &q8, &mut codes, &mut scales).unwrap();
