@@ -17,6 +17,10 @@ impl Split {
     /// Divides `units` into parts of `most` units at most.
     #[inline]
     pub fn new(units: usize, most: usize) -> Self {
+        // (Most calls have one part, and a division takes as long as a small product's tile.)
+        if units <= most {
+            return Split { parts: units.min(1), size: units, larger: 0 };
+        }
         let parts = units.div_ceil(most);
         let size = units.checked_div(parts).unwrap_or(0);
         Split { parts, size, larger: units - size * parts }

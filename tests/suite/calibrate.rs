@@ -410,3 +410,20 @@ fn what_observers_refuse() {
     assert_eq!(histogram.merge(&other), Err(Error::Merge { why: "they choose ranges in different ways" }));
     assert_eq!(histogram.counts()[0].iter().sum::<u64>(), 1, "untouched");
 }
+
+/// 99.9 % of 1000 values are 999, though 99.9 / 100 · 1000 is a little more in floats: the percentile ends where the bin of the
+/// 999th value does, and the outlier does not count.
+#[test]
+fn percentiles_at_the_end_of_a_bin() {
+    assert_eq!(percentile_of_bins(&[999, 0, 0, 0, 0, 0, 0, 0, 0, 1], 99.9), Ok(1.0));
+    for thousands in 1..2000 {
+        let counts = [999 * thousands, 0, 0, thousands];
+        assert_eq!(percentile_of_bins(&counts, 99.9), Ok(1.0), "{thousands}");
+        assert_eq!(percentile_of_bins(&[99 * thousands, 0, thousands], 99.0), Ok(1.0), "{thousands}");
+        assert!(percentile_of_bins(&counts, 99.9001).unwrap() > 3.0, "{thousands}");
+    }
+    let x: Vec<f32> = (0..999).map(|i| i as f32 / 998.0).chain([1000.0]).collect();
+    let mut histogram = Histogram::new(Clip::Percentile(99.9)).unwrap();
+    histogram.observe(isa().into(), &x).unwrap();
+    assert!(histogram.range().unwrap().max < 2.0, "{:?}", histogram.range());
+}
