@@ -134,7 +134,7 @@ pub trait AccumulatorBias<'a>: Sized + Sealed {
 
 impl<A: Code, B: Code> AccumulatorBias<'_> for PackedMatrix<A, B> {
     fn with_accumulator_bias(mut self, bias: &[i32]) -> Result<Self, Error> {
-        self.packed_mut().set_bias(bias)?;
+        self.packed_mut().set_bias(bias, None)?;
         Ok(self)
     }
 }

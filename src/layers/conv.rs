@@ -98,13 +98,14 @@ impl<A: Code, B: Code> Conv2d<A, B> {
     /// i32 reaches.
     pub fn with_bias(mut self, bias: &[f32], x: &QuantParams<A>) -> Result<Self, Error> {
         check_length("the bias", self.convolution.outputs(), bias.len())?;
-        let bias = self.convolution.scales_mut().quantize_bias(bias, x.one_group()?.0)?;
-        self.convolution.set_bias(&bias)?;
+        let (image_scale, _) = x.one_group()?;
+        let bias = self.convolution.scales().quantize_bias(bias, image_scale)?;
+        self.convolution.set_bias(&bias, Some(image_scale))?;
         Ok(self)
     }
 
     pub(crate) fn set_bias(&mut self, bias: &[i32]) -> Result<(), Error> {
-        self.convolution.set_bias(bias)
+        self.convolution.set_bias(bias, None)
     }
 
     /// The shape of the result for images `[images, height, width, channels]`.

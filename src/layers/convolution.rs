@@ -119,13 +119,14 @@ impl Convolution {
         &mut self.scales
     }
 
-    /// The bias for every output, at scale `S_x · S_w`.
-    pub fn set_bias(&mut self, bias: &[i32]) -> Result<(), Error> {
+    /// The bias for every output, at scale `S_x · S_w`: quantized for images of this scale, or given by hand.
+    pub fn set_bias(&mut self, bias: &[i32], image_scale: Option<f32>) -> Result<(), Error> {
         check_length("the bias", self.outputs, bias.len())?;
+        self.scales.set_bias_for(image_scale);
         match &mut self.kernels {
             Kernels::Groups(groups) => {
                 for (group, bias) in groups.iter_mut().zip(bias.chunks(self.outputs / self.groups)) {
-                    group.set_bias(bias)?;
+                    group.set_bias(bias, None)?;
                 }
             }
             Kernels::Depthwise(weights) => weights.set_bias(bias),

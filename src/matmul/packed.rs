@@ -66,9 +66,11 @@ impl Packed {
         Packed { panels, scales: WeightScales::default(), largest, largest_bias: 0 }
     }
 
-    /// The bias: `bias[j]` is added to every accumulator of column j.
-    pub fn set_bias(&mut self, bias: &[i32]) -> Result<(), Error> {
+    /// The bias: `bias[j]` is added to every accumulator of column j. It is quantized for activations of this scale, or given
+    /// by hand.
+    pub fn set_bias(&mut self, bias: &[i32], activation_scale: Option<f32>) -> Result<(), Error> {
         check_length("the bias", self.panels.shape.columns, bias.len())?;
+        self.scales.set_bias_for(activation_scale);
         self.largest_bias = largest_of(bias);
         self.panels.set_bias(bias);
         Ok(())
@@ -140,8 +142,9 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     /// i32 reaches.
     pub fn with_bias(mut self, bias: &[f32], x: &QuantParams<A>) -> Result<Self, Error> {
         check_length("the bias", self.columns(), bias.len())?;
-        let bias = self.packed.scales.quantize_bias(bias, x.one_group()?.0)?;
-        self.packed.set_bias(&bias)?;
+        let (activation_scale, _) = x.one_group()?;
+        let bias = self.packed.scales.quantize_bias(bias, activation_scale)?;
+        self.packed.set_bias(&bias, Some(activation_scale))?;
         Ok(self)
     }
 

@@ -25,7 +25,7 @@ use crate::error::Error;
 /// | [`Dequantize`] | f32: `acc as f32 · (S_a · S_b) + bias`, every operation rounded once |
 /// | [`Requantize`](crate::Requantize) | codes: the accumulator times `S_a · S_b / S_out` by a [`Rule`](crate::Rule), `+ Z_out`, saturated to activation bounds |
 ///
-/// Those of [`raw`](crate::raw) have scales that are given by hand.
+/// The stages of [`raw`](crate::raw) have scales that are given by hand.
 pub trait Stage: Sync + EraseStage {
     /// The type of the result's elements.
     type Element: Copy + Default + Send + Sync;

@@ -37,11 +37,14 @@ impl WeightScales {
         self.per_output.as_ref()
     }
 
-    /// Quantizes a bias for activations of this scale, and remembers the scale.
-    pub fn quantize_bias(&mut self, bias: &[f32], activation_scale: f32) -> Result<Vec<i32>, Error> {
-        let codes = quantize_bias(bias, activation_scale, self.values())?;
-        self.bias_for = Some(activation_scale);
-        Ok(codes)
+    /// Quantizes a bias for activations of this scale.
+    pub fn quantize_bias(&self, bias: &[f32], activation_scale: f32) -> Result<Vec<i32>, Error> {
+        quantize_bias(bias, activation_scale, self.values())
+    }
+
+    /// Remembers the scale of the activations that the bias is quantized for; `None` for a bias of integers given by hand.
+    pub fn set_bias_for(&mut self, activation_scale: Option<f32>) {
+        self.bias_for = activation_scale;
     }
 
     /// `Ok` when the bias is for activations of these scales, as far as they are known.

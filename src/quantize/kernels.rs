@@ -6,10 +6,12 @@
 //! | are interleaved with others | [`Interleaved`], across the ends of rows | loaded as vectors |
 //! | blocks of 16 · 2ⁿ in whole rows, or rows like these; to nearest | [`Blocks`], across the ends of blocks | those of 1, 2 or 4 groups |
 //!
-//! Each is a kernel of its own: a choice inside a loop costs up to a third of its time. (They refer to their piece: a copy of it,
-//! right after it was made, would wait for the stores that made it, as long as a kernel takes for a hundred elements.) Their loops end in one walk ([`map`]),
-//! quad by quad where the operation has a fast path, else vector by vector. What is rounded stochastically has kernels of the
-//! same kind in [`stochastic`](super::stochastic).
+//! Each is a kernel of its own: a choice inside a loop costs up to a third of its time. Their loops end in one walk ([`map`]),
+//! quad by quad where the operation has a fast path, else vector by vector. Operations that round stochastically have kernels
+//! for runs and for interleaved channels in [`stochastic`](super::stochastic).
+//!
+//! A kernel refers to its piece. A copy, right after the piece was made, would wait for the stores that made it: as long as a
+//! kernel takes for a hundred elements.
 
 use bytemuck::Pod;
 
