@@ -278,12 +278,12 @@ fn sum_of<V: Vectors, C: Code>(v: V, codes: &[C]) -> i32 {
     for quad in quads {
         sum = C::add_four(v, sum, quad);
     }
-    // (Up to 63 more are not padded to a quad: whoever reads memory in wider loads than it was written by waits.)
+    // (Up to 63 more are not copied into a padded quad: a load that is wider than the stores before it waits for all of them.)
     let (vectors, rest) = rest.as_chunks();
     for vector in vectors {
         sum = v.add_i32(sum, C::load(v, vector));
     }
-    // The last sixteen, of which those before were added already.
+    // The last sixteen codes, under a mask: the first of them were added already.
     const LAST: [i32; 2 * LANES] = {
         let mut masks = [0; 2 * LANES];
         let mut i = LANES;

@@ -37,8 +37,9 @@ use crate::quantized::Quantized;
 ///
 /// # Errors
 /// [`Error::PackedIsa`] when the right operand is made for another ISA; [`Error::Shape`] when the activations are quantized in
-/// another way; [`Error::Operand`] when the stage, or the bias of the weights, was made for other scales; [`Error::Length`] when the shapes do not go together; [`Error::Depth`] when a sum could leave i32;
-/// [`Error::Stream`] when a stochastic stage has too few words. Then `out` is untouched.
+/// another way; [`Error::Operand`] when the stage, or the bias of the weights, was made for other scales; [`Error::Length`] when
+/// the shapes do not go together; [`Error::Depth`] when a sum could leave i32; [`Error::Stream`] when a stochastic stage has too
+/// few words. Then `out` is untouched.
 pub fn matmul<'e, A: Code, S: Stage>(
     exec: impl Into<Exec<'e>>,
     x: Quantized<'_, A>,

@@ -26,8 +26,8 @@ pub fn matmul<A: Code, B: Code>(
     c
 }
 
-/// [`matmul_blocks`](crate::formats::matmul_blocks()) for weights `[N, K]` in blocks of this length: `scales_a` and `scales_w` tell
-/// the scale of a row and a block.
+/// [`matmul_blocks`](crate::formats::matmul_blocks()) for weights `[N, K]` in blocks of this length: `scales_a` and `scales_w`
+/// tell the scale of a row and a block.
 #[must_use]
 pub fn matmul_blocks<A: Code>(
     length: usize,

@@ -53,7 +53,7 @@ impl<'a, T: Copy + Default, U: Copy + Default> BlockWalk<'a, T, U> {
         BlockWalk { at, x, out, next: 0 }
     }
 
-    /// The next block; to be called until there is none, since padded results are written then.
+    /// The next block. Call it until there is none: only then are the results of fewer than sixteen elements written.
     #[inline(always)]
     pub fn next<'b>(&'b mut self, padded: &'b mut Padded<T, U>) -> Option<Block<'b, T, U>> {
         let (BlockWalk { at, x, out, next }, Padded(padded_x, padded_out)) = (self, padded);
