@@ -4,6 +4,8 @@
 //! so the number of threads, and who brings them, changes nothing but the time. A call that is too small to gain by more
 //! threads runs on the calling thread alone.
 
+#[cfg(feature = "rayon")]
+mod clock;
 mod piece;
 #[cfg(feature = "rayon")]
 pub(crate) mod team;
@@ -18,6 +20,8 @@ use crate::isa::Isa;
 
 /// An ISA and the threads that work for a call: nobody's but the caller's, those of the current rayon pool, or the
 /// caller's own ([`Threads`]). The same bytes in every case.
+///
+/// A thread keeps memory that calls used, 16 MiB at most, for the calls that follow, and frees it when it ends.
 ///
 /// An [`Isa`] converts into an `Exec` that runs on the calling thread, so operations take either.
 ///
@@ -91,7 +95,8 @@ impl<'t> Exec<'t> {
     }
 
     /// On the threads of the rayon pool in which an operation is called: inside `pool.install(…)` those of that pool, else the
-    /// global one. Needs the feature `rayon`, which is on by default.
+    /// global one. Where the threads of the global pool cannot be started, calls run on the calling thread alone. Needs the
+    /// feature `rayon`, which is on by default.
     #[cfg(feature = "rayon")]
     #[must_use]
     pub fn rayon(self) -> Self {

@@ -69,8 +69,7 @@ impl AlignedBuffer {
 }
 
 thread_local! {
-    /// Buffers of the thread that no call uses, the last used one last.
-    static IDLE: Cell<Vec<AlignedBuffer>> = const { Cell::new(Vec::new()) };
+    static IDLE: Cell<Idle> = const { Cell::new(Idle { buffers: Vec::new(), lines: 0 }) };
     /// Buffers of results that were dropped in the thread: for every n, up to one of 2ⁿ cache lines.
     static POOL: [Cell<AlignedBuffer>; SIZES] = const { [const { Cell::new(AlignedBuffer(Vec::new())) }; SIZES] };
 }
@@ -79,7 +78,22 @@ thread_local! {
 /// allocate.
 const SIZES: usize = 11;
 
-/// Memory of a call. Dropped, it goes back to the thread, for the next call. Nothing is taken before it is needed.
+/// Buffers of a thread that no call uses.
+#[derive(Default)]
+struct Idle {
+    /// The last used one last.
+    buffers: Vec<AlignedBuffer>,
+    /// The cache lines of all of them.
+    lines: usize,
+}
+
+/// The most bytes of idle buffers that a thread keeps. What operations pack, copy and sum is divided by the sizes of the caches
+/// and takes a few MiB; a call that needs more, for the ranges of millions of groups for example, runs so long that allocating
+/// it anew does not count.
+const KEPT: usize = 16 << 20;
+
+/// Memory of a call. Dropped, it goes back to the thread, for the next call; what exceeds [`KEPT`] is freed. Nothing is taken
+/// before it is needed.
 #[derive(Debug, Default)]
 pub(crate) struct Workspace(Option<AlignedBuffer>);
 
@@ -110,19 +124,25 @@ impl Drop for Workspace {
 }
 
 fn take_idle() -> AlignedBuffer {
-    IDLE.with(|idle| {
+    // A thread that ends has no idle buffers any more: the call's own is allocated.
+    let taken = IDLE.try_with(|idle| {
         let mut all = idle.take();
-        let buffer = all.pop().unwrap_or_default();
+        let buffer = all.buffers.pop().unwrap_or_default();
+        all.lines -= buffer.0.len();
         idle.set(all);
         buffer
-    })
+    });
+    taken.unwrap_or_default()
 }
 
 fn give_back(buffer: AlignedBuffer) {
-    // A thread that ends has no stack of buffers any more: the buffer is freed.
+    // A thread that ends keeps no buffers any more: this one is freed.
     let _ = IDLE.try_with(|idle| {
         let mut all = idle.take();
-        all.push(buffer);
+        if all.lines + buffer.0.len() <= KEPT / CACHE_LINE {
+            all.lines += buffer.0.len();
+            all.buffers.push(buffer);
+        }
         idle.set(all);
     });
 }
@@ -217,6 +237,27 @@ mod tests {
     #[should_panic = "the size in bytes exceeds usize"]
     fn sizes_are_multiplied_checked() {
         AlignedBuffer::default().elements::<i32>(usize::MAX / 2);
+    }
+
+    /// Some buffers in use at the same time, of more bytes than a thread keeps.
+    #[test]
+    fn idle_buffers_are_bounded() {
+        let idle = || {
+            let all = IDLE.take();
+            let (lines, lengths) = (all.lines, all.buffers.iter().map(|buffer| buffer.0.len()).sum::<usize>());
+            IDLE.set(all);
+            assert_eq!(lines, lengths);
+            lines * CACHE_LINE
+        };
+        for sizes in [[KEPT / 4, KEPT / 2, KEPT / 4], [KEPT, KEPT / 2, KEPT / 2], [2 * KEPT, KEPT / 2, 64]] {
+            let mut workspaces = [const { Workspace(None) }; 3];
+            for (workspace, size) in workspaces.iter_mut().zip(sizes) {
+                workspace.elements::<u8>(size)[size - 1] = 1;
+            }
+            assert_eq!(idle(), 0);
+            drop(workspaces);
+            assert!((KEPT / 2..=KEPT).contains(&idle()), "{sizes:?}: {}", idle());
+        }
     }
 
     /// A buffer that is dropped after the thread's own memory is gone is freed.

@@ -17,11 +17,12 @@ use core::mem::transmute;
 use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
+use std::error::Error;
 use std::panic::{catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
-use std::time::Instant;
 
+use super::clock::Moment;
 use super::piece::{CachePadded, Role, SHARED};
 
 /// Nanoseconds of work that is worth waking a helper: twice the 30 µs that it takes on a virtual machine until the helper
@@ -51,7 +52,7 @@ struct JobSlot {
 /// The recent calls of a thread, no further apart than [`SPIN`].
 #[derive(Clone, Copy)]
 struct Recent {
-    end: Instant,
+    end: Moment,
     nanoseconds: usize,
 }
 
@@ -77,14 +78,16 @@ impl Team {
         if nanoseconds < SHARED.max(2 * piece) || threads() == 1 {
             return Team { slot: None, wanted: 0, recent: 0 };
         }
-        let now = Instant::now();
+        let now = Moment::now();
         let recent = match RECENT.get() {
-            Some(Recent { end, nanoseconds }) if now.saturating_duration_since(end) < SPIN => nanoseconds,
+            Some(Recent { end, nanoseconds }) if now.since(end) < SPIN => nanoseconds,
             _ => 0,
         };
         let recent = recent.saturating_add(nanoseconds);
         let wanted = (recent / WOKEN).min(threads() - 1).min(nanoseconds / piece - 1);
-        Team { slot: Some(SLOT.take().unwrap_or_default()), wanted, recent }
+        // A thread that ends has no slot any more: the call has its own.
+        let slot = SLOT.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        Team { slot: Some(slot), wanted, recent }
     }
 
     /// Whether no helper would come.
@@ -128,16 +131,31 @@ impl Team {
 impl Drop for Team {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            SLOT.set(Some(slot));
-            RECENT.set(Some(Recent { end: Instant::now(), nanoseconds: self.recent }));
+            let _ = SLOT.try_with(|own| own.set(Some(slot)));
+            RECENT.set(Some(Recent { end: Moment::now(), nanoseconds: self.recent }));
         }
     }
 }
 
-/// The threads of the current pool; the calling thread counts as one of them even if it is not.
+/// The threads of the current pool; the calling thread counts as one of them even if it is not. 1 when the global pool is meant
+/// and its threads cannot be started, because the process may have no more threads or memory: then calls go on alone.
 pub(crate) fn threads() -> usize {
-    rayon::current_num_threads()
+    let inside = rayon::current_thread_index().is_some();
+    if inside || *GLOBAL_POOL { rayon::current_num_threads() } else { 1 }
 }
+
+/// Whether there is a global pool. Where it cannot be started, rayon panics when it is asked for anything.
+static GLOBAL_POOL: LazyLock<bool> = LazyLock::new(|| {
+    // Without threads at all, on WebAssembly, rayon makes the calling thread a pool, but only when it starts the pool itself.
+    if !cfg!(target_family = "wasm")
+        && let Err(error) = rayon::ThreadPoolBuilder::new().build_global()
+        && error.source().is_some()
+    {
+        return false;
+    }
+    // Someone else may have started it before, or failed to.
+    catch_unwind(rayon::current_num_threads).is_ok()
+});
 
 impl JobSlot {
     /// Replaces the work, once no helper runs the old one.
@@ -185,7 +203,7 @@ impl JobSlot {
 
     /// Waits for the next call; false when none comes within [`SPIN`], or when the pool has other work.
     fn spin_wait(&self, calls: usize) -> bool {
-        let begin = Instant::now();
+        let begin = Moment::now();
         loop {
             for _ in 0..32 {
                 if self.calls.0.load(Ordering::Relaxed) != calls {
@@ -193,7 +211,7 @@ impl JobSlot {
                 }
                 spin_loop();
             }
-            if begin.elapsed() > SPIN || rayon::yield_now() == Some(rayon::Yield::Executed) {
+            if Moment::now().since(begin) > SPIN || rayon::yield_now() == Some(rayon::Yield::Executed) {
                 return false;
             }
             thread::yield_now();
@@ -220,8 +238,9 @@ mod tests {
                     return end(role);
                 }
                 if change(NOBODY, ONE) {
-                    let begin = Instant::now();
-                    while here.load(Ordering::SeqCst) == ONE && begin.elapsed() < Duration::from_millis(50) {
+                    let begin = Moment::now();
+                    let waited = || Moment::now().since(begin);
+                    while here.load(Ordering::SeqCst) == ONE && waited() < Duration::from_millis(50) {
                         thread::yield_now();
                     }
                     if !change(ONE, MISSED) {

@@ -1,6 +1,8 @@
 //! The parallel forms give the serial bytes, for any number of threads.
 
-use std::sync::LazyLock;
+use std::cell::RefCell;
+use std::sync::{LazyLock, mpsc};
+use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread};
@@ -342,6 +344,46 @@ fn observers() {
             assert_eq!(histogram.bin_width(), 2_f64.powi(exponent));
             for (counts, want) in histogram.counts().into_iter().zip(&counts) {
                 assert!(counts.iter().zip(want).all(|(&count, want)| count == 4 * want), "{isa}");
+            }
+        });
+    });
+}
+
+/// A thread-local value that computes when it is destroyed, after what the library keeps for the thread is gone.
+#[test]
+fn calls_work_when_their_thread_ends() {
+    struct AtTheEnd(Option<Box<dyn FnOnce()>>);
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            if let Some(call) = self.0.take() {
+                call();
+            }
+        }
+    }
+    thread_local! {
+        static LAST: RefCell<AtTheEnd> = const { RefCell::new(AtTheEnd(None)) };
+    }
+    with_threads(|| {
+        slowest_and_fastest(|isa| {
+            for exec in [isa.into(), Exec::from(isa).rayon()] {
+                let sums = move || {
+                    let (a, b) = (vec![200_u8; 60 * 700], vec![-3_i8; 700 * 200]);
+                    let mut sums = vec![0_i32; 60 * 200];
+                    let packed = raw::pack(isa, Matrix::new(&b, 700, 200).unwrap(), 5.into()).unwrap();
+                    let out = MatrixMut::new(&mut sums, 60, 200).unwrap();
+                    raw::matmul(exec, Matrix::new(&a, 60, 700).unwrap(), 9.into(), &packed, &Accumulators, out)
+                        .unwrap();
+                    sums
+                };
+                let (sender, receiver) = mpsc::channel();
+                thread::spawn(move || {
+                    // Thread-local values are destroyed in the reverse of the order of their first use.
+                    LAST.with_borrow_mut(|last| last.0 = Some(Box::new(move || sender.send(sums()).unwrap())));
+                    sums();
+                })
+                .join()
+                .unwrap();
+                assert!(receiver.recv().unwrap() == sums(), "{isa}");
             }
         });
     });
