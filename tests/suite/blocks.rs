@@ -77,7 +77,7 @@ fn product_equals_reference<A: Ranges>(problem: &Problem<A>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(crate::common::cases(100))]
 
     #[test]
     fn unsigned(problem in problems::<u8>()) {

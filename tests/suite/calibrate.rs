@@ -71,7 +71,7 @@ fn counts() -> impl Strategy<Value = Vec<u64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(80))]
+    #![proptest_config(crate::common::cases(80))]
 
     #[test]
     fn histograms_equal_reference_in_any_order_and_split(

@@ -29,6 +29,23 @@ static ISAS: LazyLock<Vec<Isa>> = LazyLock::new(|| match std::env::var("ZEROPOIN
     Err(_) => Isa::supported(),
 });
 
+/// The configuration of a property that is tested by this number of cases on a CPU; by a fraction of them where
+/// `ZEROPOINT_TEST_FRACTION` says so, on an emulated CPU that runs what the machine itself has run by all cases.
+pub fn cases(number: u32) -> ProptestConfig {
+    let fraction = std::env::var("ZEROPOINT_TEST_FRACTION").map_or(1, |fraction| fraction.parse().unwrap());
+    ProptestConfig::with_cases(number.div_ceil(fraction))
+}
+
+/// Whether an emulator runs the tests.
+pub fn emulated() -> bool {
+    std::env::var_os("ZEROPOINT_TEST_RUNNER").is_some()
+}
+
+/// The slowest and the fastest ISA that are tested.
+pub fn slowest_and_fastest(check: impl FnMut(Isa)) {
+    [ISAS[0], ISAS[ISAS.len() - 1]].into_iter().for_each(check);
+}
+
 /// Runs a check on every ISA that is tested.
 pub fn every_isa(check: impl FnMut(Isa)) {
     ISAS.iter().copied().for_each(check);

@@ -1,19 +1,23 @@
-//! All 2³² floats through the quantizer, on every ISA or the one that `ZEROPOINT_ISA` names. Half a minute natively, so
-//! only on request: `cargo test --test suite -- --ignored`.
+//! All 2³² floats through the quantizer, on every ISA or the one that `ZEROPOINT_ISA` names. Minutes, so only
+//! on request: `cargo test --test suite -- --ignored`.
 
 use rayon::prelude::*;
 use zeropoint::{Code, CodeRange, Error, ISA_VARIABLE, Isa, QuantParams, Rounding, Stream, quantize, reference};
 
-/// `plain` and `fast` on consecutive floats, whose first one has these bits.
+/// `plain` and `fast` on consecutive floats, whose first one has these bits; `one_code` is the code of all floats between two,
+/// if it is known to be one.
 fn all_floats<C: Code>(
     plain: impl Fn(&[f32], u32) -> Vec<C> + Sync,
+    one_code: impl Fn(f32, f32) -> Option<C> + Sync,
     fast: impl Fn(Isa, &[f32], u32, &mut [C]) -> Result<(), Error> + Sync,
 ) {
     const CHUNK: u32 = 1 << 14;
     let isas = if std::env::var_os(ISA_VARIABLE).is_some() { vec![Isa::best().unwrap()] } else { Isa::supported() };
     (0..=u32::MAX / CHUNK).into_par_iter().for_each(|chunk| {
         let x: Vec<f32> = (0..CHUNK).map(|i| f32::from_bits(chunk * CHUNK + i)).collect();
-        let want = plain(&x, chunk * CHUNK);
+        let (first, last) = (x[0], x[x.len() - 1]);
+        let one_code = if first.is_nan() || last.is_nan() { None } else { one_code(first.min(last), first.max(last)) };
+        let want = one_code.map_or_else(|| plain(&x, chunk * CHUNK), |code| vec![code; x.len()]);
         let mut out = vec![C::MIN; x.len()];
         for &isa in &isas {
             out.fill(C::MIN);
@@ -26,28 +30,33 @@ fn all_floats<C: Code>(
     });
 }
 
+/// The code of two floats, if they have the same to nearest. All floats between them have it too: division by a positive
+/// number, rounding, addition and clamping each keep the order of their operands.
+fn same_code<C: Code>(params: &QuantParams<C>, lower: f32, upper: f32) -> Option<C> {
+    let codes = reference::quantize(&[lower, upper], params);
+    (codes[0] == codes[1]).then_some(codes[0])
+}
+
 fn nearest<C: Code>(params: &QuantParams<C>) {
-    let one_isa = std::env::var_os(ISA_VARIABLE).is_some();
-    let plain = |x: &[f32], _| {
-        // Codes follow the order of floats. So a chunk whose ends have one code has no other, which is checked for all chunks
-        // where all ISAs run; an emulator is spared the plain computation.
-        let ends = reference::quantize(&[x[0], x[x.len() - 1]], params);
-        let same = ends[0] == ends[1] && !x[0].is_nan() && !x[x.len() - 1].is_nan();
-        if same && one_isa {
-            return vec![ends[0]; x.len()];
-        }
-        let want = reference::quantize(x, params);
-        assert!(!same || want.iter().all(|&code| code == ends[0]), "codes follow the order of floats");
-        want
-    };
-    all_floats(plain, |isa, x, _, out| quantize(isa, x, params, Rounding::Nearest, out));
+    all_floats(
+        |x, _| reference::quantize(x, params),
+        |lower, upper| same_code(params, lower, upper),
+        |isa, x, _, out| quantize(isa, x, params, Rounding::Nearest, out),
+    );
 }
 
 #[test]
 #[ignore = "2³² inputs"]
 fn every_float_to_u8() {
     // A scale with an odd mantissa: 3.7 / 255.
-    nearest(&QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 3.7 / 255.0, 77).unwrap());
+    let params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 3.7 / 255.0, 77).unwrap();
+    // Natively by the plain rule for each.
+    let one_isa = std::env::var_os(ISA_VARIABLE).is_some();
+    all_floats(
+        |x, _| reference::quantize(x, &params),
+        |lower, upper| same_code(&params, lower, upper).filter(|_| one_isa),
+        |isa, x, _, out| quantize(isa, x, &params, Rounding::Nearest, out),
+    );
 }
 
 #[test]
@@ -63,7 +72,8 @@ fn every_float_by_a_doubtful_reciprocal() {
     nearest(&QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), f32::from_bits(0x3c5b_0020), 255).unwrap());
 }
 
-/// Every float takes the word that its bits number.
+/// Every float takes the word that its bits number. The code of x is none below the nearest one of x − S and none above that of
+/// x + S.
 #[test]
 #[ignore = "2³² inputs"]
 fn every_float_stochastically() {
@@ -71,6 +81,7 @@ fn every_float_stochastically() {
     let stream = |first: u32| Stream { seed: 42, offset: first.into() };
     all_floats(
         |x, first| reference::quantize_stochastic(x, &params, stream(first)),
+        |lower, upper| same_code(&params, lower - params.scales()[0], upper + params.scales()[0]),
         |isa, x, first, out| quantize(isa, x, &params, stream(first), out),
     );
 }

@@ -54,7 +54,7 @@ fn most_bytes() -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(crate::common::cases(300))]
 
     #[test]
     fn any_blocks(x in blocks()) {

@@ -115,7 +115,7 @@ fn equals_reference<A: Code, B: Code>(case: &Case<A, B>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(crate::common::cases(200))]
 
     #[test]
     fn convolution_u8_by_i8(case in cases::<u8, i8>()) {

@@ -120,7 +120,7 @@ impl<A: Code, B: Code> Case<A, B> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(crate::common::cases(400))]
 
     #[test]
     fn u8_by_i8(case in cases::<u8, i8>()) {

@@ -47,7 +47,7 @@ fn of_four_bits<C: Ranges>((x, params): (Vec<f32>, QuantParams<C>), codes: CodeR
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(crate::common::cases(200))]
 
     #[test]
     fn unsigned(tensor in tensors::<u8>(), bits in 2_u32..=4, stream in streams(1000)) {

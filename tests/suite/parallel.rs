@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::{LazyLock, mpsc};
 use std::thread;
 
+use crate::common::{emulated, slowest_and_fastest};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread};
 use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
@@ -17,23 +18,19 @@ use zeropoint::{
 /// The elements of a piece of a tensor: tests go beyond twenty.
 const PIECE: usize = 16 << 10;
 
-/// In pools, which stay: a thread's helpers of one call are there at the next. And outside, where the global pool helps.
+/// In pools, which stay: a thread's helpers of one call are there at the next. And outside, where the global pool helps. An
+/// emulated CPU has the threads of the machine, which tests all of them: there, one pool is enough.
 fn with_threads(mut check: impl FnMut() + Send) {
     static POOLS: LazyLock<Vec<ThreadPool>> = LazyLock::new(|| {
         ThreadPoolBuilder::new().num_threads(3).build_global().unwrap();
         let pool = |threads| ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        [1, 2, 3, 7].map(pool).into()
+        let sizes: &[usize] = if emulated() { &[3] } else { &[1, 2, 3, 7] };
+        sizes.iter().copied().map(pool).collect()
     });
     for pool in &*POOLS {
         pool.install(&mut check);
     }
     check();
-}
-
-/// How work is divided does not depend on the ISA but for the sizes of tiles.
-fn slowest_and_fastest(check: impl FnMut(Isa)) {
-    let isas = Isa::supported();
-    [isas[0], isas[isas.len() - 1]].into_iter().for_each(check);
 }
 
 /// Calls that follow each other are shared, also those that are not worth waking a helper each.

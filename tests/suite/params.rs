@@ -98,6 +98,8 @@ fn assert_smallest_power_of_two(scale: f32, at_least: f64) {
 }
 
 proptest! {
+    #![proptest_config(crate::common::cases(256))]
+
     #[test]
     fn any_range(a in finite(), b in finite()) {
         let range = Range { min: a.min(b), max: a.max(b) };

@@ -55,7 +55,7 @@ fn apart<T: Copy>(dense: &[T], columns: usize, stride: usize, between: T) -> Vec
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(crate::common::cases(600))]
 
     #[test]
     fn unsigned((x, params) in tensors::<u8>()) {

@@ -49,7 +49,7 @@ fn lanes_are_generators_of_rand_xoshiro() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(crate::common::cases(300))]
 
     #[test]
     fn any_slice(

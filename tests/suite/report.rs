@@ -28,7 +28,7 @@ fn report_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(crate::common::cases(300))]
 
     #[test]
     fn any_parameters((mut x, params) in tensors::<u8>(), (mut y, signed) in tensors::<i8>()) {

@@ -30,7 +30,7 @@ fn tensors_and_streams<C: Ranges>() -> impl Strategy<Value = ((Vec<f32>, QuantPa
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(crate::common::cases(400))]
 
     #[test]
     fn unsigned(((x, params), stream) in tensors_and_streams::<u8>()) {
