@@ -22,7 +22,6 @@ mod block;
 pub(crate) mod decode;
 mod encode;
 pub(crate) mod format;
-pub(crate) mod half;
 mod mxint8;
 mod q4_0;
 mod q8_0;

@@ -1,6 +1,7 @@
 //! What a kernel is, and everything it may compute with.
 
 use crate::formats::vectors::FormatVectors;
+use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
@@ -19,6 +20,7 @@ pub trait Vectors:
     + Outline
     + FixedPointVectors
     + FormatVectors
+    + HalfVectors
     + InterleaveVectors
     + NibbleVectors
     + QuantizeVectors
@@ -33,6 +35,7 @@ impl<V> Vectors for V where
         + Outline
         + FixedPointVectors
         + FormatVectors
+        + HalfVectors
         + InterleaveVectors
         + NibbleVectors
         + QuantizeVectors

@@ -42,7 +42,7 @@ use crate::random::stream::Stream;
 use crate::rounding::Rounding;
 use crate::views::{Destination, FakeDestination, Source, ViewMut};
 use job::Job;
-use operands::{GRADIENT, MASK, OUTPUT, Rows, Shape, common_shape};
+use operands::{GRADIENT, MASK, OUTPUT, RealRows, Shape, common_shape};
 use ops::ToNearest;
 use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, StraightThroughRows};
 
@@ -69,7 +69,7 @@ use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, StraightThroughRows};
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
 ///
-/// Views with a row stride:
+/// Views with a row stride (and [`Halves`](crate::Halves) of f16 or bf16, [`NibblesMut`](crate::NibblesMut) of four bits):
 ///
 /// ```
 /// use zeropoint::{CodeRange, Exec, Granularity, Matrix, QuantParams, Rounding, quantize};
@@ -96,7 +96,7 @@ pub fn quantize<'e, C: Code>(
 ) -> Result<(), Error> {
     let (x, codes, rounding) = (x.view(), codes.view_mut(), rounding.into());
     let shape = common_shape(x.extent(), [(codes.extent(), OUTPUT)])?;
-    let operands = QuantizeRows { x: shape.rows(x), codes: shape.codes_mut(codes) };
+    let operands = QuantizeRows { x: shape.reals(x), codes: shape.codes_mut(codes) };
     let (exec, params) = (exec.into(), params.inner());
     match rounding {
         Rounding::Nearest => run_quantize(exec, Job { params, rounding: ToNearest, shape, operands }),
@@ -137,7 +137,7 @@ pub fn dequantize<'e, C: Code>(
 ) -> Result<(), Error> {
     let (codes, out) = (codes.view(), out.view_mut());
     let shape = common_shape(codes.extent(), [(out.extent(), OUTPUT)])?;
-    let operands = DequantizeRows { codes: shape.codes(codes), out: shape.rows_mut(out) };
+    let operands = DequantizeRows { codes: shape.codes(codes), out: shape.reals_mut(out) };
     run_dequantize(exec.into(), Job { params: params.inner(), rounding: ToNearest, shape, operands })
 }
 
@@ -179,7 +179,7 @@ pub fn fake_quantize<'e, C: Code>(
         None => common_shape(x.extent(), [(out.extent(), OUTPUT)]),
         Some(mask) => common_shape(x.extent(), [(out.extent(), OUTPUT), (mask.extent(), MASK)]),
     }?;
-    fake(exec.into(), shape, (Some(shape.rows(x)), out, mask), params, rounding)
+    fake(exec.into(), shape, (Some(shape.reals(x)), out, mask), params, rounding)
 }
 
 /// [`fake_quantize`] of `x` into itself. `x` is a destination of f32, or a pair of it and a destination of u8 for the mask.
@@ -213,7 +213,7 @@ pub fn fake_quantize_in_place<'e, C: Code>(
 }
 
 /// The operands of fake-quantization: its input unless in place, its output, and the mask.
-type FakeOperands<'a> = (Option<Rows<'a, f32>>, ViewMut<'a, f32>, Option<ViewMut<'a, u8>>);
+type FakeOperands<'a> = (Option<RealRows<'a>>, ViewMut<'a, f32>, Option<ViewMut<'a, u8>>);
 
 #[inline(always)]
 fn fake<C: Code>(
@@ -223,7 +223,7 @@ fn fake<C: Code>(
     params: &QuantParams<C>,
     rounding: Rounding,
 ) -> Result<(), Error> {
-    let operands = FakeQuantizeRows { x, out: shape.rows_mut(out), mask: mask.map(|mask| shape.rows_mut(mask)) };
+    let operands = FakeQuantizeRows { x, out: shape.reals_mut(out), mask: mask.map(|mask| shape.rows_mut(mask)) };
     let params = params.inner();
     match rounding {
         Rounding::Nearest => run_fake_quantize(exec, Job { params, rounding: ToNearest, shape, operands }),
@@ -265,8 +265,8 @@ pub fn straight_through<'e, C: Code>(
 ) -> Result<(), Error> {
     let (x, gradient, out) = (x.view(), gradient.view(), out.view_mut());
     let shape = common_shape(x.extent(), [(gradient.extent(), GRADIENT), (out.extent(), OUTPUT)])?;
-    let gradient = Some(shape.rows(gradient));
-    let operands = StraightThroughRows { x: shape.rows(x), gradient, out: shape.rows_mut(out) };
+    let gradient = Some(shape.reals(gradient));
+    let operands = StraightThroughRows { x: shape.reals(x), gradient, out: shape.reals_mut(out) };
     run_straight_through(exec.into(), Job { params: params.inner(), rounding: ToNearest, shape, operands })
 }
 
@@ -291,7 +291,7 @@ pub fn straight_through_in_place<'e, C: Code>(
 ) -> Result<(), Error> {
     let (x, gradient) = (x.view(), gradient.view_mut());
     let shape = common_shape(x.extent(), [(gradient.extent(), GRADIENT)])?;
-    let operands = StraightThroughRows { x: shape.rows(x), gradient: None, out: shape.rows_mut(gradient) };
+    let operands = StraightThroughRows { x: shape.reals(x), gradient: None, out: shape.reals_mut(gradient) };
     run_straight_through(exec.into(), Job { params: params.inner(), rounding: ToNearest, shape, operands })
 }
 

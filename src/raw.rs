@@ -18,6 +18,7 @@ use crate::matmul::weights::Sealed;
 use crate::matrix::Matrix;
 pub use crate::quantize::packed::{pack_nibbles, unpack_nibbles};
 
+pub use crate::half::{narrow, widen};
 pub use crate::layers::conv::{RawImages as Images, convolve};
 use crate::matmul::blocks::PackedBlocks;
 pub use crate::matmul::blocks::{BlockActivations, raw_matmul_blocks as matmul_blocks};

@@ -9,6 +9,7 @@
 mod calibrate;
 mod formats;
 mod groups;
+mod half;
 mod layers;
 mod matmul;
 mod quantize;
@@ -19,6 +20,7 @@ mod requantize;
 
 pub use calibrate::{clip_by_entropy, clip_by_mse, histogram, moments, percentile};
 pub use formats::{decode_blocks, encode_blocks};
+pub use half::{narrow_to_bf16, narrow_to_f16, widen};
 pub use layers::{conv2d, max_pool2d};
 pub use matmul::{dequantize_accumulator, matmul, matmul_blocks};
 pub use quantize::{

@@ -1,23 +1,25 @@
-//! The arguments that elementwise operations read and write: slices, matrices with row strides, and packed nibbles.
+//! The arguments that elementwise operations read and write: slices, matrices with row strides, packed nibbles, and reals of
+//! 16 bits.
 //!
 //! [`Source`] and [`Destination`] are sealed. An operation turns its arguments into a [`View`] or a [`ViewMut`] first, which
-//! say in which of the three ways the elements lie, and go to functions that are compiled once.
+//! say in which of the four ways the elements lie, and go to functions that are compiled once.
 
 use core::marker::PhantomData;
 
 use crate::codes::Code;
 use crate::error::{Error, check_length};
+use crate::half::{Halves, HalvesMut};
 use crate::matrix::{Matrix, MatrixMut};
 use crate::sign::Sign;
 
 /// Elements of type `T` that an operation reads: a slice, an array or a `Vec` by reference, a [`Matrix`] with a row stride, or
-/// [`Nibbles`], codes of four bits, two in a byte.
+/// [`Nibbles`], codes of four bits, two in a byte. A source of f32 may also be [`Halves`], f16 or bf16.
 ///
 /// A matrix stands for the tensor `[rows, columns]`, as if its rows lay together: that is what a granularity refers to.
 pub trait Source<T>: sealed::AsView<T> {}
 
 /// Elements of type `T` that an operation writes: a slice, an array or a `Vec` by mutable reference, a [`MatrixMut`] with a row
-/// stride, or [`NibblesMut`], codes of four bits, two in a byte.
+/// stride, or [`NibblesMut`], codes of four bits, two in a byte. A destination of f32 may also be [`HalvesMut`], f16 or bf16.
 ///
 /// A matrix stands for the tensor `[rows, columns]`, as if its rows lay together; the memory between its rows is left alone.
 pub trait Destination<T>: sealed::AsViewMut<T> {}
@@ -46,6 +48,8 @@ pub enum View<'a, T> {
     Slice(&'a [T]),
     Matrix(Matrix<'a, T>),
     Nibbles(Packed<'a>),
+    /// A tensor of f32.
+    Halves(Halves<'a>),
 }
 
 /// How the elements of a destination lie.
@@ -53,6 +57,8 @@ pub enum ViewMut<'a, T> {
     Slice(&'a mut [T]),
     Matrix(MatrixMut<'a, T>),
     Nibbles(PackedMut<'a>),
+    /// A tensor of f32.
+    Halves(HalvesMut<'a>),
 }
 
 /// Packed codes of either type.
@@ -119,6 +125,7 @@ sealed! {
     [T] Matrix<'_, T>: T, |this| View::Matrix(*this);
     [C: Code] Nibbles<'_, C>: C,
         |this| View::Nibbles(Packed { bytes: this.bytes, length: this.length, sign: C::SIGN });
+    [] Halves<'_>: f32, |this| View::Halves(*this);
 }
 
 sealed_mut! {
@@ -126,6 +133,7 @@ sealed_mut! {
     [T] MatrixMut<'_, T>: T, |this| ViewMut::Matrix(this.reborrow());
     [C: Code] NibblesMut<'_, C>: C,
         |this| ViewMut::Nibbles(PackedMut { bytes: &mut *this.bytes, length: this.length, sign: C::SIGN });
+    [] HalvesMut<'_>: f32, |this| ViewMut::Halves(HalvesMut { bits: &mut *this.bits, kind: this.kind });
 }
 
 /// Codes of up to four bits, two in a byte: element 0 in the low nibble of byte 0, element 1 in its high nibble (ONNX's

@@ -152,6 +152,25 @@ fn nibbles<C: Code>(range: CodeRange<C>) {
     }
 }
 
+fn halves<C: Code>(range: CodeRange<C>) {
+    for (name, granularity) in granularities() {
+        let n = elements(granularity);
+        let (bits, params) = (&vec![0x3c01; n][..], &params(range, granularity));
+        small(&format!("16 bits {name}"), |isa| {
+            let (mut codes, mut mask, mut out) = (vec![C::default(); n], vec![0; n], vec![0; n]);
+            for rounding in [Rounding::Nearest, Stream::new(7).into()] {
+                quantize(isa, Halves::f16(bits), params, rounding, &mut codes).unwrap();
+                fake_quantize(isa, Halves::f16(bits), params, rounding, (HalvesMut::bf16(&mut out), &mut mask))
+                    .unwrap();
+                fake_quantize_in_place(isa, HalvesMut::bf16(&mut out), params, rounding).unwrap();
+            }
+            dequantize(isa, &codes, params, HalvesMut::f16(&mut out)).unwrap();
+            let gradient = HalvesMut::f16(&mut out);
+            straight_through_in_place(isa, Halves::bf16(bits), gradient, params).unwrap();
+        });
+    }
+}
+
 #[test]
 fn elements_of_tensors() {
     elementwise(CodeRange::unsigned(8).unwrap());
@@ -161,6 +180,8 @@ fn elements_of_tensors() {
     strided(CodeRange::signed(8).unwrap());
     nibbles(CodeRange::unsigned(4).unwrap());
     nibbles(CodeRange::signed(4).unwrap());
+    halves(CodeRange::unsigned(8).unwrap());
+    halves(CodeRange::signed(8).unwrap());
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod dot;
 use core::arch::aarch64::*;
 
 use crate::formats::vectors::FormatVectors;
+use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
@@ -160,6 +161,26 @@ impl FixedPointVectors for Neon {
 }
 
 impl FormatVectors for Neon {}
+
+impl HalfVectors for Neon {
+    ops! { "neon"
+        fn load_u16(x: &[u16; LANES]) -> [int32x4_t; 4] {
+            // SAFETY: sixteen u16 may be read.
+            let [low, high] = unsafe { [vld1q_u16(x.as_ptr()), vld1q_u16(x.as_ptr().add(8))] };
+            [vmovl_u16(vget_low_u16(low)), vmovl_high_u16(low), vmovl_u16(vget_low_u16(high)), vmovl_high_u16(high)]
+                .map(|x| vreinterpretq_s32_u32(x))
+        }
+        fn store_u16(a: [int32x4_t; 4], out: &mut [u16; LANES]) {
+            let a = a.map(|a| vreinterpretq_u32_s32(a));
+            let [low, high] = [[a[0], a[1]], [a[2], a[3]]].map(|[a, b]| vmovn_high_u32(vmovn_u32(a), b));
+            // SAFETY: sixteen u16 may be written.
+            unsafe {
+                vst1q_u16(out.as_mut_ptr(), low);
+                vst1q_u16(out.as_mut_ptr().add(8), high);
+            }
+        }
+    }
+}
 
 impl InterleaveVectors for Neon {
     ops! { "neon"

@@ -6,6 +6,7 @@ use wide::{f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 
 use super::scalar::Scalar;
 use crate::formats::vectors::FormatVectors;
+use crate::half::vectors::HalfVectors;
 use crate::kernel::{Kernel, Outline};
 use crate::matmul::dot::{Accumulate, Dot, rows};
 use crate::matmul::fixed_point::FixedPointVectors;
@@ -226,6 +227,8 @@ impl Simd for Portable {
 impl FixedPointVectors for Portable {}
 
 impl FormatVectors for Portable {}
+
+impl HalfVectors for Portable {}
 
 impl InterleaveVectors for Portable {}
 

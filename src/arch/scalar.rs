@@ -2,6 +2,7 @@
 //! through the same kernels as every other ISA, and shows what they cost without hand-written vectors.
 
 use crate::formats::vectors::FormatVectors;
+use crate::half::vectors::HalfVectors;
 use crate::kernel::{Kernel, Outline};
 use crate::matmul::dot::{Accs, Accumulate, Depth, Dot, Layout, load_step};
 use crate::matmul::fixed_point::FixedPointVectors;
@@ -203,6 +204,8 @@ impl Simd for Scalar {
 
 impl FixedPointVectors for Scalar {}
 impl FormatVectors for Scalar {}
+impl HalfVectors for Scalar {}
+
 impl InterleaveVectors for Scalar {}
 impl NibbleVectors for Scalar {}
 impl QuantizeVectors for Scalar {}

@@ -2,9 +2,9 @@
 
 use bytemuck::cast_mut;
 
-use super::half::to_half;
 use super::vectors::FormatVectors;
 use crate::cache;
+use crate::half::f16::to_half;
 use crate::reduce::extremes::magnitude_bits;
 use crate::reduce::vectors::ReduceVectors;
 use crate::simd::{LANES, QUAD};

@@ -2,8 +2,8 @@
 //! sixteen, so the scale has the other sign; codes are made with the scale before it is rounded to f16.
 
 use super::block::{BlockVectors, Format, Scales, Sixteen};
-use super::half::{FINITE, from_half};
 use crate::cache;
+use crate::half::f16::{FINITE, from_half};
 use crate::simd::{LANES, QUAD};
 
 pub(super) struct Q4_0;

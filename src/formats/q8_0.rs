@@ -7,7 +7,7 @@
 use bytemuck::{cast, cast_ref};
 
 use super::block::{BlockVectors, Format, Scales, Sixteen, as_i8, largest_magnitudes, load_i8};
-use super::half::{FINITE, from_half};
+use crate::half::f16::{FINITE, from_half};
 use crate::simd::LANES;
 
 pub(super) struct Q8_0;

@@ -6,9 +6,11 @@ use super::kernels::Piece;
 use super::ops::{Operation, ToNearest};
 use crate::codes::{Codes, CodesMut, Erase};
 use crate::error::{Error, check_length, elements_of};
+use crate::half::{self, HalfKind, Halves, HalvesMut};
 use crate::isa::Isa;
+use crate::memory::Workspace;
 use crate::params::Params;
-use crate::random::stream::Stream;
+use crate::random::stream::{CHUNK, Stream};
 use crate::rounding::Rounding;
 use crate::sign::Sign;
 use crate::views::{Packed, PackedMut, View, ViewMut};
@@ -55,6 +57,13 @@ pub(crate) trait Operands: Divide + Send {
         None
     }
 
+    /// Whether reals have 16 bits.
+    fn halves(&self) -> bool;
+
+    /// Computes `columns` elements that lie together, some reals of which have 16 bits: few, so that the level-1 cache holds
+    /// them as f32.
+    fn run_halves<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize);
+
     /// Whether a row of `columns` elements is more than the caches hold, and is read and written once.
     fn streams(&self, columns: usize) -> bool;
 
@@ -92,6 +101,9 @@ impl RoundingMode for Stream {
     }
 }
 
+/// Elements of a piece with reals of 16 bits, to nearest: as f32, they fill half of a level-1 cache at most.
+const HALVES_PIECE: usize = 4096;
+
 /// What all rows of a job have in common.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a, R> {
@@ -107,10 +119,38 @@ impl<R: RoundingMode> Context<'_, R> {
     #[inline(always)]
     pub fn run_rows<O: Operands>(self, first: usize, shape: Shape, operands: O) {
         if shape.rows == 1 {
-            operands.run(self, first, shape.columns);
+            self.run_row(first, shape.columns, operands);
         } else {
             self.run_several(first, shape, operands);
         }
+    }
+
+    #[inline(always)]
+    fn run_row<O: Operands>(self, first: usize, columns: usize, operands: O) {
+        if operands.halves() {
+            self.run_row_of_halves(first, columns, operands);
+        } else {
+            operands.run(self, first, columns);
+        }
+    }
+
+    /// Computes a row in pieces that end where chunks of the stream do.
+    fn run_row_of_halves<O: Operands>(self, first: usize, columns: usize, operands: O) {
+        let context = Context { streams: false, ..self };
+        let (mut at, mut rest) = (0, operands);
+        let (mut length, next) = match self.rounding.into() {
+            // A byte of two codes belongs to one piece.
+            Rounding::Stochastic(stream) if rest.packed().is_none() => (stream.at(first).rest_of_chunk(), CHUNK),
+            _ => (HALVES_PIECE, HALVES_PIECE),
+        };
+        while columns - at > length {
+            let piece;
+            (piece, rest) = rest.divide(At::Element(length));
+            piece.run_halves(context, first + at, length);
+            at += length;
+            length = next;
+        }
+        rest.run_halves(context, first + at, columns - at);
     }
 
     fn run_several<O: Operands>(self, mut first: usize, shape: Shape, operands: O) {
@@ -121,7 +161,7 @@ impl<R: RoundingMode> Context<'_, R> {
         for _ in 0..shape.rows {
             let row;
             (row, rest) = rest.divide(At::Row(1));
-            row.run(self, first, shape.columns);
+            self.run_row(first, shape.columns, row);
             first += shape.columns;
         }
     }
@@ -156,6 +196,90 @@ impl<T> Divide for RowsMut<'_, T> {
     }
 }
 
+/// Reals that are read.
+#[derive(Clone, Copy)]
+pub(crate) enum RealRows<'a> {
+    F32(Rows<'a, f32>),
+    Halves(Rows<'a, u16>, HalfKind),
+}
+
+/// Reals that are written.
+pub(crate) enum RealRowsMut<'a> {
+    F32(RowsMut<'a, f32>),
+    Halves(RowsMut<'a, u16>, HalfKind),
+}
+
+impl<'a> RealRows<'a> {
+    /// A row of f32.
+    fn row(data: &'a [f32]) -> Self {
+        RealRows::F32(Rows { data, stride: data.len() })
+    }
+
+    pub fn are_halves(&self) -> bool {
+        matches!(self, RealRows::Halves(..))
+    }
+
+    /// The first `columns` elements of f32 rows.
+    pub fn f32(self, columns: usize) -> &'a [f32] {
+        match self {
+            RealRows::F32(rows) => &rows.data[..columns],
+            RealRows::Halves(..) => unreachable!("widened before"),
+        }
+    }
+
+    /// The first `columns` elements, widened in a workspace unless they are f32.
+    pub fn widened<'w>(self, isa: Isa, columns: usize, workspace: &'w mut Workspace) -> RealRows<'w>
+    where
+        'a: 'w,
+    {
+        let RealRows::Halves(rows, kind) = self else { return self };
+        let x = workspace.elements(columns);
+        half::widen_piece(isa, Halves { bits: &rows.data[..columns], kind }, x);
+        RealRows::row(x)
+    }
+}
+
+impl<'a> RealRowsMut<'a> {
+    /// A row of f32.
+    pub fn row(data: &'a mut [f32]) -> Self {
+        RealRowsMut::F32(RowsMut { stride: data.len(), data })
+    }
+
+    pub fn are_halves(&self) -> bool {
+        matches!(self, RealRowsMut::Halves(..))
+    }
+
+    /// The first `columns` elements of f32 rows.
+    pub fn f32(self, columns: usize) -> &'a mut [f32] {
+        match self {
+            RealRowsMut::F32(rows) => &mut rows.data[..columns],
+            RealRowsMut::Halves(..) => unreachable!("narrowed behind"),
+        }
+    }
+
+    /// What the first `columns` elements are before an operation in place, widened in a workspace; none if they are f32, which
+    /// are copied piece by piece.
+    pub fn widened<'w>(&self, isa: Isa, columns: usize, workspace: &'w mut Workspace) -> Option<RealRows<'w>> {
+        let RealRowsMut::Halves(rows, kind) = self else { return None };
+        let x = workspace.elements(columns);
+        half::widen_piece(isa, Halves { bits: &rows.data[..columns], kind: *kind }, x);
+        Some(RealRows::row(x))
+    }
+
+    /// Lets `write` write the first `columns` elements: in a workspace, from where they are narrowed, unless they are f32.
+    pub fn narrowed(self, isa: Isa, columns: usize, write: impl FnOnce(&mut [f32])) {
+        match self {
+            RealRowsMut::F32(rows) => write(&mut rows.data[..columns]),
+            RealRowsMut::Halves(rows, kind) => {
+                let mut workspace = Workspace::default();
+                let x = workspace.elements(columns);
+                write(x);
+                half::narrow_piece(isa, x, HalvesMut { bits: &mut rows.data[..columns], kind });
+            }
+        }
+    }
+}
+
 /// Codes that are read.
 #[derive(Clone, Copy)]
 pub(crate) enum CodeRows<'a> {
@@ -170,6 +294,28 @@ pub(crate) enum CodeRowsMut<'a> {
     I8(RowsMut<'a, i8>),
     Nibbles(&'a mut [u8], Sign),
 }
+
+/// Reals are divided by dividing whatever they are.
+macro_rules! divide_reals {
+    ($Reals:ident) => {
+        impl Divide for $Reals<'_> {
+            fn divide(self, at: At) -> (Self, Self) {
+                match self {
+                    $Reals::F32(rows) => {
+                        let (before, rest) = rows.divide(at);
+                        ($Reals::F32(before), $Reals::F32(rest))
+                    }
+                    $Reals::Halves(rows, kind) => {
+                        let (before, rest) = rows.divide(at);
+                        ($Reals::Halves(before, kind), $Reals::Halves(rest, kind))
+                    }
+                }
+            }
+        }
+    };
+}
+divide_reals!(RealRows);
+divide_reals!(RealRowsMut);
 
 /// Codes are divided by dividing whatever they are.
 macro_rules! divide_codes {
@@ -240,6 +386,7 @@ impl<T> View<'_, T> {
             View::Slice(x) => Extent::flat(x.len()),
             View::Matrix(x) => Extent::matrix(x.rows(), x.columns(), x.stride()),
             View::Nibbles(x) => Extent::flat(x.length),
+            View::Halves(x) => Extent::flat(x.bits.len()),
         }
     }
 }
@@ -250,6 +397,7 @@ impl<T> ViewMut<'_, T> {
             ViewMut::Slice(x) => Extent::flat(x.len()),
             ViewMut::Matrix(x) => Extent::matrix(x.rows(), x.columns(), x.stride()),
             ViewMut::Nibbles(x) => Extent::flat(x.length),
+            ViewMut::Halves(x) => Extent::flat(x.bits.len()),
         }
     }
 }
@@ -309,7 +457,7 @@ impl Shape {
                 let stride = if self.rows == 1 { self.columns } else { matrix.stride() };
                 Rows { data: matrix.into_slice(), stride }
             }
-            View::Nibbles(_) => unreachable!("packed codes are no reals"),
+            View::Nibbles(_) | View::Halves(_) => unreachable!("whole elements"),
         }
     }
 
@@ -321,7 +469,25 @@ impl Shape {
                 let stride = if self.rows == 1 { self.columns } else { matrix.stride() };
                 RowsMut { data: matrix.into_slice(), stride }
             }
-            ViewMut::Nibbles(_) => unreachable!("packed codes are no reals"),
+            ViewMut::Nibbles(_) | ViewMut::Halves(_) => unreachable!("whole elements"),
+        }
+    }
+
+    /// The reals' rows in this shape.
+    pub fn reals<'a>(self, view: View<'a, f32>) -> RealRows<'a> {
+        match view {
+            View::Halves(Halves { bits, kind }) => RealRows::Halves(Rows { data: bits, stride: self.columns }, kind),
+            view => RealRows::F32(self.rows(view)),
+        }
+    }
+
+    /// The reals' rows in this shape, to be written.
+    pub fn reals_mut<'a>(self, view: ViewMut<'a, f32>) -> RealRowsMut<'a> {
+        match view {
+            ViewMut::Halves(HalvesMut { bits, kind }) => {
+                RealRowsMut::Halves(RowsMut { data: bits, stride: self.columns }, kind)
+            }
+            view => RealRowsMut::F32(self.rows_mut(view)),
         }
     }
 

@@ -7,7 +7,9 @@ use core::cell::Cell;
 use core::marker::PhantomData;
 
 use super::kernels::{Piece, past_caches};
-use super::operands::{At, CodeRows, CodeRowsMut, Context, Divide, Operands, RoundingMode, Rows, RowsMut, Shape};
+use super::operands::{
+    At, CodeRows, CodeRowsMut, Context, Divide, Operands, RealRows, RealRowsMut, RoundingMode, RowsMut, Shape,
+};
 use super::ops::{self, CodeVectors, Operation};
 use super::packed;
 use crate::memory::Workspace;
@@ -53,7 +55,7 @@ divide! {
 
 /// The operands of [`quantize`](crate::quantize()).
 pub(crate) struct QuantizeRows<'a> {
-    pub x: Rows<'a, f32>,
+    pub x: RealRows<'a>,
     pub codes: CodeRowsMut<'a>,
 }
 
@@ -62,12 +64,22 @@ impl Operands for QuantizeRows<'_> {
         if let CodeRowsMut::Nibbles(_, sign) = self.codes { Some(sign) } else { None }
     }
 
+    fn halves(&self) -> bool {
+        self.x.are_halves()
+    }
+
     fn streams(&self, columns: usize) -> bool {
         self.packed().is_none() && past_caches(columns.saturating_mul(5))
     }
 
+    fn run_halves<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
+        let mut workspace = Workspace::default();
+        let x = self.x.widened(context.isa, columns, &mut workspace);
+        QuantizeRows { x, codes: self.codes }.run(context, first, columns);
+    }
+
     fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
-        let x = &self.x.data[..columns];
+        let x = self.x.f32(columns);
         match self.codes {
             CodeRowsMut::U8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
             CodeRowsMut::I8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
@@ -111,7 +123,7 @@ impl<R: RoundingMode> Context<'_, R> {
 /// The operands of [`dequantize`](crate::dequantize()).
 pub(crate) struct DequantizeRows<'a> {
     pub codes: CodeRows<'a>,
-    pub out: RowsMut<'a, f32>,
+    pub out: RealRowsMut<'a>,
 }
 
 impl Operands for DequantizeRows<'_> {
@@ -119,12 +131,23 @@ impl Operands for DequantizeRows<'_> {
         if let CodeRows::Nibbles(_, sign) = self.codes { Some(sign) } else { None }
     }
 
+    fn halves(&self) -> bool {
+        self.out.are_halves()
+    }
+
     fn streams(&self, columns: usize) -> bool {
         self.packed().is_none() && past_caches(columns.saturating_mul(5))
     }
 
+    fn run_halves<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
+        let codes = self.codes;
+        self.out.narrowed(context.isa, columns, |out| {
+            DequantizeRows { codes, out: RealRowsMut::row(out) }.run(context, first, columns);
+        });
+    }
+
     fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
-        let out = &mut self.out.data[..columns];
+        let out = self.out.f32(columns);
         match self.codes {
             CodeRows::U8(codes) => context.dequantize(first, &codes.data[..columns], out),
             CodeRows::I8(codes) => context.dequantize(first, &codes.data[..columns], out),
@@ -164,21 +187,37 @@ impl<R: RoundingMode> Context<'_, R> {
 
 /// The operands of [`fake_quantize`](crate::fake_quantize()); without `x`, in place.
 pub(crate) struct FakeQuantizeRows<'a> {
-    pub x: Option<Rows<'a, f32>>,
-    pub out: RowsMut<'a, f32>,
+    pub x: Option<RealRows<'a>>,
+    pub out: RealRowsMut<'a>,
     pub mask: Option<RowsMut<'a, u8>>,
 }
 
 impl Operands for FakeQuantizeRows<'_> {
+    fn halves(&self) -> bool {
+        self.out.are_halves() || self.x.is_some_and(|x| x.are_halves())
+    }
+
     fn streams(&self, columns: usize) -> bool {
         self.x.is_some() && past_caches(columns.saturating_mul(8))
     }
 
+    fn run_halves<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
+        let FakeQuantizeRows { x, out, mask } = self;
+        let mut workspace = Workspace::default();
+        let x = match x {
+            Some(x) => Some(x.widened(context.isa, columns, &mut workspace)),
+            None => out.widened(context.isa, columns, &mut workspace),
+        };
+        out.narrowed(context.isa, columns, |out| {
+            FakeQuantizeRows { x, out: RealRowsMut::row(out), mask }.run(context, first, columns);
+        });
+    }
+
     fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let FakeQuantizeRows { x, out, mask } = self;
-        let (out, mut mask) = (&mut out.data[..columns], mask.map(|mask| &mut mask.data[..columns]));
+        let (out, mut mask) = (out.f32(columns), mask.map(|mask| &mut mask.data[..columns]));
         if let Some(x) = x {
-            return context.fake_quantize(first, &x.data[..columns], out, mask);
+            return context.fake_quantize(first, x.f32(columns), out, mask);
         }
         // Pieces end where chunks of the stream do.
         let (head, length) = match context.rounding.into() {
@@ -204,24 +243,41 @@ impl<R: RoundingMode> Context<'_, R> {
 
 /// The operands of [`straight_through`](crate::straight_through()); without `gradient`, in place.
 pub(crate) struct StraightThroughRows<'a> {
-    pub x: Rows<'a, f32>,
-    pub gradient: Option<Rows<'a, f32>>,
-    pub out: RowsMut<'a, f32>,
+    pub x: RealRows<'a>,
+    pub gradient: Option<RealRows<'a>>,
+    pub out: RealRowsMut<'a>,
 }
 
 impl Operands for StraightThroughRows<'_> {
+    fn halves(&self) -> bool {
+        self.x.are_halves() || self.out.are_halves() || self.gradient.is_some_and(|gradient| gradient.are_halves())
+    }
+
     fn streams(&self, columns: usize) -> bool {
         self.gradient.is_some() && past_caches(columns.saturating_mul(8))
     }
 
+    fn run_halves<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
+        let StraightThroughRows { x, gradient, out } = self;
+        let (mut of_x, mut of_gradient) = (Workspace::default(), Workspace::default());
+        let x = x.widened(context.isa, columns, &mut of_x);
+        let gradient = match gradient {
+            Some(gradient) => Some(gradient.widened(context.isa, columns, &mut of_gradient)),
+            None => out.widened(context.isa, columns, &mut of_gradient),
+        };
+        out.narrowed(context.isa, columns, |out| {
+            StraightThroughRows { x, gradient, out: RealRowsMut::row(out) }.run(context, first, columns);
+        });
+    }
+
     fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let StraightThroughRows { x, gradient, out } = self;
-        let (x, out) = (&x.data[..columns], &mut out.data[..columns]);
+        let (x, out) = (x.f32(columns), out.f32(columns));
         let run = |first: usize, x: &[f32], gradient: &[f32], out: &mut [f32]| {
             context.piece(ops::StraightThrough { gradient }, first, x, out).nearest(context.isa);
         };
         if let Some(gradient) = gradient {
-            return run(first, x, &gradient.data[..columns], out);
+            return run(first, x, gradient.f32(columns), out);
         }
         in_place(out, IN_PLACE_PIECE, IN_PLACE_PIECE, |at, gradient, out| {
             run(first + at, &x[at..at + out.len()], gradient, out);

@@ -1,18 +1,11 @@
 //! Block formats.
 
+use super::half::narrow_to_f16;
 use crate::formats::format::BlockFormat;
 
-/// The nearest f16 of a finite value below 65520, ties to even, as its bits.
+/// The nearest f16, as its bits.
 fn half(x: f32) -> u16 {
-    let (sign, magnitude) = (u16::from(x.is_sign_negative()) << 15, f64::from(x.abs()));
-    let mut exponent = 0;
-    // Below 2⁻¹⁴ the unit is 2⁻²⁴; above, ten bits follow the first.
-    while magnitude >= 2_f64.powi(exponent - 14) {
-        exponent += 1;
-    }
-    let unit = 2_f64.powi(exponent.max(1) - 25);
-    let mantissa = (magnitude / unit).round_ties_even() as u16;
-    sign | (mantissa + ((exponent.max(1) as u16 - 1) << 10))
+    narrow_to_f16(&[x])[0]
 }
 
 /// [`encode_blocks`](crate::formats::encode_blocks()).

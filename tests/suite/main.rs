@@ -13,6 +13,7 @@ mod formats;
 mod golden;
 #[cfg(unix)]
 mod guard_pages;
+mod halves;
 mod isa;
 mod layers;
 mod matmul;

@@ -6,6 +6,7 @@ use bytemuck::cast_ref;
 
 use super::Avx2;
 use crate::formats::vectors::FormatVectors;
+use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
@@ -91,6 +92,23 @@ fn load_halves(x: &[u8; QUAD * LANES]) -> [__m256i; 2] {
     let x: *const __m256i = x.as_ptr().cast();
     // SAFETY: 64 bytes may be read.
     unsafe { [_mm256_loadu_si256(x), _mm256_loadu_si256(x.add(1))] }
+}
+
+impl HalfVectors for Avx2 {
+    ops! { "avx2,fma"
+        fn load_u16(x: &[u16; LANES]) -> [__m256i; 2] {
+            // SAFETY: sixteen u16 may be read.
+            let words = unsafe { _mm256_loadu_si256(x.as_ptr().cast()) };
+            let [low, high] = [_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words)];
+            [_mm256_cvtepu16_epi32(low), _mm256_cvtepu16_epi32(high)]
+        }
+        fn store_u16(a: [__m256i; 2], out: &mut [u16; LANES]) {
+            // Of both registers, first the lower halves, then the upper ones.
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(a[0], a[1]));
+            // SAFETY: sixteen u16 may be written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), words) }
+        }
+    }
 }
 
 impl InterleaveVectors for Avx2 {

@@ -7,6 +7,7 @@ use bytemuck::cast_slice;
 
 use super::Avx512;
 use crate::formats::vectors::FormatVectors;
+use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
@@ -145,6 +146,19 @@ impl FormatVectors for Avx512 {
             let halves = _mm512_avg_epu8(magnitudes, _mm512_setzero_si512());
             let negative = _mm512_movepi8_mask(_mm512_packs_epi16(first, second));
             store_both(_mm512_mask_sub_epi8(halves, negative, _mm512_setzero_si512(), halves), out);
+        }
+    }
+}
+
+impl HalfVectors for Avx512 {
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn load_u16(x: &[u16; LANES]) -> __m512i {
+            // SAFETY: sixteen u16 may be read.
+            _mm512_cvtepu16_epi32(unsafe { _mm256_loadu_si256(x.as_ptr().cast()) })
+        }
+        fn store_u16(a: __m512i, out: &mut [u16; LANES]) {
+            // SAFETY: sixteen u16 may be written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(a)) }
         }
     }
 }

@@ -247,6 +247,25 @@ fn sums_of_four() {
     }
 }
 
+/// Every integer of 16 bits, to lanes and back.
+#[test]
+fn sixteen_bits() {
+    struct Op;
+    impl Operation<i32, i32, i32> for Op {
+        #[inline(always)]
+        fn apply<S: Vectors>(&self, s: S, a: &[i32; LANES], _: &[i32; LANES], out: &mut [i32; LANES]) {
+            let (mut lanes, mut back) = ([0; LANES], [0; LANES]);
+            s.store_i32(s.load_u16(&a.map(|a| a as u16)), &mut lanes);
+            s.store_u16(s.load_i32(&lanes), &mut back);
+            // The lane itself, and what was stored if that is something else.
+            *out = from_fn(|i| lanes[i] ^ i32::from(back[i]) << 16 ^ lanes[i] << 16);
+        }
+    }
+    let all: Vec<i32> = (0..1 << 16).collect();
+    let values = pairs(&all, &[0]);
+    on_each_isa(|| Each::new(&values, Op), |isa, out| assert_eq!(out, all, "{isa}"));
+}
+
 /// Every byte, as two nibbles and back.
 #[test]
 fn nibbles() {

@@ -3,6 +3,7 @@
 use super::super::{LANES, Simd};
 use crate::arch::Scalar;
 use crate::formats::vectors::FormatVectors;
+use crate::half::vectors::HalfVectors;
 use crate::kernel::{Kernel, Outline};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
@@ -96,6 +97,7 @@ impl Outline for Minimal {
 
 impl FixedPointVectors for Minimal {}
 impl FormatVectors for Minimal {}
+impl HalfVectors for Minimal {}
 impl InterleaveVectors for Minimal {}
 impl NibbleVectors for Minimal {}
 impl QuantizeVectors for Minimal {}

@@ -1,4 +1,4 @@
-//! Between f32 and f16: to f16 sixteen values at a time, the scales of sixteen blocks; from f16 one.
+//! Between f32 and f16: sixteen values at a time, and one from f16.
 
 use crate::reduce::extremes::magnitude_bits;
 use crate::reduce::vectors::ReduceVectors;
@@ -22,6 +22,35 @@ pub(crate) fn to_half<S: ReduceVectors>(simd: S, x: S::F32) -> S::I32 {
     let nearest = simd.xor_i32(normal, simd.and_i32(simd.xor_i32(normal, subnormal), below));
     let sign = simd.and_i32(simd.shift_right(simd.to_bits(x), simd.splat_i32(16)), simd.splat_i32(0x8000));
     simd.xor_i32(nearest, sign)
+}
+
+/// The bits of the nearest f16 of any f32, ties to even: infinity from 65520 on, and 0x7e00 for NaN.
+#[inline(always)]
+pub(crate) fn to_any_half<S: ReduceVectors>(simd: S, x: S::F32) -> S::I32 {
+    let sign = simd.and_i32(simd.shift_right(simd.to_bits(x), simd.splat_i32(16)), simd.splat_i32(0x8000));
+    let infinity = simd.xor_i32(sign, simd.splat_i32(0x7c00));
+    let finite = simd.less_i32(magnitude_bits(simd, x), simd.splat_i32(65_520_f32.to_bits().cast_signed()));
+    let number = simd.select_i32(finite, to_half(simd, x), infinity);
+    simd.select_i32(simd.is_nan(x), simd.splat_i32(0x7e00), number)
+}
+
+/// The values of the f16 whose bits the lanes are.
+#[inline(always)]
+pub(crate) fn from_half_lanes<S: ReduceVectors>(simd: S, half: S::I32) -> S::F32 {
+    // What the exponent of an f32 is larger by.
+    const BIAS: i32 = (127 - 15) << 23;
+    let magnitude = simd.and_i32(half, simd.splat_i32(0x7fff));
+    let sign = simd.shift_left::<16>(simd.xor_i32(half, magnitude));
+    let normal = simd.add_i32(simd.shift_left::<13>(magnitude), simd.splat_i32(BIAS));
+    // A subnormal is a multiple of 2⁻²⁴: the mantissa behind a leading 2⁻¹⁴, which is taken away.
+    let leading = simd.splat_i32(BIAS + (1 << 23));
+    let with_leading = simd.add_i32(simd.shift_left::<13>(magnitude), leading);
+    let subnormal = simd.to_bits(simd.sub_f32(simd.of_bits(with_leading), simd.of_bits(leading)));
+    // The exponent of infinity and NaN is the largest in both.
+    let special = simd.add_i32(normal, simd.splat_i32(BIAS));
+    let finite = simd.select_i32(simd.less_i32(magnitude, simd.splat_i32(0x400)), subnormal, normal);
+    let bits = simd.select_i32(simd.less_i32(magnitude, simd.splat_i32(0x7c00)), finite, special);
+    simd.of_bits(simd.xor_i32(bits, sign))
 }
 
 /// The value of an f16.

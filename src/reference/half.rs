@@ -1,0 +1,62 @@
+//! Reals of 16 bits: a sign, an exponent and a mantissa.
+
+use crate::half::{HalfKind, Halves};
+
+impl HalfKind {
+    /// The bits of the mantissa, and what is added to the exponent.
+    fn layout(self) -> (u32, i32) {
+        match self {
+            HalfKind::F16 => (10, 15),
+            HalfKind::Bf16 => (7, 127),
+        }
+    }
+}
+
+/// The values of f16 or bf16.
+#[must_use]
+pub fn widen(x: Halves<'_>) -> Vec<f32> {
+    x.bits.iter().map(|&bits| value(bits, x.kind)).collect()
+}
+
+fn value(bits: u16, kind: HalfKind) -> f32 {
+    let (mantissa_bits, bias) = kind.layout();
+    let (exponent, mantissa) =
+        (i32::from((bits & 0x7fff) >> mantissa_bits), i32::from(bits) & ((1 << mantissa_bits) - 1));
+    let magnitude = match exponent {
+        _ if exponent == 2 * bias + 1 && mantissa != 0 => f64::NAN,
+        _ if exponent == 2 * bias + 1 => f64::INFINITY,
+        0 => f64::from(mantissa) * 2_f64.powi(1 - bias - mantissa_bits as i32),
+        _ => f64::from(mantissa + (1 << mantissa_bits)) * 2_f64.powi(exponent - bias - mantissa_bits as i32),
+    };
+    (if bits >> 15 == 0 { magnitude } else { -magnitude }) as f32
+}
+
+/// The nearest f16, ties to even.
+#[must_use]
+pub fn narrow_to_f16(x: &[f32]) -> Vec<u16> {
+    x.iter().map(|&x| nearest(x, HalfKind::F16)).collect()
+}
+
+/// The nearest bf16, ties to even.
+#[must_use]
+pub fn narrow_to_bf16(x: &[f32]) -> Vec<u16> {
+    x.iter().map(|&x| nearest(x, HalfKind::Bf16)).collect()
+}
+
+fn nearest(x: f32, kind: HalfKind) -> u16 {
+    let (mantissa_bits, bias) = kind.layout();
+    let infinity = (2 * bias as u16 + 1) << mantissa_bits;
+    if x.is_nan() {
+        return infinity + (1 << (mantissa_bits - 1));
+    }
+    let (sign, magnitude) = (u16::from(x.is_sign_negative()) << 15, f64::from(x.abs()));
+    // Exponents 0 and 1 have one unit; from there on it doubles.
+    let mut exponent = 1;
+    while exponent < 2 * bias && magnitude >= 2_f64.powi(exponent + 1 - bias) {
+        exponent += 1;
+    }
+    let units = (magnitude / 2_f64.powi(exponent - bias - mantissa_bits as i32)).round_ties_even();
+    // A mantissa that overflows moves the exponent, at last to infinity.
+    let bits = units + f64::from((exponent - 1) << mantissa_bits);
+    sign | bits.min(infinity.into()) as u16
+}
