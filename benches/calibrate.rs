@@ -2,7 +2,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use zeropoint::calibrate::{Calibrator, Method, Observer};
-use zeropoint::{CodeRange, Isa};
+use zeropoint::{CodeRange, Isa, Scheme};
 
 const LENGTH: usize = 1 << 20;
 
@@ -16,7 +16,7 @@ fn reals(relu: bool) -> Vec<f32> {
 fn observers(c: &mut Criterion) {
     let codes = CodeRange::narrow(8).unwrap();
     for (name, x) in [("normal", reals(false)), ("relu", reals(true))] {
-        let observer = |method: Method| method.observer(codes, LENGTH).unwrap();
+        let observer = |method: Method| method.observer(codes, Scheme::SYMMETRIC, LENGTH).unwrap();
         let mut each = |what: &str, elements: usize, method: Method, run: &dyn Fn(Isa, &mut Calibrator)| {
             let mut group = c.benchmark_group(format!("calibrate {what}/{name}"));
             group.throughput(Throughput::Elements(elements as u64));

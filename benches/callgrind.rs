@@ -352,7 +352,8 @@ fn reduced_by(isa: Isa, granularity: Granularity) -> Call {
 }
 
 fn observed(isa: Isa, method: Method) -> Call {
-    let (x, mut observer) = (reals(), method.observer(CodeRange::signed(8).unwrap(), ELEMENTS).unwrap());
+    let (x, mut observer) =
+        (reals(), method.observer(CodeRange::signed(8).unwrap(), Scheme::SYMMETRIC, ELEMENTS).unwrap());
     warm(move || observer.observe(isa.into(), &x).unwrap())
 }
 

@@ -8,8 +8,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Method, Observer};
 use zeropoint::random::fill_words;
 use zeropoint::{
-    Accumulators, CodeRange, Exec, Isa, Matrix, MatrixMut, QuantParams, Rounding, Stream, dequantize, fake_quantize,
-    min_max, quantize, raw,
+    Accumulators, CodeRange, Exec, Isa, Matrix, MatrixMut, QuantParams, Rounding, Scheme, Stream, dequantize,
+    fake_quantize, min_max, quantize, raw,
 };
 
 /// M × N × K: from what is too small to be shared to what hardly fits a cache; thin ones.
@@ -104,7 +104,7 @@ fn elements(c: &mut Criterion) {
         each("min-max", &mut || {
             std::hint::black_box(min_max(Exec::from(isa).rayon(), &x).unwrap());
         });
-        let mut observer = Method::Percentile(99.9).observer(range, length).unwrap();
+        let mut observer = Method::Percentile(99.9).observer(range, Scheme::SYMMETRIC, length).unwrap();
         each("histogram", &mut || observer.observe(Exec::from(isa).rayon(), &x).unwrap());
     }
 }

@@ -18,7 +18,7 @@ fn main() -> Result<(), zeropoint::Error> {
     for name in ["minmax", "average", "std:3", "percentile:99.9", "entropy", "mse"] {
         // Names are those of the command line tools; `calibrate` lists them all.
         let method: Method = name.parse()?;
-        let mut observer = method.observer(codes, 4096)?;
+        let mut observer = method.observer(codes, Scheme::ASYMMETRIC, 4096)?;
         // Batches come one by one; an observer keeps a histogram at most.
         for index in 0..16 {
             observer.observe(exec, &batch(index))?;

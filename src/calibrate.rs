@@ -29,17 +29,24 @@
 //! | [`MinMax`] `minmax` | smallest … largest | `numpy.min`, `max`; torch `MinMaxObserver`, `PerChannelMinMaxObserver`; Distiller `ClipMode.NONE` |
 //! | [`AbsMax`] `absmax` | ± largest magnitude | `np.abs(x).max()`; NVIDIA `MaxCalibrator`, amax; Distiller symmetric `sat` |
 //! | [`AverageMinMax`] `average` | means of the samples' minima and maxima | Distiller `ClipMode.AVG`, "clipping with averaging" |
-//! | [`Ema`] `ema:0.9` | moving averages of the batches' minima and maxima | torch `MovingAverageMinMaxObserver`; Distiller QAT's observer |
+//! | [`Ema::new`] `ema:0.9` | moving averages of the batches' minima and maxima, without bias to 0 | Distiller QAT's observer |
+//! | [`Ema::from_first_batch`] `moving:0.01` | the same, from the first batch on | torch `MovingAverageMinMaxObserver`, its bits |
 //! | [`Moments`] `std:3` | mean ± N · unbiased std | Distiller `ClipMode.N_STD`; `x.mean()`, `x.std()` of torch, `x.std(ddof=1)` of NumPy |
 //! | `gauss`, `laplace` | mean ± α(n) · std, or · mean deviation | ACIQ; Distiller `ClipMode.GAUSS`, `LAPLACE` |
 //! | [`Histogram`] `percentile:99.99` | ± percentile of the magnitudes | NVIDIA `HistogramCalibrator`, `percentile`; `np.percentile(np.abs(x), p)` |
 //! | `percentiles:99.99` | percentile 100 − p … p | `np.percentile(x, [100 - p, p])` |
 //! | `entropy` | least Kullback–Leibler divergence | TensorRT, NVIDIA `compute_amax("entropy")`; "KL" |
-//! | `mse` | least mean squared error | NVIDIA `compute_amax("mse")`; torch `HistogramObserver` searches for the same with another norm |
+//! | `mse` | least mean squared error | NVIDIA `compute_amax("mse")`; torch `HistogramObserver` searches for the same, moving one end at a time |
 //! | [`percentile()`] | exact, of values in memory | `np.percentile`, `torch.quantile`, "linear" |
 //!
-//! Every range but those of `minmax` and `absmax` stays within the data's own. Ranges by magnitude are cut to the side where
-//! the data lies: behind a ReLU they begin at 0, and an asymmetric scheme wastes nothing.
+//! Names elsewhere say what is meant, not that the bits are the same: NVIDIA's percentile is the lower edge of the bin that ours
+//! lies in, Distiller's ranges may exceed the data. Bits are the same where it is said.
+//!
+//! Every range but that of `absmax` stays within the data's own (that of `moving` but for rounding). Ranges by magnitude are cut
+//! to the side where the data lies: behind a ReLU they begin at 0, and an asymmetric scheme wastes nothing.
+//!
+//! `entropy` and `mse` count with the [`Levels`] of the scheme on the sides where the data lies. NVIDIA's calibrators take them from
+//! the code type alone: [`Levels::by_code_type`].
 //!
 //! # Reproducible
 //!
@@ -61,6 +68,7 @@
 //! | NVIDIA `fake_affine_tensor_quant` | `q = round(x / step) − quant_zero` | step | −quant_zero | [`from_subtracted`](crate::QuantParams::from_subtracted) |
 //! | slides, `r = (q + Z)·S` | `q = round(x / S) − Z` | S | −Z | [`from_subtracted`](crate::QuantParams::from_subtracted) |
 //! | gemmlowp | adds `lhs_offset` to codes | S | −lhs_offset | [`from_subtracted`](crate::QuantParams::from_subtracted) |
+//! | ONNX `DynamicQuantizeLinear` from ranges | `S` and `Z` in f32 | S | Z | [`as_onnx`](crate::QuantParams::as_onnx) |
 //! | ggml Q8_0 | `q = round(x / d)`, blocks of 32 | d | 0 | [`from_ggml_q8_0`](crate::QuantParams::from_ggml_q8_0) |
 //!
 //! # Granularity
@@ -72,7 +80,7 @@
 //! use zeropoint::calibrate::{Method, group_ranges};
 //! use zeropoint::{CodeRange, Exec, Granularity, QuantParams, Scheme};
 //! let codes = CodeRange::narrow(4)?;
-//! let mse = Method::Mse.observer(codes, 6)?;
+//! let mse = Method::Mse.observer(codes, Scheme::SYMMETRIC, 6)?;
 //! let shape = [2, 6]; // of a linear layer: outputs × inputs
 //! let weights = [0.1_f32, -0.2, 0.3, 0.1, -0.1, 0.2, 1.0, -2.0, 3.0, 1.0, -1.0, 2.0];
 //! let per_output = Granularity::channel(&shape, 0)?; // axis 1 for a transposed convolution's [inputs, outputs, …]
@@ -87,6 +95,7 @@ mod clip;
 mod extremes;
 mod groups;
 mod histogram;
+mod levels;
 pub(crate) mod logarithm;
 mod method;
 mod moments;
@@ -97,6 +106,7 @@ pub use clip::{clip_by_entropy, clip_by_mse, percentile, percentile_of_bins};
 pub use extremes::{AbsMax, AverageMinMax, Ema, MinMax};
 pub use groups::group_ranges;
 pub use histogram::{BINS, Clip, Histogram};
+pub use levels::Levels;
 pub use method::{Calibrator, Method};
 pub use moments::{GAUSS, LAPLACE, Moments, Spread};
 pub use observer::{NonFinite, Observer};

@@ -1,4 +1,4 @@
-//! Codes: u8 or i8, of 2 to 8 bits.
+//! Codes: u8 or i8, of 2 to 8 bits or of any range around 0.
 
 use core::fmt::Debug;
 
@@ -126,18 +126,20 @@ impl Code for i8 {
     const MAX: i8 = i8::MAX;
 }
 
-/// The codes that a quantizer may produce, of 2 to 8 bits.
+/// The codes that a quantizer may produce: of 2 to 8 bits, or between any two codes around 0.
 ///
 /// | n bits | range |
 /// |---|---|
 /// | unsigned | 0 … 2ⁿ − 1 |
 /// | signed | −2ⁿ⁻¹ … 2ⁿ⁻¹ − 1 |
 /// | narrow | −(2ⁿ⁻¹ − 1) … 2ⁿ⁻¹ − 1 |
+/// | [`new`](CodeRange::new) | `quant_min` … `quant_max` of PyTorch's observers |
 ///
 /// ```
 /// use zeropoint::CodeRange;
 /// assert_eq!(CodeRange::signed(4)?.min(), -8);
 /// assert_eq!(CodeRange::narrow(8)?.min(), -127);
+/// assert_eq!(CodeRange::new(-100_i8, 27)?.max(), 27);
 /// assert!(CodeRange::unsigned(9).is_err());
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -148,6 +150,32 @@ pub struct CodeRange<C> {
 }
 
 impl<C: Code> CodeRange<C> {
+    /// The codes `min` … `max`, which need not be those of n bits: `quant_min` and `quant_max` of PyTorch.
+    ///
+    /// Real 0 needs a code whatever the scheme, so 0 is one of them; and symmetric schemes need codes above it.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Range, Scheme};
+    /// let codes = CodeRange::new(0_u8, 100)?;
+    /// assert_eq!(Scheme::ASYMMETRIC.parameters(codes, Range { min: -5.0, max: 20.0 })?, (0.25, 20));
+    /// assert_eq!(CodeRange::new(-8_i8, 7)?, CodeRange::signed(4)?);
+    /// assert!(CodeRange::new(16_u8, 235).is_err());
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Codes`] unless `min` ≤ 0 < `max`, or when there are fewer than three codes.
+    pub fn new(min: C, max: C) -> Result<Self, Error> {
+        let bounds = CodeBounds { min: min.into(), max: max.into() };
+        let why = match bounds {
+            CodeBounds { min: 1.., .. } => "0 is not one of them",
+            CodeBounds { max: ..=0, .. } => "none is above 0",
+            _ if bounds.steps() < 2 => "fewer than three",
+            _ => return Ok(CodeRange { min, max }),
+        };
+        Err(Error::Codes { min: bounds.min, max: bounds.max, why })
+    }
+
     /// The smallest code.
     #[must_use]
     pub fn min(self) -> C {
@@ -181,27 +209,49 @@ impl CodeBounds {
         self.max - self.min
     }
 
-    /// n, the number of bits.
+    /// n of codes of n bits; of any other range, the nearest number of bits to the logarithm of how many codes there are.
     pub fn bits(self) -> u32 {
-        // A narrow range has one step less.
-        (self.steps() as u32 + 1).next_power_of_two().trailing_zeros()
+        // 2ᵇ⁻½ ≤ codes < 2ᵇ⁺½, squared.
+        let codes = self.steps() as u32 + 1;
+        (codes * codes).ilog2().div_ceil(2)
     }
 
-    /// The code in the middle: 0 signed, 2ⁿ⁻¹ unsigned.
+    /// The code in the middle, the upper one of two: 0 signed and narrow, 2ⁿ⁻¹ unsigned.
     pub fn middle(self) -> i32 {
-        if self.min < 0 { 0 } else { (self.max + 1) / 2 }
+        (self.min + self.max + 1).div_euclid(2)
+    }
+
+    /// These codes less a zero point.
+    pub fn around(self, zero_point: i32) -> Self {
+        CodeBounds { min: self.min - zero_point, max: self.max - zero_point }
+    }
+
+    /// Whether there are as many codes below the middle as above: narrow codes, and all other ranges of an odd number.
+    pub fn has_centre(self) -> bool {
+        self.steps() % 2 == 0
+    }
+
+    /// The steps that a symmetric scheme has for the largest magnitude, where 0 has the code 0. Values may be clipped by half a
+    /// step, so one more code on one side is half a step; with headroom both neighbours of every value are codes.
+    pub fn symmetric_steps(self, headroom: bool) -> f64 {
+        if self.min >= 0 {
+            return self.max.into();
+        }
+        let both_signs = self.max.min(-self.min);
+        let more = if headroom || self.min == -self.max { 0.0 } else { 0.5 };
+        f64::from(both_signs) + more
     }
 
     /// An error unless this is one of the codes.
-    pub fn check_code(self, code: i32) -> Result<(), Error> {
+    pub fn check_code(self, index: usize, code: i32) -> Result<(), Error> {
         let CodeBounds { min, max } = self;
-        if (min..=max).contains(&code) { Ok(()) } else { Err(Error::Code { code, min, max }) }
+        if (min..=max).contains(&code) { Ok(()) } else { Err(Error::Code { index, code, min, max }) }
     }
 
     /// An error unless the zero point is one of these codes.
-    pub fn check_zero_point(self, zero_point: i32) -> Result<(), Error> {
+    pub fn check_zero_point(self, index: usize, zero_point: i32) -> Result<(), Error> {
         let CodeBounds { min, max } = self;
-        if (min..=max).contains(&zero_point) { Ok(()) } else { Err(Error::ZeroPoint { zero_point, min, max }) }
+        if (min..=max).contains(&zero_point) { Ok(()) } else { Err(Error::ZeroPoint { index, zero_point, min, max }) }
     }
 }
 

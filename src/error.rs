@@ -47,11 +47,15 @@ pub enum Error {
     NonFinite {
         /// Which argument.
         what: &'static str,
+        /// The first element, channel or group that has it.
+        index: usize,
         /// The value that was found.
         found: f32,
     },
     /// The range's minimum is above its maximum, or its values do not fit the scheme.
     Range {
+        /// The group or block whose range it is; 0 of a single one.
+        index: usize,
         /// The lower end.
         min: f32,
         /// The upper end.
@@ -64,8 +68,19 @@ pub enum Error {
         /// The bits that were asked for.
         bits: u32,
     },
+    /// A code range that no quantizer can have.
+    Codes {
+        /// The smallest code that was asked for.
+        min: i32,
+        /// The largest code that was asked for.
+        max: i32,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A code outside the range of what it is stored in, or of what takes it.
     Code {
+        /// The first element that has it.
+        index: usize,
         /// The code.
         code: i32,
         /// The smallest code of the range.
@@ -75,6 +90,8 @@ pub enum Error {
     },
     /// A zero point outside the code range.
     ZeroPoint {
+        /// The first group, row or channel that has it; 0 of a single one.
+        index: usize,
         /// The zero point.
         zero_point: i32,
         /// The smallest code.
@@ -84,6 +101,8 @@ pub enum Error {
     },
     /// A scale that is not finite or below `f32::MIN_POSITIVE`.
     Scale {
+        /// The first group, row or channel that has it; 0 of a single one.
+        index: usize,
         /// The scale.
         scale: f32,
     },
@@ -96,6 +115,8 @@ pub enum Error {
     },
     /// A multiplier that the output stage cannot represent.
     Multiplier {
+        /// The first channel that has it; 0 of a single one.
+        index: usize,
         /// The real multiplier, or two to the power of minus the shift.
         multiplier: f64,
         /// What the stage accepts.
@@ -103,6 +124,8 @@ pub enum Error {
     },
     /// A bias that has no i32 code at the accumulators' scale.
     Bias {
+        /// The first channel that has it.
+        index: usize,
         /// The bias.
         bias: f32,
         /// The code it would have.
@@ -185,20 +208,28 @@ impl fmt::Display for Error {
                 write!(f, "row stride {stride} is shorter than a row of {columns}")
             }
             Error::Empty { what } => write!(f, "{what} is empty"),
-            Error::NonFinite { what, found } => write!(f, "{what} contains {found}"),
-            Error::Range { min, max, why } => write!(f, "range [{min}, {max}]: {why}"),
+            Error::NonFinite { what, index, found } => write!(f, "{what} contains {found}, at index {index}"),
+            Error::Range { index, min, max, why } => write!(f, "range {index}, [{min}, {max}]: {why}"),
             Error::Bits { bits } => write!(f, "{bits} bits; codes have 2 to 8"),
-            Error::Code { code, min, max } => write!(f, "code {code} is outside of {min}..={max}"),
-            Error::ZeroPoint { zero_point, min, max } => {
-                write!(f, "zero point {zero_point} is outside the codes {min}..={max}")
+            Error::Codes { min, max, why } => write!(f, "codes {min}..={max}: {why}"),
+            Error::Code { index, code, min, max } => {
+                write!(f, "code {code}, at index {index}, is outside of {min}..={max}")
             }
-            Error::Scale { scale } => {
-                write!(f, "scale {scale} is not a finite number of at least {:e}", f32::MIN_POSITIVE)
+            Error::ZeroPoint { index, zero_point, min, max } => {
+                write!(f, "zero point {zero_point}, at index {index}, is outside the codes {min}..={max}")
+            }
+            Error::Scale { index, scale } => {
+                write!(f, "scale {scale}, at index {index}, is not a finite number of at least {:e}", f32::MIN_POSITIVE)
             }
             Error::Bounds { min, max } => write!(f, "activation bounds {min}..={max} are empty"),
-            Error::Multiplier { multiplier, why } => write!(f, "multiplier {multiplier:e}: {why}"),
-            Error::Bias { bias, code } => {
-                write!(f, "bias {bias:e} would be {code:e} at the accumulators' scale, beyond i32")
+            Error::Multiplier { index, multiplier, why } => {
+                write!(f, "multiplier {multiplier:e}, at index {index}: {why}")
+            }
+            Error::Bias { index, bias, code } => {
+                write!(
+                    f,
+                    "the bias of channel {index}, {bias:e}, would be {code:e} at the accumulators' scale, beyond i32"
+                )
             }
             Error::Depth { depth, limit } => {
                 write!(f, "depth {depth} could overflow the i32 accumulator; the limit with this bias is {limit}")

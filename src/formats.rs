@@ -13,6 +13,10 @@
 //! The formulas stand with each format, in a file of its own. Rounding follows the document or the scalar code that defines
 //! the format, on every ISA. (The vector code of ggml rounds ties of Q8_0 otherwise than its scalar code.)
 //!
+//! Blocks of small values decode to zeros. An f16 has no value between 0 and 2⁻²⁴, so their scale is rounded to 0, whatever the
+//! codes are: of Q8_0 where the largest magnitude is at most 3.784895e-6 (127 · 2⁻²⁵), of Q4_0 at most 2.3841858e-7 (2⁻²²). ggml does
+//! the same. The smallest step of MXINT8 is 2⁻¹³³: half of it, 4.59e-41, is its limit.
+//!
 //! To add a format of any number of vectors a block: a variant of [`BlockFormat`] with its sizes, also in
 //! [`ALL`](BlockFormat::ALL), a file that implements `Format`, a line in the `match` of `encode.rs` and in the two of `decode.rs`,
 //! and its plain loops in `reference/formats.rs`. Tests go through `ALL`; a known block goes into `worked_blocks` of

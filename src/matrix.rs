@@ -240,18 +240,18 @@ impl ZeroPoints<'_> {
             Sign::Unsigned => (0, 255),
             Sign::Signed => (-128, 127),
         };
-        let largest = |&zero_point: &i32| {
+        let largest = |(index, &zero_point): (usize, &i32)| {
             if (min..=max).contains(&zero_point) {
                 Ok(i64::from((max - zero_point).max(zero_point - min)))
             } else {
-                Err(Error::ZeroPoint { zero_point, min, max })
+                Err(Error::ZeroPoint { index, zero_point, min, max })
             }
         };
         match self {
-            ZeroPoints::Uniform(zero_point) => largest(zero_point),
+            ZeroPoints::Uniform(zero_point) => largest((0, zero_point)),
             ZeroPoints::Each(zero_points) => {
                 check_length("zero points", count, zero_points.len())?;
-                zero_points.iter().map(largest).try_fold(0, |most, each| Ok(most.max(each?)))
+                zero_points.iter().enumerate().map(largest).try_fold(0, |most, each| Ok(most.max(each?)))
             }
         }
     }

@@ -18,4 +18,4 @@ pub(crate) use granularity::{Grouping, Run};
 pub use quant_params::QuantParams;
 pub use range::Range;
 pub use scheme::{OffsetKind, RoundingKind, ScaleKind, Scheme};
-pub(crate) use storage::{GroupParams, Params, check_scale};
+pub(crate) use storage::{GroupParams, Params, check_each_scale};

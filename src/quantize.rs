@@ -84,7 +84,7 @@ use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, StraightThroughRows};
 ///
 /// # Errors
 /// [`Error::Length`] and [`Error::Multiple`] when the lengths do not go with each other or with the parameters;
-/// [`Error::Code`] for packed codes of more than four bits; [`Error::Stream`] when the stream has fewer words than `x`
+/// [`Error::Codes`] for packed codes of more than four bits; [`Error::Stream`] when the stream has fewer words than `x`
 /// elements; [`Error::Rounding`] for stochastic rounding with parameters of a scheme for nearest rounding.
 #[inline(always)]
 pub fn quantize<'e, C: Code>(
@@ -128,7 +128,7 @@ fn run_quantize_stochastically(exec: Exec<'_>, job: Job<'_, QuantizeRows<'_>, St
 ///
 /// # Errors
 /// [`Error::Length`] and [`Error::Multiple`] when the lengths do not go with each other or with the parameters;
-/// [`Error::Code`] for packed codes and parameters of more than four bits.
+/// [`Error::Codes`] for packed codes and parameters of more than four bits.
 pub fn dequantize<'e, C: Code>(
     exec: impl Into<Exec<'e>>,
     codes: impl Source<C>,

@@ -18,7 +18,9 @@ mod reduce;
 mod report;
 mod requantize;
 
-pub use calibrate::{clip_by_entropy, clip_by_mse, histogram, moments, percentile};
+pub use calibrate::{
+    clip_by_entropy, clip_by_entropy_with, clip_by_mse, clip_by_mse_on_sides, histogram, moments, percentile,
+};
 pub use formats::{decode_blocks, encode_blocks};
 pub use half::{narrow_to_bf16, narrow_to_f16, widen};
 pub use layers::{conv2d, max_pool2d};

@@ -18,6 +18,7 @@ use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::params::QuantParams;
+use crate::reduce::extremes::first_non_finite;
 use sums::{Reconstruction, Sums};
 
 /// How far a reconstruction is from real values.
@@ -141,11 +142,11 @@ fn report(exec: Exec<'_>, x: &[f32], reconstruction: Reconstruction<'_>) -> Resu
     let sums = Sums::of(exec, x, reconstruction);
     // Sums of finite squares are finite: 2¹²⁸ · 2¹²⁸ · 2⁶⁴ is far below the largest f64.
     if !sums.signal.is_finite() {
-        let found = x.iter().copied().find(|x| !x.is_finite()).expect("a square is not finite");
-        return Err(Error::NonFinite { what: "the tensor", found });
+        return Err(first_non_finite("the tensor", x).expect("a square is not finite"));
     }
     if !sums.noise.is_finite() {
-        return Err(Error::NonFinite { what: "the difference", found: f32::from_bits(sums.max_error_bits as u32) });
+        let (index, found) = Sums::first_non_finite_error(exec, x, reconstruction);
+        return Err(Error::NonFinite { what: "the difference", index, found });
     }
     let coded = matches!(reconstruction, Reconstruction::Coded(_));
     Ok(ErrorReport { elements: x.len(), sums, coded })

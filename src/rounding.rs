@@ -12,6 +12,11 @@ pub enum Rounding {
     Nearest,
     /// Up with the probability of the fraction, without bias: element i of the tensor takes the word `offset + i` of the
     /// stream, whatever the granularity, on every ISA and for any number of threads.
+    ///
+    /// What is rounded is the quotient x / S in f32. If x is a real value that a code stands for, `S · k` rounded to f32, then x / S
+    /// is k or a neighbour of it among the f32, not always k; so such a value keeps its code but for about one in 10⁵ (S = 0.1,
+    /// k = −124: the quotient is −124 − 2⁻¹⁷, so the code is −125 once in 131072). Scales that are powers of two have
+    /// exact quotients, and rounding to nearest always keeps the code.
     Stochastic(Stream),
 }
 

@@ -190,7 +190,8 @@ fn reductions_words_and_formats() {
         let x = &reals(elements(granularity))[..];
         small(&format!("ranges {name}"), |isa| drop(ranges(isa, x, granularity).unwrap()));
         small(&format!("observed ranges {name}"), |isa| {
-            let observer = Method::MinMax.observer(CodeRange::unsigned(8).unwrap(), ELEMENTS).unwrap();
+            let observer =
+                Method::MinMax.observer(CodeRange::unsigned(8).unwrap(), Scheme::ASYMMETRIC, ELEMENTS).unwrap();
             group_ranges(isa, x, granularity, &observer).unwrap();
         });
     }
@@ -233,6 +234,7 @@ fn calibration() {
         "absmax",
         "average",
         "ema:0.9",
+        "moving:0.1",
         "std:3",
         "gauss",
         "laplace",
@@ -243,7 +245,7 @@ fn calibration() {
     ] {
         small(name, |isa| {
             let method: Method = name.parse().unwrap();
-            let mut observer = method.observer(CodeRange::unsigned(8).unwrap(), SHAPE[1]).unwrap();
+            let mut observer = method.observer(CodeRange::unsigned(8).unwrap(), Scheme::ASYMMETRIC, SHAPE[1]).unwrap();
             for batch in x.chunks(4 * SHAPE[1]) {
                 observer.observe(isa.into(), batch).unwrap();
             }

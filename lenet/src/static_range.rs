@@ -50,9 +50,9 @@ impl StaticNetwork {
         let images = activations.conv1.len() / PIXELS;
         let input = |activations: &[f32]| {
             let image = activations.len() / images;
-            let mut observer = method.observer(codes, image)?;
-            activations.chunks(BATCH * image).try_for_each(|batch| observer.observe(isa.into(), batch))?;
             let scheme = Scheme { scale, ..Scheme::ASYMMETRIC };
+            let mut observer = method.observer(codes, scheme, image)?;
+            activations.chunks(BATCH * image).try_for_each(|batch| observer.observe(isa.into(), batch))?;
             let (scale, zero_point) = scheme.parameters(codes, observer.range()?)?;
             QuantParams::per_tensor(codes, scale, zero_point)
         };

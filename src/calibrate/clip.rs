@@ -3,8 +3,11 @@
 //! These work on any histogram of magnitudes, whoever made it: bin i counts what lies in i … i + 1, in units of the bins'
 //! width.
 
+use super::levels::{Grid, Levels, Sides};
 use super::logarithm::ln;
+use super::observer::COUNTS;
 use crate::error::Error;
+use crate::reduce::extremes::first_non_finite;
 
 pub(super) fn check_percentile(percentile: f64) -> Result<(), Error> {
     if (0.0..=100.0).contains(&percentile) {
@@ -13,8 +16,20 @@ pub(super) fn check_percentile(percentile: f64) -> Result<(), Error> {
     Err(Error::Setting { what: "percentile", found: percentile, why: "not in 0 … 100" })
 }
 
-/// The percentile of values in memory: the value of order `p / 100 · (n − 1)`, between two values the straight line, as
-/// `numpy.percentile` and `torch.quantile` have it ("linear"). Of magnitudes, give magnitudes. ±0 is 0.
+/// `p / 100 · count`, the place among so many values. Within rounding of an integer it is that integer: 99.9 % of 1000 values are
+/// 999, not a little more, which may be of a value far away.
+fn percent_of(p: f64, count: u64) -> f64 {
+    let place = p / 100.0 * count as f64;
+    let nearest = place.round();
+    if (place - nearest).abs() <= 4.0 * f64::EPSILON * place { nearest } else { place }
+}
+
+/// The percentile of values in memory: the value of order `p / 100 · (n − 1)`, between two values the straight line ("linear").
+/// Of magnitudes, give magnitudes. ±0 is 0.
+///
+/// These are the bits of `numpy.percentile` of f64 values, rounded once to f32, but for an order that is within rounding of an
+/// integer: it is that integer, where NumPy takes a part of the next value (99.9 % of 1001 values: order 999, there
+/// 999.0000000000001). `torch.quantile` differs in the last bits of f64. Of f32 tensors both compute the order in f32.
 ///
 /// ```
 /// use zeropoint::calibrate::percentile;
@@ -29,10 +44,10 @@ pub fn percentile(x: &[f32], p: f64) -> Result<f32, Error> {
     if x.is_empty() {
         return Err(Error::Empty { what: "the tensor" });
     }
-    if let Some(&found) = x.iter().find(|x| !x.is_finite()) {
-        return Err(Error::NonFinite { what: "the tensor", found });
+    if let Some(error) = first_non_finite("the tensor", x) {
+        return Err(error);
     }
-    let order = p / 100.0 * (x.len() - 1) as f64;
+    let order = percent_of(p, x.len() as u64 - 1);
     let mut x = x.to_vec();
     let (_, &mut lower, above) = x.select_nth_unstable_by(order.floor() as usize, f32::total_cmp);
     let upper = above.iter().copied().fold(f32::INFINITY, f32::min);
@@ -40,8 +55,10 @@ pub fn percentile(x: &[f32], p: f64) -> Result<f32, Error> {
     if order.fract() == 0.0 {
         return Ok(lower + 0.0);
     }
-    let (lower, upper) = (f64::from(lower), f64::from(upper));
-    Ok((lower + (upper - lower) * order.fract()) as f32 + 0.0)
+    let (lower, upper, part) = (f64::from(lower), f64::from(upper), order.fract());
+    // From the nearer end, as NumPy does.
+    let between = if part < 0.5 { lower + (upper - lower) * part } else { upper - (upper - lower) * (1.0 - part) };
+    Ok(between as f32 + 0.0)
 }
 
 /// The percentile of binned values, in bins from the lower edge of the first: the place in its bin that divides the bin's
@@ -59,11 +76,7 @@ pub fn percentile(x: &[f32], p: f64) -> Result<f32, Error> {
 /// [`Error::Setting`] unless 0 ≤ p ≤ 100; [`Error::Shape`] for 2⁶³ values or more.
 pub fn percentile_of_bins(counts: &[u64], p: f64) -> Result<f64, Error> {
     check_percentile(p)?;
-    let target = p / 100.0 * total(counts)? as f64;
-    // A target within rounding of an integer is that integer: 99.9 % of 1000 values are 999, not a little more, whose bin may
-    // be far away.
-    let nearest = target.round();
-    let target = if (target - nearest).abs() <= 4.0 * f64::EPSILON * target { nearest } else { target };
+    let target = percent_of(p, total([counts, &[]])?);
     let mut below = 0;
     for (bin, &count) in counts.iter().enumerate() {
         if count > 0 && (below + count) as f64 >= target {
@@ -87,36 +100,60 @@ pub fn percentile_of_bins(counts: &[u64], p: f64) -> Result<f64, Error> {
 /// [`Error::Setting`] unless the largest code is 1 … 255, [`Error::Shape`] when there are no bins, more than 2²⁰, no stride, or
 /// 2⁶³ values or more.
 pub fn clip_by_mse(counts: &[u64], largest_code: u32, start: usize, stride: usize) -> Result<usize, Error> {
-    check_bins(counts, largest_code, stride)?;
-    // Prefix sums of count · xᵏ, with x = 2j + 1: twice the middle of a bin.
-    let mut prefixes = vec![[0_i128; 3]];
-    for (j, &count) in counts.iter().enumerate() {
-        let [zeroth, first, second] = prefixes[j];
-        let (x, count) = (2 * j as i128 + 1, i128::from(count));
-        prefixes.push([zeroth + count, first + count * x, second + count * x * x]);
-    }
-    let codes = i64::from(largest_code);
+    check_bins(counts.len(), largest_code, stride)?;
+    least_error(Sides { above: counts, below: &[] }, Levels::of_magnitudes(largest_code), start, stride)
+}
+
+/// [`clip_by_mse`] of values on both sides of 0, with levels of any scheme. The settings are checked.
+pub(super) fn least_error(sides: Sides<'_>, levels: Levels, start: usize, stride: usize) -> Result<usize, Error> {
+    total([sides.above, sides.below])?;
+    let moments = [sides.below, sides.above].map(Moments::of);
     let error = |i: usize| {
-        // L · x − q · m is the error of code q, times 2L. Σ count · (L · x − q · m)², without L² · Σ count · x², which is
-        // the same for all i.
-        let m = 2 * i as i64 + 1;
+        let grid = sides.grid(levels, 2 * i as i64 + 1);
+        moments[0].error(&grid, grid.below) + moments[1].error(&grid, grid.above)
+    };
+    let bins = sides.bins();
+    let candidates = (start.min(bins - 1)..bins).step_by(stride).map(|i| (error(i), i));
+    Ok(candidates.min().expect("there is a first").1)
+}
+
+/// Sums over the bins before each bin, of count · xᵏ for k of 0, 1 and 2, where x = 2j + 1 is twice the middle of bin j.
+struct Moments(Vec<[i128; 3]>);
+
+impl Moments {
+    fn of(counts: &[u64]) -> Self {
+        let mut prefixes = Vec::with_capacity(counts.len() + 1);
+        let mut sums = [0_i128; 3];
+        prefixes.push(sums);
+        for (j, &count) in counts.iter().enumerate() {
+            let (x, count) = (2 * j as i128 + 1, i128::from(count));
+            sums = [sums[0] + count, sums[1] + count * x, sums[2] + count * x * x];
+            prefixes.push(sums);
+        }
+        Moments(prefixes)
+    }
+
+    /// `Σ count · (steps · x − q · span)²`, the squared error of codes 0 … `codes` times `(2 · steps)²`, less
+    /// `steps² · Σ count · x²`, which is the same for all candidates.
+    fn error(&self, grid: &Grid, codes: i64) -> i128 {
+        let Grid { span, steps, .. } = *grid;
+        let bins = self.0.len() as i64 - 1;
+        // Of the bins whose value is nearest to code q or a larger one.
         let first_bin = |q: i64| {
-            let ties = (2 * q - 1) * m - 2 * codes;
-            ((ties + 4 * codes - 1) / (4 * codes)).clamp(0, counts.len() as i64) as usize
+            let ties = (2 * q - 1) * span - 2 * steps;
+            ((ties + 4 * steps - 1) / (4 * steps)).clamp(0, bins) as usize
         };
         let mut begin = first_bin(1);
         let mut sum = 0;
         for q in 1..=codes {
-            let end = if q == codes { counts.len() } else { first_bin(q + 1) };
-            let [from, to] = [prefixes[begin], prefixes[end]];
-            let step = i128::from(q * m);
-            sum += step * (step * (to[0] - from[0]) - i128::from(2 * codes) * (to[1] - from[1]));
+            let end = if q == codes { bins as usize } else { first_bin(q + 1) };
+            let [from, to] = [self.0[begin], self.0[end]];
+            let step = i128::from(q * span);
+            sum += step * (step * (to[0] - from[0]) - i128::from(2 * steps) * (to[1] - from[1]));
             begin = end;
         }
         sum
-    };
-    let candidates = (start.min(counts.len() - 1)..counts.len()).step_by(stride).map(|i| (error(i), i));
-    Ok(candidates.min().expect("there is a first").1)
+    }
 }
 
 /// The number of bins i, and so the clip range `amax = i`, with the least Kullback–Leibler divergence between the counts and
@@ -135,7 +172,18 @@ pub fn clip_by_mse(counts: &[u64], largest_code: u32, start: usize, stride: usiz
 /// [`Error::Setting`] unless the levels are 2 … 256, [`Error::Shape`] when there are no bins, more than 2²⁰, no stride, or
 /// 2⁶³ values or more.
 pub fn clip_by_entropy(counts: &[u64], levels: u32, start: usize, stride: usize) -> Result<usize, Error> {
-    check_bins(counts, levels.saturating_sub(1), stride)?;
+    check_bins(counts.len(), levels.saturating_sub(1), stride)?;
+    least_divergence(counts, &|_| levels as usize, start, stride)
+}
+
+/// [`clip_by_entropy`] with so many levels for each candidate. The settings are checked.
+pub(super) fn least_divergence(
+    counts: &[u64],
+    levels_of: &dyn Fn(usize) -> usize,
+    start: usize,
+    stride: usize,
+) -> Result<usize, Error> {
+    total([counts, &[]])?;
     let count = |j: usize| if j == 0 && counts.len() > 1 { counts[1] } else { counts[j] };
     // Of the bins below: their counts, how many are not empty, and Σ count · ln(count).
     let mut prefixes = vec![(0_u64, 0_u64, 0.0_f64)];
@@ -144,8 +192,8 @@ pub fn clip_by_entropy(counts: &[u64], levels: u32, start: usize, stride: usize)
         prefixes.push((sum + count(j), used + u64::from(count(j) > 0), entropy + times_ln(count(j))));
     }
     let total = prefixes[counts.len()].0;
-    let levels = levels as usize;
     let divergence = |i: usize| {
+        let levels = levels_of(i);
         let (inside, _, _) = prefixes[i];
         let (last, tail) = (count(i - 1), total - inside);
         if tail > 0 && last == 0 {
@@ -167,7 +215,9 @@ pub fn clip_by_entropy(counts: &[u64], levels: u32, start: usize, stride: usize)
         (p - q) / total as f64 - ln(total as f64) + ln(inside as f64)
     };
     let mut best = (f64::INFINITY, counts.len());
-    for i in (start.max(levels).min(counts.len())..=counts.len()).step_by(stride) {
+    // (Groups of too few bins would be empty.)
+    let first = (start..counts.len()).find(|&i| i >= levels_of(i)).unwrap_or(counts.len());
+    for i in (first..=counts.len()).step_by(stride) {
         let divergence = divergence(i);
         if divergence <= best.0 && divergence < f64::INFINITY {
             best = (divergence, i);
@@ -176,23 +226,26 @@ pub fn clip_by_entropy(counts: &[u64], levels: u32, start: usize, stride: usize)
     Ok(best.1)
 }
 
-fn check_bins(counts: &[u64], largest_code: u32, stride: usize) -> Result<(), Error> {
+fn check_bins(bins: usize, largest_code: u32, stride: usize) -> Result<(), Error> {
     if !(1..=255).contains(&largest_code) {
         return Err(Error::Setting { what: "largest code", found: largest_code.into(), why: "not in 1 … 255" });
     }
-    if counts.is_empty() || counts.len() > 1 << 20 {
-        return Err(Error::Shape { why: "not 1 … 2²⁰ bins", found: counts.len() });
+    if bins == 0 || bins > 1 << 20 {
+        return Err(Error::Shape { why: "not 1 … 2²⁰ bins", found: bins });
     }
-    if stride == 0 {
-        return Err(Error::Shape { why: "no stride", found: 0 });
-    }
-    total(counts).map(drop)
+    check_stride(stride)
+}
+
+pub(super) fn check_stride(stride: usize) -> Result<(), Error> {
+    if stride == 0 { Err(Error::Shape { why: "no stride", found: 0 }) } else { Ok(()) }
 }
 
 /// How many values were counted: fewer than 2⁶³, so that no sum of them wraps.
-fn total(counts: &[u64]) -> Result<u64, Error> {
-    let total = counts.iter().try_fold(0, |sum: u64, &count| sum.checked_add(count).filter(|&sum| sum < 1 << 63));
-    total.ok_or(Error::Shape { why: "bins of 2⁶³ numbers or more", found: counts.len() })
+fn total(counts: [&[u64]; 2]) -> Result<u64, Error> {
+    let [a, b] = counts;
+    let mut all = a.iter().chain(b);
+    let total = all.try_fold(0, |sum: u64, &count| sum.checked_add(count).filter(|&sum| sum < COUNTS));
+    total.ok_or(Error::Shape { why: "bins of 2⁶³ numbers or more", found: a.len() + b.len() })
 }
 
 /// `n · ln(n)`

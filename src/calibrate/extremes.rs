@@ -1,6 +1,6 @@
 //! Ranges made of minima and maxima: of everything, of samples, of batches.
 
-use super::observer::{Gate, NOTHING_SEEN, NonFinite, Observer, check_merge};
+use super::observer::{Gate, NOTHING_SEEN, NonFinite, Observer, check_merge, merged_counts};
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::params::{Granularity, Range};
@@ -76,6 +76,9 @@ impl MinMax {
 
 impl Observer for MinMax {
     fn observe(&mut self, exec: Exec<'_>, batch: &[f32]) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let (ranges, skipped) = self.batch(exec, batch)?;
         if !self.ranges.is_empty() {
             check_length("the batch's groups", self.ranges.len(), ranges.len())?;
@@ -89,8 +92,8 @@ impl Observer for MinMax {
         check_merge(self.granularity == other.granularity, "their granularities differ")?;
         let groups = [self.ranges.len(), other.ranges.len()];
         check_merge(groups.contains(&0) || groups[0] == groups[1], "they saw tensors of different lengths")?;
+        self.gate.skipped = self.gate.merged(&other.gate)?;
         self.add(&other.ranges);
-        self.gate.skipped += other.gate.skipped;
         Ok(())
     }
 
@@ -200,9 +203,6 @@ impl AverageMinMax {
 impl Observer for AverageMinMax {
     fn observe(&mut self, exec: Exec<'_>, batch: &[f32]) -> Result<(), Error> {
         let samples = Granularity::Channel { channels: batch.len() / self.sample, inner: self.sample };
-        if batch.is_empty() {
-            return Err(Error::Empty { what: "the tensor" });
-        }
         if !batch.len().is_multiple_of(self.sample) {
             return Err(Error::Multiple { what: "the tensor", unit: self.sample, found: batch.len() });
         }
@@ -230,10 +230,11 @@ impl Observer for AverageMinMax {
 
     fn merge(&mut self, other: &Self) -> Result<(), Error> {
         check_merge(self.sample == other.sample, "their samples have different lengths")?;
-        self.samples += other.samples;
+        let samples = merged_counts(self.samples, other.samples)?;
+        self.gate.skipped = self.gate.merged(&other.gate)?;
+        self.samples = samples;
         self.min_sum += other.min_sum;
         self.max_sum += other.max_sum;
-        self.gate.skipped += other.gate.skipped;
         Ok(())
     }
 
@@ -250,36 +251,52 @@ impl Observer for AverageMinMax {
     }
 }
 
-/// Exponential moving averages of the batches' minima and maxima, without the bias of their beginning at 0:
+/// Moving averages of the batches' minima and maxima, in one of two ways:
 ///
 /// ```text
-/// e := d·e + (1 − d)·v      after t batches, of decay d:  e / (1 − dᵗ)
+/// Ema::new(d), Distiller's:          e := d·e + (1 − d)·v from 0 on;  e / (1 − dᵗ) after t batches: no bias to the beginning at 0
+/// Ema::from_first_batch(c), torch's: e := e + c·(v − e) from the first batch on, in f32, as MovingAverageMinMaxObserver does
 /// ```
 ///
-/// The last batches count most, so their order matters: two of these cannot be merged.
+/// With c = 1 − d both give every new batch the weight c, but torch's first batch counts as all batches before it would. The
+/// last batches count most, so their order matters: two of these cannot be merged.
 ///
 /// ```
 /// use zeropoint::calibrate::{Ema, Observer};
 /// use zeropoint::{Exec, Range};
 /// let exec = Exec::best()?;
-/// let mut observer = Ema::new(0.9)?;
-/// observer.observe(exec, &[-1.0, 1.0])?;
-/// observer.observe(exec, &[-1.0, 2.0])?;
-/// assert_eq!(observer.range()?, Range { min: -1.0, max: 1.5263158 });
+/// let (mut distiller, mut torch) = (Ema::new(0.9)?, Ema::from_first_batch(0.1)?);
+/// for observer in [&mut distiller, &mut torch] {
+///     observer.observe(exec, &[-1.0, 1.0])?;
+///     observer.observe(exec, &[-1.0, 2.0])?;
+/// }
+/// assert_eq!(distiller.range()?, Range { min: -1.0, max: 1.5263158 });
+/// assert_eq!(torch.range()?, Range { min: -1.0, max: 1.1 });
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Ema {
     gate: Gate,
-    decay: f64,
-    min: f64,
-    max: f64,
-    /// dᵗ
-    beginning: f64,
+    averages: Averages,
+}
+
+#[derive(Clone, Debug)]
+enum Averages {
+    /// `beginning` is dᵗ.
+    Debiased {
+        decay: f64,
+        min: f64,
+        max: f64,
+        beginning: f64,
+    },
+    FromFirst {
+        constant: f32,
+        range: Option<Range>,
+    },
 }
 
 impl Ema {
-    /// With a decay such as 0.999.
+    /// Distiller's, with a decay such as 0.999.
     ///
     /// # Errors
     /// [`Error::Setting`] unless 0 ≤ decay < 1.
@@ -287,7 +304,22 @@ impl Ema {
         if !(0.0..1.0).contains(&decay) {
             return Err(Error::Setting { what: "decay", found: decay, why: "not in 0 … 1" });
         }
-        Ok(Ema { gate: Gate::default(), decay, min: 0.0, max: 0.0, beginning: 1.0 })
+        Ok(Ema::of(Averages::Debiased { decay, min: 0.0, max: 0.0, beginning: 1.0 }))
+    }
+
+    /// torch's, with an `averaging_constant` such as 0.01.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] unless 0 < constant ≤ 1.
+    pub fn from_first_batch(constant: f64) -> Result<Self, Error> {
+        if !(constant > 0.0 && constant <= 1.0) {
+            return Err(Error::Setting { what: "averaging constant", found: constant, why: "not in 0 … 1" });
+        }
+        Ok(Ema::of(Averages::FromFirst { constant: constant as f32, range: None }))
+    }
+
+    fn of(averages: Averages) -> Self {
+        Ema { gate: Gate::default(), averages }
     }
 
     /// This observer with another treatment of NaN and infinity. A batch of nothing else does not count.
@@ -298,13 +330,41 @@ impl Ema {
     }
 }
 
+impl Averages {
+    fn add(&mut self, batch: Range) {
+        match self {
+            Averages::Debiased { decay, min, max, beginning } => {
+                let step = |average: f64, end: f32| *decay * average + (1.0 - *decay) * f64::from(end);
+                (*min, *max) = (step(*min, batch.min), step(*max, batch.max));
+                *beginning *= *decay;
+            }
+            Averages::FromFirst { constant, range } => {
+                let step = |average: f32, end: f32| average + *constant * (end - average);
+                *range = Some(match *range {
+                    None => batch,
+                    Some(Range { min, max }) => Range { min: step(min, batch.min), max: step(max, batch.max) },
+                });
+            }
+        }
+    }
+
+    fn range(&self) -> Option<Range> {
+        match *self {
+            Averages::Debiased { beginning: 1.0, .. } => None,
+            Averages::Debiased { min, max, beginning, .. } => {
+                let mean = |sum: f64| (sum / (1.0 - beginning)) as f32;
+                Some(Range { min: mean(min), max: mean(max) })
+            }
+            Averages::FromFirst { range, .. } => range,
+        }
+    }
+}
+
 impl Observer for Ema {
     fn observe(&mut self, exec: Exec<'_>, batch: &[f32]) -> Result<(), Error> {
         let (admitted, skipped) = self.gate.admit(exec, batch)?;
         if let Some(admitted) = admitted {
-            let step = |average: f64, end: f32| self.decay * average + (1.0 - self.decay) * f64::from(end);
-            (self.min, self.max) = (step(self.min, admitted.range.min), step(self.max, admitted.range.max));
-            self.beginning *= self.decay;
+            self.averages.add(admitted.range);
         }
         self.gate.skipped += skipped;
         Ok(())
@@ -315,11 +375,7 @@ impl Observer for Ema {
     }
 
     fn ranges(&self) -> Result<Vec<Range>, Error> {
-        let weights = 1.0 - self.beginning;
-        if weights == 0.0 {
-            return Err(NOTHING_SEEN);
-        }
-        Ok(vec![Range { min: (self.min / weights) as f32, max: (self.max / weights) as f32 }])
+        self.averages.range().map(|range| vec![range]).ok_or(NOTHING_SEEN)
     }
 
     fn skipped(&self) -> u64 {

@@ -4,6 +4,7 @@ use super::observer::Observer;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::params::{Granularity, Range};
+use crate::reduce::extremes::first_non_finite;
 
 /// Values that a core counts in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
 const COUNTED: usize = 4;
@@ -13,8 +14,8 @@ const COUNTED: usize = 4;
 /// A thread has one observer at a time, and the elements of a group where they are in several places.
 ///
 /// # Errors
-/// [`Error::Empty`]; [`Error::NonFinite`] with the first NaN or infinity, unless they are skipped; [`Error::Multiple`] and
-/// [`Error::Shape`] when the length does not go with the granularity or the samples.
+/// [`Error::Empty`] for groups without elements; [`Error::NonFinite`] with the first NaN or infinity, unless they are skipped;
+/// [`Error::Multiple`] and [`Error::Shape`] when the length does not go with the granularity or the samples.
 pub fn group_ranges<'t, O: Observer + Clone + Sync>(
     exec: impl Into<Exec<'t>>,
     x: &[f32],
@@ -33,19 +34,30 @@ type RangeOf<'a> = &'a (dyn Fn(Exec<'_>, &[f32]) -> Result<Range, Error> + Sync)
 
 fn each_group(exec: Exec<'_>, x: &[f32], granularity: Granularity, range_of: RangeOf<'_>) -> Result<Vec<Range>, Error> {
     let groups = granularity.groups(x.len())?;
+    if groups == 0 {
+        return Ok(Vec::new());
+    }
     if x.is_empty() {
         return Err(Error::Empty { what: "the tensor" });
     }
+    let mut ranges = vec![Ok(Range::default()); groups];
+    let of_group = |exec, (group, range): (usize, &mut Result<Range, Error>)| {
+        *range = range_of(exec, &elements_of(x, granularity, group));
+    };
+    let each = ranges.iter_mut().enumerate();
     if groups < 2 * exec.threads() {
         // Few groups are better divided themselves.
-        return (0..groups).map(|group| range_of(exec, &elements_of(x, granularity, group))).collect();
+        each.for_each(|group| of_group(exec, group));
+    } else {
+        let team = exec.team(x.len() / COUNTED);
+        team.share(each, |group| of_group(exec.serial(), group));
     }
-    let mut ranges = vec![Ok(Range::default()); groups];
-    let team = exec.team(x.len() / COUNTED);
-    team.share(ranges.iter_mut().enumerate(), |(group, range)| {
-        *range = range_of(exec.serial(), &elements_of(x, granularity, group));
-    });
-    ranges.into_iter().collect()
+    // An observer counts the elements of its group.
+    let of_the_tensor = |error| match error {
+        Error::NonFinite { .. } => first_non_finite("the tensor", x).unwrap_or(error),
+        other => other,
+    };
+    ranges.into_iter().collect::<Result<_, _>>().map_err(of_the_tensor)
 }
 
 /// The elements of a group.

@@ -7,9 +7,9 @@
 use core::mem::take;
 
 use super::bins::{SIDES, count, power_of_two};
-use super::clip::{check_percentile, clip_by_entropy, clip_by_mse, percentile_of_bins};
-use super::observer::{Gate, NOTHING_SEEN, NonFinite, Observer, check_merge};
-use crate::codes::{Code, CodeRange};
+use super::clip::{check_percentile, check_stride, least_divergence, least_error, percentile_of_bins};
+use super::levels::{Levels, Sides};
+use super::observer::{Gate, NOTHING_SEEN, NonFinite, Observer, check_merge, merged_counts};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::params::Range;
@@ -23,21 +23,22 @@ pub enum Clip {
     Percentile(f64),
     /// From percentile 100 − p to percentile p of the values with their signs; p is 50 at least.
     Percentiles(f64),
-    /// ± the clip range of [`clip_by_entropy`]. For thousands of values at least: few leave most bins empty, and
-    /// any clip range looks faithful; and so may values on a grid of their own, such as 8-bit pixels.
+    /// ± the clip range of [`clip_by_entropy`](super::clip_by_entropy) of the magnitudes. For thousands of values at least: few
+    /// leave most bins empty, and any clip range looks faithful; and so may values on a grid of their own, such as 8-bit pixels.
     Entropy {
-        /// 2ⁿ⁻¹ of signed codes, 2ⁿ of unsigned ones.
-        levels: u32,
+        /// Of an asymmetric scheme, magnitudes have their share of all levels; of a symmetric one, those from 0 up.
+        levels: Levels,
         /// The first candidate, in bins.
         start: usize,
         /// Bins from one candidate to the next.
         stride: usize,
     },
-    /// ± the clip range of [`clip_by_mse`].
+    /// ± the clip range with the least squared error of the values' codes, found as [`clip_by_mse`](super::clip_by_mse) does on
+    /// both sides of 0.
     Mse {
-        /// The largest code without a zero point: 2ⁿ⁻¹ − 1 of signed codes, 2ⁿ − 1 of unsigned ones.
-        largest_code: u32,
-        /// The first candidate, in bins.
+        /// The codes on both sides, and the steps that the candidates are divided into.
+        levels: Levels,
+        /// The first candidate, in bins; later if a step of it is less than a bin.
         start: usize,
         /// Bins from one candidate to the next.
         stride: usize,
@@ -45,17 +46,16 @@ pub enum Clip {
 }
 
 impl Clip {
-    /// [`Clip::Entropy`] for these codes, every bin a candidate from an eighth to a sixteenth of the largest magnitude on.
+    /// [`Clip::Entropy`] for these levels, every bin a candidate from an eighth to a sixteenth of the largest magnitude on.
     #[must_use]
-    pub fn entropy<C: Code>(codes: CodeRange<C>) -> Self {
-        Clip::Entropy { levels: codes.max().into() as u32 + 1, start: BINS / 16, stride: 1 }
+    pub fn entropy(levels: Levels) -> Self {
+        Clip::Entropy { levels, start: BINS / 16, stride: 1 }
     }
 
-    /// [`Clip::Mse`] for these codes, every bin a candidate from where a step is a bin on.
+    /// [`Clip::Mse`] for these levels, every bin a candidate from where a step is a bin on.
     #[must_use]
-    pub fn mse<C: Code>(codes: CodeRange<C>) -> Self {
-        let largest_code = codes.max().into() as u32;
-        Clip::Mse { largest_code, start: largest_code as usize, stride: 1 }
+    pub fn mse(levels: Levels) -> Self {
+        Clip::Mse { levels, start: 0, stride: 1 }
     }
 
     fn check(self) -> Result<(), Error> {
@@ -64,8 +64,10 @@ impl Clip {
                 Err(Error::Setting { what: "upper percentile", found, why: "below 50" })
             }
             Clip::Percentile(p) | Clip::Percentiles(p) => check_percentile(p),
-            Clip::Entropy { levels, start, stride } => clip_by_entropy(&[1], levels, start, stride).map(|_| ()),
-            Clip::Mse { largest_code, start, stride } => clip_by_mse(&[1], largest_code, start, stride).map(|_| ()),
+            Clip::Entropy { levels, stride, .. } | Clip::Mse { levels, stride, .. } => {
+                levels.check()?;
+                check_stride(stride)
+            }
         }
     }
 }
@@ -139,6 +141,14 @@ impl Histogram {
         sums
     }
 
+    /// The bins of each side on which there are values, up to the last that has one; that of the zeros, if there is nothing else.
+    fn sides(&self, min: f32, max: f32) -> Sides<'_> {
+        let [positive, negative] = self.counts();
+        let used = |counts: &'_ [u64]| counts.iter().rposition(|&count| count > 0).map_or(0, |last| last + 1);
+        let above = if max > 0.0 || min == 0.0 { used(positive) } else { 0 };
+        Sides { above: &positive[..above], below: &negative[..used(negative)] }
+    }
+
     /// The width of the bins, a power of two: `2ᵉ⁻¹¹` for a largest magnitude in `2ᵉ … 2ᵉ⁺¹`.
     #[must_use]
     pub fn bin_width(&self) -> f64 {
@@ -204,12 +214,14 @@ impl Observer for Histogram {
 
     fn merge(&mut self, other: &Self) -> Result<(), Error> {
         check_merge(self.clip == other.clip, "they choose ranges in different ways")?;
+        let values = |counts: &[u64]| counts.iter().sum();
+        merged_counts(values(&self.counts), values(&other.counts))?;
+        self.gate.skipped = self.gate.merged(&other.gate)?;
         if let Some(range) = other.range {
             self.widen(range);
             self.add_range(range);
             add_bins(&mut self.counts, &other.counts, self.exponent - other.exponent);
         }
-        self.gate.skipped += other.gate.skipped;
         Ok(())
     }
 
@@ -221,20 +233,35 @@ impl Observer for Histogram {
         let within = |lower: f32, upper: f32| Ok(vec![Range { min: lower.max(min), max: upper.min(max) }]);
         let amax = match self.clip {
             Clip::Percentiles(p) => {
+                // The end of one side, bins up to it counted from the other side. The percentile 100 − p is found from above as p is
+                // from below: of a range mirrored, the range is the mirror image.
                 let [positive, negative] = self.counts();
-                let ascending: Vec<u64> = negative.iter().rev().chain(positive).copied().collect();
-                let place = |p| Ok((percentile_of_bins(&ascending, p)? - BINS as f64) * self.bin_width());
-                let lower = if p == 100.0 { min } else { place(100.0 - p)? as f32 };
-                let upper = if p == 100.0 { max } else { place(p)? as f32 };
-                return within(lower.min(0.0), upper.max(0.0));
+                let end = |from: &[u64], to: &[u64]| -> Result<f32, Error> {
+                    let bins: Vec<u64> = from.iter().rev().chain(to).copied().collect();
+                    let place = (percentile_of_bins(&bins, p)? - BINS as f64) * self.bin_width();
+                    Ok(if p == 100.0 { f32::INFINITY } else { (place as f32).max(0.0) })
+                };
+                return within(-end(positive, negative)?, end(negative, positive)?);
             }
             Clip::Percentile(100.0) => f32::INFINITY,
             Clip::Percentile(p) => end(percentile_of_bins(&self.magnitudes(), p)?),
             Clip::Entropy { levels, start, stride } => {
-                end(clip_by_entropy(&self.magnitudes(), levels, start, stride)? as f64)
+                let sides = self.sides(min, max);
+                let levels_of = |bins| sides.levels_of_magnitudes(levels, bins);
+                end(least_divergence(&self.magnitudes(), &levels_of, start, stride)? as f64)
             }
-            Clip::Mse { largest_code, start, stride } => {
-                end(clip_by_mse(&self.magnitudes(), largest_code, start, stride)? as f64 + 0.5)
+            Clip::Mse { levels, start, stride } => {
+                let (mut sides, magnitudes) = (self.sides(min, max), self.magnitudes());
+                if levels.are_the_same_on_both_sides() {
+                    // Magnitudes are half the work.
+                    sides = Sides { above: &magnitudes, below: &[] };
+                }
+                let reaches_a_bin = |i: usize| {
+                    let grid = sides.grid(levels, 2 * i as i64 + 1);
+                    grid.span >= 2 * grid.steps
+                };
+                let first = (start..sides.bins()).find(|&i| reaches_a_bin(i)).unwrap_or(sides.bins());
+                end(least_error(sides, levels, first, stride)? as f64 + 0.5)
             }
         };
         within(-amax, amax)

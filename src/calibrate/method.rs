@@ -5,12 +5,13 @@ use core::str::FromStr;
 
 use super::extremes::{AbsMax, AverageMinMax, Ema, MinMax};
 use super::histogram::{Clip, Histogram};
+use super::levels::Levels;
 use super::moments::{Moments, Spread};
 use super::observer::{NonFinite, Observer, check_merge};
 use crate::codes::{Code, CodeRange};
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::params::{Granularity, Range};
+use crate::params::{Granularity, Range, Scheme};
 
 /// A way to a range: the table of the module [`calibrate`](crate::calibrate).
 ///
@@ -29,8 +30,10 @@ pub enum Method {
     AbsMax,
     /// [`AverageMinMax`]: `average`.
     Average,
-    /// [`Ema`] of this decay: `ema:0.9`, or `ema` for 0.999.
+    /// [`Ema::new`] of this decay, Distiller's: `ema:0.9`, or `ema` for 0.999.
     Ema(f64),
+    /// [`Ema::from_first_batch`] with this constant, torch's: `moving:0.1`, or `moving` for 0.01.
+    Moving(f64),
     /// [`Spread::Deviations`] of this many: `std:4`, or `std` for 3.
     Std(f64),
     /// [`Spread::Gauss`]: `gauss`.
@@ -49,27 +52,28 @@ pub enum Method {
 
 impl Method {
     /// The names, with their optional arguments.
-    const FORMS: &str = "minmax, absmax, average, ema[:decay], std[:deviations], gauss, laplace, \
-                                    percentile[:p], percentiles[:p], entropy, mse";
+    const FORMS: &str = "minmax, absmax, average, ema[:decay], moving[:constant], std[:deviations], gauss, laplace, \
+                         percentile[:p], percentiles[:p], entropy, mse";
 
-    /// An observer of a tensor that takes this way for these codes; `sample` is the elements of a sample, which
-    /// [`AverageMinMax`] alone needs.
+    /// An observer of a tensor that takes this way for these codes and this scheme, whose levels `entropy` and `mse` count with;
+    /// `sample` is the elements of a sample, which [`AverageMinMax`] alone needs.
     ///
     /// # Errors
     /// [`Error::Setting`] for an argument that the method cannot have, [`Error::Shape`] when a sample has no elements.
-    pub fn observer<C: Code>(self, codes: CodeRange<C>, sample: usize) -> Result<Calibrator, Error> {
+    pub fn observer<C: Code>(self, codes: CodeRange<C>, scheme: Scheme, sample: usize) -> Result<Calibrator, Error> {
         match self {
             Method::MinMax => Ok(MinMax::new(Granularity::Tensor).into()),
             Method::AbsMax => Ok(AbsMax::new(Granularity::Tensor).into()),
             Method::Average => AverageMinMax::new(sample).map(Calibrator::Average),
             Method::Ema(decay) => Ema::new(decay).map(Calibrator::Ema),
+            Method::Moving(constant) => Ema::from_first_batch(constant).map(Calibrator::Ema),
             Method::Std(n) => moments(Spread::Deviations(n)),
             Method::Gauss => moments(Spread::gauss(codes)),
             Method::Laplace => moments(Spread::laplace(codes)),
             Method::Percentile(p) => histogram(Clip::Percentile(p)),
             Method::Percentiles(p) => histogram(Clip::Percentiles(p)),
-            Method::Entropy => histogram(Clip::entropy(codes)),
-            Method::Mse => histogram(Clip::mse(codes)),
+            Method::Entropy => histogram(Clip::entropy(Levels::of(codes, scheme))),
+            Method::Mse => histogram(Clip::mse(Levels::of(codes, scheme))),
         }
     }
 }
@@ -96,6 +100,7 @@ impl FromStr for Method {
             ("absmax", None) => Method::AbsMax,
             ("average", None) => Method::Average,
             ("ema", decay) => Method::Ema(decay.unwrap_or(0.999)),
+            ("moving", constant) => Method::Moving(constant.unwrap_or(0.01)),
             ("std", n) => Method::Std(n.unwrap_or(3.0)),
             ("gauss", None) => Method::Gauss,
             ("laplace", None) => Method::Laplace,
@@ -115,6 +120,7 @@ impl fmt::Display for Method {
             Method::AbsMax => ("absmax", None),
             Method::Average => ("average", None),
             Method::Ema(decay) => ("ema", Some(decay)),
+            Method::Moving(constant) => ("moving", Some(constant)),
             Method::Std(n) => ("std", Some(n)),
             Method::Gauss => ("gauss", None),
             Method::Laplace => ("laplace", None),

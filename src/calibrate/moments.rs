@@ -4,7 +4,7 @@
 //! chunk. Squares are of differences from the chunk's own mean, and put together by Chan's formula, so that equal values
 //! have no deviation and large means cost no digits.
 
-use super::observer::{Gate, NOTHING_SEEN, NonFinite, Observer, check_merge};
+use super::observer::{Gate, NOTHING_SEEN, NonFinite, Observer, check_merge, merged_counts};
 use super::sums::{Sums, deviations};
 use crate::codes::{Code, CodeRange};
 use crate::error::Error;
@@ -156,10 +156,11 @@ impl Observer for Moments {
 
     fn merge(&mut self, other: &Self) -> Result<(), Error> {
         check_merge(self.spread == other.spread, "they make ranges in different ways")?;
+        merged_counts(self.sums.count, other.sums.count)?;
+        self.gate.skipped = self.gate.merged(&other.gate)?;
         self.sums = self.sums.merge(other.sums);
         self.deviations += other.deviations;
         self.range = self.range.into_iter().chain(other.range).reduce(Range::union);
-        self.gate.skipped += other.gate.skipped;
         Ok(())
     }
 

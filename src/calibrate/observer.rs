@@ -9,17 +9,18 @@ use crate::reduce::tensor::range_of;
 
 /// Watches batches of a tensor, and tells the ranges that codes should cover.
 pub trait Observer {
-    /// Records a batch. On an error nothing of it is recorded.
+    /// Records a batch. On an error nothing of it is recorded; nor is anything of an empty batch, which is none.
     ///
     /// # Errors
-    /// [`Error::Empty`]; [`Error::NonFinite`] with the first NaN or infinity, unless they are skipped; [`Error::Multiple`]
+    /// [`Error::NonFinite`] with the first NaN or infinity, unless they are skipped; [`Error::Multiple`]
     /// when the length does not go with the granularity or the samples.
     fn observe(&mut self, exec: Exec<'_>, batch: &[f32]) -> Result<(), Error>;
 
     /// Adds what another observer with the same settings saw.
     ///
     /// # Errors
-    /// [`Error::Merge`] when the settings differ, or where the order of batches matters. Nothing is added then.
+    /// [`Error::Merge`] when the settings differ, where the order of batches matters, or when both counted 2⁶³ values or more.
+    /// Nothing is added then.
     fn merge(&mut self, other: &Self) -> Result<(), Error>
     where
         Self: Sized;
@@ -66,8 +67,16 @@ pub(super) struct Admitted<'a> {
 }
 
 impl Gate {
+    /// How many values both skipped.
+    pub fn merged(&self, other: &Self) -> Result<u64, Error> {
+        merged_counts(self.skipped, other.skipped)
+    }
+
     /// The finite values, if any, and how many others are to be skipped.
     pub fn admit<'a>(&self, exec: Exec<'_>, batch: &'a [f32]) -> Result<(Option<Admitted<'a>>, u64), Error> {
+        if batch.is_empty() {
+            return Ok((None, 0));
+        }
         match range_of(exec, batch) {
             Err(Error::NonFinite { .. }) if self.non_finite == NonFinite::Skip => {
                 let finite: Vec<f32> = batch.iter().copied().filter(|x| x.is_finite()).collect();
@@ -89,4 +98,13 @@ pub(super) const NOTHING_SEEN: Error = Error::Empty { what: "what was observed" 
 /// `why`, unless two observers may be merged.
 pub(super) fn check_merge(same: bool, why: &'static str) -> Result<(), Error> {
     if same { Ok(()) } else { Err(Error::Merge { why }) }
+}
+
+/// A histogram has fewer values, so that no sum of them wraps.
+pub(super) const COUNTS: u64 = 1 << 63;
+
+/// Both counts together, if they are fewer than [`COUNTS`]. (So no batch in memory makes the sum wrap.)
+pub(super) fn merged_counts(a: u64, b: u64) -> Result<u64, Error> {
+    let sum = a.checked_add(b).filter(|&sum| sum < COUNTS);
+    sum.ok_or(Error::Merge { why: "together they counted 2⁶³ values or more" })
 }

@@ -32,8 +32,8 @@ const PIECE: usize = 512;
 ///
 /// # Errors
 /// [`Error::Multiple`] when `x` is not whole blocks, [`Error::Length`] of `bytes`. For the formats with f16 scales
-/// [`Error::NonFinite`], and [`Error::Range`] for magnitudes above 127 · 65519 (Q8_0) or 8 · 65519 (Q4_0), whose scale would
-/// be infinite.
+/// [`Error::NonFinite`], and [`Error::Range`] with the first block of magnitudes above 127 · 65519 (Q8_0) or 8 · 65519 (Q4_0),
+/// whose scale would be infinite.
 pub fn encode_blocks<'t>(
     exec: impl Into<Exec<'t>>,
     format: BlockFormat,
@@ -71,9 +71,13 @@ fn encode_as<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize
         };
         // (Infinity and NaN are above every limit.)
         if magnitude > limit.to_bits() as i32 {
-            let amax = finite(magnitude, values)?;
+            finite(magnitude, values)?;
             let why = "the scale of its block would be above the largest f16";
-            return Err(Error::Range { min: -amax, max: amax, why });
+            let at = values.iter().position(|value| value.abs() > limit).expect("the largest magnitude is");
+            let index = at / (VECTORS * LANES);
+            let amax =
+                values[index * VECTORS * LANES..][..VECTORS * LANES].iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+            return Err(Error::Range { index, min: -amax, max: amax, why });
         }
     }
     if team.alone() {

@@ -33,12 +33,16 @@ pub enum BlockFormat {
     /// ```text
     /// d = amax / 127     q = round(x · (1 / d)), ties away from zero; d in f32 here, rounded to f16 where it is stored
     /// ```
+    ///
+    /// A block of magnitudes up to 3.784895e-6 decodes to zeros, since its d is rounded to 0.
     Q8_0,
     /// ggml's Q4_0: a scale in f16, and four bits.
     ///
     /// ```text
     /// d = m / −8, m the first value of the largest magnitude     nibble = min(15, trunc(x · (1 / d) + 8.5)); d as in Q8_0
     /// ```
+    ///
+    /// A block of magnitudes up to 2.3841858e-7 decodes to zeros, since its d is rounded to 0.
     Q4_0,
 }
 
@@ -67,13 +71,13 @@ impl BlockFormat {
     /// Bytes of this many values.
     ///
     /// # Errors
-    /// [`Error::Multiple`] when they are not whole blocks.
+    /// [`Error::Multiple`] when they are not whole blocks; [`Error::Shape`] when the bytes exceed `usize`.
     pub fn bytes(self, elements: usize) -> Result<usize, Error> {
         let unit = self.block_length();
-        if elements.is_multiple_of(unit) {
-            Ok(elements / unit * self.block_bytes())
-        } else {
-            Err(Error::Multiple { what: "the tensor", unit, found: elements })
+        if !elements.is_multiple_of(unit) {
+            return Err(Error::Multiple { what: "the tensor", unit, found: elements });
         }
+        let bytes = (elements / unit).checked_mul(self.block_bytes());
+        bytes.ok_or(Error::Shape { why: "no memory holds the blocks of so many values", found: elements })
     }
 }

@@ -45,8 +45,9 @@ fn check_blocks(depth: usize, length: usize) -> Result<usize, Error> {
 fn block_scales<'a, C: Code>(x: &Quantized<'a, C>) -> Result<(usize, &'a [f32]), Error> {
     let length = x.group_length()?;
     check_blocks(x.codes().columns(), length)?;
-    match x.params().zero_points().iter().find(|&&zero_point| zero_point != 0) {
-        Some(&zero_point) => Err(Error::ZeroPoint { zero_point, min: 0, max: 0 }),
+    let zero_points = x.params().zero_points();
+    match zero_points.iter().position(|&zero_point| zero_point != 0) {
+        Some(index) => Err(Error::ZeroPoint { index, zero_point: zero_points[index], min: 0, max: 0 }),
         None => Ok((length, x.params().scales())),
     }
 }

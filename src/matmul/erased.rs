@@ -54,7 +54,11 @@ impl DequantizeRef<'_> {
     /// `Ok` when no product of scales is beyond every f32.
     pub fn check_scales(&self, largest_column: f32) -> Result<(), Error> {
         let scale = largest(self.rows) * largest_column;
-        if scale.is_infinite() { Err(Error::Scale { scale }) } else { Ok(()) }
+        if !scale.is_infinite() {
+            return Ok(());
+        }
+        let index = self.rows.iter().position(|row| (row * largest_column).is_infinite());
+        Err(Error::Scale { index: index.expect("the largest one is"), scale })
     }
 
     pub fn check(&self, rows: usize, columns: usize) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! From the scales of operands and results to what output stages and biases are made of.
 
 use crate::error::{Error, check_length};
-use crate::params::check_scale;
+use crate::params::check_each_scale;
 
 /// `S_a · S_b[j] / S_out` for every column, in f64: what the multipliers are made of.
 ///
@@ -24,21 +24,22 @@ pub fn multipliers(activation_scale: f32, weight_scales: &[f32], output_scale: f
 /// ```
 ///
 /// # Errors
-/// [`Error::Scale`]; [`Error::Length`]; [`Error::NonFinite`] in the bias; [`Error::Bias`] for one that no i32 reaches.
+/// [`Error::Scale`]; [`Error::Length`]; [`Error::NonFinite`] in the bias; [`Error::Bias`] with the first
+/// channel whose bias no i32 reaches.
 pub fn quantize_bias(bias: &[f32], activation_scale: f32, weight_scales: &[f32]) -> Result<Vec<i32>, Error> {
-    check_scale(activation_scale)?;
-    check_scales(weight_scales)?;
+    check_each_scale(&[activation_scale])?;
+    check_each_scale(weight_scales)?;
     if weight_scales.len() != 1 {
         check_length("weight scales", bias.len(), weight_scales.len())?;
     }
-    let code = |(&bias, &weight_scale): (&f32, &f32)| {
+    let code = |(index, (&bias, &weight_scale)): (usize, (&f32, &f32))| {
         if !bias.is_finite() {
-            return Err(Error::NonFinite { what: "the bias", found: bias });
+            return Err(Error::NonFinite { what: "the bias", index, found: bias });
         }
         let code = (f64::from(bias) / (f64::from(activation_scale) * f64::from(weight_scale))).round_ties_even();
-        if code.abs() <= f64::from(i32::MAX) { Ok(code as i32) } else { Err(Error::Bias { bias, code }) }
+        if code.abs() <= f64::from(i32::MAX) { Ok(code as i32) } else { Err(Error::Bias { index, bias, code }) }
     };
-    bias.iter().zip(weight_scales.iter().cycle()).map(code).collect()
+    bias.iter().zip(weight_scales.iter().cycle()).enumerate().map(code).collect()
 }
 
 /// `Ok` for multipliers, at least one, all of which `accept` accepts; `why` says what it accepts.
@@ -50,8 +51,8 @@ pub(super) fn check_multipliers(
     if multipliers.is_empty() {
         return Err(Error::Empty { what: "multipliers" });
     }
-    let refused = multipliers.iter().copied().find(|&multiplier| !accept(multiplier));
-    refused.map_or(Ok(()), |multiplier| Err(Error::Multiplier { multiplier, why }))
+    let refused = multipliers.iter().position(|&multiplier| !accept(multiplier));
+    refused.map_or(Ok(()), |index| Err(Error::Multiplier { index, multiplier: multipliers[index], why }))
 }
 
 /// A real multiplier as `m₀ · 2^(exponent − 31)` with m₀ in 2³⁰ … 2³¹ − 1 (gemmlowp's and TFLite's form): m₀ is rounded
@@ -65,9 +66,16 @@ pub(super) fn check_multipliers(
 /// # Errors
 /// [`Error::Multiplier`] when not finite, negative, or 2³⁰ and more.
 pub fn quantize_multiplier(multiplier: f64) -> Result<(i32, i32), Error> {
+    quantize_multiplier_at(0, multiplier)
+}
+
+/// [`quantize_multiplier`] of the channel of this index.
+fn quantize_multiplier_at(index: usize, multiplier: f64) -> Result<(i32, i32), Error> {
     const LIMIT: f64 = (1u32 << 30) as f64;
-    const TOO_LARGE: &str = "not in 0 … 2³⁰";
-    check_multipliers(&[multiplier], TOO_LARGE, |m| (0.0..LIMIT).contains(&m))?;
+    let refused = Error::Multiplier { index, multiplier, why: "not in 0 … 2³⁰" };
+    if !(0.0..LIMIT).contains(&multiplier) {
+        return Err(refused);
+    }
     if multiplier < f64::MIN_POSITIVE {
         return Ok((0, 0));
     }
@@ -83,7 +91,7 @@ pub fn quantize_multiplier(multiplier: f64) -> Result<(i32, i32), Error> {
         ..-31 => Ok((0, 0)),
         -31..=30 => Ok((mantissa as i32, exponent)),
         // Rounded up to 2³⁰.
-        _ => Err(Error::Multiplier { multiplier, why: TOO_LARGE }),
+        _ => Err(refused),
     }
 }
 
@@ -91,8 +99,8 @@ pub fn quantize_multiplier(multiplier: f64) -> Result<(i32, i32), Error> {
 pub(super) fn quantize_multipliers(multipliers: &[f64]) -> Result<(Vec<i32>, Vec<i32>), Error> {
     check_multipliers(multipliers, "", |_| true)?;
     let (mut mantissas, mut exponents) = (Vec::with_capacity(multipliers.len()), Vec::with_capacity(multipliers.len()));
-    for &multiplier in multipliers {
-        let (mantissa, exponent) = quantize_multiplier(multiplier)?;
+    for (index, &multiplier) in multipliers.iter().enumerate() {
+        let (mantissa, exponent) = quantize_multiplier_at(index, multiplier)?;
         mantissas.push(mantissa);
         exponents.push(exponent);
     }
@@ -104,5 +112,5 @@ pub(crate) fn check_scales(scales: &[f32]) -> Result<(), Error> {
     if scales.is_empty() {
         return Err(Error::Empty { what: "scales" });
     }
-    scales.iter().try_for_each(|&scale| check_scale(scale))
+    check_each_scale(scales)
 }

@@ -16,6 +16,7 @@ use super::multiplier::check_scales;
 use super::multiply::{multiply_to_accumulators, multiply_to_floats};
 use super::per_column::PerColumn;
 use crate::error::Error;
+use crate::params::check_each_scale;
 
 /// An output stage of a [`matmul`](crate::matmul()): how accumulators become elements of the result.
 ///
@@ -99,8 +100,8 @@ impl EraseStage for Dequantize {
 
 /// A bias of finite values.
 fn float_bias(bias: &[f32]) -> Result<PerColumn<f32>, Error> {
-    match bias.iter().find(|bias| !bias.is_finite()) {
-        Some(&found) => Err(Error::NonFinite { what: "the bias", found }),
+    match bias.iter().position(|bias| !bias.is_finite()) {
+        Some(index) => Err(Error::NonFinite { what: "the bias", index, found: bias[index] }),
         None => Ok(PerColumn::each(bias.to_vec())),
     }
 }
@@ -131,9 +132,10 @@ impl DequantizeColumns {
     /// output pixel).
     ///
     /// # Errors
-    /// [`Error::Scale`], also for a product of scales beyond every f32; [`Error::Empty`] without scales.
+    /// [`Error::Scale`], also for a product of scales beyond every f32.
     pub fn rows<'a>(&'a self, activation_scales: &'a [f32]) -> Result<DequantizeRows<'a>, Error> {
-        check_scales(activation_scales)?;
+        // (None are those of a batch without rows.)
+        check_each_scale(activation_scales)?;
         let stage = DequantizeRef { rows: activation_scales, columns: &self.scales, bias: self.bias.as_ref() };
         stage.check_scales(self.largest_scale)?;
         Ok(DequantizeRows { stage })

@@ -31,6 +31,46 @@ impl<C: Code> QuantParams<C> {
         QuantParams::new(codes, granularity, scale.to_vec(), zero_point.iter().map(|&code| code.into()).collect())
     }
 
+    /// The parameters that ONNX's `DynamicQuantizeLinear` and onnxruntime make of ranges, bit for bit, in f32 where
+    /// [`from_ranges`](QuantParams::from_ranges) computes in f64:
+    ///
+    /// ```text
+    /// S = (max − min) / (qmax − qmin)     Z = RNE(clamp(qmin − min / S))     of the range widened to contain 0; S = 1 of zeros
+    /// ```
+    ///
+    /// An S below `f32::MIN_POSITIVE`, which is subnormal or 0 there, is that here. PyTorch's observers have the same bits where
+    /// `quant_min` is even and S is above their `eps`.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Exec, Granularity, QuantParams, min_max};
+    /// let x = [-1.0, 0.25, 1.0];
+    /// let range = min_max(Exec::best()?, &x)?;
+    /// let params = QuantParams::as_onnx(CodeRange::unsigned(8)?, Granularity::Tensor, &[range])?;
+    /// assert_eq!((params.scales()[0], params.zero_points()[0]), (0.007843138, 127)); // not 128
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is a range for every group; [`Error::NonFinite`], and [`Error::Range`] for a range whose
+    /// ends are out of order or whose span is above the largest f32.
+    pub fn as_onnx(codes: CodeRange<C>, granularity: Granularity, ranges: &[Range]) -> Result<Self, Error> {
+        let bounds = codes.bounds();
+        let (qmin, qmax, steps) = (bounds.min as f32, bounds.max as f32, bounds.steps() as f32);
+        let (mut scales, mut zero_points) = (Vec::with_capacity(ranges.len()), Vec::with_capacity(ranges.len()));
+        for (index, range) in ranges.iter().enumerate() {
+            range.check(index)?;
+            let (min, max) = (range.min.min(0.0), range.max.max(0.0));
+            let scale = if min == max { 1.0 } else { ((max - min) / steps).max(f32::MIN_POSITIVE) };
+            if scale.is_infinite() {
+                let why = "its span is above the largest f32";
+                return Err(Error::Range { index, min: range.min, max: range.max, why });
+            }
+            scales.push(scale);
+            zero_points.push((qmin - min / scale).clamp(qmin, qmax).round_ties_even() as i32);
+        }
+        QuantParams::new(codes, granularity, scales, zero_points)
+    }
+
     /// From a multiplier and an added offset, `q = round(a·x + b)`: `S = 1 / a`, `Z = b`. The convention of
     /// Flexible_quantization (a, b) and of arXiv 2004.09602 (s, z).
     ///
@@ -100,7 +140,8 @@ impl<C: Code> QuantParams<C> {
     }
 
     /// From largest magnitudes, `q = round(x · qmax / amax)`: `S = amax / qmax`, `Z = 0`, where qmax is the largest code, full,
-    /// narrow or unsigned. An amax of 0 gives S = 1. The convention of NVIDIA's `tensor_quant`.
+    /// narrow or unsigned; of a [range](CodeRange::new) with fewer codes below 0, the largest magnitude of both signs. An amax of
+    /// 0 gives S = 1. The convention of NVIDIA's `tensor_quant`.
     ///
     /// ```
     /// use zeropoint::{CodeRange, Granularity, QuantParams};
@@ -132,7 +173,7 @@ impl QuantParams<i8> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Scale`] for a d that is negative, not finite or, but for 0, not normal; [`Error::Shape`] for an empty row.
+    /// [`Error::Scale`] for a d that is negative, not finite or, but for 0, not normal.
     pub fn from_ggml_q8_0(row: usize, d: &[f32]) -> Result<Self, Error> {
         let scales = d.iter().map(|&d| if d == 0.0 { 1.0 } else { d }).collect();
         QuantParams::new(CodeRange::signed(8)?, Granularity::block(&[row], 32)?, scales, vec![0; d.len()])

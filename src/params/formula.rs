@@ -11,7 +11,8 @@ use crate::kernel::{Kernel, Vectors};
 /// How a zero point is found.
 #[derive(Clone, Copy, PartialEq)]
 enum Offset {
-    Zero,
+    /// The same for every range: 0, or the middle of the codes.
+    Fixed,
     /// `RNE(qmin − min / S)`
     Nearest,
     /// `c + floor(½ or 0 − (min + max) / 2S)`
@@ -25,21 +26,21 @@ impl Scheme {
     /// [`Error::NonFinite`] and [`Error::Range`] for a range that is not finite or empty, for a symmetric scheme of
     /// unsigned codes and a negative minimum, or when the scale would be above the largest f32 (2 bits, widest ranges).
     pub fn parameters<C: Code>(self, codes: CodeRange<C>, range: Range) -> Result<(f32, i32), Error> {
-        self.parameters_in(codes.bounds(), range)
+        self.parameters_in(codes.bounds(), 0, range)
     }
 
-    /// [`parameters`](Scheme::parameters) in codes of either type.
-    pub(super) fn parameters_in(self, codes: CodeBounds, range: Range) -> Result<(f32, i32), Error> {
-        range.check()?;
+    /// [`parameters`](Scheme::parameters) in codes of either type, of the group of this index.
+    pub(super) fn parameters_in(self, codes: CodeBounds, index: usize, range: Range) -> Result<(f32, i32), Error> {
+        range.check(index)?;
         let formula = Formula::new(self, codes);
         if formula.lacks(range) {
             let why = "unsigned codes with zero offset cannot represent negative numbers";
-            return Err(Error::Range { min: range.min, max: range.max, why });
+            return Err(Error::Range { index, min: range.min, max: range.max, why });
         }
         let (scale, zero_point) = formula.parameters(range);
         if scale == f32::INFINITY {
             let why = "its scale is above the largest f32";
-            return Err(Error::Range { min: range.min, max: range.max, why });
+            return Err(Error::Range { index, min: range.min, max: range.max, why });
         }
         Ok((at_least_normal(scale), zero_point))
     }
@@ -50,31 +51,34 @@ impl Scheme {
 pub(super) struct Formula {
     kind: ScaleKind,
     offset: Offset,
-    /// The divisor of the span of a range, or of its largest magnitude.
+    /// The divisor of the span of a range, or of its largest magnitude for a symmetric scheme.
     steps: f64,
     min: f64,
     max: f64,
     middle: f64,
     /// Added to the centred zero point before it is rounded down.
     half: f64,
-    /// Whether all codes are at least 0.
-    unsigned: bool,
+    /// The zero point of a symmetric scheme.
+    fixed: i32,
+    /// Whether no code is below the fixed zero point.
+    nonnegative: bool,
 }
 
 impl Formula {
     pub fn new(scheme: Scheme, codes: CodeBounds) -> Self {
         let CodeBounds { min, max } = codes;
         let headroom = i32::from(scheme.rounding == RoundingKind::Stochastic);
-        let steps = match scheme.offset {
-            OffsetKind::Integer => f64::from(codes.steps() - headroom),
-            // As many codes below 0 as above.
-            OffsetKind::Zero if min < 0 && headroom == 0 => f64::from(codes.steps()) / 2.0,
-            OffsetKind::Zero => f64::from(max),
-        };
         let offset = match (scheme.offset, scheme.scale, scheme.rounding) {
-            (OffsetKind::Zero, ..) => Offset::Zero,
-            (_, ScaleKind::Float, RoundingKind::Nearest) => Offset::Nearest,
-            _ => Offset::Centred,
+            (OffsetKind::Zero | OffsetKind::Middle, ..) => Offset::Fixed,
+            (OffsetKind::Integer, ScaleKind::Float, RoundingKind::Nearest) => Offset::Nearest,
+            (OffsetKind::Integer, ..) => Offset::Centred,
+        };
+        // The codes less the fixed zero point.
+        let fixed = if scheme.offset == OffsetKind::Middle { codes.middle() } else { 0 };
+        let shifted = codes.around(fixed);
+        let steps = match offset {
+            Offset::Fixed => shifted.symmetric_steps(headroom > 0),
+            Offset::Nearest | Offset::Centred => f64::from(codes.steps() - headroom),
         };
         Formula {
             kind: scheme.scale,
@@ -83,9 +87,10 @@ impl Formula {
             min: min.into(),
             max: max.into(),
             middle: codes.middle().into(),
-            // The middle of the codes; a half beyond it where narrow codes and their headroom need it.
-            half: if headroom > 0 && min == -max { 0.5 } else { 0.0 },
-            unsigned: min >= 0,
+            // The middle of the codes; a half beyond it where an odd number of codes and their headroom need it.
+            half: if headroom > 0 && codes.has_centre() { 0.5 } else { 0.0 },
+            fixed,
+            nonnegative: shifted.min >= 0,
         }
     }
 
@@ -98,7 +103,7 @@ impl Formula {
     /// Whether the range has a negative value, which these codes lack.
     #[inline(always)]
     pub fn lacks(&self, range: Range) -> bool {
-        self.offset == Offset::Zero && self.unsigned & (range.min < 0.0)
+        self.offset == Offset::Fixed && self.nonnegative & (range.min < 0.0)
     }
 
     /// The scale, infinite where it is above the largest f32, and the zero point. Both are arbitrary for an invalid range. The
@@ -109,14 +114,14 @@ impl Formula {
         let (min, max) = (smaller(range.min, 0.0), larger(range.max, 0.0));
         let all_zero = min == max;
         let (min, max) = (f64::from(min), f64::from(max));
-        let scale = if self.offset == Offset::Zero { larger(max, -min) } else { max - min } / self.steps;
+        let scale = if self.offset == Offset::Fixed { larger(max, -min) } else { max - min } / self.steps;
         let scale = match self.kind {
             ScaleKind::Float => scale,
             ScaleKind::PowerOfTwo => larger(power_of_two_at_least(scale), f32::MIN_POSITIVE.into()),
         };
         // Bounds are integers, so clamping before rounding gives the same; and a checked conversion would not vectorize.
         let zero_point = match self.offset {
-            Offset::Zero => 0,
+            Offset::Fixed => self.fixed,
             // −min / S is at least 0, and rounds to at most the number of steps.
             Offset::Nearest => nearest_i32(self.min - min / scale),
             Offset::Centred => {
@@ -124,7 +129,7 @@ impl Formula {
                 nearest_i32(larger(smaller(centred, self.max), self.min))
             }
         };
-        if all_zero { (1.0, 0) } else { (scale as f32, zero_point) }
+        if all_zero { (1.0, self.fixed) } else { (scale as f32, zero_point) }
     }
 }
 
@@ -197,10 +202,10 @@ impl Kernel for Solve<'_> {
             }};
         }
         match (formula.kind, formula.offset) {
-            (ScaleKind::Float, Offset::Zero) => solve!(ScaleKind::Float, Offset::Zero),
+            (ScaleKind::Float, Offset::Fixed) => solve!(ScaleKind::Float, Offset::Fixed),
             (ScaleKind::Float, Offset::Nearest) => solve!(ScaleKind::Float, Offset::Nearest),
             (ScaleKind::Float, Offset::Centred) => solve!(ScaleKind::Float, Offset::Centred),
-            (ScaleKind::PowerOfTwo, Offset::Zero) => solve!(ScaleKind::PowerOfTwo, Offset::Zero),
+            (ScaleKind::PowerOfTwo, Offset::Fixed) => solve!(ScaleKind::PowerOfTwo, Offset::Fixed),
             (ScaleKind::PowerOfTwo, Offset::Nearest | Offset::Centred) => {
                 solve!(ScaleKind::PowerOfTwo, Offset::Centred);
             }

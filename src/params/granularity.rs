@@ -7,6 +7,8 @@ use crate::error::{Error, elements_of};
 
 /// Which elements of a row-major tensor share a scale and a zero point: one description for every granularity.
 ///
+/// An axis may have the length 0: the tensor is empty, and has as many groups as its channels, or no blocks.
+///
 /// ```
 /// use zeropoint::Granularity;
 /// let weights = [64, 3, 5, 5];
@@ -43,20 +45,18 @@ impl Granularity {
     /// convolution, `[inputs, outputs, height, width]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there is no such axis or a length from it on is 0.
+    /// [`Error::Shape`] when there is no such axis.
     pub fn channel(shape: &[usize], axis: usize) -> Result<Self, Error> {
         match shape.get(axis..) {
             None | Some([]) => Err(Error::Shape { why: "the shape has no such axis", found: axis }),
-            Some([channels, inner @ ..]) => {
-                Granularity::Channel { channels: *channels, inner: elements_of(inner) }.checked()
-            }
+            Some([channels, inner @ ..]) => Ok(Granularity::Channel { channels: *channels, inner: elements_of(inner) }),
         }
     }
 
     /// Per block of `length` elements along the innermost axis of a tensor of this shape.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the length is 0 or there is no innermost axis.
+    /// [`Error::Shape`] when the length of a block is 0 or there is no innermost axis.
     pub fn block(shape: &[usize], length: usize) -> Result<Self, Error> {
         match shape.last() {
             None => Err(Error::Shape { why: "the shape has no innermost axis", found: 0 }),
@@ -64,12 +64,9 @@ impl Granularity {
         }
     }
 
-    /// This granularity, or an error if an axis or a block has no length.
+    /// This granularity, or an error if a block has no length.
     pub(super) fn checked(self) -> Result<Self, Error> {
         match self {
-            Granularity::Channel { channels: 0, .. }
-            | Granularity::Channel { inner: 0, .. }
-            | Granularity::Block { row: 0, .. } => Err(Error::Shape { why: "an axis has no length", found: 0 }),
             Granularity::Block { length: 0, .. } => Err(Error::Shape { why: "a block has no length", found: 0 }),
             valid => Ok(valid),
         }
@@ -88,14 +85,17 @@ impl Granularity {
     /// How many scales a tensor of this many elements has.
     ///
     /// # Errors
-    /// [`Error::Multiple`] when the elements are not a whole number of channel sets or rows; [`Error::Shape`] when an axis
-    /// or a block has no length.
+    /// [`Error::Multiple`] when the elements are not a whole number of channel sets or rows; [`Error::Shape`] when a block has
+    /// no length.
     pub fn groups(self, elements: usize) -> Result<usize, Error> {
         let (unit, groups) = match self.checked()? {
             Granularity::Tensor => return Ok(1),
             Granularity::Channel { channels, inner } => (channels.saturating_mul(inner), channels),
-            Granularity::Block { length, row } => (row, elements / row * row.div_ceil(length)),
+            Granularity::Block { length, row } => {
+                (row, elements.checked_div(row).map_or(0, |rows| rows * row.div_ceil(length)))
+            }
         };
+        // (Of 0, only 0 is a multiple.)
         if elements.is_multiple_of(unit) {
             Ok(groups)
         } else {
@@ -106,7 +106,7 @@ impl Granularity {
     /// The group of element `i`.
     ///
     /// # Panics
-    /// When an axis or a block has no length, for which [`groups`](Granularity::groups) returns an error.
+    /// When an axis has no length, since there is no element, or a block has none.
     #[must_use]
     pub fn group_of(self, i: usize) -> usize {
         self.grouping().group_of(i)
@@ -169,7 +169,7 @@ impl Grouping {
     }
 
     /// The runs of elements `first .. first + count` of a tensor that are in one group and lie together, in order. Of
-    /// interleaved channels, whole rounds of channels.
+    /// interleaved channels, whole rounds of channels. There is at least one element.
     #[inline(always)]
     pub fn runs(self, first: usize, count: usize) -> Runs {
         let all = Runs {

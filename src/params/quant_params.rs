@@ -101,7 +101,9 @@ impl<C: Code> QuantParams<C> {
         Ok(QuantParams { codes, inner: Params::new(codes.bounds(), Granularity::Tensor, &[scale], &[zero_point])? })
     }
 
-    /// The parameters that a scheme gives the range of every group. [`QuantParams::fit`] finds the ranges, too.
+    /// The parameters that a scheme gives the range of every group. [`QuantParams::fit`] finds the ranges, too;
+    /// [`QuantParams::as_onnx`] has the bits of ONNX, onnxruntime and PyTorch, which compute in f32: of −1 … 1 in u8 the zero point
+    /// is 128 here, and 127 there.
     ///
     /// # Errors
     /// [`Error::Length`] unless there is a range for every group; [`Error::NonFinite`] and [`Error::Range`] for a range that has

@@ -32,14 +32,17 @@ impl Range {
     }
 
     /// An error unless both ends are finite and in order.
-    pub(crate) fn check(self) -> Result<(), Error> {
+    ///
+    /// The index says which range it is, of several.
+    pub(crate) fn check(self, index: usize) -> Result<(), Error> {
         for end in [self.min, self.max] {
             if !end.is_finite() {
-                return Err(Error::NonFinite { what: "the range", found: end });
+                return Err(Error::NonFinite { what: "the range", index, found: end });
             }
         }
         if self.min > self.max {
-            return Err(Error::Range { min: self.min, max: self.max, why: "the minimum is above the maximum" });
+            let why = "the minimum is above the maximum";
+            return Err(Error::Range { index, min: self.min, max: self.max, why });
         }
         Ok(())
     }

@@ -75,8 +75,8 @@ impl Params {
         let groups = granularity.checked()?.groups_or(scales.len());
         check_length("scales", groups, scales.len())?;
         check_length("zero points", groups, zero_points.len())?;
-        scales.iter().try_for_each(|&scale| check_scale(scale))?;
-        zero_points.iter().try_for_each(|&zero_point| bounds.check_zero_point(zero_point))?;
+        check_each_scale(scales)?;
+        zero_points.iter().enumerate().try_for_each(|(i, &zero_point)| bounds.check_zero_point(i, zero_point))?;
         let mut params = Params::unfilled(bounds, granularity, groups);
         let filled = params.groups_mut(0, groups);
         filled.scales.copy_from_slice(scales);
@@ -107,7 +107,7 @@ impl Params {
     /// Memory for the parameters of `groups` groups.
     pub fn unfilled(bounds: CodeBounds, granularity: Granularity, groups: usize) -> Self {
         let period = match granularity.grouping() {
-            Grouping::Interleaved { channels } => channels * LONG_ROW.div_ceil(channels),
+            Grouping::Interleaved { channels } => channels * LONG_ROW.div_ceil(channels.max(1)),
             _ => groups,
         };
         let more = if let Grouping::Interleaved { .. } = granularity.grouping() { QUAD * LANES } else { 0 };
@@ -121,8 +121,8 @@ impl Params {
     pub fn fill(&mut self, isa: Isa, scheme: Scheme, ranges: &[Range]) -> Result<(), Error> {
         if !self.solve(isa, scheme, 0, ranges) {
             // The exact reason, of the first range that has no parameters.
-            for &range in ranges {
-                scheme.parameters_in(self.bounds, range)?;
+            for (index, &range) in ranges.iter().enumerate() {
+                scheme.parameters_in(self.bounds, index, range)?;
             }
             unreachable!("one range has no parameters");
         }
@@ -143,7 +143,7 @@ impl Params {
         let zero_points = self.zero_points();
         let first = zero_points.first().copied().unwrap_or(0);
         self.one_zero_point = zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0;
-        if let Grouping::Interleaved { .. } = self.grouping() {
+        if let (Grouping::Interleaved { .. }, 1..) = (self.grouping(), self.groups) {
             let (groups, length) = (self.groups, self.length);
             let memory = self.memory.elements::<i32>(4 * length);
             for array in memory.chunks_exact_mut(length) {
@@ -250,7 +250,11 @@ fn repeat(x: &mut [i32], period: usize) {
     }
 }
 
-/// An error unless the scale is a finite f32 of at least the smallest normal one.
-pub(crate) fn check_scale(scale: f32) -> Result<(), Error> {
-    if scale.is_finite() && scale >= f32::MIN_POSITIVE { Ok(()) } else { Err(Error::Scale { scale }) }
+/// An error unless every scale is a finite f32 of at least the smallest normal one.
+pub(crate) fn check_each_scale(scales: &[f32]) -> Result<(), Error> {
+    let refused = |scale: f32| !(scale.is_finite() && scale >= f32::MIN_POSITIVE);
+    match scales.iter().position(|&scale| refused(scale)) {
+        None => Ok(()),
+        Some(index) => Err(Error::Scale { index, scale: scales[index] }),
+    }
 }

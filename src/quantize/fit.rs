@@ -1,12 +1,12 @@
 //! Parameters of a tensor's own ranges: what activations need whose range is not known beforehand.
 
-use crate::codes::{Code, CodeRange};
+use crate::codes::{Code, CodeBounds, CodeRange};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::memory::Workspace;
-use crate::params::{Granularity, Params, QuantParams, Scheme};
+use crate::params::{Granularity, Params, QuantParams, Range, Scheme};
 use crate::reduce::blocks::EvenGroups;
-use crate::reduce::ranges::{number_of_ranges, ranges_into};
+use crate::reduce::ranges::ranges_into;
 use crate::reduce::tensor::range_of;
 
 impl<C: Code> QuantParams<C> {
@@ -29,9 +29,11 @@ impl<C: Code> QuantParams<C> {
     /// # Ok::<(), zeropoint::Error>(())
     /// ```
     ///
+    /// Groups of an empty tensor have the parameters of the range 0 … 0: an empty batch is no error.
+    ///
     /// # Errors
-    /// [`Error::Empty`]; [`Error::NonFinite`] with the first NaN or infinity; [`Error::Multiple`] when the length does not go
-    /// with the granularity; as [`Scheme::parameters`].
+    /// [`Error::NonFinite`] with the first NaN or infinity; [`Error::Multiple`] when the length does not go with the granularity;
+    /// as [`Scheme::parameters`]; [`Error::Shape`] for more groups of an empty tensor than memory has scales for.
     pub fn fit<'e>(
         exec: impl Into<Exec<'e>>,
         x: &[f32],
@@ -39,10 +41,24 @@ impl<C: Code> QuantParams<C> {
         scheme: Scheme,
         granularity: Granularity,
     ) -> Result<Self, Error> {
-        let mut params = Params::unfilled(codes.bounds(), granularity, number_of_ranges(x, granularity)?);
+        if x.is_empty() {
+            return Ok(QuantParams::of(codes, fit_nothing(codes.bounds(), scheme, granularity)?));
+        }
+        let mut params = Params::unfilled(codes.bounds(), granularity, granularity.groups(x.len())?);
         fit(exec.into(), x, scheme, &mut params)?;
         Ok(QuantParams::of(codes, params))
     }
+}
+
+/// The parameters of groups without elements, whose number no data bounds.
+fn fit_nothing(codes: CodeBounds, scheme: Scheme, granularity: Granularity) -> Result<Params, Error> {
+    let groups = granularity.groups(0)?;
+    let mut ranges = Vec::new();
+    if ranges.try_reserve_exact(groups).is_err() {
+        return Err(Error::Shape { why: "no memory holds so many scales", found: groups });
+    }
+    ranges.resize(groups, Range::default());
+    Params::from_ranges(codes, scheme, granularity, &ranges)
 }
 
 /// Groups whose ranges the level-2 cache holds until their parameters are computed.

@@ -41,6 +41,10 @@ impl<O: Operands, R: RoundingMode> Job<'_, O, R> {
     #[inline(always)]
     pub fn run(self, exec: Exec<'_>) -> Result<(), Error> {
         self.check()?;
+        // (Groupings divide by lengths, and rows without elements may be of any number.)
+        if self.shape.rows == 0 || self.shape.columns == 0 {
+            return Ok(());
+        }
         let Job { params, rounding, shape, operands } = self;
         let rate = if rounding.into() == Rounding::Nearest { NEAREST_RATE } else { STOCHASTIC_RATE };
         let team = exec.team(shape.rows * shape.columns / rate);
@@ -60,8 +64,8 @@ impl<O: Operands, R: RoundingMode> Job<'_, O, R> {
         self.rounding.into().check(elements, self.params)?;
         if let Some(sign) = self.operands.packed() {
             let (CodeBounds { min, max }, nibbles) = (self.params.bounds(), packed::bounds(sign));
-            for code in [min, max] {
-                nibbles.check_code(code)?;
+            if min < nibbles.min || max > nibbles.max {
+                return Err(Error::Codes { min, max, why: "packed codes have four bits" });
             }
         }
         Ok(())

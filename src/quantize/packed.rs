@@ -26,7 +26,8 @@ use crate::simd::walk::fold_blocks;
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] of `bytes`; [`Error::Code`] for a code, or a pad, that needs more than four bits.
+/// [`Error::Length`] of `bytes`; [`Error::Code`] for a code that needs more than four bits, or a pad (whose index is behind
+/// the last code).
 pub fn pack_nibbles<'e, C: Code>(
     exec: impl Into<Exec<'e>>,
     codes: &[C],
@@ -36,7 +37,7 @@ pub fn pack_nibbles<'e, C: Code>(
     check_length("the packed codes", codes.len().div_ceil(2), bytes.len())?;
     let isa = exec.into().isa();
     check_codes(isa, C::erase(codes))?;
-    bounds(C::SIGN).check_code(pad.into())?;
+    bounds(C::SIGN).check_code(codes.len(), pad.into())?;
     pack(isa, bytemuck::cast_slice(codes), pad.to_byte(), bytes);
     Ok(())
 }
@@ -69,8 +70,8 @@ fn check_codes(isa: Isa, codes: Codes<'_>) -> Result<(), Error> {
         return Ok(());
     }
     match codes {
-        Codes::U8(codes) => codes.iter().try_for_each(|&code| bounds.check_code(code.into())),
-        Codes::I8(codes) => codes.iter().try_for_each(|&code| bounds.check_code(code.into())),
+        Codes::U8(codes) => codes.iter().enumerate().try_for_each(|(i, &code)| bounds.check_code(i, code.into())),
+        Codes::I8(codes) => codes.iter().enumerate().try_for_each(|(i, &code)| bounds.check_code(i, code.into())),
     }
 }
 

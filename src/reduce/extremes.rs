@@ -19,8 +19,13 @@ pub(crate) fn finite(bits: i32, x: &[f32]) -> Result<f32, Error> {
     if largest.is_finite() {
         return Ok(largest);
     }
-    let found = x.iter().copied().find(|x| !x.is_finite()).expect("the largest magnitude is not finite");
-    Err(Error::NonFinite { what: "the tensor", found })
+    Err(first_non_finite("the tensor", x).expect("the largest magnitude is not finite"))
+}
+
+/// The error that names the first NaN or infinity, if there is one.
+pub(crate) fn first_non_finite(what: &'static str, x: &[f32]) -> Option<Error> {
+    let index = x.iter().position(|x| !x.is_finite())?;
+    Some(Error::NonFinite { what, index, found: x[index] })
 }
 
 /// The bits of `|x[i]|`.

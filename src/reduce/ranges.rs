@@ -14,7 +14,7 @@ use crate::isa::Isa;
 use crate::params::{Granularity, Range};
 use crate::simd::LANES;
 
-/// The smallest and the largest element of every group.
+/// The smallest and the largest element of every group. An empty tensor without groups has no ranges.
 ///
 /// ```
 /// use zeropoint::{Exec, Granularity, Range, ranges};
@@ -24,8 +24,8 @@ use crate::simd::LANES;
 /// ```
 ///
 /// # Errors
-/// [`Error::Empty`]; [`Error::NonFinite`] with the first NaN or infinity; [`Error::Multiple`] and [`Error::Shape`] when the
-/// length does not go with the granularity.
+/// [`Error::Empty`] for groups without elements; [`Error::NonFinite`] with the first NaN or infinity; [`Error::Multiple`] and
+/// [`Error::Shape`] when the length does not go with the granularity.
 pub fn ranges<'t>(exec: impl Into<Exec<'t>>, x: &[f32], granularity: Granularity) -> Result<Vec<Range>, Error> {
     all_ranges(exec.into(), x, granularity)
 }
@@ -39,8 +39,10 @@ pub(crate) fn all_ranges(exec: Exec<'_>, x: &[f32], granularity: Granularity) ->
 
 /// How many [`ranges`] there are.
 pub(crate) fn number_of_ranges(x: &[f32], granularity: Granularity) -> Result<usize, Error> {
-    let groups = granularity.groups(x.len())?;
-    check_some(x).map(|_| groups)
+    match granularity.groups(x.len())? {
+        0 => Ok(0),
+        groups => check_some(x).map(|_| groups),
+    }
 }
 
 /// Writes [`ranges`] into a slice of their number. On an error they are anything.
@@ -50,6 +52,9 @@ pub(crate) fn ranges_into(
     granularity: Granularity,
     ranges: &mut [Range],
 ) -> Result<(), Error> {
+    if x.is_empty() {
+        return Ok(());
+    }
     if granularity == Granularity::Tensor {
         ranges[0] = range_of(exec, x)?;
         return Ok(());

@@ -1,5 +1,6 @@
 //! Calibration.
 
+use crate::calibrate::Levels;
 use crate::calibrate::logarithm::ln;
 
 /// [`Histogram`](crate::calibrate::Histogram): the exponent of the bins' width, and the counts of values from 0 on
@@ -67,28 +68,55 @@ pub fn moments(x: &[f32]) -> [f64; 3] {
 pub fn percentile(x: &[f32], p: f64) -> f32 {
     let mut x = x.to_vec();
     x.sort_by(f32::total_cmp);
-    let order = p / 100.0 * (x.len() - 1) as f64;
-    let (lower, upper) = (x[order.floor() as usize], x[order.ceil() as usize]);
-    (f64::from(lower) + (f64::from(upper) - f64::from(lower)) * order.fract()) as f32 + 0.0
+    let mut order = p / 100.0 * (x.len() - 1) as f64;
+    // Within rounding of an integer it is that integer.
+    if (order - order.round()).abs() <= 4.0 * f64::EPSILON * order {
+        order = order.round();
+    }
+    let (lower, upper) = (f64::from(x[order.floor() as usize]), f64::from(x[order.ceil() as usize]));
+    let part = order.fract();
+    let between = if part < 0.5 { lower + (upper - lower) * part } else { upper - (upper - lower) * (1.0 - part) };
+    between as f32 + 0.0
 }
 
 /// [`clip_by_mse`](crate::calibrate::clip_by_mse): every bin for every candidate, as integers.
 #[must_use]
 pub fn clip_by_mse(counts: &[u64], largest_code: u32, start: usize, stride: usize) -> usize {
-    let codes = i128::from(largest_code);
+    let levels = Levels::Symmetric { steps: 2 * largest_code, below: largest_code, above: largest_code };
+    clip_by_mse_on_sides([counts, &[]], levels, start, stride)
+}
+
+/// The search of [`Clip::Mse`](crate::calibrate::Clip::Mse) in bins of values above 0 and below, up to the last of each side that has
+/// one: every bin for every candidate, as integers.
+#[must_use]
+pub fn clip_by_mse_on_sides([above, below]: [&[u64]; 2], levels: Levels, start: usize, stride: usize) -> usize {
+    let bins = above.len().max(below.len());
     let error = |i: usize| -> i128 {
-        // In half bins: the middle of bin j is x = 2j + 1, that of bin i is m, a step is m / codes.
+        // In half bins: the middle of bin j is x = 2j + 1, that of bin i is m, a step is span / steps.
         let m = 2 * i as i128 + 1;
-        let squared = |(j, &count): (usize, &u64)| {
-            let x = 2 * j as i128 + 1;
-            let code = ((2 * x * codes + m) / (2 * m)).min(codes); // the nearest, ties up: they cost the same
-            i128::from(count) * (x * codes - code * m).pow(2)
+        let (span, steps, codes) = match levels {
+            Levels::Symmetric { steps, below, above } => (2 * m, steps, [above, below]),
+            Levels::Asymmetric { steps } => {
+                let [upper, lower] = [above, below].map(|counts| m.min(2 * counts.len() as i128));
+                let zero_point = (lower as f64 * f64::from(steps) / (lower + upper) as f64).round_ties_even() as u32;
+                (lower + upper, steps, [steps - zero_point, zero_point])
+            }
         };
-        counts.iter().enumerate().map(squared).sum()
+        let steps = i128::from(steps);
+        let mut sum = 0;
+        for (counts, codes) in [above, below].into_iter().zip(codes) {
+            for (j, &count) in counts.iter().enumerate() {
+                let x = 2 * j as i128 + 1;
+                let nearest = (2 * x * steps + span) / (2 * span); // ties up: they cost the same
+                let code = nearest.min(codes.into());
+                sum += i128::from(count) * (x * steps - code * span).pow(2);
+            }
+        }
+        sum
     };
-    let start = start.min(counts.len() - 1);
+    let start = start.min(bins - 1);
     let mut best = start;
-    for i in (start..counts.len()).step_by(stride) {
+    for i in (start..bins).step_by(stride) {
         if error(i) < error(best) {
             best = i;
         }
@@ -99,7 +127,14 @@ pub fn clip_by_mse(counts: &[u64], largest_code: u32, start: usize, stride: usiz
 /// [`clip_by_entropy`](crate::calibrate::clip_by_entropy): every bin for every candidate.
 #[must_use]
 pub fn clip_by_entropy(counts: &[u64], levels: u32, start: usize, stride: usize) -> usize {
-    let (mut counts, levels) = (counts.to_vec(), levels as usize);
+    clip_by_entropy_with(counts, |_| levels as usize, start, stride)
+}
+
+/// [`clip_by_entropy`] with a number of levels for each candidate, as [`Clip::Entropy`](crate::calibrate::Clip::Entropy) has:
+/// `levels(i)` of the magnitudes in i bins.
+#[must_use]
+pub fn clip_by_entropy_with(counts: &[u64], levels: impl Fn(usize) -> usize, start: usize, stride: usize) -> usize {
+    let (mut counts, levels_of) = (counts.to_vec(), levels);
     if counts.len() > 1 {
         counts[0] = counts[1];
     }
@@ -108,6 +143,7 @@ pub fn clip_by_entropy(counts: &[u64], levels: u32, start: usize, stride: usize)
         counts.iter().filter(|&&count| count > 0).fold(0.0, |sum, &count| sum + count as f64 * ln(count as f64))
     };
     let divergence = |i: usize| {
+        let levels = levels_of(i);
         let mut p = counts[..i].to_vec();
         let tail: u64 = counts[i..].iter().sum();
         if p[i - 1] == 0 && tail > 0 {
@@ -129,7 +165,11 @@ pub fn clip_by_entropy(counts: &[u64], levels: u32, start: usize, stride: usize)
         (sum_of_logs(&p) - q) / total as f64 - ln(total as f64) + ln(inside as f64)
     };
     let mut best = (f64::INFINITY, counts.len());
-    for i in (start.max(levels).min(counts.len())..=counts.len()).step_by(stride) {
+    let mut first = start.min(counts.len());
+    while first < counts.len() && first < levels_of(first) {
+        first += 1;
+    }
+    for i in (first..=counts.len()).step_by(stride) {
         let divergence = divergence(i);
         if divergence < f64::INFINITY && divergence <= best.0 {
             best = (divergence, i);

@@ -1,6 +1,7 @@
 //! The sums of a report, chunk by chunk.
 
 use crate::exec::Exec;
+use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::params::{Grouping, Params};
 use crate::quantize::vec_params::VecParams;
@@ -34,13 +35,7 @@ impl Sums {
     /// The sums of a tensor that is not empty: of its chunks, in their order, whoever made which.
     pub fn of(exec: Exec<'_>, x: &[f32], reconstruction: Reconstruction<'_>) -> Self {
         let (isa, team, elements) = (exec.isa(), exec.team(x.len() / SQUARED), x.len());
-        let sums_of = |(i, x): (usize, &[f32])| {
-            let first = i * CHUNK;
-            match reconstruction {
-                Reconstruction::Given(r) => isa.run(GivenChunk { x, reconstruction: &r[first..][..x.len()] }),
-                Reconstruction::Coded(params) => isa.run(CodedChunk { x, params, first, elements }),
-            }
-        };
+        let sums_of = |(i, x): (usize, &[f32])| reconstruction.sums(isa, x, i * CHUNK, elements);
         let chunks = x.chunks(CHUNK).enumerate();
         let all = "a tensor that is not empty has a chunk";
         if team.alone() {
@@ -49,6 +44,13 @@ impl Sums {
         let mut sums = vec![Sums::NONE; chunks.len()];
         team.share(chunks.zip(&mut sums), |(chunk, sums)| *sums = sums_of(chunk));
         sums.into_iter().reduce(Sums::add).expect(all)
+    }
+
+    /// The first element whose difference is not finite, of a tensor that has one, and the difference.
+    pub fn first_non_finite_error(exec: Exec<'_>, x: &[f32], reconstruction: Reconstruction<'_>) -> (usize, f32) {
+        let of_one = |index: usize| reconstruction.sums(exec.isa(), &x[index..=index], index, x.len());
+        let index = (0..x.len()).find(|&index| !of_one(index).noise.is_finite()).expect("a difference is not finite");
+        (index, f32::from_bits(of_one(index).max_error_bits as u32))
     }
 
     fn add(self, next: Sums) -> Sums {
@@ -68,6 +70,16 @@ pub(super) enum Reconstruction<'a> {
     Given(&'a [f32]),
     /// From codes with these parameters, as they are made.
     Coded(&'a Params),
+}
+
+impl Reconstruction<'_> {
+    /// The sums of a chunk that begins at element `first` of a tensor of `elements`.
+    fn sums(self, isa: Isa, x: &[f32], first: usize, elements: usize) -> Sums {
+        match self {
+            Reconstruction::Given(r) => isa.run(GivenChunk { x, reconstruction: &r[first..][..x.len()] }),
+            Reconstruction::Coded(params) => isa.run(CodedChunk { x, params, first, elements }),
+        }
+    }
 }
 
 /// A chunk of a tensor and its reconstruction.

@@ -113,22 +113,31 @@ pub fn zero_points<C: Code>() -> impl Strategy<Value = i32> {
     prop_oneof![2 => min..=max, 1 => Just(min), 1 => Just(max), 1 => Just(0)]
 }
 
-/// The code ranges of a type.
+/// The code ranges of a type: of n bits, and some that are not.
 pub trait Ranges: Code + Arbitrary {
     fn all() -> Vec<CodeRange<Self>>;
 }
 
 impl Ranges for u8 {
     fn all() -> Vec<CodeRange<u8>> {
-        (2..=8).map(|bits| CodeRange::unsigned(bits).unwrap()).collect()
+        let others = [2, 9, 100, 254].map(|max| CodeRange::new(0, max).unwrap());
+        (2..=8).map(|bits| CodeRange::unsigned(bits).unwrap()).chain(others).collect()
     }
 }
 
 impl Ranges for i8 {
     fn all() -> Vec<CodeRange<i8>> {
         let of = |bits| [CodeRange::signed(bits).unwrap(), CodeRange::narrow(bits).unwrap()];
-        (2..=8).flat_map(of).collect()
+        let others = [(-100, 27), (-27, 100), (-3, 4), (-128, 1), (0, 127), (0, 100)];
+        (2..=8).flat_map(of).chain(others.map(|(min, max)| CodeRange::new(min, max).unwrap())).collect()
     }
+}
+
+/// The eight types, and those that are symmetric around the middle of the codes.
+pub fn schemes() -> Vec<Scheme> {
+    let around_the_middle = [Scheme::MIDDLE, Scheme::SHIFT_MIDDLE];
+    let stochastic = around_the_middle.map(Scheme::stochastic);
+    Scheme::ALL.into_iter().chain(around_the_middle).chain(stochastic).collect()
 }
 
 /// Granularities of every kind, with the length of a tensor that has them.

@@ -44,7 +44,7 @@ fn lengths_of_tensors() {
         };
         refused(dynamic(&[1.0; 5]), &length("the output", 5, 4));
         let found = f32::INFINITY;
-        refused(dynamic(&[1.0, 2.0, found, 1.0]), &Error::NonFinite { what: "the tensor", found });
+        refused(dynamic(&[1.0, 2.0, found, 1.0]), &Error::NonFinite { what: "the tensor", index: 2, found });
         let multiple = Error::Multiple { what: "the tensor", unit: 3, found: 4 };
         refused(quantize(isa, &[1.0; 4], &by_channel, Rounding::Nearest, &mut codes), &multiple);
         refused(ranges(isa, &[1.0; 4], rows), &multiple);
@@ -140,24 +140,27 @@ fn ranges_of_data() {
                 let mut x = [number; 40];
                 x[at] = found;
                 let granularity = Granularity::channel(&[8, 5], 1).unwrap();
-                refused(min_max(isa, &x), &Error::NonFinite { what: "the tensor", found });
-                refused(abs_max(isa, &x), &Error::NonFinite { what: "the tensor", found });
-                refused(ranges(isa, &x, granularity), &Error::NonFinite { what: "the tensor", found });
+                refused(min_max(isa, &x), &Error::NonFinite { what: "the tensor", index: at, found });
+                refused(abs_max(isa, &x), &Error::NonFinite { what: "the tensor", index: at, found });
+                refused(ranges(isa, &x, granularity), &Error::NonFinite { what: "the tensor", index: at, found });
                 // In short groups, and in the pieces of long ones.
                 for (at, other) in [100, 1500, 4000].into_iter().flat_map(|at| [(at, number), (at, -number)]) {
                     let mut x = [number; 4096];
                     (x[at], x[0]) = (found, other);
-                    refused(min_max(isa, &x), &Error::NonFinite { what: "the tensor", found });
+                    refused(min_max(isa, &x), &Error::NonFinite { what: "the tensor", index: at, found });
                     let block = |length| Granularity::block(&[2, 2048], length).unwrap();
                     let columns = |channels| Granularity::channel(&[4096 / channels, channels], 1).unwrap();
                     for granularity in [block(32), block(48), block(2048), columns(8), columns(64), columns(1024)] {
-                        refused(ranges(isa, &x, granularity), &Error::NonFinite { what: "the tensor", found });
+                        refused(
+                            ranges(isa, &x, granularity),
+                            &Error::NonFinite { what: "the tensor", index: at, found },
+                        );
                     }
                     // Every column had numbers of both kinds before.
                     for (i, x) in x[..at].iter_mut().enumerate() {
                         *x = if i / 64 % 2 == 0 { 1.0 } else { -1.0 };
                     }
-                    refused(ranges(isa, &x, columns(8)), &Error::NonFinite { what: "the tensor", found });
+                    refused(ranges(isa, &x, columns(8)), &Error::NonFinite { what: "the tensor", index: at, found });
                 }
             }
         }
@@ -173,15 +176,21 @@ fn parameters() {
         refused(CodeRange::narrow(bits), &Error::Bits { bits });
     }
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
-        refused(QuantParams::per_tensor(codes, scale, 0), &Error::Scale { scale });
-        refused(raw::DequantizeColumns::new(&[scale], None), &Error::Scale { scale });
-        refused(raw::DequantizeColumns::new(&[1.0], None).unwrap().rows(&[1.0, scale]), &Error::Scale { scale });
+        refused(QuantParams::per_tensor(codes, scale, 0), &Error::Scale { index: 0, scale });
+        let rows = Granularity::channel(&[3, 2], 0).unwrap();
+        refused(QuantParams::new(codes, rows, vec![1.0, 2.0, scale], vec![0; 3]), &Error::Scale { index: 2, scale });
+        refused(raw::DequantizeColumns::new(&[1.0, scale], None), &Error::Scale { index: 1, scale });
+        let columns = raw::DequantizeColumns::new(&[1.0], None).unwrap();
+        refused(columns.rows(&[1.0, scale]), &Error::Scale { index: 1, scale });
     }
     for zero_point in [-1, 256, i32::MIN] {
-        refused(QuantParams::per_tensor(codes, 1.0, zero_point), &Error::ZeroPoint { zero_point, min: 0, max: 255 });
+        let outside = |index| Error::ZeroPoint { index, zero_point, min: 0, max: 255 };
+        refused(QuantParams::per_tensor(codes, 1.0, zero_point), &outside(0));
+        let rows = Granularity::channel(&[3, 2], 0).unwrap();
+        refused(QuantParams::new(codes, rows, vec![1.0; 3], vec![0, zero_point, zero_point]), &outside(1));
     }
     let narrow = CodeRange::narrow(4).unwrap();
-    refused(QuantParams::per_tensor(narrow, 1.0, -8), &Error::ZeroPoint { zero_point: -8, min: -7, max: 7 });
+    refused(QuantParams::per_tensor(narrow, 1.0, -8), &Error::ZeroPoint { index: 0, zero_point: -8, min: -7, max: 7 });
     let rows = Granularity::channel(&[4, 2], 0).unwrap();
     refused(
         QuantParams::new(codes, rows, vec![1.0; 3], vec![0; 4]),
@@ -193,34 +202,39 @@ fn parameters() {
     );
     for range in [Range { min: f32::NAN, max: 1.0 }, Range { min: 0.0, max: f32::INFINITY }] {
         let found = if range.min.is_nan() { range.min } else { range.max };
-        refused(Scheme::ASYMMETRIC.parameters(codes, range), &Error::NonFinite { what: "the range", found });
+        refused(Scheme::ASYMMETRIC.parameters(codes, range), &Error::NonFinite { what: "the range", index: 0, found });
     }
     let (min, max) = (1.0, -1.0);
     let why = "the minimum is above the maximum";
-    refused(Scheme::ASYMMETRIC.parameters(codes, Range { min, max }), &Error::Range { min, max, why });
+    refused(Scheme::ASYMMETRIC.parameters(codes, Range { min, max }), &Error::Range { index: 0, min, max, why });
     let (min, max) = (-1.0, 1.0);
     let why = "unsigned codes with zero offset cannot represent negative numbers";
-    refused(Scheme::SYMMETRIC.parameters(codes, Range { min, max }), &Error::Range { min, max, why });
+    refused(Scheme::SYMMETRIC.parameters(codes, Range { min, max }), &Error::Range { index: 0, min, max, why });
     let (min, max) = (-f32::MAX, f32::MAX);
     let why = "its scale is above the largest f32";
     let two_bits = CodeRange::signed(2).unwrap();
-    refused(Scheme::SHIFT_SYMMETRIC.parameters(two_bits, Range { min, max }), &Error::Range { min, max, why });
+    refused(
+        Scheme::SHIFT_SYMMETRIC.parameters(two_bits, Range { min, max }),
+        &Error::Range { index: 0, min, max, why },
+    );
 
     refused(Granularity::channel(&[2, 3], 2), &Error::Shape { why: "the shape has no such axis", found: 2 });
-    refused(Granularity::channel(&[2, 0], 0), &Error::Shape { why: "an axis has no length", found: 0 });
     refused(Granularity::block(&[], 2), &Error::Shape { why: "the shape has no innermost axis", found: 0 });
-    refused(Granularity::block(&[2, 0], 2), &Error::Shape { why: "an axis has no length", found: 0 });
+    let why = "a block has no length";
+    refused(Granularity::block(&[2, 4], 0), &Error::Shape { why, found: 0 });
+    let no_length = Granularity::Block { length: 0, row: 1 };
+    refused(QuantParams::new(codes, no_length, vec![], vec![]), &Error::Shape { why, found: 0 });
+    refused(no_length.groups(4), &Error::Shape { why, found: 0 });
+    every_isa(|isa| refused(ranges(isa, &[1.0; 4], no_length), &Error::Shape { why, found: 0 }));
+    // Axes without length are for empty tensors.
     for empty in [
         Granularity::Channel { channels: 0, inner: 1 },
         Granularity::Channel { channels: 1, inner: 0 },
         Granularity::Block { length: 1, row: 0 },
-        Granularity::Block { length: 0, row: 1 },
     ] {
-        let block = matches!(empty, Granularity::Block { length: 0, .. });
-        let why = if block { "a block has no length" } else { "an axis has no length" };
-        refused(QuantParams::new(codes, empty, vec![], vec![]), &Error::Shape { why, found: 0 });
-        refused(empty.groups(4), &Error::Shape { why, found: 0 });
-        every_isa(|isa| refused(ranges(isa, &[1.0; 4], empty), &Error::Shape { why, found: 0 }));
+        let multiple = Error::Multiple { what: "the tensor", unit: 0, found: 4 };
+        refused(empty.groups(4), &multiple);
+        every_isa(|isa| refused(ranges(isa, &[1.0; 4], empty), &multiple));
     }
     let huge = Granularity::channel(&[2, usize::MAX, usize::MAX], 1).unwrap();
     let multiple = Error::Multiple { what: "the tensor", unit: usize::MAX, found: 4 };
@@ -228,8 +242,12 @@ fn parameters() {
     every_isa(|isa| {
         let codes = CodeRange::unsigned(8).unwrap();
         refused(quantize_dynamic(isa, &[1.0; 4], codes, Scheme::ASYMMETRIC, huge, &mut [0; 4]), &multiple);
-        let none = Error::Empty { what: "the tensor" };
-        refused(quantize_dynamic(isa, &[], codes, Scheme::ASYMMETRIC, huge, &mut []), &none);
+        // (An empty tensor of so many channels has as many scales.)
+        let codes_of_none: &mut [u8] = &mut [];
+        let many = Granularity::channel(&[0, usize::MAX], 1).unwrap();
+        let why = "no memory holds so many scales";
+        let none = quantize_dynamic(isa, &[], codes, Scheme::ASYMMETRIC, many, codes_of_none);
+        refused(none, &Error::Shape { why, found: usize::MAX });
     });
 }
 
@@ -240,18 +258,18 @@ fn stages() {
     // The last one is below 2³⁰ and rounds up to it.
     let too_large = [2_f64.powi(30), 2_f64.powi(30) - 0.12];
     for multiplier in bad.into_iter().chain(too_large) {
-        let error = Error::Multiplier { multiplier, why: "not in 0 … 2³⁰" };
-        refused(raw::quantize_multiplier(multiplier), &error);
-        refused(of_bytes(Rule::FixedPoint, &[0.5, multiplier]), &error);
-        refused(of_bytes(Rule::Gemmlowp, &[multiplier]), &error);
+        let error = |index| Error::Multiplier { index, multiplier, why: "not in 0 … 2³⁰" };
+        refused(raw::quantize_multiplier(multiplier), &error(0));
+        refused(of_bytes(Rule::FixedPoint, &[0.5, multiplier]), &error(1));
+        refused(of_bytes(Rule::Gemmlowp, &[multiplier]), &error(0));
     }
     for multiplier in bad.into_iter().chain([1e39]) {
         let why = "not a finite f32 of at least 0";
-        refused(of_bytes(Rule::Float, &[multiplier]), &Error::Multiplier { multiplier, why });
+        refused(of_bytes(Rule::Float, &[0.5, 1.0, multiplier]), &Error::Multiplier { index: 2, multiplier, why });
     }
     for multiplier in bad.into_iter().chain([0.0, 2.0, 0.75, 2_f64.powi(-32)]) {
         let why = "not a power of two in 2⁻³¹ … 1";
-        refused(of_bytes(Rule::Shift, &[multiplier]), &Error::Multiplier { multiplier, why });
+        refused(of_bytes(Rule::Shift, &[0.5, multiplier]), &Error::Multiplier { index: 1, multiplier, why });
     }
     for rule in [Rule::Float, Rule::FixedPoint, Rule::Gemmlowp, Rule::Shift] {
         refused(of_bytes(rule, &[]), &Error::Empty { what: "multipliers" });
@@ -260,17 +278,17 @@ fn stages() {
         assert_eq!(stochastic.err(), if rule == Rule::Float { None } else { Some(Error::Rounding { why }) });
     }
     let huge = raw::DequantizeColumns::new(&[1.0, f32::MAX], None).unwrap();
-    refused(huge.rows(&[2.0]), &Error::Scale { scale: f32::INFINITY });
+    refused(huge.rows(&[0.5, 2.0]), &Error::Scale { index: 1, scale: f32::INFINITY });
     // A product that underflows is a number all the same.
     assert!(raw::DequantizeColumns::new(&[1e-30], None).unwrap().rows(&[1e-30]).is_ok());
     refused(raw::DequantizeColumns::new(&[], None), &Error::Empty { what: "scales" });
     refused(
-        raw::DequantizeColumns::new(&[1.0], Some(&[f32::INFINITY])),
-        &Error::NonFinite { what: "the bias", found: f32::INFINITY },
+        raw::DequantizeColumns::new(&[1.0], Some(&[0.0, f32::INFINITY])),
+        &Error::NonFinite { what: "the bias", index: 1, found: f32::INFINITY },
     );
     refused(
         raw::requantize(Rule::Float, &[0.5], 300, 0_u8..=255),
-        &Error::ZeroPoint { zero_point: 300, min: 0, max: 255 },
+        &Error::ZeroPoint { index: 0, zero_point: 300, min: 0, max: 255 },
     );
     #[allow(clippy::reversed_empty_ranges, reason = "what is refused")]
     let empty = 9_u8..=3;
@@ -290,7 +308,11 @@ fn products() {
     every_isa(|isa| {
         let b = Matrix::new(&[1_i8; 6], 3, 2).unwrap();
         let pack = |zero_points: raw::ZeroPoints<'_>| raw::pack::<u8, i8>(isa, b, zero_points);
-        refused(pack(200.into()), &Error::ZeroPoint { zero_point: 200, min: -128, max: 127 });
+        refused(pack(200.into()), &Error::ZeroPoint { index: 0, zero_point: 200, min: -128, max: 127 });
+        refused(
+            pack([0, -129].as_slice().into()),
+            &Error::ZeroPoint { index: 1, zero_point: -129, min: -128, max: 127 },
+        );
         refused(pack([0; 3].as_slice().into()), &length("zero points", 2, 3));
         refused(pack(0.into()).unwrap().with_accumulator_bias(&[1; 3]), &length("the bias", 2, 3));
 
@@ -316,7 +338,7 @@ fn products() {
         );
         run(a, 0.into(), &packed, 1, 2, &length("the result's rows", 2, 1));
         run(a, 0.into(), &packed, 2, 1, &length("the result's columns", 2, 1));
-        run(a, (-1).into(), &packed, 2, 2, &Error::ZeroPoint { zero_point: -1, min: 0, max: 255 });
+        run(a, (-1).into(), &packed, 2, 2, &Error::ZeroPoint { index: 0, zero_point: -1, min: 0, max: 255 });
         run(a, [0; 1].as_slice().into(), &packed, 2, 2, &length("zero points", 2, 1));
 
         // The depth: K · 255 · 128 stays inside i32 to K = 65 793; zero points at the far end and a bias cost some.
@@ -405,7 +427,7 @@ fn layers() {
                 0,
                 &Error::Length { what: "the images", expected, found: expected - 1 },
             );
-            run(&images, [1, 3, 3, channels], 256, &Error::ZeroPoint { zero_point: 256, min: 0, max: 255 });
+            run(&images, [1, 3, 3, channels], 256, &Error::ZeroPoint { index: 0, zero_point: 256, min: 0, max: 255 });
             let found = 4 * 3;
             let two = [images.as_slice(), &images].concat();
             run(&two, [2, 3, 3, channels], 0, &Error::Length { what: "the matrix", expected: 2 * found, found });
@@ -503,13 +525,20 @@ fn isas() {
 
 #[test]
 fn biases() {
-    refused(raw::quantize_bias(&[1.0], 0.0, &[1.0]), &Error::Scale { scale: 0.0 });
-    refused(raw::quantize_bias(&[1.0], 1.0, &[f32::NAN]), &Error::Scale { scale: f32::NAN });
-    refused(raw::quantize_bias(&[1.0], 1.0, &[]), &Error::Empty { what: "scales" });
+    refused(raw::quantize_bias(&[1.0], 0.0, &[1.0]), &Error::Scale { index: 0, scale: 0.0 });
+    refused(raw::quantize_bias(&[1.0; 2], 1.0, &[1.0, f32::NAN]), &Error::Scale { index: 1, scale: f32::NAN });
+    refused(raw::quantize_bias(&[1.0], 1.0, &[]), &Error::Length { what: "weight scales", expected: 1, found: 0 });
     let error = Error::Length { what: "weight scales", expected: 3, found: 2 };
     refused(raw::quantize_bias(&[1.0; 3], 1.0, &[1.0; 2]), &error);
-    refused(raw::quantize_bias(&[f32::NAN], 1.0, &[1.0]), &Error::NonFinite { what: "the bias", found: f32::NAN });
-    refused(raw::quantize_bias(&[-1e10], 1.0, &[1.0]), &Error::Bias { bias: -1e10, code: -1e10 });
+    let found = f32::NAN;
+    refused(raw::quantize_bias(&[0.0, found], 1.0, &[1.0]), &Error::NonFinite { what: "the bias", index: 1, found });
+    refused(raw::quantize_bias(&[-1e10], 1.0, &[1.0]), &Error::Bias { index: 0, bias: -1e10, code: -1e10 });
+    // A channel of weights that are almost nothing (onnxruntime#22020).
+    let error = raw::quantize_bias(&[1.0, 5.0], 0.1, &[0.1, 7.843e-10]).unwrap_err();
+    assert!(
+        matches!(error, Error::Bias { index: 1, bias: 5.0, .. }) && error.to_string().contains("channel 1"),
+        "{error}"
+    );
     // Ties to even, in units of 0.5 · 0.5.
     assert_eq!(raw::quantize_bias(&[0.125, 0.375, -0.625], 0.5, &[0.5]), Ok(vec![0, 2, -2]));
 }

@@ -154,14 +154,17 @@ fn what_cannot_be_stored_is_an_error() {
             let (mut nan, mut huge) = (vec![1.0; 2 * length], vec![1.0; 2 * length]);
             (nan[40], huge[40]) = (f32::NAN, -1e7);
             if format != BlockFormat::MxInt8 {
-                assert!(matches!(refused(&nan, &mut bytes), Error::NonFinite { found, .. } if found.is_nan()));
-                assert!(matches!(refused(&huge, &mut bytes), Error::Range { max: 1e7, .. }));
+                assert!(
+                    matches!(refused(&nan, &mut bytes), Error::NonFinite { index: 40, found, .. } if found.is_nan())
+                );
+                assert!(matches!(refused(&huge, &mut bytes), Error::Range { index: 1, max: 1e7, .. }));
                 // In the first sixteen blocks, in the last of a few more; beside blocks of zeros.
                 let mut bytes = vec![7; 37 * format.block_bytes()];
                 for (block, of_others) in (0..37).flat_map(|block| [(block, 0.0), (block, 3.0), (block, -3.0)]) {
                     let mut x = vec![of_others; 37 * length];
                     x[length * block + 9] = 2e7;
-                    assert!(matches!(refused(&x, &mut bytes), Error::Range { max: 2e7, .. }));
+                    let error = refused(&x, &mut bytes);
+                    assert!(matches!(error, Error::Range { index, max: 2e7, .. } if index == block), "{error}");
                     (x[length * block], x[length * block + length - 1]) = (-f32::NAN, f32::NAN);
                     assert!(matches!(refused(&x, &mut bytes), Error::NonFinite { .. }));
                     (x[length * block], x[length * block + length - 1]) = (f32::NEG_INFINITY, f32::INFINITY);

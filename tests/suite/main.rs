@@ -6,6 +6,9 @@ mod common;
 mod allocation;
 mod blocks;
 mod calibrate;
+mod clips;
+mod conventions;
+mod empty;
 mod errors;
 #[cfg(feature = "rayon")]
 mod exhaustive;

@@ -1,8 +1,23 @@
 //! From ranges to scales and zero points: the formulas, and the ranges that break them elsewhere.
 
-use crate::common::{Ranges, finite};
+use crate::common::{Ranges, every_isa, finite, schemes};
 use proptest::prelude::*;
-use zeropoint::{Code, CodeRange, Granularity, OffsetKind, Range, RoundingKind, ScaleKind, Scheme, reference};
+use zeropoint::{
+    Code, CodeRange, Error, Granularity, OffsetKind, QuantParams, Range, Rounding, RoundingKind, ScaleKind, Scheme,
+    Stream, quantize, reference,
+};
+
+/// The middle of some codes, the upper one of two.
+fn middle_of(qmin: i32, qmax: i32) -> i32 {
+    (f64::from(qmin + qmax) / 2.0).ceil() as i32
+}
+
+/// The steps that a symmetric scheme around `zero_point` has for the largest magnitude.
+fn symmetric_steps(qmin: i32, qmax: i32, zero_point: i32) -> f64 {
+    let (below, above) = (f64::from(zero_point - qmin), f64::from(qmax - zero_point));
+    // Half a step may be clipped on the side that has fewer codes.
+    if below == 0.0 { above } else { below.min(above) + if below == above { 0.0 } else { 0.5 } }
+}
 
 /// Every scheme that accepts a range of these codes has the properties its table promises.
 fn check<C: Ranges>(range: Range) {
@@ -11,8 +26,10 @@ fn check<C: Ranges>(range: Range) {
         let steps = f64::from(qmax - qmin);
         let (min, max) = (f64::from(range.min.min(0.0)), f64::from(range.max.max(0.0)));
         let (asymmetric, zero_point) = Scheme::ASYMMETRIC.parameters(codes, range).unwrap();
+        let middle = middle_of(qmin, qmax);
         if min == max {
             assert_eq!((asymmetric, zero_point), (1.0, 0));
+            assert_eq!(Scheme::MIDDLE.parameters(codes, range), Ok((1.0, middle)));
             continue;
         }
         let real = (max - min) / steps;
@@ -24,19 +41,28 @@ fn check<C: Ranges>(range: Range) {
         assert_eq!(reference::quantize_one(0.0, asymmetric, zero_point, codes), zero_point, "zero is exact");
 
         let amax = -min.min(-max);
-        let symmetric = if qmin < 0 { amax / (steps / 2.0) } else { amax / f64::from(qmax) };
-        if qmin < 0 || range.min >= 0.0 {
-            let (scale, zero_point) = Scheme::SYMMETRIC.parameters(codes, range).unwrap();
-            assert_eq!((scale, zero_point), ((symmetric as f32).max(f32::MIN_POSITIVE), 0));
-            if let Ok((scale, zero_point)) = Scheme::SHIFT_SYMMETRIC.parameters(codes, range) {
-                assert_eq!(zero_point, 0);
+        for (scheme, shift, zero_point) in
+            [(Scheme::SYMMETRIC, Scheme::SHIFT_SYMMETRIC, 0), (Scheme::MIDDLE, Scheme::SHIFT_MIDDLE, middle)]
+        {
+            if zero_point == qmin && range.min < 0.0 {
+                assert!(scheme.parameters(codes, range).is_err() && shift.parameters(codes, range).is_err());
+                continue;
+            }
+            let symmetric = amax / symmetric_steps(qmin, qmax, zero_point);
+            if symmetric as f32 == f32::INFINITY {
+                assert!(scheme.parameters(codes, range).is_err(), "{scheme:?} {codes:?} {range:?}");
+                continue;
+            }
+            let found = scheme.parameters(codes, range).unwrap();
+            assert_eq!(found, ((symmetric as f32).max(f32::MIN_POSITIVE), zero_point), "{scheme:?} {codes:?}");
+            if let Ok((scale, found)) = shift.parameters(codes, range) {
+                assert_eq!(found, zero_point);
                 assert_smallest_power_of_two(scale, symmetric);
             }
         }
         if let Ok((scale, zero_point)) = Scheme::SHIFT_ASYMMETRIC.parameters(codes, range) {
             assert_smallest_power_of_two(scale, real);
-            let middle = if qmin < 0 { 0.0 } else { f64::from(qmax + 1) / 2.0 };
-            let centred = middle + (-(min + max) / (2.0 * f64::from(scale))).floor();
+            let centred = f64::from(middle) + (-(min + max) / (2.0 * f64::from(scale))).floor();
             assert_eq!(f64::from(zero_point), centred.clamp(qmin.into(), qmax.into()));
         }
     }
@@ -47,19 +73,23 @@ fn check_stochastic<C: Ranges>(range: Range) {
     let (min, max) = (f64::from(range.min.min(0.0)), f64::from(range.max.max(0.0)));
     for codes in C::all() {
         let (qmin, qmax): (i32, i32) = (codes.min().into(), codes.max().into());
-        for scheme in Scheme::ALL.into_iter().filter(|scheme| scheme.rounding == RoundingKind::Stochastic) {
+        for scheme in schemes().into_iter().filter(|scheme| scheme.rounding == RoundingKind::Stochastic) {
+            let middle = middle_of(qmin, qmax);
+            let fixed = if scheme.offset == OffsetKind::Middle { middle } else { 0 };
             let Ok((scale, zero_point)) = scheme.parameters(codes, range) else {
-                let negative = qmin == 0 && scheme.offset == OffsetKind::Zero && range.min < 0.0;
-                assert!(negative || (qmax - qmin < 4 && max - min > 1e38), "{scheme:?} {codes:?} {range:?}");
+                let negative = qmin == fixed && scheme.offset == OffsetKind::Zero && range.min < 0.0;
+                let few = (qmax - qmin < 4 || (qmax - fixed).min(fixed - qmin).abs() < 4) && max - min > 1e38;
+                assert!(negative || few, "{scheme:?} {codes:?} {range:?}");
                 continue;
             };
             if min == max {
-                assert_eq!((scale, zero_point), (1.0, 0));
+                assert_eq!((scale, zero_point), (1.0, fixed));
                 continue;
             }
             let real = match scheme.offset {
                 OffsetKind::Integer => (max - min) / f64::from(qmax - qmin - 1),
-                OffsetKind::Zero => max.max(-min) / f64::from(qmax),
+                _ if qmin == fixed => max / f64::from(qmax),
+                _ => max.max(-min) / f64::from((qmax - fixed).min(fixed - qmin)),
             };
             // The scale before it was rounded to f32.
             let scale = match scheme.scale {
@@ -76,13 +106,11 @@ fn check_stochastic<C: Ranges>(range: Range) {
             let close = 1e-9;
             assert!((end(min) + close).floor() >= f64::from(qmin), "{scheme:?} {codes:?} {range:?}: {}", end(min));
             assert!((end(max) - close).ceil() <= f64::from(qmax), "{scheme:?} {codes:?} {range:?}: {}", end(max));
-            let full = qmin != -qmax;
-            if scheme.offset == OffsetKind::Integer && full {
-                let middle = if qmin < 0 { 0.0 } else { f64::from(qmax + 1) / 2.0 };
-                assert_eq!(f64::from(zero_point), middle + (-(min + max) / (2.0 * scale)).floor());
+            if scheme.offset == OffsetKind::Integer && (qmax - qmin) % 2 == 1 {
+                assert_eq!(f64::from(zero_point), f64::from(middle) + (-(min + max) / (2.0 * scale)).floor());
             }
-            if scheme.offset == OffsetKind::Zero {
-                assert_eq!(zero_point, 0);
+            if scheme.offset != OffsetKind::Integer {
+                assert_eq!(zero_point, fixed);
             }
         }
     }
@@ -144,10 +172,50 @@ fn groups_of_elements() {
 
 #[test]
 fn code_ranges() {
-    assert_eq!(u8::all().iter().map(|codes| codes.max()).collect::<Vec<_>>(), [3, 7, 15, 31, 63, 127, 255]);
     let ends = |codes: CodeRange<i8>| (codes.min(), codes.max());
+    assert_eq!(
+        (2..=8).map(|n| CodeRange::unsigned(n).unwrap().max()).collect::<Vec<_>>(),
+        [3, 7, 15, 31, 63, 127, 255]
+    );
     assert_eq!(ends(CodeRange::signed(2).unwrap()), (-2, 1));
     assert_eq!(ends(CodeRange::narrow(2).unwrap()), (-1, 1));
     assert_eq!(ends(CodeRange::signed(8).unwrap()), (i8::MIN, i8::MAX));
     assert_eq!(<i8 as Code>::MIN, -128);
+    assert_eq!(ends(CodeRange::new(-100, 27).unwrap()), (-100, 27));
+    assert_eq!(CodeRange::new(0_u8, 255), CodeRange::unsigned(8));
+    for (min, max, why) in [
+        (1_i8, 100, "0 is not one of them"),
+        (5, -5, "0 is not one of them"),
+        (-100, 0, "none is above 0"),
+        (-100, -5, "none is above 0"),
+        (0, 1, "fewer than three"),
+    ] {
+        let error = Error::Codes { min: min.into(), max: max.into(), why };
+        assert_eq!(CodeRange::new(min, max), Err(error.clone()));
+        assert!(error.to_string().contains(why));
+    }
+}
+
+/// Codes of u8 around 128 are those of i8 around 0, with the same scale.
+#[test]
+fn unsigned_codes_around_their_middle() {
+    let (unsigned, signed) = (CodeRange::unsigned(8).unwrap(), CodeRange::signed(8).unwrap());
+    let x: Vec<f32> = (0..1000).map(|i| (i as f32 - 400.0) * 0.37).collect();
+    for (middle, zero) in [(Scheme::MIDDLE, Scheme::SYMMETRIC), (Scheme::SHIFT_MIDDLE, Scheme::SHIFT_SYMMETRIC)] {
+        for (middle, zero, rounding) in [
+            (middle, zero, Rounding::Nearest),
+            (middle.stochastic(), zero.stochastic(), Rounding::Stochastic(Stream::new(3))),
+        ] {
+            every_isa(|isa| {
+                let params = QuantParams::fit(isa, &x, unsigned, middle, Granularity::Tensor).unwrap();
+                let other = QuantParams::fit(isa, &x, signed, zero, Granularity::Tensor).unwrap();
+                assert_eq!((params.scales(), params.zero_points()), (other.scales(), &[128][..]), "{isa}");
+                let (mut codes, mut others) = (vec![0_u8; x.len()], vec![0_i8; x.len()]);
+                quantize(isa, &x, &params, rounding, &mut codes).unwrap();
+                quantize(isa, &x, &other, rounding, &mut others).unwrap();
+                let same = |(&code, &other): (&u8, &i8)| i32::from(code) - 128 == i32::from(other);
+                assert!(codes.iter().zip(&others).all(same), "{isa} {middle:?}");
+            });
+        }
+    }
 }

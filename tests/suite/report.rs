@@ -85,17 +85,31 @@ fn what_is_not_finite_is_named() {
             let mut x = [1.0; 40];
             x[at] = bad;
             for report in [quantization_error(isa, &x, &params), reconstruction_error(isa, &x, &[1.0; 40])] {
-                let Err(Error::NonFinite { what: "the tensor", found }) = report else { panic!("{isa} {report:?}") };
-                assert_eq!(found.to_bits(), bad.to_bits(), "{isa}");
+                let Err(Error::NonFinite { what: "the tensor", index, found }) = report else {
+                    panic!("{isa} {report:?}")
+                };
+                assert_eq!((index, found.to_bits()), (at, bad.to_bits()), "{isa}");
             }
             let report = reconstruction_error(isa, &[1.0; 40], &x);
-            assert!(matches!(report, Err(Error::NonFinite { what: "the difference", .. })), "{isa} {report:?}");
+            assert!(
+                matches!(report, Err(Error::NonFinite { what: "the difference", index, .. }) if index == at),
+                "{isa} {report:?}"
+            );
         }
         // The largest numbers there are, and one that does not fit an f32.
         let report = reconstruction_error(isa, &[f32::MAX; 40], &[0.0; 40]).unwrap();
         assert_eq!((report.max_error(), report.sqnr()), (f32::MAX, 0.0), "{isa}");
         let report = reconstruction_error(isa, &[f32::MAX], &[f32::MIN]);
         assert!(matches!(report, Err(Error::NonFinite { what: "the difference", .. })), "{isa} {report:?}");
+        // The code 2 of a scale of two thirds of the largest f32: what it stands for is beyond it.
+        let rows = Granularity::channel(&[2, 20], 0).unwrap();
+        let codes = CodeRange::signed(8).unwrap();
+        let steep = QuantParams::new(codes, rows, vec![1.0, f32::MAX / 1.5], vec![0, 3]).unwrap();
+        let mut x = [1.0; 40];
+        (x[33], x[36]) = (f32::MAX, -f32::MAX);
+        let report = quantization_error(isa, &x, &steep);
+        let found = f32::INFINITY;
+        assert_eq!(report, Err(Error::NonFinite { what: "the difference", index: 33, found }), "{isa}");
         let exact = quantization_error(isa, &[3.0, -4.0], &params).unwrap();
         assert_eq!((exact.sse(), exact.sqnr(), exact.effective_bits()), (0.0, f64::INFINITY, f64::INFINITY), "{isa}");
         assert!(reconstruction_error(isa, &[1.0, 2.0], &[1.0]).is_err());

@@ -21,7 +21,7 @@ impl CodeBounds {
     pub fn new<C: Code>(zero_point: i32, bounds: RangeInclusive<C>) -> Result<Self, Error> {
         let (min, max) = (C::MIN.into(), C::MAX.into());
         if !(min..=max).contains(&zero_point) {
-            return Err(Error::ZeroPoint { zero_point, min, max });
+            return Err(Error::ZeroPoint { index: 0, zero_point, min, max });
         }
         let (min, max): (i32, i32) = ((*bounds.start()).into(), (*bounds.end()).into());
         if min > max { Err(Error::Bounds { min, max }) } else { Ok(CodeBounds { sign: C::SIGN, zero_point, min, max }) }

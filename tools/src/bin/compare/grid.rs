@@ -2,7 +2,7 @@
 
 use indicatif::ProgressBar;
 use rayon::prelude::*;
-use zeropoint::calibrate::{BINS, Clip, Histogram, Method, Moments, Observer, Spread};
+use zeropoint::calibrate::{BINS, Clip, Histogram, Levels, Method, Moments, Observer, Spread};
 use zeropoint::report::{ErrorReport, quantization_error, reconstruction_error};
 use zeropoint::{
     Code, CodeRange, Error, Granularity, Isa, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme, Stream,
@@ -85,6 +85,7 @@ impl Grid<'_> {
         for (sharing, granularity) in self.granularities(tensor) {
             if sharing == Sharing::Block {
                 let ranges = ranges(self.isa, &tensor.x, granularity)?;
+                let ranges: Vec<[Range; 2]> = ranges.into_iter().map(|range| [range; 2]).collect();
                 jobs.extend(self.bits.iter().map(|&bits| (sharing, granularity, Method::MinMax, bits, ranges.clone())));
                 continue;
             }
@@ -92,7 +93,7 @@ impl Grid<'_> {
             let unsigned = whole.min >= 0.0;
             let stride = if sharing == Sharing::Channel { CHANNEL_STRIDE } else { 1 };
             let all = groups.par_iter().map(|group| self.group(group, unsigned, stride));
-            let all: Vec<Vec<Range>> = all.collect::<Result<_, Error>>()?;
+            let all: Vec<Vec<[Range; 2]>> = all.collect::<Result<_, Error>>()?;
             let cells = self.methods.iter().flat_map(|&method| self.bits.iter().map(move |&bits| (method, bits)));
             for (i, (method, bits)) in cells.enumerate() {
                 jobs.push((sharing, granularity, method, bits, all.iter().map(|ranges| ranges[i]).collect()));
@@ -107,10 +108,12 @@ impl Grid<'_> {
             let mut outcomes = Vec::new();
             for scheme in Scheme::ALL {
                 let cell = Cell { sharing: *sharing, granularity: *granularity, method: *method, scheme, bits: *bits };
+                let symmetric = usize::from(scheme.offset != OffsetKind::Integer);
+                let ranges: Vec<Range> = ranges.iter().map(|both| both[symmetric]).collect();
                 let outcome = match (scheme.offset, whole.min < 0.0) {
-                    (_, false) => cell.measure(self.isa, &tensor.x, CodeRange::unsigned(*bits)?, ranges),
-                    (OffsetKind::Integer, _) => cell.measure(self.isa, &tensor.x, CodeRange::signed(*bits)?, ranges),
-                    (OffsetKind::Zero, _) => cell.measure(self.isa, &tensor.x, CodeRange::narrow(*bits)?, ranges),
+                    (_, false) => cell.measure(self.isa, &tensor.x, CodeRange::unsigned(*bits)?, &ranges),
+                    (OffsetKind::Integer, _) => cell.measure(self.isa, &tensor.x, CodeRange::signed(*bits)?, &ranges),
+                    _ => cell.measure(self.isa, &tensor.x, CodeRange::narrow(*bits)?, &ranges),
                 };
                 progress.inc(tensor.x.len() as u64);
                 outcomes.push(outcome?);
@@ -121,47 +124,64 @@ impl Grid<'_> {
         Ok(Results { outcomes: outcomes.concat(), range: whole, channel_spread })
     }
 
-    /// The ranges of a group, by method and bits. Its numbers are counted once for all of them.
-    fn group(&self, x: &[f32], unsigned: bool, stride: usize) -> Result<Vec<Range>, Error> {
+    /// The ranges of a group, by method and bits, each for asymmetric and for symmetric schemes. Its numbers are counted once for
+    /// all of them.
+    fn group(&self, x: &[f32], unsigned: bool, stride: usize) -> Result<Vec<[Range; 2]>, Error> {
         let mut histogram = Histogram::new(Clip::Percentile(100.0))?;
         let mut moments = Moments::new(Spread::Deviations(1.0))?;
         histogram.observe(self.isa.into(), x)?;
         moments.observe(self.isa.into(), x)?;
-        let mut ranges: Vec<Range> = Vec::new();
+        let mut ranges: Vec<[Range; 2]> = Vec::new();
         for &method in self.methods {
+            let of_bits = matches!(method, Method::Mse | Method::Entropy | Method::Gauss | Method::Laplace);
             for (i, &bits) in self.bits.iter().enumerate() {
-                let positive = if unsigned { (1 << bits) - 1 } else { (1 << (bits - 1)) - 1 };
-                let (clip, spread) = match method {
-                    Method::Percentile(p) => (Some(Clip::Percentile(p)), None),
-                    Method::Percentiles(p) => (Some(Clip::Percentiles(p)), None),
-                    Method::Mse => {
-                        let start = positive as usize;
-                        (Some(Clip::Mse { largest_code: positive, start, stride }), None)
-                    }
-                    Method::Entropy => (Some(Clip::Entropy { levels: positive + 1, start: BINS / 16, stride }), None),
-                    Method::Std(n) => (None, Some(Spread::Deviations(n))),
-                    Method::Gauss => (None, Some(Spread::Gauss { bits, half: unsigned })),
-                    Method::Laplace => (None, Some(Spread::Laplace { bits, half: unsigned })),
-                    Method::MinMax | Method::AbsMax | Method::Average | Method::Ema(_) => (None, None),
-                };
-                let of_bits = matches!(method, Method::Mse | Method::Entropy | Method::Gauss | Method::Laplace);
-                ranges.push(if i > 0 && !of_bits {
-                    ranges[ranges.len() - 1]
-                } else if let Some(clip) = clip {
-                    histogram = histogram.choosing(clip)?;
-                    histogram.range()?
-                } else if let Some(spread) = spread {
-                    moments = moments.choosing(spread)?;
-                    moments.range()?
-                } else {
-                    let mut observer = method.observer(CodeRange::narrow(bits)?, x.len())?;
-                    observer.observe(self.isa.into(), x)?;
-                    observer.range()?
-                });
+                if i > 0 && !of_bits {
+                    ranges.push(ranges[ranges.len() - 1]);
+                    continue;
+                }
+                let mut both = [Range::default(); 2];
+                for (range, scheme) in both.iter_mut().zip([Scheme::ASYMMETRIC, Scheme::SYMMETRIC]) {
+                    let levels = levels(scheme, unsigned, bits)?;
+                    let (clip, spread) = match method {
+                        Method::Percentile(p) => (Some(Clip::Percentile(p)), None),
+                        Method::Percentiles(p) => (Some(Clip::Percentiles(p)), None),
+                        Method::Mse => (Some(Clip::Mse { levels, start: 0, stride }), None),
+                        Method::Entropy => (Some(Clip::Entropy { levels, start: BINS / 16, stride }), None),
+                        Method::Std(n) => (None, Some(Spread::Deviations(n))),
+                        Method::Gauss => (None, Some(Spread::Gauss { bits, half: unsigned })),
+                        Method::Laplace => (None, Some(Spread::Laplace { bits, half: unsigned })),
+                        Method::MinMax | Method::AbsMax | Method::Average | Method::Ema(_) | Method::Moving(_) => {
+                            (None, None)
+                        }
+                    };
+                    *range = if let Some(clip) = clip {
+                        histogram = histogram.choosing(clip)?;
+                        histogram.range()?
+                    } else if let Some(spread) = spread {
+                        moments = moments.choosing(spread)?;
+                        moments.range()?
+                    } else {
+                        let mut observer = method.observer(CodeRange::narrow(bits)?, scheme, x.len())?;
+                        observer.observe(self.isa.into(), x)?;
+                        observer.range()?
+                    };
+                }
+                ranges.push(both);
             }
         }
         Ok(ranges)
     }
+}
+
+/// The levels of the codes that a scheme is tried with.
+fn levels(scheme: Scheme, unsigned: bool, bits: u32) -> Result<Levels, Error> {
+    Ok(if unsigned {
+        Levels::of(CodeRange::unsigned(bits)?, scheme)
+    } else if scheme.offset == OffsetKind::Integer {
+        Levels::of(CodeRange::signed(bits)?, scheme)
+    } else {
+        Levels::of(CodeRange::narrow(bits)?, scheme)
+    })
 }
 
 /// The elements of every group.

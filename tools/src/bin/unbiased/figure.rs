@@ -40,11 +40,15 @@ struct Look {
 fn look(scheme: Scheme) -> Look {
     let (color, marker, turn) = match (scheme.scale, scheme.offset) {
         (ScaleKind::Float, OffsetKind::Integer) => ((0x00, 0x72, 0xb2), [(-9, -9), (9, -9), (9, 9), (-9, 9)], 0),
-        (ScaleKind::Float, OffsetKind::Zero) => ((0xe6, 0x9f, 0x00), [(0, -13), (13, 0), (0, 13), (-13, 0)], 1),
+        (ScaleKind::Float, OffsetKind::Zero | OffsetKind::Middle) => {
+            ((0xe6, 0x9f, 0x00), [(0, -13), (13, 0), (0, 13), (-13, 0)], 1)
+        }
         (ScaleKind::PowerOfTwo, OffsetKind::Integer) => {
             ((0x00, 0x9e, 0x73), [(0, -12), (0, -12), (12, 9), (-12, 9)], 2)
         }
-        (ScaleKind::PowerOfTwo, OffsetKind::Zero) => ((0xc4, 0x45, 0x9d), [(12, -9), (0, 12), (0, 12), (-12, -9)], 3),
+        (ScaleKind::PowerOfTwo, OffsetKind::Zero | OffsetKind::Middle) => {
+            ((0xc4, 0x45, 0x9d), [(12, -9), (0, 12), (0, 12), (-12, -9)], 3)
+        }
     };
     Look { color: RGBColor(color.0, color.1, color.2), marker, turn }
 }

@@ -6,7 +6,7 @@ use zeropoint::{CodeRange, Error, OffsetKind, RoundingKind, ScaleKind, Scheme};
 pub fn codes(scheme: Scheme, bits: u32) -> Result<CodeRange<i8>, Error> {
     match scheme.offset {
         OffsetKind::Integer => CodeRange::signed(bits),
-        OffsetKind::Zero => CodeRange::narrow(bits),
+        OffsetKind::Zero | OffsetKind::Middle => CodeRange::narrow(bits),
     }
 }
 
@@ -21,6 +21,7 @@ pub fn offset(scheme: Scheme) -> &'static str {
     match scheme.offset {
         OffsetKind::Integer => "integer",
         OffsetKind::Zero => "zero",
+        OffsetKind::Middle => "middle",
     }
 }
 
