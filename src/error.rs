@@ -183,6 +183,11 @@ pub enum Error {
         /// What does not go together.
         why: &'static str,
     },
+    /// No memory for what a result needs: packed weights with their padding.
+    Memory {
+        /// The bytes that were asked for; `usize::MAX` for more.
+        bytes: usize,
+    },
     /// An axis that the shape does not have, a length of zero, or sizes that do not go together.
     Shape {
         /// What is wrong.
@@ -246,6 +251,7 @@ impl fmt::Display for Error {
                 write!(f, "the weights are packed for `{packed}`, the call runs on `{exec}`")
             }
             Error::Rounding { why } | Error::Operand { why } => write!(f, "{why}"),
+            Error::Memory { bytes } => write!(f, "no memory of {bytes} bytes"),
             Error::Shape { why, found } => write!(f, "{why} (found {found})"),
         }
     }

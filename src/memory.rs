@@ -10,6 +10,8 @@ use core::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable, cast_slice, cast_slice_mut};
 
+use crate::error::Error;
+
 /// The bytes of a cache line.
 pub(crate) const CACHE_LINE: usize = 64;
 
@@ -46,6 +48,16 @@ impl AlignedBuffer {
             self.0.resize(lines, CacheLine::zeroed());
         }
         cast_slice_mut::<u8, T>(&mut cast_slice_mut(&mut self.0)[..bytes])
+    }
+
+    /// Grows to `bytes` bytes at least.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn try_bytes(&mut self, bytes: usize) -> Result<&mut [u8], Error> {
+        let more = bytes.div_ceil(CACHE_LINE).saturating_sub(self.0.len());
+        self.0.try_reserve_exact(more).map_err(|_| Error::Memory { bytes })?;
+        Ok(self.elements(bytes))
     }
 
     /// Grows to two arrays of these lengths and returns them. Each begins where a cache line does.
@@ -258,6 +270,15 @@ mod tests {
             drop(workspaces);
             assert!((KEPT / 2..=KEPT).contains(&idle()), "{sizes:?}: {}", idle());
         }
+    }
+
+    #[test]
+    fn memory_that_there_is_not() {
+        let mut buffer = AlignedBuffer::default();
+        for bytes in [usize::MAX, isize::MAX as usize + 1, isize::MAX as usize] {
+            assert_eq!(buffer.try_bytes(bytes).unwrap_err(), Error::Memory { bytes });
+        }
+        assert_eq!(buffer.try_bytes(65).unwrap().len(), 65);
     }
 
     /// A buffer that is dropped after the thread's own memory is gone is freed.

@@ -38,7 +38,7 @@ pub use crate::matrix::ZeroPoints;
 /// ```
 ///
 /// # Errors
-/// [`Error::ZeroPoint`]; [`Error::Length`] of the zero points.
+/// [`Error::ZeroPoint`]; [`Error::Length`] of the zero points; [`Error::Memory`].
 pub fn pack<'e, A: Code, B: Code>(
     exec: impl Into<Exec<'e>>,
     b: Matrix<'_, B>,
@@ -51,7 +51,7 @@ pub fn pack<'e, A: Code, B: Code>(
 /// every row.
 ///
 /// # Errors
-/// [`Error::ZeroPoint`]; [`Error::Length`] of the zero points.
+/// [`Error::ZeroPoint`]; [`Error::Length`] of the zero points; [`Error::Memory`].
 pub fn pack_transposed<'e, A: Code, B: Code>(
     exec: impl Into<Exec<'e>>,
     b: Matrix<'_, B>,
@@ -76,7 +76,7 @@ pub fn unpacked<'a, 'e, A: Code, B: Code>(
 ///
 /// # Errors
 /// [`Error::Shape`] when `length` is not a multiple of 16, up to 65536; [`Error::Multiple`] when K is not whole blocks;
-/// [`Error::Length`] of the scales.
+/// [`Error::Length`] of the scales; [`Error::Memory`].
 pub fn pack_blocks<'e, A: Code>(
     exec: impl Into<Exec<'e>>,
     codes: Matrix<'_, i8>,
@@ -89,7 +89,8 @@ pub fn pack_blocks<'e, A: Code>(
 /// A convolution by weights `[outputs, channels / groups, height, width]`, with one zero point or one for every output.
 ///
 /// # Errors
-/// [`Error::Length`]; [`Error::Shape`] when the window or the groups do not go with the shape; [`Error::ZeroPoint`].
+/// [`Error::Length`]; [`Error::Shape`] when the window or the groups do not go with the shape; [`Error::ZeroPoint`];
+/// [`Error::Memory`].
 pub fn conv2d<'e, A: Code, B: Code>(
     exec: impl Into<Exec<'e>>,
     weights: &[B],

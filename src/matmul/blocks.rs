@@ -59,9 +59,11 @@ fn pack(isa: Isa, a: Sign, codes: Matrix<'_, i8>, length: usize, scales: &[f32])
     check_length("the scales", elements_of(&[outputs, blocks]), scales.len())?;
     let packed = Packed::rows(isa, [a, Sign::Signed], codes.bytes(), 0.into())?;
     let shape = packed.panels().shape;
-    let all = room(&shape, 0..shape.panels()) * blocks;
+    // Without depth there may be any number of outputs, and nothing of them is kept.
+    let panels = if blocks == 0 { 0 } else { shape.panels() };
+    let all = room(&shape, 0..panels) * blocks;
     let (mut packed_scales, mut negative_sums) = (Vec::with_capacity(all), Vec::with_capacity(all + MAX_COLUMNS));
-    for panel in 0..shape.panels() {
+    for panel in 0..panels {
         for block in 0..blocks {
             let end = packed_scales.len() + room(&shape, panel..panel + 1);
             for output in shape.columns_of(panel..panel + 1) {
@@ -83,7 +85,7 @@ impl<A: Code> PackedBlocks<A> {
     ///
     /// # Errors
     /// [`Error::Multiple`] when K is not whole blocks; [`Error::Shape`] for parameters of another granularity;
-    /// [`Error::ZeroPoint`].
+    /// [`Error::ZeroPoint`]; [`Error::Memory`].
     pub fn pack<'e>(exec: impl Into<Exec<'e>>, weights: Quantized<'_, i8>) -> Result<Self, Error> {
         let (length, scales) = block_scales(&weights)?;
         Self::with_scales(exec, weights.codes(), length, scales)
@@ -121,7 +123,7 @@ impl<A: Code> PackedBlocks<A> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Multiple`] when the depth is not whole blocks; [`Error::Length`] of the bytes.
+    /// [`Error::Multiple`] when the depth is not whole blocks; [`Error::Length`] of the bytes; [`Error::Memory`].
     pub fn from_format<'e>(
         exec: impl Into<Exec<'e>>,
         format: BlockFormat,

@@ -14,7 +14,7 @@ use core::ops::Range;
 use core::slice::from_raw_parts_mut;
 
 use super::lhs::{Lhs, LhsBlock, LhsMemory, in_place, sum_codes};
-use super::offsets::{ColumnTerms, Offsets};
+use super::offsets::{ColumnTerms, NO_TERMS, Offsets};
 use super::output::Output;
 use super::pack::Panel;
 use super::packed::Packed;
@@ -213,7 +213,6 @@ impl MultiplyBlocks<'_> {
         [block, place]: [usize; 2],
         Tile { acc, totals }: &mut Tile<'_>,
     ) {
-        static NO_BIAS: [i32; MAX_COLUMNS + LANES] = [0; MAX_COLUMNS + LANES];
         let MultiplyBlocks { job, a, rows, row_sums, .. } = self;
         let BlocksJob { a: activations, weights, .. } = job;
         let kernel = job.shape().kernel;
@@ -223,7 +222,7 @@ impl MultiplyBlocks<'_> {
         };
         let width = panel.vectors * kernel.lanes;
         let negative_sums = &weights.negative_sums[place..place + MAX_COLUMNS];
-        let terms = ColumnTerms { bias: &NO_BIAS, negative_sums, zero_points: None };
+        let terms = ColumnTerms { bias: &NO_TERMS, negative_sums, zero_points: None };
         let initial =
             if offsets.uniform == 0 { AccRow([0; MAX_COLUMNS]) } else { offsets.column_terms(simd, &terms, width) };
         let block_sums = row_sums.get(block * rows.len() + tile.start..).unwrap_or_default();

@@ -140,9 +140,12 @@ impl<'a> Job<'a> {
         match self.rhs.codes {
             RhsCodes::Packed(b) => self.multiply(words, a, rows, PanelSource::Packed(b, panels)),
             RhsCodes::Unpacked(b) if rows.len() <= self.shape().kernel.rows() => {
-                let mut slices = DepthSlices::new(b, panels.clone(), a, rows.len(), self.offsets.any());
-                for panel in panels {
-                    self.multiply(words, a, rows.clone(), PanelSource::One(slices.panel(panel)));
+                for first in panels.clone().step_by(DepthSlices::PANELS) {
+                    let panels = first..panels.end.min(first + DepthSlices::PANELS);
+                    let mut slices = DepthSlices::new(b, panels.clone(), a, rows.len(), self.offsets.any());
+                    for panel in panels {
+                        self.multiply(words, a, rows.clone(), PanelSource::One(slices.panel(panel)));
+                    }
                 }
             }
             RhsCodes::Unpacked(b) => {

@@ -2,11 +2,12 @@
 
 use core::ops::Range;
 
-use super::offsets::ColumnTerms;
+use super::offsets::{ColumnTerms, terms_from};
 use super::pack_panel::{PackPanel, SLICE, Source, sum_columns};
 use super::per_column::PerColumn;
 use super::shape::{Shape, Stored};
 use super::tile::{AccRow, MAX_COLUMNS};
+use crate::error::Error;
 use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
 use crate::memory::{AlignedBuffer, Workspace};
@@ -18,9 +19,9 @@ pub struct Panels {
     pub shape: Shape,
     codes: AlignedBuffer,
     zero_points: StoredZeroPoints,
-    /// `Σₖ (zb[j] − b[k][j])`
-    negative_sums: PerColumn<i32>,
-    bias: PerColumn<i32>,
+    /// `Σₖ (zb[j] − b[k][j])`; none where there is no k.
+    negative_sums: Option<PerColumn<i32>>,
+    bias: Option<PerColumn<i32>>,
 }
 
 /// Zero points of B's codes as they are stored.
@@ -48,22 +49,25 @@ pub struct Panel<'a> {
 }
 
 impl Panels {
-    /// Packs the codes of a source, whose sign is `b`, for left operands of the sign `a`. Shape and zero points are checked.
+    /// Packs the codes of a source, whose sign is `b`, for left operands of the sign `a`. The zero points are checked.
+    ///
+    /// What is allocated is bounded by the codes, not by the columns: there may be any number of these where the depth is 0.
     pub(super) fn pack(
         isa: Isa,
         [a, b]: [Sign; 2],
         source: &impl Source,
         [depth, columns]: [usize; 2],
         zero_points: ZeroPoints<'_>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let kernel = isa.microkernel(a);
         let shape = Shape::new(isa, kernel, depth, columns, kernel.panels(columns));
         let stored = Stored::new(shape.kernel, b);
         let mut codes = AlignedBuffer::default();
+        let (panels, columns) = if depth == 0 { (0, 0) } else { (shape.panels(), columns) };
         let mut negative_sums = vec![0; columns];
         let mut gathered = Workspace::default();
-        let mut rest = codes.elements(shape.panel_bytes(0..shape.panels()));
-        for panel in 0..shape.panels() {
+        let mut rest = codes.try_bytes(shape.all_bytes())?;
+        for panel in 0..panels {
             let (out, behind) = rest.split_at_mut(shape.panel_bytes(panel..panel + 1));
             rest = behind;
             let columns = shape.columns_of(panel..panel + 1);
@@ -87,18 +91,18 @@ impl Panels {
                 negative_sums[j] = stored.zero_point(zero_points.at(j)).wrapping_mul(depth as i32).wrapping_sub(codes);
             }
         }
-        Panels {
+        Ok(Panels {
             shape,
             codes,
             zero_points: StoredZeroPoints::new(stored, zero_points),
-            negative_sums: PerColumn::each(negative_sums),
-            bias: PerColumn::each(vec![0; columns]),
-        }
+            negative_sums: (depth > 0).then(|| PerColumn::each(negative_sums)),
+            bias: None,
+        })
     }
 
     /// Adds `bias[j]` to every accumulator of column j.
     pub fn set_bias(&mut self, bias: &[i32]) {
-        self.bias = PerColumn::each(bias.to_vec());
+        self.bias = Some(PerColumn::each(bias.to_vec()));
     }
 
     /// The factor of the LHS row sums: 0 when they are not needed.
@@ -115,8 +119,8 @@ impl Panels {
         let (before, bytes) = (self.shape.panel_bytes(0..panel), self.shape.panel_bytes(0..panel + 1));
         let columns = self.shape.columns_of(panel..panel + 1);
         let terms = ColumnTerms {
-            bias: self.bias.from(columns.start),
-            negative_sums: self.negative_sums.from(columns.start),
+            bias: terms_from(&self.bias, columns.start),
+            negative_sums: terms_from(&self.negative_sums, columns.start),
             zero_points: match &self.zero_points {
                 StoredZeroPoints::Uniform(_) => None,
                 StoredZeroPoints::Each(each) => Some(each.from(columns.start)),

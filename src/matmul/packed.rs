@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use super::pack::Panels;
 use super::pack_panel::{Elements, RowMajor};
 use super::rhs::{EraseRhs, Rhs, RhsCodes, RhsRef};
-use super::shape::{check_size, largest_of};
+use super::shape::largest_of;
 use super::weights::{Sealed, WeightScales, Weights};
 use crate::codes::Code;
 use crate::error::{Error, check_length};
@@ -34,8 +34,8 @@ impl Packed {
         zero_points: ZeroPoints<'_>,
     ) -> Result<Self, Error> {
         let shape = [codes.rows(), codes.columns()];
-        let largest = Self::check(b, shape, zero_points)?;
-        Ok(Self::of(Panels::pack(isa, [a, b], &RowMajor(codes), shape, zero_points), largest))
+        let largest = zero_points.check_for(b, codes.columns())?;
+        Ok(Self::of(Panels::pack(isa, [a, b], &RowMajor(codes), shape, zero_points)?, largest))
     }
 
     /// Packs codes given as `[N, K]`, for left operands of the first sign.
@@ -52,14 +52,9 @@ impl Packed {
         shape: [usize; 2],
         zero_points: ZeroPoints<'_>,
     ) -> Result<Self, Error> {
-        let largest = Self::check(b, shape, zero_points)?;
+        let largest = zero_points.check_for(b, shape[1])?;
         let elements = Elements { at, columns: shape[1] };
-        Ok(Self::of(Panels::pack(isa, [a, b], &elements, shape, zero_points), largest))
-    }
-
-    fn check(b: Sign, [depth, columns]: [usize; 2], zero_points: ZeroPoints<'_>) -> Result<i64, Error> {
-        check_size(depth, columns)?;
-        zero_points.check_for(b, columns)
+        Ok(Self::of(Panels::pack(isa, [a, b], &elements, shape, zero_points)?, largest))
     }
 
     fn of(panels: Panels, largest: i64) -> Self {
@@ -113,7 +108,7 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] for parameters of another granularity.
+    /// [`Error::Shape`] for parameters of another granularity; [`Error::Memory`].
     pub fn pack<'e>(exec: impl Into<Exec<'e>>, weights: Quantized<'_, B>) -> Result<Self, Error> {
         let (zero_points, scales) = weights.by_row()?;
         let mut packed = Packed::rows(exec.into().isa(), [A::SIGN, B::SIGN], weights.codes().bytes(), zero_points)?;
@@ -124,7 +119,7 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     /// Packs weights `[depth, outputs]`, a column for every output, with parameters per tensor or per column.
     ///
     /// # Errors
-    /// [`Error::Shape`] for parameters of another granularity.
+    /// [`Error::Shape`] for parameters of another granularity; [`Error::Memory`].
     pub fn pack_columns<'e>(exec: impl Into<Exec<'e>>, weights: Quantized<'_, B>) -> Result<Self, Error> {
         let (zero_points, scales) = weights.by_column()?;
         let mut packed = Packed::columns(exec.into().isa(), [A::SIGN, B::SIGN], weights.codes().bytes(), zero_points)?;

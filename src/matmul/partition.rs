@@ -72,7 +72,7 @@ pub(crate) fn least_nanoseconds(rows: usize, shape: &Shape, packed: bool) -> usi
     let bytes = if packed { 128 } else { 16 };
     let vectors = shape.columns.div_ceil(shape.kernel.lanes);
     let instructions = rows.saturating_mul(vectors).saturating_mul(shape.steps);
-    let arriving = if rows == 0 { 0 } else { shape.panel_bytes(0..shape.panels()) / bytes };
+    let arriving = if rows == 0 { 0 } else { shape.all_bytes() / bytes };
     (instructions / INSTRUCTIONS).max(arriving)
 }
 
@@ -102,7 +102,7 @@ impl Partition {
         let enough = threads * parts_a_thread;
         // B is packed once if its panels are divided, A is copied once if its rows are. Otherwise it is a matter of what
         // has to come from the level-3 cache again and again.
-        let small = shape.panel_bytes(0..panels) <= level2() / 2;
+        let small = shape.all_bytes() <= level2() / 2;
         let by_rows = stochastic || packed && (small || rows >= shape.columns);
         let (row_parts, panel_parts) =
             if by_rows { (tiles, enough.div_ceil(tiles)) } else { (enough.div_ceil(panels), panels) };

@@ -47,11 +47,17 @@ impl Shape {
         self.split.part(panel).len()
     }
 
-    /// The bytes of a range of panels. ([`check_size`] bounds them.)
+    /// The bytes of a range of panels that are in memory, or fit there.
     #[inline]
     pub fn panel_bytes(&self, panels: Range<usize>) -> usize {
         let vectors = self.split.part(panels.end).start - self.split.part(panels.start).start;
         vectors * self.kernel.lanes * self.steps * self.kernel.depth
+    }
+
+    /// The bytes of all panels; `usize::MAX` when no memory could hold them.
+    pub fn all_bytes(&self) -> usize {
+        let vectors = self.split.part(self.panels()).start;
+        elements_of(&[vectors, self.kernel.lanes, self.steps, self.kernel.depth])
     }
 }
 
@@ -94,14 +100,26 @@ pub(crate) fn check_accumulator(depth: usize, largest_product: i64, largest_bias
     if depth > limit || room < 0 { Err(Error::Depth { depth, limit }) } else { Ok(()) }
 }
 
-/// `Ok` for a matrix whose panels can be addressed.
-pub(super) fn check_size(depth: usize, columns: usize) -> Result<(), Error> {
-    if elements_of(&[columns, depth.max(1)]) > MOST_ELEMENTS {
-        return Err(Error::Shape { why: "no memory holds the panels of so many columns", found: columns });
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Elements of the largest matrix that can be packed: its padding and accumulators, in bytes, stay far below
-/// `isize::MAX`.
-const MOST_ELEMENTS: usize = isize::MAX as usize >> 10;
+    /// Beyond what a 32-bit address space holds: on such a target the same sizes saturate.
+    #[test]
+    fn bytes_of_panels_do_not_wrap() {
+        for isa in Isa::supported() {
+            let kernel = isa.microkernel(Sign::Unsigned);
+            let bytes = |depth, columns| Shape::new(isa, kernel, depth, columns, kernel.panels(columns)).all_bytes();
+            let needed = |depth: usize, columns: usize| {
+                let padded = [depth.next_multiple_of(kernel.depth), columns.next_multiple_of(kernel.lanes)];
+                padded.iter().map(|&length| length as u128).product::<u128>()
+            };
+            for [depth, columns] in [[1449, 1449], [1 << 20, 1 << 10], [1 << 28, 1], [1, 1 << 28], [65_535, 65_537]] {
+                let want = usize::try_from(needed(depth, columns)).unwrap_or(usize::MAX);
+                assert_eq!(bytes(depth, columns), want, "{isa}: {depth} × {columns}");
+            }
+            assert_eq!(bytes(usize::MAX / 2, usize::MAX / 2), usize::MAX);
+            assert_eq!([bytes(0, usize::MAX / 2), bytes(usize::MAX / 2, 0)], [0, 0]);
+        }
+    }
+}

@@ -53,7 +53,8 @@ impl Microkernel {
         let (wide, tall) = (self.tiles.len(), self.unpacked_tiles.len());
         let (wide_rows, tall_rows) = (self.tiles[wide - 1].len(), self.rows());
         let (wide, tall) = (self.split(columns, wide), self.split(columns, tall));
-        if 21 * wide.parts() * tall_rows < 20 * tall.parts() * wide_rows { wide } else { tall }
+        let tiles = |split: &Split, rows: usize| (split.parts() as u128) * rows as u128;
+        if 21 * tiles(&wide, tall_rows) < 20 * tiles(&tall, wide_rows) { wide } else { tall }
     }
 
     /// The columns of panels of an unpacked matrix, in vectors.

@@ -208,6 +208,10 @@ pub(super) struct DepthSlices<'a> {
 }
 
 impl<'a> DepthSlices<'a> {
+    /// The most panels: their accumulators are kept, 2 KiB each, so that 512 stay in a level-2 cache. A row of B is read some
+    /// ten thousand columns at a time then.
+    pub const PANELS: usize = 512;
+
     /// Multiplies `rows` rows of A by all slices.
     pub fn new(b: &'a Unpacked<'a>, panels: Range<usize>, a: &LhsBlock<'_>, rows: usize, sum: bool) -> Self {
         let mut slices = DepthSlices {

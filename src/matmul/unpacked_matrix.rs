@@ -3,7 +3,6 @@
 use core::marker::PhantomData;
 
 use super::rhs::{EraseRhs, Rhs, RhsCodes, RhsRef};
-use super::shape::check_size;
 use super::unpacked::Unpacked;
 use super::weights::{Sealed, WeightScales, Weights};
 use crate::codes::Code;
@@ -51,7 +50,6 @@ impl<'a, A: Code, B: Code> UnpackedMatrix<'a, A, B> {
 
     /// A matrix `[K, N]` whose scales are not known.
     pub(crate) fn with_zero_points(isa: Isa, b: Matrix<'a, B>, zero_points: ZeroPoints<'a>) -> Result<Self, Error> {
-        check_size(b.rows(), b.columns())?;
         let largest = zero_points.check_for(B::SIGN, b.columns())?;
         let b = Unpacked::new(isa, [A::SIGN, B::SIGN], b.bytes(), zero_points);
         Ok(UnpackedMatrix { b, scales: WeightScales::default(), largest, operands: PhantomData })

@@ -28,4 +28,5 @@ mod quantize;
 mod quantized;
 mod random;
 mod report;
+mod sizes;
 mod stochastic;
