@@ -203,16 +203,18 @@ pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums
         ones.fill(1);
         ones.as_ptr()
     };
+    // Both pointers come from one borrow: a second one would end the first.
+    let sums = sums.0.as_mut_ptr();
     let operands = Operands {
         steps: depth / kernel.depth,
         a: ones,
         a_stride: 0,
         b: codes.as_ptr(),
-        initial: sums.0.as_ptr(),
+        initial: sums,
         initial_stride: 0,
         row_terms: null(),
         updates: &[],
-        sums: sums.0.as_mut_ptr(),
+        sums,
         sums_stride: 0,
         prefetch: false,
     };

@@ -30,3 +30,4 @@ mod random;
 mod report;
 mod sizes;
 mod stochastic;
+mod tiny;

@@ -1,0 +1,216 @@
+//! Every family of operations once or twice, on a few elements, so that an interpreter takes seconds: under Miri, pointers are
+//! checked by the language's rules. `.ci/run miri`, or with a model of aliasing of your choice
+//!
+//! ```sh
+//! MIRIFLAGS=-Zmiri-tree-borrows cargo +nightly miri test -p zeropoint --test suite tiny::
+//! ```
+
+use crate::common::{bits, every_isa, requantized};
+use zeropoint::formats::{BlockFormat, PackedBlocks, decode_blocks, encode_blocks, matmul_blocks, split_blocks};
+use zeropoint::layers::{MaxPool2d, Window};
+use zeropoint::random::fill_words;
+use zeropoint::raw::AccumulatorBias as _;
+use zeropoint::{
+    Accumulators, Code, CodeRange, Exec, Granularity, Matrix, MatrixMut, Nibbles, NibblesMut, QuantParams, Quantized,
+    Rounding, Rule, Scheme, Stream, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize, ranges, raw,
+    reference, straight_through,
+};
+
+fn codes<C: Code>(count: usize, step: usize) -> Vec<C> {
+    (0..count).map(|i| C::try_from((i * step % 256) as i32 + C::MIN.into()).ok().unwrap()).collect()
+}
+
+fn reals(count: usize) -> Vec<f32> {
+    let value = |i: usize| if i == 70 { f32::NAN } else { (i as f32 * 0.73).sin() * 3.0 };
+    (0..count).map(value).collect()
+}
+
+/// Packed from both forms and unpacked, rows of A and of the result with gaps, one zero point and one for every row and column.
+fn products<A: Code, B: Code>([m, n, k]: [usize; 3]) {
+    let (stride, out_stride) = (k + 1, n + 2);
+    let (a, b) = (codes::<A>(m * stride, 37), codes::<B>(k * n, 91));
+    let transposed: Vec<B> = (0..n * k).map(|i| b[i % k * n + i / k]).collect();
+    let a = Matrix::with_stride(&a, m, k, stride).unwrap();
+    let b = Matrix::new(&b, k, n).unwrap();
+    let transposed = Matrix::new(&transposed, n, k).unwrap();
+    let bias: Vec<i32> = (0..n as i32).map(|j| j * 100 - 300).collect();
+    let a_each: Vec<i32> = (0..m as i32).map(|i| A::MIN.into() + i * 9).collect();
+    let b_each: Vec<i32> = (0..n as i32).map(|j| B::MIN.into() + j * 5).collect();
+    let for_a: [raw::ZeroPoints<'_>; 2] = [A::MAX.into().into(), a_each[..].into()];
+    let for_b: [raw::ZeroPoints<'_>; 2] = [B::MAX.into().into(), b_each[..].into()];
+    for (za, zb) in [(for_a[0], for_b[0]), (for_a[1], for_b[1])] {
+        let want = reference::matmul(a, za, b, zb, Some(&bias));
+        every_isa(|isa| {
+            let check = |b: &dyn Fn(MatrixMut<'_, i32>)| {
+                let mut out = vec![7; m * out_stride];
+                b(MatrixMut::with_stride(&mut out, m, n, out_stride).unwrap());
+                for (i, row) in out.chunks(out_stride).enumerate() {
+                    assert!(row[..n].iter().map(|&sum| i64::from(sum)).eq(want[i * n..][..n].iter().copied()), "{isa}");
+                    assert_eq!(row[n..], [7, 7]);
+                }
+            };
+            let packed = raw::pack::<A, B>(isa, b, zb).unwrap().with_accumulator_bias(&bias).unwrap();
+            check(&|out| raw::matmul(isa, a, za, &packed, &Accumulators, out).unwrap());
+            let packed = raw::pack_transposed::<A, B>(isa, transposed, zb).unwrap();
+            let packed = packed.with_accumulator_bias(&bias).unwrap();
+            check(&|out| raw::matmul(isa, a, za, &packed, &Accumulators, out).unwrap());
+            let unpacked = raw::unpacked::<A, B>(isa, b, zb).unwrap().with_accumulator_bias(&bias).unwrap();
+            check(&|out| raw::matmul(isa, a, za, &unpacked, &Accumulators, out).unwrap());
+        });
+    }
+}
+
+#[test]
+fn matrix_products() {
+    products::<u8, i8>([3, 19, 9]);
+    products::<i8, u8>([9, 5, 4]);
+}
+
+/// The other stages on the accumulators of one product.
+#[test]
+fn stages() {
+    let accumulators: Vec<i32> = (0..19).map(|i| (i - 9) * 777).collect();
+    let product = |rule: Rule, acc: i32| match rule {
+        Rule::Float => reference::float_product(acc, 0.0625),
+        Rule::FixedPoint => reference::fixed_point_product(acc, 0.0625),
+        Rule::Gemmlowp => reference::gemmlowp_product(acc, 0.0625),
+        _ => reference::shift_product(acc, 4),
+    };
+    every_isa(|isa| {
+        for rule in [Rule::Float, Rule::FixedPoint, Rule::Gemmlowp, Rule::Shift] {
+            let out = requantized(isa, &accumulators, (rule, &[0.0625]), 9, (0_u8, 250));
+            let want = accumulators.iter().map(|&acc| reference::saturate(product(rule, acc), 9, (0, 250)));
+            assert!(out.iter().copied().eq(want), "{rule:?} {isa}");
+        }
+        let (a, b) = ([3_u8, 200], codes::<i8>(19, 13));
+        let packed = raw::pack::<u8, i8>(isa, Matrix::new(&b, 1, 19).unwrap(), 2.into()).unwrap();
+        let a = Matrix::new(&a, 2, 1).unwrap();
+        let columns = raw::DequantizeColumns::new(&[0.5], None).unwrap();
+        let mut real = [0.0; 38];
+        let out = MatrixMut::new(&mut real, 2, 19).unwrap();
+        raw::matmul(isa, a, 5.into(), &packed, &columns.rows(&[0.25, 2.0]).unwrap(), out).unwrap();
+        let stage = raw::requantize(Rule::Float, &[0.01], 100, 0..=255_u8).unwrap();
+        let mut codes = [0; 38];
+        let out = MatrixMut::new(&mut codes, 2, 19).unwrap();
+        raw::matmul(isa, a, 5.into(), &packed, &stage.stochastic(Stream::new(3)).unwrap(), out).unwrap();
+        let words = reference::words(Stream::new(3), 38);
+        for i in 0..38 {
+            let acc = (i32::from(a.row(i / 19)[0]) - 5) * (i32::from(b[i % 19]) - 2);
+            let want = reference::dequantize_accumulator(acc, [0.25, 2.0][i / 19], 0.5, None);
+            assert_eq!(real[i].to_bits(), want.to_bits(), "{isa}");
+            assert_eq!(codes[i], reference::requantize_stochastic(acc, 0.01, 100, (0, 255), words[i]), "{isa}");
+        }
+    });
+}
+
+#[test]
+fn layers() {
+    for (channels, groups, outputs) in [(3, 1, 4), (17, 17, 17), (4, 2, 6)] {
+        let shape = [1, 3, 4, channels];
+        let window = Window { padding: [1, 0, 0, 1], ..Window::new([2, 2]) };
+        let images = codes::<u8>(shape.iter().product(), 29);
+        let weights_shape = [outputs, channels / groups, 2, 2];
+        let weights = codes::<i8>(weights_shape.iter().product(), 53);
+        let want = reference::conv2d(&images, shape, 7, &weights, weights_shape, 1.into(), None, &window);
+        let pooled = reference::max_pool2d(&images, shape, &Window::new([2, 2]));
+        every_isa(|isa| {
+            let conv = raw::conv2d(isa, &weights, weights_shape, 1.into(), window, groups).unwrap();
+            let mut out = vec![0; want.len()];
+            let images_7 = raw::Images { codes: &images, shape, zero_points: 7.into() };
+            raw::convolve(isa, &conv, images_7, &Accumulators, &mut out).unwrap();
+            assert!(out.iter().map(|&sum| i64::from(sum)).eq(want.iter().copied()), "{isa}");
+            let mut out = vec![0; pooled.len()];
+            MaxPool2d::new(Window::new([2, 2])).forward(isa, &images, shape, &mut out).unwrap();
+            assert_eq!(out, pooled, "{isa}");
+        });
+    }
+}
+
+#[test]
+fn block_formats() {
+    let x = reals(64);
+    for format in BlockFormat::ALL {
+        let bytes = reference::encode_blocks(format, &x);
+        every_isa(|isa| {
+            let mut encoded = vec![0; bytes.len()];
+            encode_blocks(isa, format, &x, &mut encoded).unwrap();
+            assert_eq!(encoded, bytes, "{isa} {format:?}");
+            let mut decoded = [0.0; 64];
+            decode_blocks(isa, format, &encoded, &mut decoded).unwrap();
+            assert_eq!(bits(&decoded), bits(&reference::decode_blocks(format, &bytes)), "{isa} {format:?}");
+            let (mut codes, mut scales) = ([0; 64], [0.0; 2]);
+            split_blocks(isa, format, &encoded, &mut codes, &mut scales).unwrap();
+            let weights = PackedBlocks::<u8>::from_format(isa, format, &encoded, 2, 32).unwrap();
+            let a = [201_u8; 32];
+            let params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.5, 3).unwrap();
+            let activations = Quantized::new(Matrix::new(&a, 1, 32).unwrap(), &params).unwrap();
+            let mut out = [0.0; 2];
+            matmul_blocks(isa, activations, &weights, MatrixMut::new(&mut out, 1, 2).unwrap()).unwrap();
+            let (a, w) = (Matrix::new(&a, 1, 32).unwrap(), Matrix::new(&codes, 2, 32).unwrap());
+            let want = reference::matmul_blocks(32, a, 3.into(), |_, _| 0.5, w, |row, _| scales[row]);
+            assert_eq!(bits(&out), bits(&want), "{isa} {format:?}");
+        });
+    }
+}
+
+fn elementwise_on<C: Code>(exec: Exec<'_>, x: &[f32], params: &QuantParams<C>) {
+    let (n, stream) = (x.len(), Stream { seed: 1, offset: 16_384 - 20 });
+    let real = bits(&reference::fake_quantize(x, params));
+    for rounding in [Rounding::Nearest, stream.into()] {
+        let want = match rounding {
+            Rounding::Nearest => reference::quantize(x, params),
+            Rounding::Stochastic(stream) => reference::quantize_stochastic(x, params, stream),
+        };
+        let mut codes = vec![C::MIN; n];
+        quantize(exec, x, params, rounding, &mut codes).unwrap();
+        assert_eq!(codes, want, "{rounding:?} {}", exec.isa());
+        let mut out = vec![0.0; n];
+        dequantize(exec, &codes, params, &mut out).unwrap();
+        assert_eq!(bits(&out), bits(&reference::dequantize(&want, params)), "{rounding:?} {}", exec.isa());
+        let mut mask = vec![9; n];
+        fake_quantize(exec, x, params, rounding, (&mut out, &mut mask)).unwrap();
+        let mut in_place = x.to_vec();
+        fake_quantize_in_place(exec, &mut in_place, params, rounding).unwrap();
+        assert_eq!(bits(&out), bits(&in_place));
+        assert_eq!(mask, reference::straight_through_mask(x, params));
+        if rounding == Rounding::Nearest {
+            assert_eq!(bits(&out), real, "{}", exec.isa());
+        }
+    }
+    let mut gradient = vec![0.0; n];
+    straight_through(exec, x, x, params, &mut gradient).unwrap();
+    assert_eq!(bits(&gradient), bits(&reference::straight_through(x, x, params)), "{}", exec.isa());
+}
+
+#[test]
+fn elementwise() {
+    let x = reals(150);
+    let granularities = [
+        Granularity::Tensor,
+        Granularity::channel(&[50, 3], 1).unwrap(),
+        Granularity::channel(&[2, 75], 0).unwrap(),
+        Granularity::block(&[150], 16).unwrap(),
+    ];
+    for granularity in granularities {
+        let groups = granularity.groups(x.len()).unwrap();
+        let scales: Vec<f32> = (0..groups).map(|group| 0.02 + group as f32 * 0.001).collect();
+        let zero_points = (0..groups as i32).map(|group| group % 9).collect();
+        let params = QuantParams::new(CodeRange::unsigned(8).unwrap(), granularity, scales.clone(), zero_points);
+        every_isa(|isa| elementwise_on(isa.into(), &x, params.as_ref().unwrap()));
+    }
+    let finite = &x[..70];
+    let signed = CodeRange::signed(4).unwrap();
+    every_isa(|isa| {
+        assert_eq!(ranges(isa, finite, Granularity::Tensor).unwrap(), [min_max(isa, finite).unwrap()]);
+        let by_row = Granularity::channel(&[2, 35], 0).unwrap();
+        assert_eq!(ranges(isa, finite, by_row).unwrap(), reference::ranges(finite, by_row, 2));
+        let params = QuantParams::fit(isa, finite, signed, Scheme::SYMMETRIC, Granularity::Tensor).unwrap();
+        let (mut bytes, mut back) = ([0; 35], [0.0; 70]);
+        quantize(isa, finite, &params, Rounding::Nearest, NibblesMut::new(&mut bytes, 70).unwrap()).unwrap();
+        dequantize(isa, Nibbles::new(&bytes, 70).unwrap(), &params, &mut back).unwrap();
+        assert_eq!(bits(&back), bits(&reference::fake_quantize(finite, &params)), "{isa}");
+        let mut words = [0; 40];
+        fill_words(isa, Stream { seed: 5, offset: 9 }, &mut words).unwrap();
+        assert_eq!(words.to_vec(), reference::words(Stream { seed: 5, offset: 9 }, 40), "{isa}");
+    });
+}
