@@ -14,7 +14,7 @@
 
 pub mod memory;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod walk;
 
 /// Elements of a block, on every ISA.

@@ -118,10 +118,10 @@ pub(crate) fn past_caches(bytes: usize) -> bool {
     bytes > SMALL && bytes > last_level()
 }
 
-/// Orders non-temporal stores of a piece before whatever follows it.
+/// Orders non-temporal stores, if there may have been any, before every access that follows.
 #[inline(always)]
-fn fence<V: Vectors>(v: V, past_caches: bool) {
-    if past_caches {
+fn fence<V: Vectors>(v: V, streamed: bool) {
+    if const { V::HAS_NON_TEMPORAL_STORES } && streamed {
         v.fence();
     }
 }
@@ -191,7 +191,8 @@ impl<O: Operation> Piece<'_, O> {
             let begins_line = self.out[start..].as_ptr().align_offset(CACHE_LINE) == 0;
             let memory = self.memory(begins_line || end - start >= LONG_RUN);
             let (x, out) = (&self.x[start..end], &mut self.out[start..end]);
-            map(v, self.op.from(start), groups.one(group), Elements { x, out, memory });
+            // SAFETY: the fence below comes before anything else touches the output, of which no other run has a part.
+            unsafe { map(v, self.op.from(start), groups.one(group), Elements { x, out, memory }) };
         }
         fence(v, self.past_caches);
     }
@@ -201,7 +202,8 @@ impl<O: Operation> Piece<'_, O> {
         let groups = Groups::new(v, self.params, one_zero_point);
         let source = vec_params::Interleaved::new(groups, O::SIGNED, self.params.period(), self.first);
         let memory = self.memory(true);
-        map(v, self.op, source, Elements { x: self.x, out: &mut *self.out, memory });
+        // SAFETY: a fence follows.
+        unsafe { map(v, self.op, source, Elements { x: self.x, out: &mut *self.out, memory }) };
         fence(v, self.past_caches);
     }
 
@@ -211,7 +213,8 @@ impl<O: Operation> Piece<'_, O> {
         let memory = self.memory(self.unstreamed().is_multiple_of(LANES));
         let (groups, shift) = (Groups::new(v, self.params, one_zero_point), length.trailing_zeros());
         let source = vec_params::Blocks { groups, groups_of_quad, first: self.first, shift };
-        map(v, self.op, source, Elements { x: self.x, out: &mut *self.out, memory });
+        // SAFETY: a fence follows.
+        unsafe { map(v, self.op, source, Elements { x: self.x, out: &mut *self.out, memory }) };
         fence(v, self.past_caches);
     }
 }
@@ -232,11 +235,15 @@ const fn is_fast<V: Vectors, O: Operation>() -> bool {
 ///
 /// Quads go through windows: where the operation has a fast path and that leaves a marked sticky mask, the window is
 /// computed again vector by vector. The last vector may overlap the one before: operations depend on their arguments only.
+/// Both may touch quads that were streamed, so a fence comes first.
 ///
 /// Every call of an operation below is a copy of its code, in every kernel: so there is one for vectors that are in no quad,
 /// and one or two for quads.
+///
+/// # Safety
+/// Where memory is [streamed](Memory::Streamed), the thread fences after the call, before anything touches the output.
 #[cfg_attr(not(unoptimized), inline(always))]
-pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: P, elements: Elements<'_, O>) {
+unsafe fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: P, elements: Elements<'_, O>) {
     let Elements { x, out, memory } = elements;
     let mut walk = Walk { v, op, source, x, out };
     let mut progress = Progress::new(walk.x.len());
@@ -248,14 +255,18 @@ pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, sour
         let most = const { if is_fast::<V, O>() { WINDOW } else { usize::MAX } };
         let Next { quads, elements } = progress.next(length, most);
         if quads == 0 {
+            fence(v, memory == Memory::Streamed);
             walk.vectors(segment, start, elements);
             continue;
         }
-        // Two calls, so that each is compiled for one way through memory.
-        let exact = if const { V::HAS_NON_TEMPORAL_STORES } && memory == Memory::Cached {
-            walk.quads(segment, start, quads, Memory::Cached)
-        } else {
-            walk.quads(segment, start, quads, memory)
+        // SAFETY: quads that follow are others; before vectors, which may be of the same ones, there is a fence; after the last
+        // the caller fences. (Two calls, so that each is compiled for one way through memory.)
+        let exact = unsafe {
+            if const { V::HAS_NON_TEMPORAL_STORES } && memory == Memory::Cached {
+                walk.quads(segment, start, quads, Memory::Cached)
+            } else {
+                walk.quads(segment, start, quads, memory)
+            }
         };
         if const { is_fast::<V, O>() } && !exact {
             cold_path();
@@ -343,8 +354,11 @@ pub(super) struct Walk<'a, V, O: Operation, P> {
 impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
     /// Computes whole quads. False if they were on the fast path and have to be computed again, exactly. Whether memory is
     /// cached is a constant of the caller.
+    ///
+    /// # Safety
+    /// Where memory is [streamed](Memory::Streamed), the thread fences before anything touches these quads of the output.
     #[cfg_attr(not(unoptimized), inline(always))]
-    fn quads(&mut self, segment: P::Segment, start: usize, count: usize, memory: Memory) -> bool {
+    unsafe fn quads(&mut self, segment: P::Segment, start: usize, count: usize, memory: Memory) -> bool {
         let Walk { v, op, .. } = *self;
         let (x, out) = quads(self.x, self.out, start, count);
         let mut invalid = v.splat_i32(0);
@@ -365,7 +379,8 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
                 }
             }
             if const { V::HAS_NON_TEMPORAL_STORES } && is_staged {
-                staged.write(v, memory == Memory::Streamed, out);
+                // SAFETY: the caller fences before the quad is touched again.
+                unsafe { staged.write(v, memory == Memory::Streamed, out) };
             }
         }
         !(const { is_fast::<V, O>() } && v.any_invalid(invalid))
@@ -401,8 +416,11 @@ impl<U: Pod + Default> StagedQuad<U> {
     }
 
     /// Writes the quad, by non-temporal stores if it is `streamed`: then `out` begins at a cache line.
+    ///
+    /// # Safety
+    /// If it is streamed, the thread fences before anything touches `out`.
     #[inline(always)]
-    fn write<V: Vectors>(&self, v: V, streamed: bool, out: &mut Four<U>) {
+    unsafe fn write<V: Vectors>(&self, v: V, streamed: bool, out: &mut Four<U>) {
         if !streamed {
             *out = self.0;
             return;
@@ -412,7 +430,7 @@ impl<U: Pod + Default> StagedQuad<U> {
         assert!(to.is_aligned());
         for i in 0..lines {
             // SAFETY: `self` is aligned to 64 bytes by its type and `out` by the assertion, both have `lines` whole lines of
-            // 64 bytes, all initialised and of plain data, and the two references do not overlap.
+            // 64 bytes, all initialised and of plain data, and the two references do not overlap; the caller fences.
             unsafe { v.stream(&*from.add(i), &mut *to.add(i)) }
         }
     }

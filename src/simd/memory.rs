@@ -23,12 +23,16 @@ pub trait StreamVectors: Simd {
     /// Whether [`stream`](StreamVectors::stream) is more than a copy.
     const HAS_NON_TEMPORAL_STORES: bool = false;
 
-    /// `out = x`, past the caches where there are instructions for that; a [`fence`](StreamVectors::fence) has to follow
+    /// `out = x`, past the caches where there are instructions for that
+    ///
+    /// # Safety
+    /// Before this thread touches `out` again, and before another one may, this thread calls
+    /// [`fence`](StreamVectors::fence): the language knows no order of a non-temporal store and another access.
     #[inline(always)]
-    fn stream(self, x: &Line, out: &mut Line) {
+    unsafe fn stream(self, x: &Line, out: &mut Line) {
         out.0 = x.0;
     }
-    /// Orders every [`stream`](StreamVectors::stream) before it with all stores after it
+    /// Orders every [`stream`](StreamVectors::stream) before it with all accesses after it
     #[inline(always)]
     fn fence(self) {}
 }

@@ -13,7 +13,7 @@ use crate::kernel::{Kernel, Vectors};
 
 mod core_operations;
 mod extensions;
-mod minimal;
+pub(crate) mod minimal;
 mod quads;
 mod walks;
 

@@ -347,15 +347,24 @@ impl ReduceVectors for Avx2 {
 impl StreamVectors for Avx2 {
     const HAS_NON_TEMPORAL_STORES: bool = true;
 
-    ops! { "avx2,fma"
-        fn stream(x: &Line, out: &mut Line) {
-            let (x, out): (*const __m256i, *mut __m256i) = (core::ptr::from_ref(x).cast(), core::ptr::from_mut(out).cast());
-            // SAFETY: a line is 64 bytes, and begins at a multiple of 64.
+    #[inline(always)]
+    unsafe fn stream(self, x: &Line, out: &mut Line) {
+        #[inline]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn op(x: &Line, out: &mut Line) {
+            let (x, out): (*const __m256i, *mut __m256i) =
+                (core::ptr::from_ref(x).cast(), core::ptr::from_mut(out).cast());
+            // SAFETY: a line is 64 bytes, and begins at a multiple of 64; the caller fences before `out` is touched again.
             unsafe {
                 _mm256_stream_si256(out, _mm256_load_si256(x));
                 _mm256_stream_si256(out.add(1), _mm256_load_si256(x.add(1)));
             }
         }
+        // SAFETY: `self` exists only where the CPU has the features; the caller vouches for the fence.
+        unsafe { op(x, out) }
+    }
+
+    ops! { "avx2,fma"
         fn fence() {
             #[allow(unused_unsafe, reason = "an unsafe function in older releases that we support")]
             // SAFETY: every x86-64 CPU has the instruction.

@@ -319,14 +319,22 @@ impl ReduceVectors for Avx512 {
 impl StreamVectors for Avx512 {
     const HAS_NON_TEMPORAL_STORES: bool = true;
 
-    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
-        fn stream(x: &Line, out: &mut Line) {
-            // SAFETY: a line is 64 bytes, and begins at a multiple of 64.
+    #[inline(always)]
+    unsafe fn stream(self, x: &Line, out: &mut Line) {
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+        unsafe fn op(x: &Line, out: &mut Line) {
+            // SAFETY: a line is 64 bytes, and begins at a multiple of 64; the caller fences before `out` is touched again.
             unsafe {
                 let x = _mm512_load_si512(core::ptr::from_ref(x).cast());
                 _mm512_stream_si512(core::ptr::from_mut(out).cast(), x);
             }
         }
+        // SAFETY: `self` exists only where the CPU has the features; the caller vouches for the fence.
+        unsafe { op(x, out) }
+    }
+
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
         fn fence() {
             #[allow(unused_unsafe, reason = "an unsafe function in older releases that we support")]
             // SAFETY: every x86-64 CPU has the instruction.

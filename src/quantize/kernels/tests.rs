@@ -6,6 +6,8 @@ use super::*;
 use crate::codes::CodeBounds;
 use crate::isa::Isa;
 use crate::kernel::Kernel;
+use crate::simd::memory::StreamVectors as _;
+use crate::simd::tests::minimal::Streaming;
 
 /// Three times x, except that a quad which contains `invalid` is marked and written wrong.
 #[derive(Clone, Copy)]
@@ -21,6 +23,7 @@ impl Operation for Triple {
     #[inline(always)]
     fn vector<V: Vectors>(self, _: V, _: &VecParams<V>, _: impl Round<V>, block: Block<'_, i32, i32>) {
         assert_eq!(block.x[0], block.at as i32);
+        assert_eq!(Streaming::unfenced(block.out), 0, "streamed, and touched before a fence");
         *block.out = block.x.map(|x| x * 3);
     }
 
@@ -73,7 +76,8 @@ impl Kernel for Walk<'_> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        map(v, self.op, Segments { v, length: self.segment }, self.elements);
+        // SAFETY: a fence follows.
+        unsafe { map(v, self.op, Segments { v, length: self.segment }, self.elements) };
         v.fence();
     }
 }
@@ -98,4 +102,26 @@ fn walks_cover_all_elements() {
             }
         }
     }
+}
+
+/// What was streamed is fenced before a window is computed again, and before the last vectors, which overlap it; and something
+/// was streamed.
+#[test]
+fn streamed_lines_are_fenced_before_they_are_touched_again() {
+    let mut most = 0;
+    for length in [64, 65, 70, 128, 129, 200, 1023, 1024, 1030, 3001] {
+        for (offset, invalid) in [(0, -1), (0, length - 1), (3, length / 2), (16, 70), (7, 0)] {
+            let x: Vec<i32> = (0..length).collect();
+            let mut out = vec![-1; x.len() + offset];
+            let out = &mut out[offset..];
+            let v = Streaming::new();
+            let elements = Elements { x: &x, out: &mut *out, memory: Memory::Streamed };
+            // SAFETY: a fence follows.
+            unsafe { map(v, Triple { invalid }, Segments { v, length: 3000 }, elements) };
+            most = most.max(Streaming::unfenced(out));
+            v.fence();
+            assert!(out.iter().zip(&x).all(|(out, x)| *out == x * 3), "{length} {offset} {invalid}");
+        }
+    }
+    assert!(most > 0, "nothing was streamed");
 }
