@@ -23,6 +23,7 @@ pub mod raw;
 mod reduce;
 pub mod reference;
 pub mod report;
+pub mod rescale;
 mod rounding;
 mod sign;
 mod simd;

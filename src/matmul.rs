@@ -23,6 +23,7 @@ pub(crate) mod epilogue;
 pub(crate) mod erased;
 pub(crate) mod erased_stage;
 pub(crate) mod fixed_point;
+pub(crate) mod given;
 pub(crate) mod interleave;
 pub(crate) mod job;
 pub(crate) mod lhs;

@@ -30,6 +30,7 @@ pub(crate) mod nibbles;
 mod operands;
 mod ops;
 pub(crate) mod packed;
+pub(crate) mod reals;
 mod rows;
 mod stochastic;
 pub(crate) mod vec_params;
@@ -42,9 +43,9 @@ use crate::random::stream::Stream;
 use crate::rounding::Rounding;
 use crate::views::{Destination, FakeDestination, Source, ViewMut};
 use job::Job;
-use operands::{GRADIENT, MASK, OUTPUT, RealRows, Shape, common_shape};
+use operands::{GRADIENT, MASK, OUTPUT, Shape, common_shape};
 use ops::ToNearest;
-use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, StraightThroughRows};
+use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, RealRows, StraightThroughRows};
 
 /// Quantizes `x` into `codes`: `clamp(round(x / S)) + Z`.
 ///

@@ -33,6 +33,6 @@ pub use random::{uniform, words};
 pub use reduce::ranges;
 pub use report::{errors, saturated};
 pub use requantize::{
-    fixed_point_product, float_product, gemmlowp_product, quantize_multiplier, requantize_stochastic, saturate,
-    shift_product,
+    fixed_point_product, float_product, gemmlowp_product, half_away_product, quantize_multiplier,
+    requantize_stochastic, saturate, shift_product,
 };

@@ -291,7 +291,7 @@ fn products<A: Code, B: Code>() {
         let multipliers = &vec![0.000_123; n][..];
         small(&name("requantized"), |isa| {
             let (packed, mut out) = (packed(isa), vec![0; m * n]);
-            for rule in [Rule::Float, Rule::FixedPoint, Rule::Gemmlowp, Rule::Shift] {
+            for rule in [Rule::Float, Rule::FixedPoint, Rule::HalfAway, Rule::Gemmlowp, Rule::Shift] {
                 let multiplier = if matches!(rule, Rule::Shift) { 1.0 / 1024.0 } else { 0.000_123 };
                 let stage = raw::requantize(rule, &vec![multiplier; n], 3, 0_u8..=255).unwrap().relu();
                 let out = MatrixMut::new(&mut out, m, n).unwrap();
@@ -303,6 +303,37 @@ fn products<A: Code, B: Code>() {
             raw::matmul(isa, a(), 0.into(), &packed, &stage.stochastic(Stream::new(7)).unwrap(), out).unwrap();
         });
     }
+}
+
+/// Stages on accumulators that are given, and codes from codes.
+#[test]
+fn accumulators_and_codes() {
+    let [rows, columns] = SHAPE;
+    let given: Vec<i32> = (0..ELEMENTS as i32).map(|i| i * 7919 % 60_000 - 30_000).collect();
+    let x = &codes::<u8>(ELEMENTS)[..];
+    for (name, granularity) in granularities().into_iter().filter(|(_, granularity)| elements(*granularity) == ELEMENTS)
+    {
+        let (from, to) =
+            (params(CodeRange::unsigned(8).unwrap(), granularity), params(CodeRange::signed(8).unwrap(), granularity));
+        let Ok(x) = Quantized::new(Matrix::new(x, rows, columns).unwrap(), &from) else { continue };
+        for rounding in [Rounding::Nearest, Stream::new(7).into()] {
+            small(&format!("rescale {name}"), |isa| {
+                let mut out = vec![0_i8; ELEMENTS];
+                rescale::requantize(isa, x, &to, rounding, &mut out).unwrap();
+                rescale::add(isa, x, x, &to, rounding, &mut out).unwrap();
+                let y = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 0.1, 0).unwrap();
+                rescale::concat(isa, &[x, x], &y, rounding, &mut vec![0; 2 * ELEMENTS]).unwrap();
+            });
+        }
+    }
+    small("a stage on accumulators", |isa| {
+        let stage = raw::requantize(Rule::Float, &[0.01], 100, 0..=255_u8).unwrap();
+        let given = || Matrix::new(&given, rows, columns).unwrap();
+        let mut out = vec![0; ELEMENTS];
+        raw::apply(isa, given(), &stage, MatrixMut::new(&mut out, rows, columns).unwrap()).unwrap();
+        let stage = stage.stochastic(Stream::new(7)).unwrap();
+        raw::apply(isa, given(), &stage, MatrixMut::new(&mut out, rows, columns).unwrap()).unwrap();
+    });
 }
 
 #[test]

@@ -4,18 +4,14 @@
 //! padding is the zero point.
 
 use core::ops::Range;
-use core::ptr::null;
 
 use super::window::Windows;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
-use crate::matmul::epilogue::Epilogue;
 use crate::matmul::erased_stage::ErasedStage;
-use crate::matmul::lhs::LhsBlock;
-use crate::matmul::multiply::{Multiply, PanelSource};
-use crate::matmul::offsets::Offsets;
+use crate::matmul::given::Given;
 use crate::matmul::output::Output;
 use crate::matmul::per_column::PerColumn;
 use crate::matmul::shape::{check_accumulator, largest_of};
@@ -122,16 +118,9 @@ impl Job<'_> {
                 let accumulators = accumulators.elements::<AccRow>(panels * rows.len());
                 let places = places.elements(taps.len());
                 isa.run(Accumulate { job: self, rows: rows.clone(), places, accumulators });
-                let multiply = Multiply {
-                    a: &LhsBlock { a: null(), stride: 0, sums: &[] },
-                    rows,
-                    kernel: isa.microkernel(self.sign),
-                    panels: &PanelSource::Given { accumulators, columns: channels },
-                    prefetch: false,
-                    offsets: &Offsets { uniform: 0, each: None },
-                    epilogue: Epilogue { stage: &self.stage.values, out: &self.out, words: &words, first_column: 0 },
-                };
-                (self.stage.multiply)(isa, &multiply);
+                let given = Given { accumulators, rows, columns: 0..channels };
+                // SAFETY: the rows are some of those that the caller vouches for.
+                unsafe { given.emit(isa, self.stage, &self.out, &words) };
             }
         }
     }

@@ -223,7 +223,8 @@ impl<'a, A: Code> BlockActivations<'a, A> {
 /// exact; then from block 0 on each product and each sum is rounded once. A NaN is `f32::NAN`.
 ///
 /// The activations are quantized per tensor, per row, or in groups along a row that are as long as the blocks of the weights,
-/// with zero points 0: with these, Q8_0 beside Q8_0 or Q4_0, this is the dot product of ggml's scalar code.
+/// with zero points 0. Of Q8_0 beside Q8_0, this is the dot product of ggml's scalar code, bit for bit. Beside Q4_0 weights it
+/// is not: ggml computes `(acc · S_w) · S_a` there, with one rounding more, and a result may differ in its last bits.
 ///
 /// # Errors
 /// [`Error::PackedIsa`] when the weights are packed for another ISA; [`Error::Shape`] for activations of another granularity;

@@ -97,6 +97,7 @@ impl StageKind for ToCodes {
                 }
                 Multipliers::Float(multipliers) => tile.emit(simd, &Float(multipliers, codes)),
                 Multipliers::FixedPoint(rule) => tile.emit(simd, &Integer(rule, codes)),
+                Multipliers::HalfAway(rule) => tile.emit(simd, &Integer(rule, codes)),
                 Multipliers::Gemmlowp(rule) => tile.emit(simd, &Integer(rule, codes)),
                 Multipliers::Shift(rule) => tile.emit(simd, &Integer(rule, codes)),
             }

@@ -14,6 +14,19 @@ pub fn multipliers(activation_scale: f32, weight_scales: &[f32], output_scale: f
     weight_scales.iter().map(real).collect()
 }
 
+/// `(S_a · S_b[j]) / S_out` for every column, both operations rounded to f32, as onnxruntime computes multipliers: for
+/// [`Rule::Float`](crate::Rule::Float).
+///
+/// ```
+/// use zeropoint::raw::{f32_multipliers, multipliers};
+/// let (exact, rounded) = (multipliers(0.1, &[0.007], 0.3), f32_multipliers(0.1, &[0.007], 0.3));
+/// assert!((exact[0] / rounded[0] - 1.0).abs() < 1e-7);
+/// ```
+#[must_use]
+pub fn f32_multipliers(activation_scale: f32, weight_scales: &[f32], output_scale: f32) -> Vec<f64> {
+    weight_scales.iter().map(|&weight| f64::from(activation_scale * weight / output_scale)).collect()
+}
+
 /// A float bias in units of the accumulators, `RNE(bias[j] / (S_a · S_b[j]))` in f64.
 ///
 /// `weight_scales`: one, or one for every element of the bias.

@@ -15,7 +15,7 @@ use self::codes::CodeBounds;
 use self::rule::{Multipliers, RequantizeRef, Rule};
 use super::erased::StageRef;
 use super::erased_stage::{EraseStage, ErasedStage, OperandScales};
-use super::multiplier::multipliers;
+use super::multiplier::{f32_multipliers, multipliers};
 use super::multiply::multiply_to_codes;
 use super::stage::Stage;
 use super::weights::Weights;
@@ -68,6 +68,42 @@ impl<C: Code> Requantize<C> {
         x: &QuantParams<A>,
         y: &QuantParams<C>,
         rule: Rule,
+    ) -> Result<Self, Error> {
+        Self::of_scales(weights, x, y, rule, multipliers)
+    }
+
+    /// As [`new`](Requantize::new) with [`Rule::Float`], and the bits of onnxruntime in `QLinearMatMul` and `QLinearConv`: it
+    /// computes the multipliers in f32, `(S_x · S_w) / S_y` with two roundings, which for some scales is not the f32 that is
+    /// nearest to the ratio. With these, a few codes in a million are the next ones.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Exec, Matrix, PackedMatrix, QuantParams, Quantized, Requantize};
+    /// let exec = Exec::best()?;
+    /// let x_params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.1, 0)?;
+    /// let w_params = QuantParams::per_tensor(CodeRange::signed(8)?, 0.007, 0)?;
+    /// let y_params = QuantParams::per_tensor(CodeRange::unsigned(8)?, 0.3, 0)?;
+    /// let weights = PackedMatrix::pack(exec, Quantized::new(Matrix::new(&[3_i8, -4], 1, 2)?, &w_params)?)?;
+    /// let stage = Requantize::onnxruntime(&weights, &x_params, &y_params)?;
+    /// # let _ = stage;
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `x` or `y` is not per tensor; [`Error::Multiplier`] for a multiplier beyond every f32.
+    pub fn onnxruntime<A: Code>(
+        weights: &impl Weights<A>,
+        x: &QuantParams<A>,
+        y: &QuantParams<C>,
+    ) -> Result<Self, Error> {
+        Self::of_scales(weights, x, y, Rule::Float, f32_multipliers)
+    }
+
+    fn of_scales<A: Code>(
+        weights: &impl Weights<A>,
+        x: &QuantParams<A>,
+        y: &QuantParams<C>,
+        rule: Rule,
+        multipliers: fn(f32, &[f32], f32) -> Vec<f64>,
     ) -> Result<Self, Error> {
         let (lhs_scale, _) = x.one_group()?;
         let (scale, zero_point) = y.one_group()?;

@@ -4,10 +4,11 @@
 //! |---|---|
 //! | [`Accumulators`] | the accumulator itself |
 //! | [`Dequantize`] | `acc as f32 · (S_a · S_b) + bias`, every operation rounded once |
-//! | [`Requantize`](super::requantize::Requantize), [`Rule::Float`](super::requantize::rule::Rule) | `RNE(clamp(acc as f32 · M))`, as ONNX, MLAS and FBGEMM do |
+//! | [`Requantize`](super::requantize::Requantize), [`Rule::Float`](super::requantize::rule::Rule) | `RNE(clamp(acc as f32 · M))`, as ONNX, MLAS, XNNPACK and FBGEMM do |
 //! | [`Requantize::stochastic`](super::requantize::Requantize::stochastic) | `clamp(acc as f32 · M)`, rounded stochastically |
 //! | [`Rule::FixedPoint`](super::requantize::rule::Rule) | `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`: one rounding, halves up |
-//! | [`Rule::Gemmlowp`](super::requantize::rule::Rule) | gemmlowp's two roundings, for bit parity with TFLite |
+//! | [`Rule::HalfAway`](super::requantize::rule::Rule) | the same product, halves away from zero |
+//! | [`Rule::Gemmlowp`](super::requantize::rule::Rule) | gemmlowp's two roundings |
 //! | [`Rule::Shift`](super::requantize::rule::Rule) | `RNE(acc · 2⁻ˢ)` in integers, for power-of-two scales |
 
 use super::erased::{DequantizeRef, StageRef, largest};

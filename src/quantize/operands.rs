@@ -6,9 +6,7 @@ use super::kernels::Piece;
 use super::ops::{Operation, ToNearest};
 use crate::codes::{Codes, CodesMut, Erase};
 use crate::error::{Error, check_length, elements_of};
-use crate::half::{self, HalfKind, Halves, HalvesMut};
 use crate::isa::Isa;
-use crate::memory::Workspace;
 use crate::params::Params;
 use crate::random::stream::{CHUNK, Stream};
 use crate::rounding::Rounding;
@@ -101,8 +99,8 @@ impl RoundingMode for Stream {
     }
 }
 
-/// Elements of a piece with reals of 16 bits, to nearest: as f32, they fill half of a level-1 cache at most.
-const HALVES_PIECE: usize = 4096;
+/// Elements of a piece that goes through a buffer: both fill half of a level-1 cache at most.
+const BUFFERED_PIECE: usize = 2048;
 
 /// What all rows of a job have in common.
 #[derive(Clone, Copy)]
@@ -134,23 +132,33 @@ impl<R: RoundingMode> Context<'_, R> {
         }
     }
 
-    /// Computes a row in pieces that end where chunks of the stream do.
     fn run_row_of_halves<O: Operands>(self, first: usize, columns: usize, operands: O) {
         let context = Context { streams: false, ..self };
-        let (mut at, mut rest) = (0, operands);
-        let (mut length, next) = match self.rounding.into() {
-            // A byte of two codes belongs to one piece.
-            Rounding::Stochastic(stream) if rest.packed().is_none() => (stream.at(first).rest_of_chunk(), CHUNK),
-            _ => (HALVES_PIECE, HALVES_PIECE),
-        };
-        while columns - at > length {
+        self.in_pieces(first, columns, operands, |piece, first, columns| piece.run_halves(context, first, columns));
+    }
+
+    /// Calls `run(piece, first, columns)` for pieces of a row that go through a buffer.
+    pub fn in_pieces<D: Divide>(self, first: usize, columns: usize, row: D, mut run: impl FnMut(D, usize, usize)) {
+        let (head, length) = self.buffered_pieces(first);
+        // A byte of two codes belongs to one piece.
+        let (mut rest, mut at, mut count) = (row, 0, head.next_multiple_of(2));
+        while columns - at > count {
             let piece;
-            (piece, rest) = rest.divide(At::Element(length));
-            piece.run_halves(context, first + at, length);
-            at += length;
-            length = next;
+            (piece, rest) = rest.divide(At::Element(count));
+            run(piece, first + at, count);
+            at += count;
+            count = length;
         }
-        rest.run_halves(context, first + at, columns - at);
+        run(rest, first + at, columns - at);
+    }
+
+    /// The elements of the first piece, and of every other one, of elements from `first` on that go through a buffer: pieces
+    /// end where chunks of the stream do.
+    pub fn buffered_pieces(&self, first: usize) -> (usize, usize) {
+        match self.rounding.into() {
+            Rounding::Nearest => (BUFFERED_PIECE, BUFFERED_PIECE),
+            Rounding::Stochastic(stream) => (stream.at(first).rest_of_chunk(), CHUNK),
+        }
     }
 
     fn run_several<O: Operands>(self, mut first: usize, shape: Shape, operands: O) {
@@ -171,13 +179,13 @@ impl<R: RoundingMode> Context<'_, R> {
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a, T> {
     pub data: &'a [T],
-    stride: usize,
+    pub stride: usize,
 }
 
 /// Rows of elements that are written.
 pub(crate) struct RowsMut<'a, T> {
     pub data: &'a mut [T],
-    stride: usize,
+    pub stride: usize,
 }
 
 impl<T> Divide for Rows<'_, T> {
@@ -196,90 +204,6 @@ impl<T> Divide for RowsMut<'_, T> {
     }
 }
 
-/// Reals that are read.
-#[derive(Clone, Copy)]
-pub(crate) enum RealRows<'a> {
-    F32(Rows<'a, f32>),
-    Halves(Rows<'a, u16>, HalfKind),
-}
-
-/// Reals that are written.
-pub(crate) enum RealRowsMut<'a> {
-    F32(RowsMut<'a, f32>),
-    Halves(RowsMut<'a, u16>, HalfKind),
-}
-
-impl<'a> RealRows<'a> {
-    /// A row of f32.
-    fn row(data: &'a [f32]) -> Self {
-        RealRows::F32(Rows { data, stride: data.len() })
-    }
-
-    pub fn are_halves(&self) -> bool {
-        matches!(self, RealRows::Halves(..))
-    }
-
-    /// The first `columns` elements of f32 rows.
-    pub fn f32(self, columns: usize) -> &'a [f32] {
-        match self {
-            RealRows::F32(rows) => &rows.data[..columns],
-            RealRows::Halves(..) => unreachable!("widened before"),
-        }
-    }
-
-    /// The first `columns` elements, widened in a workspace unless they are f32.
-    pub fn widened<'w>(self, isa: Isa, columns: usize, workspace: &'w mut Workspace) -> RealRows<'w>
-    where
-        'a: 'w,
-    {
-        let RealRows::Halves(rows, kind) = self else { return self };
-        let x = workspace.elements(columns);
-        half::widen_piece(isa, Halves { bits: &rows.data[..columns], kind }, x);
-        RealRows::row(x)
-    }
-}
-
-impl<'a> RealRowsMut<'a> {
-    /// A row of f32.
-    pub fn row(data: &'a mut [f32]) -> Self {
-        RealRowsMut::F32(RowsMut { stride: data.len(), data })
-    }
-
-    pub fn are_halves(&self) -> bool {
-        matches!(self, RealRowsMut::Halves(..))
-    }
-
-    /// The first `columns` elements of f32 rows.
-    pub fn f32(self, columns: usize) -> &'a mut [f32] {
-        match self {
-            RealRowsMut::F32(rows) => &mut rows.data[..columns],
-            RealRowsMut::Halves(..) => unreachable!("narrowed behind"),
-        }
-    }
-
-    /// What the first `columns` elements are before an operation in place, widened in a workspace; none if they are f32, which
-    /// are copied piece by piece.
-    pub fn widened<'w>(&self, isa: Isa, columns: usize, workspace: &'w mut Workspace) -> Option<RealRows<'w>> {
-        let RealRowsMut::Halves(rows, kind) = self else { return None };
-        let x = workspace.elements(columns);
-        half::widen_piece(isa, Halves { bits: &rows.data[..columns], kind: *kind }, x);
-        Some(RealRows::row(x))
-    }
-
-    /// Lets `write` write the first `columns` elements: in a workspace, from where they are narrowed, unless they are f32.
-    pub fn narrowed(self, isa: Isa, columns: usize, write: impl FnOnce(&mut [f32])) {
-        match self {
-            RealRowsMut::F32(rows) => write(&mut rows.data[..columns]),
-            RealRowsMut::Halves(rows, kind) => {
-                let mut workspace = Workspace::default();
-                let x = workspace.elements(columns);
-                write(x);
-                half::narrow_piece(isa, x, HalvesMut { bits: &mut rows.data[..columns], kind });
-            }
-        }
-    }
-}
-
 /// Codes that are read.
 #[derive(Clone, Copy)]
 pub(crate) enum CodeRows<'a> {
@@ -294,28 +218,6 @@ pub(crate) enum CodeRowsMut<'a> {
     I8(RowsMut<'a, i8>),
     Nibbles(&'a mut [u8], Sign),
 }
-
-/// Reals are divided by dividing whatever they are.
-macro_rules! divide_reals {
-    ($Reals:ident) => {
-        impl Divide for $Reals<'_> {
-            fn divide(self, at: At) -> (Self, Self) {
-                match self {
-                    $Reals::F32(rows) => {
-                        let (before, rest) = rows.divide(at);
-                        ($Reals::F32(before), $Reals::F32(rest))
-                    }
-                    $Reals::Halves(rows, kind) => {
-                        let (before, rest) = rows.divide(at);
-                        ($Reals::Halves(before, kind), $Reals::Halves(rest, kind))
-                    }
-                }
-            }
-        }
-    };
-}
-divide_reals!(RealRows);
-divide_reals!(RealRowsMut);
 
 /// Codes are divided by dividing whatever they are.
 macro_rules! divide_codes {
@@ -370,7 +272,8 @@ impl Extent {
         Extent { rows: 1, columns: length, flat: true, dense: true }
     }
 
-    fn matrix(rows: usize, columns: usize, stride: usize) -> Self {
+    /// Rows that begin `stride` elements apart.
+    pub fn matrix(rows: usize, columns: usize, stride: usize) -> Self {
         Extent { rows, columns, flat: false, dense: stride == columns || rows <= 1 }
     }
 
@@ -470,24 +373,6 @@ impl Shape {
                 RowsMut { data: matrix.into_slice(), stride }
             }
             ViewMut::Nibbles(_) | ViewMut::Halves(_) => unreachable!("whole elements"),
-        }
-    }
-
-    /// The reals' rows in this shape.
-    pub fn reals<'a>(self, view: View<'a, f32>) -> RealRows<'a> {
-        match view {
-            View::Halves(Halves { bits, kind }) => RealRows::Halves(Rows { data: bits, stride: self.columns }, kind),
-            view => RealRows::F32(self.rows(view)),
-        }
-    }
-
-    /// The reals' rows in this shape, to be written.
-    pub fn reals_mut<'a>(self, view: ViewMut<'a, f32>) -> RealRowsMut<'a> {
-        match view {
-            ViewMut::Halves(HalvesMut { bits, kind }) => {
-                RealRowsMut::Halves(RowsMut { data: bits, stride: self.columns }, kind)
-            }
-            view => RealRowsMut::F32(self.rows_mut(view)),
         }
     }
 

@@ -1,31 +1,32 @@
 //! The operands of each elementwise operation, and how a row of them is computed: by a kernel, or several of these.
 //!
 //! Kernels read and write different memory, since the fast path may compute elements twice. So an operation in place copies a
-//! piece to workspace memory and writes back from there; and packed codes come and go through a workspace, too.
+//! piece to workspace memory and writes back from there; packed codes and reals of 16 bits come and go through a workspace, too.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
 
 use super::kernels::{Piece, past_caches};
-use super::operands::{
-    At, CodeRows, CodeRowsMut, Context, Divide, Operands, RealRows, RealRowsMut, RoundingMode, RowsMut, Shape,
-};
+use super::operands::{At, CodeRows, CodeRowsMut, Context, Divide, Operands, RoundingMode, Rows, RowsMut, Shape};
 use super::ops::{self, CodeVectors, Operation};
 use super::packed;
+use crate::half::{self, HalfKind, Halves, HalvesMut};
+use crate::isa::Isa;
 use crate::memory::Workspace;
-use crate::random::stream::CHUNK;
-use crate::rounding::Rounding;
 use crate::sign::Sign;
 use crate::views::{View, ViewMut};
-
-/// Elements of a piece in place: with its copy, it fills half of a level-1 cache at most.
-const IN_PLACE_PIECE: usize = 2048;
 
 /// Codes between their packed form and a kernel: even, and at home in the level-1 cache.
 const NIBBLE_PIECE: usize = 4096;
 
 impl<R: RoundingMode> Context<'_, R> {
-    fn piece<'a, O: Operation>(&'a self, op: O, first: usize, x: &'a [O::In], out: &'a mut [O::Out]) -> Piece<'a, O> {
+    pub fn piece<'a, O: Operation>(
+        &'a self,
+        op: O,
+        first: usize,
+        x: &'a [O::In],
+        out: &'a mut [O::Out],
+    ) -> Piece<'a, O> {
         Piece { params: self.params, op, first, x, out, past_caches: self.streams }
     }
 
@@ -219,11 +220,7 @@ impl Operands for FakeQuantizeRows<'_> {
         if let Some(x) = x {
             return context.fake_quantize(first, x.f32(columns), out, mask);
         }
-        // Pieces end where chunks of the stream do.
-        let (head, length) = match context.rounding.into() {
-            Rounding::Nearest => (IN_PLACE_PIECE, IN_PLACE_PIECE),
-            Rounding::Stochastic(stream) => (stream.at(first).rest_of_chunk(), CHUNK),
-        };
+        let (head, length) = context.buffered_pieces(first);
         in_place(out, head, length, |at, x, out| {
             let mask = mask.as_deref_mut().map(|mask| &mut mask[at..at + x.len()]);
             context.fake_quantize(first + at, x, out, mask);
@@ -279,7 +276,8 @@ impl Operands for StraightThroughRows<'_> {
         if let Some(gradient) = gradient {
             return run(first, x, gradient.f32(columns), out);
         }
-        in_place(out, IN_PLACE_PIECE, IN_PLACE_PIECE, |at, gradient, out| {
+        let (head, length) = context.buffered_pieces(first);
+        in_place(out, head, length, |at, gradient, out| {
             run(first + at, &x[at..at + out.len()], gradient, out);
         });
     }
@@ -295,5 +293,131 @@ fn in_place(x: &mut [f32], head: usize, length: usize, mut f: impl FnMut(usize, 
         copy.copy_from_slice(piece);
         f(at, copy, piece);
         (at, end) = (end, x.len().min(end + length));
+    }
+}
+
+/// Reals that are read.
+#[derive(Clone, Copy)]
+pub(crate) enum RealRows<'a> {
+    F32(Rows<'a, f32>),
+    Halves(Rows<'a, u16>, HalfKind),
+}
+
+/// Reals that are written.
+pub(crate) enum RealRowsMut<'a> {
+    F32(RowsMut<'a, f32>),
+    Halves(RowsMut<'a, u16>, HalfKind),
+}
+
+impl<'a> RealRows<'a> {
+    /// A row of f32.
+    pub fn row(data: &'a [f32]) -> Self {
+        RealRows::F32(Rows { data, stride: data.len() })
+    }
+
+    pub fn are_halves(&self) -> bool {
+        matches!(self, RealRows::Halves(..))
+    }
+
+    /// The first `columns` elements of f32 rows.
+    pub fn f32(self, columns: usize) -> &'a [f32] {
+        match self {
+            RealRows::F32(rows) => &rows.data[..columns],
+            RealRows::Halves(..) => unreachable!("widened before"),
+        }
+    }
+
+    /// The first `columns` elements, widened in a workspace unless they are f32.
+    pub fn widened<'w>(self, isa: Isa, columns: usize, workspace: &'w mut Workspace) -> RealRows<'w>
+    where
+        'a: 'w,
+    {
+        let RealRows::Halves(rows, kind) = self else { return self };
+        let x = workspace.elements(columns);
+        half::widen_piece(isa, Halves { bits: &rows.data[..columns], kind }, x);
+        RealRows::row(x)
+    }
+}
+
+impl<'a> RealRowsMut<'a> {
+    /// A row of f32.
+    pub fn row(data: &'a mut [f32]) -> Self {
+        RealRowsMut::F32(RowsMut { stride: data.len(), data })
+    }
+
+    pub fn are_halves(&self) -> bool {
+        matches!(self, RealRowsMut::Halves(..))
+    }
+
+    /// The first `columns` elements of f32 rows.
+    pub fn f32(self, columns: usize) -> &'a mut [f32] {
+        match self {
+            RealRowsMut::F32(rows) => &mut rows.data[..columns],
+            RealRowsMut::Halves(..) => unreachable!("narrowed behind"),
+        }
+    }
+
+    /// What the first `columns` elements are before an operation in place, widened in a workspace; none if they are f32, which
+    /// are copied piece by piece.
+    pub fn widened<'w>(&self, isa: Isa, columns: usize, workspace: &'w mut Workspace) -> Option<RealRows<'w>> {
+        let RealRowsMut::Halves(rows, kind) = self else { return None };
+        let x = workspace.elements(columns);
+        half::widen_piece(isa, Halves { bits: &rows.data[..columns], kind: *kind }, x);
+        Some(RealRows::row(x))
+    }
+
+    /// Lets `write` write the first `columns` elements: in a workspace, from where they are narrowed, unless they are f32.
+    pub fn narrowed(self, isa: Isa, columns: usize, write: impl FnOnce(&mut [f32])) {
+        match self {
+            RealRowsMut::F32(rows) => write(&mut rows.data[..columns]),
+            RealRowsMut::Halves(rows, kind) => {
+                let mut workspace = Workspace::default();
+                let x = workspace.elements(columns);
+                write(x);
+                half::narrow_piece(isa, x, HalvesMut { bits: &mut rows.data[..columns], kind });
+            }
+        }
+    }
+}
+
+/// Reals are divided by dividing whatever they are.
+macro_rules! divide_reals {
+    ($Reals:ident) => {
+        impl Divide for $Reals<'_> {
+            fn divide(self, at: At) -> (Self, Self) {
+                match self {
+                    $Reals::F32(rows) => {
+                        let (before, rest) = rows.divide(at);
+                        ($Reals::F32(before), $Reals::F32(rest))
+                    }
+                    $Reals::Halves(rows, kind) => {
+                        let (before, rest) = rows.divide(at);
+                        ($Reals::Halves(before, kind), $Reals::Halves(rest, kind))
+                    }
+                }
+            }
+        }
+    };
+}
+divide_reals!(RealRows);
+divide_reals!(RealRowsMut);
+
+impl Shape {
+    /// The reals' rows in this shape.
+    pub fn reals<'a>(self, view: View<'a, f32>) -> RealRows<'a> {
+        match view {
+            View::Halves(Halves { bits, kind }) => RealRows::Halves(Rows { data: bits, stride: self.columns }, kind),
+            view => RealRows::F32(self.rows(view)),
+        }
+    }
+
+    /// The reals' rows in this shape, to be written.
+    pub fn reals_mut<'a>(self, view: ViewMut<'a, f32>) -> RealRowsMut<'a> {
+        match view {
+            ViewMut::Halves(HalvesMut { bits, kind }) => {
+                RealRowsMut::Halves(RowsMut { data: bits, stride: self.columns }, kind)
+            }
+            view => RealRowsMut::F32(self.rows_mut(view)),
+        }
     }
 }

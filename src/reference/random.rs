@@ -42,8 +42,11 @@ pub fn words(stream: Stream, count: usize) -> Vec<u32> {
         };
         let mut lanes: Vec<[u32; 4]> = (0..16).map(seeded).collect();
         for i in 0..16_384 {
+            if words.len() == count {
+                break;
+            }
             let word = xoshiro(&mut lanes[i % 16]);
-            if i as u64 >= skipped && words.len() < count {
+            if i as u64 >= skipped {
                 words.push(word);
             }
         }

@@ -56,6 +56,20 @@ pub fn fixed_point_product(acc: i32, multiplier: f64) -> i64 {
     ((i128::from(acc) * i128::from(mantissa) + (1 << (shift - 1))) >> shift) as i64
 }
 
+/// The product of [`Rule::HalfAway`](crate::Rule::HalfAway): `acc · M₀ / 2³¹⁺ˢ`, rounded once, halves away from zero.
+///
+/// ```
+/// use zeropoint::reference::{fixed_point_product, half_away_product};
+/// // −1.5
+/// assert_eq!((fixed_point_product(-6, 0.25), half_away_product(-6, 0.25)), (-1, -2));
+/// ```
+#[must_use]
+pub fn half_away_product(acc: i32, multiplier: f64) -> i64 {
+    let (mantissa, exponent) = quantize_multiplier(multiplier);
+    let (product, unit) = (i128::from(acc) * i128::from(mantissa), 1_i128 << (31 - exponent));
+    (product.signum() * ((2 * product.abs() + unit) / (2 * unit))) as i64
+}
+
 /// The product of [`Rule::Gemmlowp`](crate::Rule::Gemmlowp): the saturating rounding doubling high product, then the rounding
 /// division by a power of two, as gemmlowp defines them.
 ///

@@ -199,7 +199,8 @@ pub fn guarded<T: Copy + PartialEq + std::fmt::Debug>(
     buffer[offset..offset + length].to_vec()
 }
 
-/// What a requantizer makes of accumulators, on one ISA: they come in as the bias of a product without depth.
+/// What a requantizer makes of accumulators, on one ISA: of those that are the bias of a product without depth, and of those
+/// that are given.
 pub fn requantized<C: Code>(
     isa: Isa,
     accumulators: &[i32],
@@ -214,5 +215,9 @@ pub fn requantized<C: Code>(
     let mut out = vec![C::default(); n];
     let a = Matrix::new(&[], 1, 0).unwrap();
     raw::matmul(isa, a, 0.into(), &packed, &stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
+    let mut of_given = vec![C::default(); n];
+    let accumulators = Matrix::new(accumulators, 1, n).unwrap();
+    raw::apply(isa, accumulators, &stage, MatrixMut::new(&mut of_given, 1, n).unwrap()).unwrap();
+    assert_eq!(of_given, out, "{isa}");
     out
 }

@@ -261,6 +261,7 @@ fn stages() {
         let error = |index| Error::Multiplier { index, multiplier, why: "not in 0 … 2³⁰" };
         refused(raw::quantize_multiplier(multiplier), &error(0));
         refused(of_bytes(Rule::FixedPoint, &[0.5, multiplier]), &error(1));
+        refused(of_bytes(Rule::HalfAway, &[multiplier]), &error(0));
         refused(of_bytes(Rule::Gemmlowp, &[multiplier]), &error(0));
     }
     for multiplier in bad.into_iter().chain([1e39]) {
@@ -271,7 +272,7 @@ fn stages() {
         let why = "not a power of two in 2⁻³¹ … 1";
         refused(of_bytes(Rule::Shift, &[0.5, multiplier]), &Error::Multiplier { index: 1, multiplier, why });
     }
-    for rule in [Rule::Float, Rule::FixedPoint, Rule::Gemmlowp, Rule::Shift] {
+    for rule in [Rule::Float, Rule::FixedPoint, Rule::HalfAway, Rule::Gemmlowp, Rule::Shift] {
         refused(of_bytes(rule, &[]), &Error::Empty { what: "multipliers" });
         let stochastic = of_bytes(rule, &[0.5]).unwrap().stochastic(Stream::new(1));
         let why = "stochastic rounding of a result needs Rule::Float";
@@ -504,7 +505,7 @@ fn layers() {
     let dilated = MaxPool2d::new(Window { padding: [1, 0, 1, 0], dilation: [4, 1], ..window });
     refused(dilated.output_shape([1, 3, 3, 1]), &shape("a padded window could step over the image", 3));
     let pool = MaxPool2d::new(Window::new([1, 1]));
-    let (expected, mut out) = (1 << 62, [0_u8]);
+    let (expected, mut out) = (usize::MAX / 4, [0_u8]);
     let error = Error::Length { what: "the images", expected, found: 1 };
     every_isa(|isa| refused(pool.forward(isa, &[0], [1, expected, 1, 1], &mut out), &error));
 }

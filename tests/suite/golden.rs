@@ -12,8 +12,8 @@ use zeropoint::calibrate::{
 use zeropoint::layers::Linear;
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, Code, CodeRange, Granularity, Matrix, MatrixMut, QuantParams, Range, Rounding, Rule, Scheme, Stream,
-    dequantize, quantize, ranges, raw, reference,
+    Accumulators, Code, CodeRange, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, Quantized, Range,
+    Requantize, Rounding, Rule, Scheme, Stream, dequantize, quantize, ranges, raw, reference,
 };
 
 fn seeds() -> Value {
@@ -280,6 +280,104 @@ fn requantizers() {
     let apart = &golden["requant_M0.3_x-2998"];
     assert_eq!(reference::gemmlowp_product(-2998, 0.3), apart["double"].as_i64().unwrap());
     assert_eq!(reference::fixed_point_product(-2998, 0.3), apart["single"].as_i64().unwrap());
+}
+
+fn recorded() -> Value {
+    serde_json::from_str(include_str!("golden/requantize.json")).unwrap()
+}
+
+/// The table of [`Rule`], row by row: what kernels of LiteRT made of accumulators.
+#[test]
+fn rules_have_the_bits_of_litert() {
+    let golden = &recorded()["litert"];
+    let (s_x, z_y) = (golden["s_x"].as_f64().unwrap() as f32, golden["z_y"].as_i64().unwrap() as i32);
+    let rows = [
+        ("xnnpack_conv", Rule::Float),
+        ("xnnpack_depthwise", Rule::Float),
+        ("xnnpack_fully_connected", Rule::Float),
+        ("reference_conv", Rule::Gemmlowp),
+        ("reference_depthwise", Rule::Gemmlowp),
+        ("reference_fully_connected", Rule::HalfAway),
+    ];
+    let rules = [Rule::Float, Rule::FixedPoint, Rule::HalfAway, Rule::Gemmlowp];
+    let mut differs_from_ruy = [false; 4];
+    for case in golden["cases"].as_array().unwrap() {
+        let (s_w, s_y) = (case["s_w"].as_f64().unwrap() as f32, case["s_y"].as_f64().unwrap() as f32);
+        let (accumulators, multiplier) = (integers(&case["acc"]), raw::multipliers(s_x, &[s_w], s_y));
+        every_isa(|isa| {
+            let codes = |rule| -> Vec<i32> {
+                let codes = requantized(isa, &accumulators, (rule, &multiplier), z_y, (i8::MIN, i8::MAX));
+                codes.into_iter().map(i32::from).collect()
+            };
+            for (kernel, rule) in rows {
+                assert_eq!(codes(rule), integers(&case[kernel]), "{kernel} {rule:?} {isa}");
+            }
+            for (rule, differs) in rules.into_iter().zip(&mut differs_from_ruy) {
+                *differs |= codes(rule) != integers(&case["ruy_conv"]);
+            }
+        });
+    }
+    assert_eq!(differs_from_ruy, [true; 4], "the row of ruy has a rule");
+}
+
+/// 4.496 by the multiplier 2⁻⁸: one rounding, and two.
+#[test]
+fn one_rounding_half_away() {
+    every_isa(|isa| {
+        let codes = |rule| i8_codes(isa, &[1151, -1151, 1152, -1152], (rule, &[2_f64.powi(-8)]));
+        assert_eq!(codes(Rule::HalfAway), [4, -4, 5, -5], "{isa}");
+        assert_eq!(codes(Rule::Gemmlowp), [5, -4, 5, -5], "{isa}");
+        assert_eq!(codes(Rule::FixedPoint), [4, -4, 5, -4], "{isa}");
+    });
+}
+
+/// QLinearMatMul and QLinearConv, where multipliers that are computed in f32 and in f64 make other codes.
+#[test]
+fn multipliers_of_onnxruntime() {
+    let golden = &recorded()["onnxruntime"];
+    let z_y = golden["z_y"].as_i64().unwrap() as i32;
+    let codes = CodeRange::unsigned(8).unwrap();
+    for case in golden["cases"].as_array().unwrap() {
+        let [s_x, s_w, s_y] = ["s_x", "s_w", "s_y"].map(|name| case[name].as_f64().unwrap() as f32);
+        let accumulators = integers(&case["acc"]);
+        let n = accumulators.len();
+        let x = QuantParams::per_tensor(codes, s_x, 0).unwrap();
+        let w = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), s_w, 0).unwrap();
+        let y = QuantParams::per_tensor(codes, s_y, z_y).unwrap();
+        let [matmul, conv] = ["matmul", "conv"].map(|name| integers(&case[name]));
+        assert_eq!(matmul, conv);
+        every_isa(|isa| {
+            let weights = Quantized::new(Matrix::new(&[], n, 0).unwrap(), &w).unwrap();
+            let weights: PackedMatrix<u8, i8> = PackedMatrix::pack(isa, weights).unwrap();
+            let weights = weights.with_accumulator_bias(&accumulators).unwrap();
+            let product = |stage: &Requantize<u8>| -> Vec<i32> {
+                let mut out = vec![0; n];
+                let a = Quantized::new(Matrix::new(&[], 1, 0).unwrap(), &x).unwrap();
+                zeropoint::matmul(isa, a, &weights, stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
+                out.into_iter().map(i32::from).collect()
+            };
+            assert_eq!(product(&Requantize::onnxruntime(&weights, &x, &y).unwrap()), matmul, "{isa}");
+            assert_ne!(product(&Requantize::new(&weights, &x, &y, Rule::Float).unwrap()), matmul, "{isa}");
+        });
+    }
+}
+
+/// Q8_0 beside Q4_0: one rounding less than ggml's scalar code, which computes `(acc · S_w) · S_a`.
+#[test]
+fn a_block_of_q4_0_and_ggml() {
+    let scale = 2047.0 / 1024.0;
+    let mut weights = [-8_i8; 32];
+    weights[31] = -7;
+    every_isa(|isa| {
+        let packed = raw::pack_blocks::<i8>(isa, Matrix::new(&weights, 1, 32).unwrap(), 32, &[scale]).unwrap();
+        let a = [127_i8; 32];
+        let scales = [scale];
+        let a = raw::BlockActivations::per_block(Matrix::new(&a, 1, 32).unwrap(), 32, &scales).unwrap();
+        let mut out = [0.0];
+        raw::matmul_blocks(isa, &a, &packed, MatrixMut::new(&mut out, 1, 1).unwrap()).unwrap();
+        let ggml = -32_385.0_f32 * scale * scale;
+        assert_eq!((out[0], ggml), (-129_413.52, -129_413.53), "{isa}");
+    });
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod quantize;
 mod quantized;
 mod random;
 mod report;
+mod rescale;
 mod sizes;
 mod stochastic;
 mod tiny;

@@ -165,6 +165,7 @@ proptest! {
         };
         let float = each(&|_, j, acc| reference::saturate(reference::float_product(acc, multipliers[j]), zero_point, bounds));
         let fixed = each(&|_, j, acc| reference::saturate(reference::fixed_point_product(acc, multipliers[j]), zero_point, bounds));
+        let half_away = each(&|_, j, acc| reference::saturate(reference::half_away_product(acc, multipliers[j]), zero_point, bounds));
         let gemmlowp = each(&|_, j, acc| reference::saturate(reference::gemmlowp_product(acc, multipliers[j]), zero_point, bounds));
         let shift = each(&|_, j, acc| reference::saturate(reference::shift_product(acc, shifts[j]), zero_point, bounds));
         let dequantized: Vec<u32> = accumulators.iter().enumerate().map(|(i, &acc)| {
@@ -177,6 +178,7 @@ proptest! {
             assert_eq!(run_requantized(isa, &case, &packed, (Rule::FixedPoint, &multipliers), zero_point, bounds), fixed, "fixed {isa}");
             let unpacked = case.unpacked(isa);
             assert_eq!(run_requantized(isa, &case, &unpacked, (Rule::FixedPoint, &multipliers), zero_point, bounds), fixed, "unpacked {isa}");
+            assert_eq!(run_requantized(isa, &case, &packed, (Rule::HalfAway, &multipliers), zero_point, bounds), half_away, "half away {isa}");
             assert_eq!(run_requantized(isa, &case, &packed, (Rule::Gemmlowp, &multipliers), zero_point, bounds), gemmlowp, "gemmlowp {isa}");
             assert_eq!(run_requantized(isa, &case, &packed, (Rule::Shift, &powers), zero_point, bounds), shift, "shift {isa}");
             let columns = raw::DequantizeColumns::new(&weight_scales, bias).unwrap();
@@ -305,7 +307,7 @@ fn the_deepest_sum() {
     });
 }
 
-/// Accumulators everywhere in i32, and around every boundary between codes, through the four requantizers: the bias brings
+/// Accumulators everywhere in i32, and around every boundary between codes, through the five requantizers: the bias brings
 /// them there.
 #[test]
 fn requantizers_over_all_of_i32() {
@@ -339,6 +341,7 @@ fn a_relu_is_a_bound() {
     every_isa(|isa| {
         check(isa, Rule::Float, 0.4);
         check(isa, Rule::FixedPoint, 0.4);
+        check(isa, Rule::HalfAway, 0.4);
         check(isa, Rule::Gemmlowp, 0.4);
         check(isa, Rule::Shift, 0.5);
     });
@@ -399,6 +402,10 @@ fn requantizers_equal_reference<C: Code>(zero_point: i32, bounds: (C, C)) {
             let out = requantized(isa, &accumulators, (Rule::FixedPoint, one), zero_point, bounds);
             equal("fixed", isa, multiplier, &accumulators, &out, &|acc| {
                 reference::fixed_point_product(acc, multiplier)
+            });
+            let out = requantized(isa, &accumulators, (Rule::HalfAway, one), zero_point, bounds);
+            equal("half away", isa, multiplier, &accumulators, &out, &|acc| {
+                reference::half_away_product(acc, multiplier)
             });
             let out = requantized(isa, &accumulators, (Rule::Gemmlowp, one), zero_point, bounds);
             equal("gemmlowp", isa, multiplier, &accumulators, &out, &|acc| {

@@ -89,7 +89,7 @@ fn requantizers_equal_those_by_hand() {
         let by_hand = raw::pack_transposed::<u8, i8>(isa, b, w.zero_points().into()).unwrap();
         let by_hand = by_hand.with_accumulator_bias(&codes).unwrap();
         let multipliers = raw::multipliers(x.scales()[0], w.scales(), y.scales()[0]);
-        for rule in [Rule::Float, Rule::FixedPoint, Rule::Gemmlowp] {
+        for rule in [Rule::Float, Rule::FixedPoint, Rule::HalfAway, Rule::Gemmlowp] {
             let (mut want, mut out) = (vec![0; m * n], vec![0; m * n]);
             let stage = raw::requantize(rule, &multipliers, 60, 60_u8..=127).unwrap();
             let c = MatrixMut::new(&mut want, m, n).unwrap();

@@ -1,6 +1,6 @@
-//! Requantizers without a float operation: fixed point, gemmlowp's, and shifts.
+//! Requantizers without a float operation: fixed point with halves up or away from zero, gemmlowp's, and shifts.
 //!
-//! All three products rise with the accumulator, and where the multiplier is below 1 none skips a code. So clamping the
+//! All products rise with the accumulator, and where the multiplier is below 1 none skips a code. So clamping the
 //! accumulators to [`Limits`], between which their products lie inside the bounds, does for clamping the products, which
 //! then fit what is shifted: the zero point becomes part of what is added before the shift. If not all columns allow
 //! that (multipliers of ½ and more, or far too small for 8-bit codes), the product is made for any accumulator and clamped.
@@ -58,6 +58,12 @@ fn clamp_to_limit<V: Vectors>(simd: V, acc: V::I32, limit: V::I32) -> V::I32 {
     clamp(simd, acc, simd.sub_i32(simd.splat_i32(0), limit), limit)
 }
 
+/// `if sign[i] < 0 { -a[i] } else { a[i] }`, for signs of −1 and 0
+#[inline(always)]
+fn with_sign<V: Vectors>(simd: V, a: V::I32, sign: V::I32) -> V::I32 {
+    simd.sub_i32(simd.xor_i32(a, sign), sign)
+}
+
 /// A vector of columns of each. (`map` on an array would not always be inlined, and lose the features.)
 #[inline(always)]
 fn load<V: Vectors, const N: usize>(simd: V, values: [&PerColumn<i32>; N], column: usize) -> [V::I32; N] {
@@ -81,6 +87,15 @@ pub struct FixedPoint {
 impl FixedPoint {
     /// One real multiplier, or one for every column.
     pub fn new(multipliers: &[f64], codes: CodeBounds) -> Result<Self, Error> {
+        Self::with_least(multipliers, codes, least_of_fixed_point)
+    }
+
+    /// With the least accumulator of a multiplier and a shift that makes at least some product.
+    fn with_least(
+        multipliers: &[f64],
+        codes: CodeBounds,
+        least: fn(multiplier: i32, shift: i32, product: i64) -> i64,
+    ) -> Result<Self, Error> {
         let (multipliers, exponents) = quantize_multipliers(multipliers)?;
         let shifts: Vec<i32> = exponents.iter().map(|&exponent| 31 - exponent).collect();
         let limit = |(&multiplier, &shift): (&i32, &i32)| match multiplier {
@@ -89,7 +104,7 @@ impl FixedPoint {
         };
         let limits = multipliers.iter().zip(&shifts).map(limit).collect();
         let fits = (0..shifts.len()).all(|j| multipliers[j] > 0 && (32..=54).contains(&shifts[j]));
-        let least = |j: usize, product| least_of_fixed_point(multipliers[j], shifts[j], product);
+        let least = |j: usize, product| least(multipliers[j], shifts[j], product);
         let within = if fits { Limits::new(&codes, shifts.len(), &least) } else { None };
         Ok(FixedPoint {
             within,
@@ -137,6 +152,54 @@ impl IntegerRule for FixedPoint {
         let acc = clamp(simd, acc, lower, upper);
         let offset = simd.sub_i32(codes.zero_point, codes.least_code);
         simd.add_i32(simd.mul_shift_round_add(acc, multiplier, shift, offset), codes.least_code)
+    }
+}
+
+/// [`Rule::HalfAway`](super::Rule): one rounding of a 64-bit product, halves away from zero: [`FixedPoint`] of the magnitude.
+#[derive(Clone, Debug)]
+pub struct HalfAway(FixedPoint);
+
+impl HalfAway {
+    /// One real multiplier, or one for every column.
+    pub fn new(multipliers: &[f64], codes: CodeBounds) -> Result<Self, Error> {
+        // A negative tie is rounded down.
+        let least = |multiplier, shift, product| match product {
+            1.. => least_of_fixed_point(multiplier, shift, product),
+            _ => 1 - least_of_fixed_point(multiplier, shift, 1 - product),
+        };
+        Ok(HalfAway(FixedPoint::with_least(multipliers, codes, least)?))
+    }
+
+    pub fn check(&self, columns: usize) -> Result<(), Error> {
+        self.0.check(columns)
+    }
+}
+
+impl IntegerRule for HalfAway {
+    type Lanes<V: Vectors> = <FixedPoint as IntegerRule>::Lanes<V>;
+
+    #[inline(always)]
+    fn lanes<V: Vectors>(&self, simd: V, column: usize) -> Self::Lanes<V> {
+        self.0.lanes(simd, column)
+    }
+
+    #[inline(always)]
+    fn apply<V: Vectors>(
+        &self,
+        simd: V,
+        &([multiplier, shift], within, [lower, upper]): &Self::Lanes<V>,
+        acc: V::I32,
+        codes: &CodeLanes<V>,
+    ) -> V::I32 {
+        let acc = if within { clamp(simd, acc, lower, upper) } else { clamp_to_limit(simd, acc, upper) };
+        let sign = simd.shift_right(acc, simd.splat_i32(31));
+        let magnitude = with_sign(simd, acc, sign);
+        if within {
+            let product = simd.mul_shift_round_add(magnitude, multiplier, shift, simd.splat_i32(0));
+            simd.add_i32(with_sign(simd, product, sign), codes.zero_point)
+        } else {
+            codes.of(simd, with_sign(simd, simd.mul_shift_round(magnitude, multiplier, shift), sign))
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rules of requantization, and their multipliers in the form that each uses.
 
 use super::codes::CodeBounds;
-use super::integer::{FixedPoint, Gemmlowp, Shift};
+use super::integer::{FixedPoint, Gemmlowp, HalfAway, Shift};
 use crate::error::{Error, elements_of};
 use crate::matmul::multiplier::check_multipliers;
 use crate::matmul::per_column::PerColumn;
@@ -9,18 +9,32 @@ use crate::random::fill::WordSource;
 
 /// How a [`Requantize`](crate::Requantize) multiplies an accumulator by the real multiplier M of its column.
 ///
-/// Take `Float` unless you want integers alone (`FixedPoint`; `Shift` for power-of-two scales), or the bits of another program
-/// (`Float`: ONNX, MLAS, FBGEMM; `Gemmlowp`: gemmlowp, TFLite). Only `Float` can be rounded
-/// [stochastically](crate::Requantize::stochastic). RNE rounds to nearest, ties to even.
+/// Take `Float` unless you want integers alone (`FixedPoint`; `Shift` for power-of-two scales), or the bits of another program.
+/// Only `Float` can be rounded [stochastically](crate::Requantize::stochastic). RNE rounds to nearest, ties to even.
 ///
 /// M₀ and s are M as [`raw::quantize_multiplier`](crate::raw::quantize_multiplier) makes it: `M = M₀ · 2^(−31 − s)`.
+///
+/// Whose bits a rule has, for the accumulators that are given to it:
+///
+/// | program, kernel | rule |
+/// |---|---|
+/// | onnxruntime: `QLinearMatMul`, `QLinearConv` | `Float`, with multipliers that are computed in f32: [`Requantize::onnxruntime`](crate::Requantize::onnxruntime) |
+/// | LiteRT (TFLite), default kernels on x86-64 (XNNPACK): convolution, depthwise, fully connected | `Float` |
+/// | LiteRT, reference kernels: convolution, depthwise | `Gemmlowp` |
+/// | LiteRT, reference kernel: fully connected | `HalfAway` |
+/// | LiteRT, built-in kernels without XNNPACK (ruy) | none |
+/// | gemmlowp: `SaturatingRoundingDoublingHighMul`, then `RoundingDivideByPOT` | `Gemmlowp` |
+///
+/// The rows of onnxruntime 1.32 and LiteRT 2.3 are tested by what these programs computed, that of gemmlowp by its definition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Rule {
-    /// `RNE(acc as f32 · M)`, as ONNX, MLAS and FBGEMM do. M is rounded once to f32.
+    /// `RNE(acc as f32 · M)`, as ONNX, MLAS, XNNPACK and FBGEMM do. M is rounded once to f32.
     Float,
     /// `(acc · M₀ + 2³⁰⁺ˢ) >> (31 + s)`: one rounding of a 64-bit product, halves toward +∞.
     FixedPoint,
-    /// `(acc · M₀ + 2³⁰) >> 31`, then a rounding division by 2ˢ, halves away from zero: TFLite's bits.
+    /// `acc · M₀ / 2³¹⁺ˢ`: one rounding of a 64-bit product, halves away from zero.
+    HalfAway,
+    /// `(acc · M₀ + 2³⁰) >> 31`, then a rounding division by 2ˢ, halves away from zero: two roundings, gemmlowp's.
     Gemmlowp,
     /// `RNE(acc · 2⁻ˢ)` in integers alone, for multipliers that are powers of two, 2⁻³¹ … 1.
     Shift,
@@ -31,6 +45,7 @@ pub enum Rule {
 pub enum Multipliers {
     Float(PerColumn<f32>),
     FixedPoint(FixedPoint),
+    HalfAway(HalfAway),
     Gemmlowp(Gemmlowp),
     Shift(Shift),
 }
@@ -45,6 +60,7 @@ impl Multipliers {
                 Multipliers::Float(PerColumn::broadcast(multipliers.iter().map(|&m| m as f32).collect()))
             }
             Rule::FixedPoint => Multipliers::FixedPoint(FixedPoint::new(multipliers, codes)?),
+            Rule::HalfAway => Multipliers::HalfAway(HalfAway::new(multipliers, codes)?),
             Rule::Gemmlowp => Multipliers::Gemmlowp(Gemmlowp::new(multipliers, codes)?),
             Rule::Shift => Multipliers::Shift(Shift::new(multipliers, codes)?),
         })
@@ -54,6 +70,7 @@ impl Multipliers {
         match self {
             Multipliers::Float(multipliers) => multipliers.check("multipliers", columns),
             Multipliers::FixedPoint(multipliers) => multipliers.check(columns),
+            Multipliers::HalfAway(multipliers) => multipliers.check(columns),
             Multipliers::Gemmlowp(multipliers) => multipliers.check(columns),
             Multipliers::Shift(multipliers) => multipliers.check(columns),
         }
