@@ -36,8 +36,8 @@ Options:
     "]
       --scheme <SCHEME>     How values are represented [default: all] [possible values: float, static, dynamic, shift, all]
       --isa <NAME>          The name of an ISA, or `all` that this CPU has [default: all]
-      --range <METHOD>      How static ranges are chosen: minmax, absmax, average, ema:0.9, std:3, gauss, laplace,
-                            percentile:99.99, percentiles:99.99, entropy, mse [default: minmax]
+      --range <METHOD>      How static ranges are chosen: minmax, absmax, average, ema:0.9, moving:0.1, std:3, gauss,
+                            laplace, percentile:99.99, percentiles:99.99, entropy, mse [default: minmax]
       --bits <N>            The bits of the codes of static networks: 2 to 8 [default: 8]
       --ranges              Compare the methods that choose ranges, by bits, instead of the schemes
       --json                Print one JSON object instead of the table
