@@ -28,6 +28,7 @@
 ///
 /// `detect` is the only way to one; `covered` makes the compiler check that the detected list holds every feature that
 /// `witness` and `enter` are compiled with, so that the two lists cannot drift apart.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! token {
     ($(#[$doc:meta])* $Name:ident, $detected:ident, [$($feature:tt),+], $features:literal) => {
         token! { @proof $(#[$doc])* $Name(()), (), $detected, [$($feature),+], $features }
@@ -93,6 +94,7 @@ macro_rules! token {
 /// Methods of a type that holds a token: safe bodies compiled with the token's features, each in an `inline(always)` method
 /// for generic callers (one function cannot have both attributes). `name[N]` is generic over an immediate,
 /// `const N: i32`.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! ops {
     ($features:literal $( $vis:vis fn $name:ident $([$N:ident])? ($($arg:ident: $Arg:ty),*) $(-> $Out:ty)? $body:block )*) => { $(
         #[inline(always)]
@@ -108,6 +110,7 @@ macro_rules! ops {
 
 /// [`ops!`] on every register of a block: `register_ops! { "feature,…", N fn name(a: Register) -> Register { … } }` declares
 /// a method of `[Register; N]`, for N of 2 or 4.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! register_ops {
     (
         $features:literal, $N:tt

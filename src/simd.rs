@@ -24,6 +24,7 @@ pub const LANES: usize = 16;
 pub const QUAD: usize = 4;
 
 /// `[f(0), f(1), f(2), f(3)]`, inlined as kernels have to be: `core::array::from_fn` may be left a call.
+#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 pub fn quad<T>(f: impl Fn(usize) -> T) -> [T; QUAD] {
     [f(0), f(1), f(2), f(3)]
