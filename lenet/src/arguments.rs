@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use lexopt::{Arg, Parser, ValueExt};
 use zeropoint::calibrate::Method;
+use zeropoint::{CodeRange, Error};
 
 /// The path of a file that the project ships.
 macro_rules! shipped {
@@ -111,6 +112,30 @@ impl FromStr for Scheme {
     }
 }
 
+/// A method whose number, if it has one, is among those that it can have.
+struct Checked(Method);
+
+impl FromStr for Checked {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let method: Method = text.parse()?;
+        method.observer(CodeRange::<u8>::unsigned(8)?, 1)?;
+        Ok(Checked(method))
+    }
+}
+
+/// The bits of a code.
+struct Bits(u32);
+
+impl FromStr for Bits {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().ok().filter(|bits| (2..=8).contains(bits)).map(Bits).ok_or("choose 2 to 8")
+    }
+}
+
 impl Arguments {
     /// The options among a program's arguments; `None` if they ask for help.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Self>, lexopt::Error> {
@@ -130,8 +155,8 @@ impl Arguments {
                 "labels" => parsed.labels = parser.value()?.into(),
                 "scheme" => parsed.scheme = value(&mut parser, &name)?,
                 "isa" => parsed.isa = value(&mut parser, &name)?,
-                "range" => parsed.range = value(&mut parser, &name)?,
-                "bits" => parsed.bits = value(&mut parser, &name)?,
+                "range" => parsed.range = value::<Checked>(&mut parser, &name)?.0,
+                "bits" => parsed.bits = value::<Bits>(&mut parser, &name)?.0,
                 "ranges" => parsed.ranges = true,
                 "json" => parsed.json = true,
                 _ => return Err(Arg::Long(&name).unexpected()),
@@ -141,10 +166,16 @@ impl Arguments {
             }
             given.push(name);
         }
-        let excluded = given.iter().find(|name| ["scheme", "range", "bits", "json"].contains(&name.as_str()));
-        match excluded {
-            Some(name) if parsed.ranges => Err(format!("--ranges and --{name} exclude each other").into()),
-            _ => Ok(Some(parsed)),
+        // What would be ignored is refused.
+        let (what, ignored): (&str, &[&str]) = match parsed.scheme {
+            _ if parsed.ranges => ("--ranges", &["scheme", "range", "bits", "json"]),
+            Scheme::Float => ("--scheme float", &["calibration", "isa", "range", "bits"]),
+            Scheme::Dynamic => ("--scheme dynamic", &["calibration", "range", "bits"]),
+            Scheme::Static | Scheme::Shift | Scheme::All => ("", &[]),
+        };
+        match given.iter().find(|name| ignored.contains(&name.as_str())) {
+            Some(name) => Err(format!("{what} and --{name} exclude each other").into()),
+            None => Ok(Some(parsed)),
         }
     }
 }

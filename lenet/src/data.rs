@@ -129,9 +129,17 @@ impl<'a> Tensors<'a> {
         let header: Map<String, Value> =
             serde_json::from_slice(header).map_err(|error| format!("the safetensors header: {error}"))?;
         let file = Tensors { header, data };
+        let names = file.header.keys().filter(|&name| name != "__metadata__");
+        let ranges = names.map(|name| Ok((file.entry(name)?.range, name)));
+        let mut ranges: Vec<([usize; 2], &String)> = ranges.collect::<Result<_, String>>()?;
+        ranges.sort();
+        // One behind the other: no byte belongs to two tensors, or to none.
         let mut announced = 0;
-        for name in file.header.keys().filter(|&name| name != "__metadata__") {
-            announced = announced.max(file.entry(name)?.range[1]);
+        for ([start, end], name) in ranges {
+            if start != announced {
+                return Err(format!("the safetensors header: `{name}` begins at byte {start}, not {announced}"));
+            }
+            announced = end;
         }
         if announced != data.len() {
             return Err(format!("{} bytes behind a safetensors header that announces {announced}", data.len()));

@@ -25,7 +25,7 @@ mod report;
 mod static_range;
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use zeropoint::{Isa, Rule, ScaleKind};
@@ -90,39 +90,47 @@ fn compare_ranges(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     ranges::table(isa, &weights, &activations, &images, &labels)
 }
 
-fn print(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if arguments.ranges {
-        return Ok(writeln!(std::io::stdout(), "{}", compare_ranges(arguments)?)?);
+        return print(&compare_ranges(arguments)?);
     }
     let report = classify(arguments)?;
-    let text = if arguments.json { serde_json::to_string(&report)? } else { report.to_string() };
-    // Not `println!`, which panics when the reader of a pipe is gone.
-    writeln!(std::io::stdout(), "{text}")?;
+    print(&if arguments.json { serde_json::to_string(&report)? } else { report.to_string() })?;
     report.check_digests().map_err(Into::into)
 }
 
+/// Prints a line or more. Not `println!`, which panics when the reader of a pipe is gone: there is nothing left to do then.
+fn print(text: &str) -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout();
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}").into()),
+        _ => Ok(()),
+    }
+}
+
 fn main() -> ExitCode {
-    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            let printed = std::io::stdout().write_all(HELP.as_bytes());
-            return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        }
-        Err(error) => {
-            report_error(&error);
-            return ExitCode::from(2);
-        }
+    let (outcome, failure) = match Arguments::parse(std::env::args_os().skip(1)) {
+        Ok(Some(arguments)) => (run(&arguments), ExitCode::FAILURE),
+        Ok(None) => (print(HELP), ExitCode::FAILURE),
+        Err(error) => (Err(error.into()), ExitCode::from(2)),
     };
-    match print(&arguments) {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report_error(&*error);
-            ExitCode::FAILURE
+            failure
         }
     }
 }
 
+/// The most characters of an error that are shown: it may quote a name from a file.
+const LONGEST: usize = 400;
+
 /// One line, whatever is in the names that it quotes.
 fn report_error(error: &dyn Error) {
-    eprintln!("error: {}", error.to_string().replace(char::is_control, " "));
+    let text = error.to_string();
+    let line: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let cut = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
+    // Not `eprintln!`, which panics when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "error: {line}{cut}");
 }

@@ -1,8 +1,10 @@
 //! The program `lenet` from end to end: accuracy, one digest for every scheme on all ISAs and all architectures, and
 //! one line for whatever is wrong with a file.
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod malformed;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Map, Value, json};
 use zeropoint::Isa;
@@ -15,13 +17,17 @@ const SCHEMES: [(&str, u64, &str); 4] = [
     ("shift", 983, "96206a291a673db9"),
 ];
 
-/// Runs the program; where it needs an emulator, `ZEROPOINT_TEST_RUNNER` is the command that runs it, words separated by
-/// spaces.
-fn lenet(arguments: &[&str]) -> Output {
+/// The program; where it needs an emulator, `ZEROPOINT_TEST_RUNNER` is the command that runs it, words separated by spaces.
+fn command(arguments: &[&str]) -> Command {
     let runner = std::env::var("ZEROPOINT_TEST_RUNNER").unwrap_or_default();
     let mut words = runner.split_whitespace().chain([env!("CARGO_BIN_EXE_lenet")]);
     let mut command = Command::new(words.next().expect("at least the program"));
-    command.args(words).args(arguments).output().expect("the program starts; does it need ZEROPOINT_TEST_RUNNER?")
+    command.args(words).args(arguments);
+    command
+}
+
+fn lenet(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("the program starts; does it need ZEROPOINT_TEST_RUNNER?")
 }
 
 fn report(arguments: &[&str]) -> Value {
@@ -96,11 +102,17 @@ fn refuses(arguments: &[&str], why: &str) {
     assert!(output.stdout.is_empty());
 }
 
+/// A file with these bytes.
+fn temporary(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lenet-{}-{name}", std::process::id()));
+    std::fs::write(&path, bytes).expect("the directory for such files is writable");
+    path
+}
+
 /// The program refuses a file with these bytes: the line has its path and `why`.
 #[track_caller]
 fn refuses_file(flag: &str, name: &str, bytes: &[u8], why: &str) {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lenet-{}-{name}", std::process::id()));
-    std::fs::write(&path, bytes).expect("the directory for such files is writable");
+    let path = temporary(name, bytes);
     let path_text = path.to_str().expect("UTF-8");
     refuses(&[flag, path_text], &format!("error: {path_text}: {why}"));
     std::fs::remove_file(&path).expect("it is there");
@@ -124,7 +136,12 @@ fn usage_errors_are_one_line_and_exit_code_2() {
         (&["--nonsense"][..], "--nonsense"),
         (&["digits.idx"], "digits.idx"),
         (&["--isa"], "--isa"),
-        (&["--bits", "many"], "--bits many: "),
+        (&["--bits", "many"], "--bits many: choose 2 to 8"),
+        (&["--bits", "0"], "--bits 0: choose 2 to 8"),
+        (&["--bits", "33"], "--bits 33: choose 2 to 8"),
+        (&["--range", "percentile:101"], "--range percentile:101: "),
+        (&["--scheme", "float", "--isa", "scalar"], "--scheme float and --isa exclude each other"),
+        (&["--bits", "4", "--scheme", "dynamic"], "--scheme dynamic and --bits exclude each other"),
         (&["--scheme=none"], "--scheme none: choose one of: float, static, dynamic, shift, all"),
         (&["--range", "middle"], "--range middle: "),
         (&["--json", "--json"], "--json is given twice"),
@@ -214,6 +231,10 @@ fn wrong_weights_are_one_line() {
     let header = |json: &str| [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
     refuses(&header("{\"a\nb\":"), "the safetensors header: ");
     refuses(&header("{\"fc1.bias\":7}"), "the safetensors header: `fc1.bias` is no tensor");
+    let gap = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}";
+    refuses(&[&header(gap)[..], &[0; 2]].concat(), "the safetensors header: `a` begins at byte 1, not 0");
+    let long = format!("{{\"{}\":7}}", "n".repeat(30_000));
+    refuses(&header(&long), &format!("the safetensors header: `{}", "n".repeat(200)));
     let reversed = "{\"fc1.bias\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}";
     refuses(&header(reversed), "the safetensors header: `fc1.bias` is no tensor");
     // Tensors whose lengths add up to almost 2⁶⁴ bytes.
@@ -224,4 +245,63 @@ fn wrong_weights_are_one_line() {
     };
     let tensors: Vec<String> = (0..8).map(tensor).collect();
     refuses(&header(&format!("{{{}}}", tensors.join(","))), "0 bytes behind a safetensors header that announces");
+}
+
+/// Whatever a file holds, the program classifies digits or says in one line what is wrong, within a GiB of memory.
+#[test]
+fn malformed_files_are_one_line() {
+    let images = shipped("mnist-test-images.idx3-ubyte");
+    let image = [&images[..4], &1_u32.to_be_bytes(), &images[8..16 + 28 * 28]].concat();
+    let label = [&0x801_u32.to_be_bytes(), &1_u32.to_be_bytes()[..], &[7]].concat();
+    let weights = shipped("lenet-mnist.safetensors");
+    let (header, values) = weights[8..].split_at(u64::from_le_bytes(*weights.first_chunk().unwrap()) as usize);
+    let of_header = |header: String| [&(header.len() as u64).to_le_bytes(), header.as_bytes(), values].concat();
+    let headers = malformed::of_text(std::str::from_utf8(header).unwrap()).into_iter().map(of_header);
+
+    let good = [("--images", &image), ("--labels", &label), ("--weights", &weights)];
+    let paths = good.map(|(flag, bytes)| temporary(&format!("good{flag}"), bytes));
+    let path = |i: usize| paths[i].to_str().expect("UTF-8");
+    let mut fed = [0, 0];
+    for (i, (flag, bytes)) in good.into_iter().enumerate() {
+        let mut files = malformed::of_bytes(bytes);
+        if flag == "--weights" {
+            files.extend(headers.clone());
+        }
+        for file in malformed::sample(files) {
+            let file = temporary(&format!("malformed{flag}"), &file);
+            let file = file.to_str().expect("UTF-8");
+            let [images, labels, weights] = [0, 1, 2].map(|other| if other == i { file } else { path(other) });
+            let arguments = ["--scheme", "float", "--images", images, "--labels", labels, "--weights", weights];
+            let output = within_a_gibibyte(command(&arguments));
+            let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+            let is_right = match output.status.code() {
+                Some(0) => stderr.is_empty(),
+                Some(1) => stderr.lines().count() == 1 && stderr.len() < 1000 && stderr.contains(flag),
+                _ => false,
+            };
+            assert!(is_right, "{flag} {:?}: {} {stderr}", std::fs::read(file), output.status);
+            fed[usize::from(!output.status.success())] += 1;
+        }
+    }
+    assert!(fed[1] > fed[0] && fed[0] > 0, "few are malformed: {fed:?}");
+}
+
+/// Runs a program that can have no more memory than that; an emulator needs more for itself.
+fn within_a_gibibyte(program: Command) -> Output {
+    let mut command = Command::new("sh");
+    let limit = if std::env::var_os("ZEROPOINT_TEST_RUNNER").is_some() { "" } else { "ulimit -v 1048576; " };
+    command.args(["-c", &format!("{limit}exec \"$0\" \"$@\"")]).arg(program.get_program()).args(program.get_args());
+    command.output().expect("a shell")
+}
+
+/// Nobody reads what it prints.
+#[test]
+fn a_closed_standard_output_ends_it_quietly() {
+    for arguments in [&["--help"][..], &["--scheme", "float"], &["--scheme", "float", "--json"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = command(arguments).stdout(writer).stderr(Stdio::piped()).output().expect("it starts");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+        assert!(output.status.success(), "{arguments:?}");
+    }
 }
