@@ -120,7 +120,7 @@ impl FromStr for Checked {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let method: Method = text.parse()?;
-        method.observer(CodeRange::<u8>::unsigned(8)?, 1)?;
+        method.observer(CodeRange::<u8>::unsigned(8)?, zeropoint::Scheme::ASYMMETRIC, 1)?;
         Ok(Checked(method))
     }
 }

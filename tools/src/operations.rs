@@ -148,13 +148,13 @@ impl Operation {
         let exec = if shared { Exec::from(isa).rayon() } else { isa.into() };
         let b = Aligned::of(bytes(k * n).map(|byte| byte as i8));
         if self == Operation::MatmulUnpacked {
-            return Ok(repeat(shape, move |a, out| {
+            return repeat(shape, move |a, out| {
                 let b = raw::unpacked::<u8, i8>(isa, Matrix::new(&b, k, n)?, 0.into())?;
                 raw::matmul(exec, a, 0.into(), &b, &Accumulators, out)
-            }));
+            });
         }
         let b = Matrix::new(&b, k, n)?;
-        Ok(if self == Operation::MatmulRequantize {
+        if self == Operation::MatmulRequantize {
             let multipliers: Vec<f64> = (0..n).map(|j| (1.0 + j as f64 / n as f64) / 4096.0).collect();
             let stage = raw::requantize(Rule::Float, &multipliers, 3, 0_u8..=255)?;
             let zero_points: Vec<i32> = (0..n as i32).map(|j| j % 17 - 8).collect();
@@ -163,7 +163,7 @@ impl Operation {
         } else {
             let packed = raw::pack::<u8, i8>(isa, b, 0.into())?;
             repeat(shape, move |a, out| raw::matmul(exec, a, 0.into(), &packed, &Accumulators, out))
-        })
+        }
     }
 
     fn prepare_elements(self, length: usize, isa: Isa, shared: bool) -> Result<Box<dyn FnMut() + Send>, Error> {
@@ -206,12 +206,12 @@ impl Operation {
 fn repeat<T: Copy + Default + Send + 'static>(
     [m, n, k]: [usize; 3],
     mut multiply: impl FnMut(Matrix<'_, u8>, MatrixMut<'_, T>) -> Result<(), Error> + Send + 'static,
-) -> Box<dyn FnMut() + Send> {
+) -> Result<Box<dyn FnMut() + Send>, Error> {
     let (a, mut out) = (Aligned::of(bytes(m * k)), Aligned::<T>::zeros(m * n));
-    Box::new(move || {
-        let done = Matrix::new(&a, m, k).and_then(|a| multiply(a, MatrixMut::new(&mut out, m, n)?));
-        done.expect("the shapes go together");
-    })
+    let mut rows = move |m| multiply(Matrix::new(&a[..m * k], m, k)?, MatrixMut::new(&mut out[..m * n], m, n)?);
+    // A depth beyond the accumulators is an error of one row, too.
+    rows(1)?;
+    Ok(Box::new(move || rows(m).expect("the shapes go together")))
 }
 
 /// Bytes of every value, the same in every run.
@@ -293,16 +293,22 @@ impl fmt::Display for Shape {
     }
 }
 
+/// The most values of a matrix or a tensor that are measured.
+const MOST: usize = 1 << 28;
+
 impl FromStr for Shape {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let sizes: Option<Vec<usize>> =
-            text.split(['x', '×']).map(|size| size.parse().ok().filter(|size| (1..=1 << 28).contains(size))).collect();
-        match sizes.as_deref() {
-            Some(&[m, n, k]) => Ok(product(m, n, k)),
-            Some(&[length]) => Ok(Elements(length)),
-            _ => Err("not MxNxK, nor a number".into()),
+        let sizes = text.split(['x', '×']).map(|size| size.parse().ok().filter(|&size| size > 0));
+        let (shape, values) = match sizes.collect::<Option<Vec<usize>>>().as_deref() {
+            Some(&[m, n, k]) => (product(m, n, k), [m.checked_mul(k), n.checked_mul(k), m.checked_mul(n)]),
+            Some(&[length]) => (Elements(length), [Some(length); 3]),
+            _ => return Err("not MxNxK, nor a number".into()),
+        };
+        match values.iter().all(|values| values.is_some_and(|values| values <= MOST)) {
+            true => Ok(shape),
+            false => Err(format!("more than {MOST} values")),
         }
     }
 }

@@ -7,12 +7,14 @@ mod report;
 mod shapes;
 
 use std::error::Error;
-use std::fs;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use zeropoint::Isa;
+use zeropoint_tools::files;
+use zeropoint_tools::program::{self, Outcome};
 
 use check::{Expected, Verdict};
 use harness::limits::{self, Limit};
@@ -34,10 +36,10 @@ struct Arguments {
     /// What zeropoint runs on (may be repeated; the first is the one that is compared; the best by default).
     #[arg(long)]
     isa: Vec<String>,
-    /// Turns of every candidate.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// A few shapes, five rounds.
+    /// Turns of every candidate (15 by default).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// A few shapes and five rounds, where neither is given.
     #[arg(long)]
     quick: bool,
     /// libmkl_rt, or its directory.
@@ -54,18 +56,23 @@ struct Arguments {
     markdown: Option<PathBuf>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     // SAFETY: no other thread runs yet. The libraries read it when they are loaded.
     unsafe { std::env::set_var("OMP_NUM_THREADS", "1") };
+    program::main(run)
+}
+
+fn run(arguments: &Arguments) -> Outcome {
     // This thread is the only one of the pool that rten-gemm runs in.
     rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global()?;
 
-    let arguments = Arguments::parse();
+    let outputs: Vec<&PathBuf> = arguments.json.iter().chain(&arguments.markdown).collect();
+    files::check(&outputs)?;
     let isas: Vec<Isa> = match arguments.isa.is_empty() {
         true => vec![Isa::best()?],
         false => arguments.isa.iter().map(|name| Isa::named(name)).collect::<Result<_, _>>()?,
     };
-    let rounds = if arguments.quick { arguments.rounds.min(5) } else { arguments.rounds };
+    let rounds = arguments.rounds.unwrap_or(if arguments.quick { 5 } else { 15 });
     let shapes = match (arguments.shape.as_slice(), arguments.quick) {
         ([], true) => &shapes::QUICK[..],
         ([], false) => &shapes::ALL[..],
@@ -77,11 +84,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
 
     let ours = peers::ours(&isas);
-    let (others, absent) = peers::others(arguments.mkl.as_deref(), arguments.onednn.as_deref());
+    let (others, absent) = peers::others(arguments.mkl.as_deref(), arguments.onednn.as_deref())?;
     let everyone: Vec<&dyn Peer> =
         ours.iter().map(|ours| ours as &dyn Peer).chain(others.iter().map(|peer| &**peer)).collect();
     let mut report = Report::new(&everyone, absent, rounds);
-    println!("{}", report.header());
+    program::print(report.header() + "\n")?;
 
     let bar = ProgressBar::new((workloads.len() * shapes.len()) as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?);
@@ -89,22 +96,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut rows = Vec::new();
         for &shape in shapes {
             bar.set_message(format!("{}, {shape}", workload.title()));
-            rows.push(measure(workload, shape, &isas, &everyone, rounds)?);
+            let row = measure(workload, shape, &isas, &everyone, rounds);
+            rows.push(row.map_err(|error| format!("{}, {shape}: {error}", workload.title()))?);
             bar.inc(1);
         }
         let table = Table::new(workload.title(), rows);
-        bar.suspend(|| println!("{}", table.text()));
+        bar.suspend(|| program::print(table.text() + "\n"))?;
         report.tables.push(table);
     }
     bar.finish_and_clear();
 
-    if let Some(file) = arguments.json {
-        fs::write(file, serde_json::to_vec_pretty(&report)?)?;
+    let mut files = Vec::new();
+    if let Some(file) = &arguments.json {
+        files.push((file, serde_json::to_vec_pretty(&report)?));
     }
-    if let Some(file) = arguments.markdown {
-        fs::write(file, report.markdown())?;
+    if let Some(file) = &arguments.markdown {
+        files.push((file, report.markdown().into_bytes()));
     }
-    Ok(())
+    Ok(files::write(&files)?)
 }
 
 /// Checks and measures everyone who has the workload.
@@ -114,14 +123,20 @@ fn measure(
     isas: &[Isa],
     everyone: &[&dyn Peer],
     rounds: u32,
-) -> Result<Row, zeropoint::Error> {
+) -> Result<Row, Box<dyn Error>> {
     let problem = Problem::new(shape, Codes::Full)?;
     let mut candidates = Vec::new();
     for (i, peer) in everyone.iter().enumerate() {
-        if let Some(multiply) = peer.prepare(workload, &problem) {
-            let is_float = matches!(multiply.result(), Output::Floats(_));
-            let (is_ours, verdict, times) = (i < isas.len(), Verdict::Unchecked, Times::default());
-            candidates.push(Candidate { peer: *peer, multiply, is_ours, is_float, verdict, times });
+        let is_ours = i < isas.len();
+        match peer.prepare(workload, &problem) {
+            Some(multiply) => {
+                let is_float = matches!(multiply.result(), Output::Floats(_));
+                let (verdict, times) = (Verdict::Unchecked, Times::default());
+                candidates.push(Candidate { peer: *peer, multiply, is_ours, is_float, verdict, times });
+            }
+            // It has every workload.
+            None if is_ours => return Err("i32 does not hold sums of so many products".into()),
+            None => {}
         }
     }
     check(workload, &problem, &mut candidates)?;

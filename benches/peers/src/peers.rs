@@ -95,22 +95,25 @@ fn into<'p, T: Element + 'p>(elements: usize, multiply: impl FnMut(&mut [T]) + '
     Some(Box::new(Into { out: vec![T::default(); elements], multiply }))
 }
 
-/// The other libraries, and a line about each that is absent.
-pub fn others(mkl: Option<&Path>, onednn: Option<&Path>) -> (Vec<Box<dyn Peer>>, Vec<String>) {
+/// The other libraries, and a line about each that is absent. One whose place was given has to be there.
+pub fn others(mkl: Option<&Path>, onednn: Option<&Path>) -> Result<(Vec<Box<dyn Peer>>, Vec<String>), String> {
     let mut peers: Vec<Box<dyn Peer>> = Vec::new();
     let mut absent = Vec::new();
-    match mkl::Mkl::load(mkl) {
-        Ok(mkl) => peers.push(Box::new(mkl)),
-        Err(error) => absent.push(format!("MKL is absent: {error}")),
-    }
-    match onednn::OneDnn::load(onednn) {
-        Ok(onednn) => peers.push(Box::new(onednn)),
-        Err(error) => absent.push(format!("oneDNN is absent: {error}")),
+    let libraries = [
+        ("MKL", mkl, mkl::Mkl::load(mkl).map(|mkl| Box::new(mkl) as Box<dyn Peer>)),
+        ("oneDNN", onednn, onednn::OneDnn::load(onednn).map(|onednn| Box::new(onednn) as Box<dyn Peer>)),
+    ];
+    for (name, place, library) in libraries {
+        match (library, place) {
+            (Ok(library), _) => peers.push(library),
+            (Err(error), Some(place)) => return Err(format!("{name} at {}: {error}", place.display())),
+            (Err(error), None) => absent.push(format!("{name} is absent: {error}")),
+        }
     }
     peers.push(Box::new(rten::Rten::default()));
     peers.push(Box::new(tract::Tract));
     peers.push(Box::new(gemm::Gemm));
-    (peers, absent)
+    Ok((peers, absent))
 }
 
 /// This library, on each of these ISAs.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use zeropoint_tools::operations;
+
 /// A is M × K, B is K × N.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -80,11 +82,9 @@ impl FromStr for Shape {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let sizes: Option<Vec<usize>> =
-            text.split(['x', '×']).map(|size| size.parse().ok().filter(|&size| size > 0)).collect();
-        match sizes.as_deref() {
-            Some(&[m, n, k]) => Ok(shape(m, n, k)),
-            _ => Err("not of the form MxNxK".into()),
+        match text.parse()? {
+            operations::Shape::Product { m, n, k } => Ok(shape(m, n, k)),
+            operations::Shape::Elements(_) => Err("not of the form MxNxK".into()),
         }
     }
 }

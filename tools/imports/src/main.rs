@@ -3,6 +3,7 @@
 
 mod graph;
 
+use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,26 +16,29 @@ const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src");
 const LINES: usize = 450;
 
 fn main() -> ExitCode {
-    let src = std::env::args_os().nth(1).map_or_else(|| SRC.into(), PathBuf::from);
+    let mut arguments = std::env::args_os().skip(1);
+    let src = arguments.next().map_or_else(|| SRC.into(), PathBuf::from);
+    if arguments.next().is_some() || src.to_string_lossy().starts_with('-') {
+        let _ = writeln!(stderr(), "usage: imports [the folder with lib.rs]");
+        return ExitCode::from(2);
+    }
     let imports = match Imports::of(&src) {
         Ok(imports) => imports,
         Err(error) => {
-            eprintln!("error: {}: {error}", src.display());
+            let _ = writeln!(stderr(), "error: {}: {error}", src.display());
             return ExitCode::from(2);
         }
     };
-    let (circles, long) = (imports.circles(), imports.longer_than(LINES));
-    for circle in &circles {
-        println!("circle: {circle}");
+    let (circles, groups, long) = (imports.circles(), imports.groups(), imports.longer_than(LINES));
+    let lines = circles.iter().map(|circle| format!("circle: {circle}"));
+    let lines =
+        lines.chain(groups.iter().map(|group| format!("{} files import each other: {}", group.len(), group.join(" "))));
+    let lines = lines.chain(long.iter().map(|(file, lines)| format!("{lines} lines: {file}")));
+    let last = format!("{} files in circles, {} of more than {LINES} lines", groups.concat().len(), long.len());
+    for line in lines.chain([last]) {
+        // Not `println!`, which panics when the reader of a pipe is gone.
+        let _ = writeln!(stdout(), "{line}");
     }
-    let groups = imports.groups();
-    for group in &groups {
-        println!("{} files import each other: {}", group.len(), group.join(" "));
-    }
-    for (file, lines) in &long {
-        println!("{lines} lines: {file}");
-    }
-    println!("{} files in circles, {} of more than {LINES} lines", groups.concat().len(), long.len());
     if circles.is_empty() && long.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

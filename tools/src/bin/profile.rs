@@ -11,7 +11,6 @@
 //! Release builds of this project have line tables, and the measured call is in a function of its own. Valgrind lacks AVX-512:
 //! there the best ISA is `avx2`.
 
-use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -19,13 +18,14 @@ use clap::{Parser, value_parser};
 use zeropoint::Isa;
 
 use zeropoint_tools::operations::{Operation, Shape};
+use zeropoint_tools::program::{self, Outcome};
 
 /// Calls one kernel repeatedly, for a profiler.
 #[derive(Parser)]
 struct Arguments {
     /// The operation to call
     op: Operation,
-    /// MxNxK or the side of a cube, of a multiplication; a number of elements
+    /// MxNxK or the side of a cube, of a multiplication; a number of elements otherwise
     shape: Shape,
     /// The name of an ISA, by default the best that this CPU has
     isa: Option<String>,
@@ -37,7 +37,7 @@ struct Arguments {
 /// The shape to measure: for a product, a single size is the side of a cube.
 fn shape_of(op: Operation, asked: Shape) -> Result<Shape, String> {
     match asked {
-        Shape::Elements(side) if op.is_product() => Ok(Shape::Product { m: side, n: side, k: side }),
+        Shape::Elements(side) if op.is_product() => format!("{side}x{side}x{side}").parse(),
         Shape::Product { .. } if !op.is_product() => Err(format!("{} takes a number of elements", op.name())),
         asked => Ok(asked),
     }
@@ -48,9 +48,9 @@ fn measured(call: &mut dyn FnMut()) {
     call();
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(arguments: &Arguments) -> Outcome {
     let isa = arguments.isa.as_deref().map_or_else(Isa::best, Isa::named)?;
-    let shape = shape_of(arguments.op, arguments.shape)?;
+    let shape = shape_of(arguments.op, arguments.shape).map_err(|why| format!("{}: {why}", arguments.shape))?;
     let mut call = arguments.op.prepare(shape, isa, false)?;
     // Warm up: pages mapped, code and data in the caches.
     call();
@@ -60,16 +60,13 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     let seconds = start.elapsed().as_secs_f64() / arguments.calls as f64;
     let (name, rate, unit) = (arguments.op.name(), shape.work() / seconds / 1e9, shape.unit());
-    println!("{name} {shape} on {isa}: {} calls, {:.3} µs each, {rate:.2} {unit}", arguments.calls, seconds * 1e6);
-    Ok(())
+    let calls = arguments.calls;
+    program::print(format_args!(
+        "{name} {shape} on {isa}: {calls} calls, {:.3} µs each, {rate:.2} {unit}\n",
+        seconds * 1e6
+    ))
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(run)
 }

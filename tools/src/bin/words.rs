@@ -4,12 +4,13 @@
 //! cargo run --release -p zeropoint-tools --bin words -- --seed 42 | dieharder -a -g 200
 //! ```
 
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
 use zeropoint::random::fill_words;
 use zeropoint::{Isa, Stream};
+use zeropoint_tools::program::{self, Outcome};
 
 /// Writes random words, 32-bit little-endian, until the reader has enough or the stream ends.
 #[derive(Parser)]
@@ -25,7 +26,7 @@ struct Arguments {
     isa: Option<String>,
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+fn run(arguments: &Arguments) -> Outcome {
     let isa = arguments.isa.as_deref().map_or_else(Isa::best, Isa::named)?;
     let mut stream = Stream { seed: arguments.seed, offset: arguments.offset };
     let mut words = vec![0_u32; 64 << 10];
@@ -36,10 +37,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         words.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         fill_words(isa, stream, &mut words)?;
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        match out.write_all(&bytes) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-            written => written?,
-        }
+        program::written(out.write_all(&bytes))?;
         match stream.skip(words.len() as u64) {
             Ok(next) => stream = next,
             Err(_) => return Ok(()),
@@ -48,11 +46,5 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(run)
 }

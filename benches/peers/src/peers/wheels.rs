@@ -13,7 +13,10 @@ pub fn open(path: Option<&Path>, names: &[&str]) -> Result<libloading::Library, 
     let files = directories.iter().flat_map(|directory| names.iter().map(|name| directory.join(name)));
     match files.clone().find(|file| file.is_file()) {
         Some(file) => load(&file),
-        None => Err(format!("no {} in {directories:?}", names.join(" or "))),
+        None => {
+            let places: Vec<String> = directories.iter().map(|place| place.display().to_string()).collect();
+            Err(format!("no {} in {}", names.join(" or "), places.join(", ")))
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! This library.
 
 use zeropoint::raw::AccumulatorBias as _;
-use zeropoint::{Accumulators, Isa, Matrix, MatrixMut, Rule, raw};
+use zeropoint::{Accumulators, Error, Isa, Matrix, MatrixMut, Rule, raw};
 
-use super::{Multiply, Peer, into};
+use super::{Element, Multiply, Peer, into};
 use crate::problem::{Problem, Workload};
 use crate::shapes::Shape;
 
@@ -12,8 +12,6 @@ pub struct Zeropoint {
     /// The ISA.
     pub isa: Isa,
 }
-
-const CHECKED: &str = "shapes and zero points go together";
 
 impl Peer for Zeropoint {
     fn name(&self) -> String {
@@ -38,22 +36,16 @@ impl Peer for Zeropoint {
         match workload {
             Workload::U8i8 => {
                 let packed = raw::pack(isa, b, 0.into()).ok()?;
-                into(m * n, move |c: &mut [i32]| {
-                    raw::matmul(isa, a, 0.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
-                })
+                product(m, n, move |c| raw::matmul(isa, a, 0.into(), &packed, &Accumulators, c))
             }
             Workload::I8i8 => {
                 let a = Matrix::new(&problem.signed_a, m, k).ok()?;
                 let packed = raw::pack(isa, b, 0.into()).ok()?;
-                into(m * n, move |c: &mut [i32]| {
-                    raw::matmul(isa, a, 0.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
-                })
+                product(m, n, move |c| raw::matmul(isa, a, 0.into(), &packed, &Accumulators, c))
             }
             Workload::ZeroPoints => {
                 let packed = raw::pack(isa, b, zero_points[..].into()).ok()?;
-                into(m * n, move |c: &mut [i32]| {
-                    raw::matmul(isa, a, a_zero_point.into(), &packed, &Accumulators, out(c, m, n)).expect(CHECKED)
-                })
+                product(m, n, move |c| raw::matmul(isa, a, a_zero_point.into(), &packed, &Accumulators, c))
             }
             Workload::Requantize => {
                 let packed = raw::pack(isa, b, zero_points[..].into()).ok()?;
@@ -61,21 +53,22 @@ impl Peer for Zeropoint {
                 let multipliers: Vec<f64> = problem.multipliers.iter().map(|&m| m.into()).collect();
                 let zero_point = problem.out_zero_point.into();
                 let stage = raw::requantize(Rule::Float, &multipliers, zero_point, 0..=u8::MAX).ok()?;
-                into(m * n, move |c: &mut [u8]| {
-                    raw::matmul(isa, a, a_zero_point.into(), &packed, &stage, out(c, m, n)).expect(CHECKED);
-                })
+                product(m, n, move |c| raw::matmul(isa, a, a_zero_point.into(), &packed, &stage, c))
             }
             Workload::Unpacked => {
                 let b = raw::unpacked(isa, b, 0.into()).ok()?;
-                into(m * n, move |c: &mut [i32]| {
-                    raw::matmul(isa, a, 0.into(), &b, &Accumulators, out(c, m, n)).expect(CHECKED)
-                })
+                product(m, n, move |c| raw::matmul(isa, a, 0.into(), &b, &Accumulators, c))
             }
         }
     }
 }
 
-/// The result.
-fn out<T>(elements: &mut [T], m: usize, n: usize) -> MatrixMut<'_, T> {
-    MatrixMut::new(elements, m, n).expect("the result is M × N")
+/// A product that is repeated into the same result; `None` if it is refused.
+fn product<'p, T: Element + 'p>(
+    m: usize,
+    n: usize,
+    mut multiply: impl FnMut(MatrixMut<'_, T>) -> Result<(), Error> + 'p,
+) -> Option<Box<dyn Multiply + 'p>> {
+    multiply(MatrixMut::new(&mut vec![T::default(); m * n], m, n).ok()?).ok()?;
+    into(m * n, move |c: &mut [T]| MatrixMut::new(c, m, n).and_then(&mut multiply).expect("it was not refused"))
 }

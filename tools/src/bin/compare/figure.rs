@@ -10,12 +10,12 @@ use zeropoint::{ScaleKind, Scheme};
 
 use crate::grid::{Results, Sharing};
 use crate::report::best;
-use crate::tensors::Tensor;
+use zeropoint_tools::tensors::Tensor;
 
 /// Of the chart of a tensor.
 const SIZE: (u32, u32) = (900, 620);
 /// More tensors than this are not drawn.
-const MOST: usize = 12;
+pub const MOST: usize = 12;
 
 const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
 const GRID: RGBColor = RGBColor(0xcc, 0xcc, 0xcc);

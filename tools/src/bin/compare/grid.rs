@@ -9,7 +9,7 @@ use zeropoint::{
     fake_quantize, ranges,
 };
 
-use crate::tensors::Tensor;
+use zeropoint_tools::tensors::Tensor;
 
 /// Bins of a channel's histogram from one candidate for its clip range to the next.
 const CHANNEL_STRIDE: usize = 32;
@@ -62,27 +62,35 @@ pub struct Results {
 }
 
 impl Grid<'_> {
+    /// Why a tensor cannot be compared as it was asked for.
+    pub fn misfit(&self, tensor: &Tensor) -> Option<String> {
+        let shape = &tensor.shape;
+        (shape.len() > 1 && self.axis >= shape.len()).then(|| format!("its shape {shape:?} has no axis {}", self.axis))
+    }
+
     /// What a tensor takes, in numbers that are quantized.
     pub fn work(&self, tensor: &Tensor) -> u64 {
-        let shapes = self.granularities(tensor).len().saturating_sub(1) * self.methods.len() + 1;
+        let shapes = tensor.shape.len().min(2) * self.methods.len() + 1;
         (tensor.x.len() * shapes * self.bits.len() * Scheme::ALL.len()) as u64
     }
 
     /// Those that differ for this shape.
-    fn granularities(&self, tensor: &Tensor) -> Vec<(Sharing, Granularity)> {
+    fn granularities(&self, tensor: &Tensor) -> Result<Vec<(Sharing, Granularity)>, Error> {
         let mut all = vec![(Sharing::Tensor, Granularity::Tensor)];
         if tensor.shape.len() > 1 {
-            all.extend(Granularity::channel(&tensor.shape, self.axis).map(|channel| (Sharing::Channel, channel)));
+            all.push((Sharing::Channel, Granularity::channel(&tensor.shape, self.axis)?));
         }
-        all.extend(Granularity::block(&tensor.shape, self.block).map(|block| (Sharing::Block, block)));
-        all
+        if !tensor.shape.is_empty() {
+            all.push((Sharing::Block, Granularity::block(&tensor.shape, self.block)?));
+        }
+        Ok(all)
     }
 
     pub fn run(&self, tensor: &Tensor, progress: &ProgressBar) -> Result<Results, Error> {
         let whole = zeropoint::min_max(self.isa, &tensor.x)?;
         let mut jobs = Vec::new();
         let mut channel_spread = None;
-        for (sharing, granularity) in self.granularities(tensor) {
+        for (sharing, granularity) in self.granularities(tensor)? {
             if sharing == Sharing::Block {
                 let ranges = ranges(self.isa, &tensor.x, granularity)?;
                 let ranges: Vec<[Range; 2]> = ranges.into_iter().map(|range| [range; 2]).collect();

@@ -1,9 +1,9 @@
 //! Which scheme suits a tensor, and why: `cargo run --release -p zeropoint-tools --bin compare -- weights.safetensors`.
 //!
-//! Every tensor of the files (`.npy`, `.npz`, `.safetensors`) is quantized by a grid of schemes, the eight types of
-//! quantization × bits × granularity × range method, and the error of each is measured. The tables have the signal to
-//! quantization noise of each method and of each type, with the best marked; sentences say what the best one gains by what;
-//! `--json` and `--csv` have all of it, and the picture has the noise against the bits.
+//! Every tensor of the files (`.npy`, `.npz`, `.safetensors`; floats of 16, 32 or 64 bits) is quantized by a grid of schemes,
+//! the eight types of quantization × bits × granularity × range method, and the error of each is measured. The tables have the
+//! signal to quantization noise of each method and of each type, with the best marked; sentences say what the best one gains
+//! by what; `--json` and `--csv` have all of it, and the picture has the noise against the bits.
 //!
 //! Without files it takes the shipped LeNet, and begins with the tensor of a notebook that compares three schemes by numbers
 //! which are wrong, each in its own way.
@@ -12,42 +12,44 @@ mod figure;
 mod grid;
 mod notebook;
 mod report;
-mod tensors;
 
-use std::error::Error;
-use std::io::Write;
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use zeropoint::Isa;
 use zeropoint::calibrate::Method;
+use zeropoint_tools::program::{self, Outcome};
+use zeropoint_tools::tensors::{self, Loaded, left_out};
+use zeropoint_tools::{arguments, files};
 
 use grid::Grid;
 
 /// Quantizes tensors by a grid of schemes, and tells which suits them and why.
 #[derive(Parser)]
 struct Arguments {
-    /// .npy, .npz or .safetensors; by default the shipped LeNet
+    /// .npy, .npz or .safetensors, by default the shipped LeNet; what is no tensor of finite floats is named and left out
     files: Vec<PathBuf>,
     /// The bits of the codes, of 2 to 8
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "2,3,4,5,6,7,8")]
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "2,3,4,5,6,7,8", value_parser = arguments::bits())]
     bits: Vec<u32>,
     /// The methods by which ranges are chosen (blocks have their minima and maxima always)
     #[arg(
         long,
         value_name = "NAME",
         value_delimiter = ',',
+        value_parser = arguments::method,
         default_value = "minmax,std:3,gauss,laplace,percentile:99.9,percentile:99.99,entropy,mse"
     )]
     methods: Vec<Method>,
-    /// The axis of the channels, where there is more than one
-    #[arg(long, default_value_t = 0)]
+    /// The axis of the channels, where a tensor has more than one axis
+    #[arg(long, value_name = "N", default_value_t = 0)]
     axis: usize,
     /// The length of a block along the innermost axis
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    block: usize,
+    #[arg(long, value_name = "N", default_value = "32")]
+    block: NonZeroUsize,
     /// The name of an ISA, by default the best that this CPU has
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
@@ -62,30 +64,43 @@ struct Arguments {
     figure: Option<PathBuf>,
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(arguments: &Arguments) -> Outcome {
     let isa = arguments.isa.as_deref().map_or_else(Isa::best, Isa::named)?;
     let shipped = arguments.files.is_empty();
-    let tensors = if shipped { tensors::shipped()? } else { tensors::load(&arguments.files)? };
-    let grid =
-        Grid { isa, bits: &arguments.bits, methods: &arguments.methods, axis: arguments.axis, block: arguments.block };
-    let progress = ProgressBar::new(tensors.iter().map(|tensor| grid.work(tensor)).sum());
-    progress.set_style(ProgressStyle::with_template("quantizing {wide_bar} {percent} %, {eta} left")?);
-    let mut compared = Vec::new();
-    for tensor in &tensors {
-        let results = grid.run(tensor, &progress).map_err(|error| format!("{}: {error}", tensor.name))?;
-        compared.push((tensor, results));
-    }
-    progress.finish_and_clear();
-
+    let mut loaded = if shipped { shipped_tensors()? } else { tensors::load(&arguments.files)? };
+    let grid = Grid {
+        isa,
+        bits: &arguments.bits,
+        methods: &arguments.methods,
+        axis: arguments.axis,
+        block: arguments.block.get(),
+    };
+    loaded.leave_out(|tensor| grid.misfit(tensor));
     let path = arguments.figure.clone().unwrap_or_else(|| {
         if shipped { concat!(env!("CARGO_MANIFEST_DIR"), "/../results/compare/compare.svg") } else { "compare.svg" }
             .into()
     });
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(&path, figure::svg(&compared)?).map_err(|error| format!("{}: {error}", path.display()))?;
+    files::check(&[&path])?;
 
+    let Loaded { tensors, left_out: mut others } = loaded;
+    let progress = ProgressBar::new(tensors.iter().map(|tensor| grid.work(tensor)).sum());
+    progress.set_style(ProgressStyle::with_template("quantizing {wide_bar} {percent} %, {eta} left")?);
+    let mut compared = Vec::new();
+    for tensor in &tensors {
+        match grid.run(tensor, &progress) {
+            Ok(results) => compared.push((tensor, results)),
+            Err(error) => others.push(left_out(&tensor.path, &tensor.name, error)),
+        }
+    }
+    progress.finish_and_clear();
+    if compared.is_empty() {
+        let (first, others) = others.split_first().ok_or("no tensors in these files")?;
+        let others = if others.is_empty() { String::new() } else { format!(", and {} others too", others.len()) };
+        return Err(format!("{first}{others}").into());
+    }
+    others.iter().for_each(|line| program::warn(line));
+
+    files::write(&[(&path, figure::svg(&compared)?.into_bytes())])?;
     let text = if arguments.json {
         report::json(&compared)?
     } else if arguments.csv {
@@ -95,20 +110,24 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         for (tensor, results) in &compared {
             text += &report::tables(tensor, results);
         }
-        text + &format!("Drawn: {}\n", path.display())
+        let part = match compared.len() {
+            count if count > figure::MOST => format!(", the first {} of {count} tensors", figure::MOST),
+            _ => String::new(),
+        };
+        text + &format!("Drawn: {}{part}\n", path.display())
     };
-    // Not `print!`, which panics when the reader of a pipe is gone.
-    Ok(std::io::stdout().write_all(text.as_bytes())?)
+    program::print(text)
+}
+
+/// The weights of the shipped LeNet, and the tensor of the notebook.
+fn shipped_tensors() -> Result<Loaded, String> {
+    let mut loaded =
+        tensors::load(&[Path::new(env!("CARGO_MANIFEST_DIR")).join("../lenet/data/lenet-mnist.safetensors")])?;
+    loaded.tensors.retain(|tensor| tensor.shape.len() > 1);
+    loaded.tensors.insert(0, notebook::tensor());
+    Ok(loaded)
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // One line, whatever is in the names that it quotes.
-            let line = error.to_string().replace(char::is_control, " ");
-            eprintln!("error: {line}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(run)
 }

@@ -10,13 +10,13 @@ use zeropoint::calibrate::percentile;
 use zeropoint::report::quantization_error;
 use zeropoint::{Code, CodeRange, Granularity, Isa, QuantParams, Range, Scheme, min_max};
 
-use crate::tensors::Tensor;
+use zeropoint_tools::tensors::Tensor;
 
 const X: [f32; 12] =
     [-2.1104, 1.0370, -0.1524, 1.5283, -0.5803, 0.4747, -0.0349, -0.4250, 1.0839, 0.2665, -0.3881, 1.3272];
 
 pub fn tensor() -> Tensor {
-    Tensor { name: "notebook".to_owned(), shape: vec![3, 4], x: X.to_vec() }
+    Tensor { path: "its source".into(), name: "notebook".to_owned(), shape: vec![3, 4], x: X.to_vec() }
 }
 
 /// `x ≈ scale · q` for codes that `clamp` leaves, as the notebook multiplies and adds up.

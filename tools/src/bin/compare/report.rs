@@ -9,7 +9,7 @@ use serde::Serialize;
 use zeropoint::{OffsetKind, RoundingKind, ScaleKind, Scheme};
 
 use crate::grid::{Outcome, Results, Sharing};
-use crate::tensors::Tensor;
+use zeropoint_tools::tensors::Tensor;
 
 /// All that is known of an outcome.
 #[derive(Serialize)]

@@ -3,16 +3,17 @@
 
 use std::env;
 use std::error::Error;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use zeropoint::Isa;
 
 use harness::limits::{self, Limit, Traffic};
 use harness::machine::Machine;
 use harness::measure::{Times, turn};
 use zeropoint_tools::operations::{Operation, Shape};
+use zeropoint_tools::program::{self, Outcome};
 
 /// One thing that a case measures.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,7 +65,7 @@ impl Case {
     }
 
     /// Measures every candidate once: seconds per unit of work.
-    fn round(&self, round: usize) -> Result<Vec<Option<f64>>, zeropoint::Error> {
+    fn round(&self, round: usize) -> Result<Vec<Option<f64>>, Box<dyn Error>> {
         let count = self.candidates.len();
         let mut seconds = vec![None; count];
         // The order rotates, so that no candidate always runs after the same other one.
@@ -99,8 +100,9 @@ fn beyond(machine: &Machine) -> usize {
 }
 
 /// Seconds per call.
-fn time_calls(operation: Operation, shape: Shape, isa: Isa, threads: usize) -> Result<f64, zeropoint::Error> {
-    let pool = (threads > 1).then(|| pinned_pool(threads));
+fn time_calls(operation: Operation, shape: Shape, isa: Isa, threads: usize) -> Result<f64, Box<dyn Error>> {
+    let pool = (threads > 1).then(|| pinned_pool(threads)).transpose();
+    let pool = pool.map_err(|error| format!("{threads} threads: {error}"))?;
     let mut call = operation.prepare(shape, isa, pool.is_some())?;
     Ok(match pool {
         Some(pool) => pool.install(|| turn(&mut call)),
@@ -115,22 +117,18 @@ fn time_limit(mut limit: Limit) -> f64 {
 
 /// A pool whose threads are pinned to cores of their own, as long as there are enough: within the few milliseconds of a
 /// sample, the scheduler may not yet have moved two threads off the same core.
-fn pinned_pool(threads: usize) -> ThreadPool {
+fn pinned_pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let pin = move |thread: usize| {
         if let Some(core) = cores.get(thread % cores.len().max(1)) {
             core_affinity::set_for_current(*core);
         }
     };
-    ThreadPoolBuilder::new().num_threads(threads).start_handler(pin).build().expect("threads")
+    ThreadPoolBuilder::new().num_threads(threads).start_handler(pin).build()
 }
 
 /// Measures a round in this process; `done` is called after every case with the seconds per unit of work of its candidates.
-pub fn make_round(
-    cases: &mut [Case],
-    round: usize,
-    mut done: impl FnMut(&Case, &[Option<f64>]) -> Result<(), Box<dyn Error>>,
-) -> Result<(), Box<dyn Error>> {
+pub fn make_round(cases: &mut [Case], round: usize, mut done: impl FnMut(&Case, &[Option<f64>]) -> Outcome) -> Outcome {
     for case in cases {
         let seconds = case.round(round)?;
         case.keep(&seconds);
@@ -140,23 +138,28 @@ pub fn make_round(
 }
 
 /// Measures a round and prints a line of JSON for each case: the seconds per unit of work of its candidates.
-pub fn print_round(cases: &mut [Case], round: usize) -> Result<(), Box<dyn Error>> {
-    let mut out = std::io::stdout();
-    make_round(cases, round, |_, seconds| Ok(writeln!(out, "{}", serde_json::to_string(seconds)?)?))
+pub fn print_round(cases: &mut [Case], round: usize) -> Outcome {
+    make_round(cases, round, |_, seconds| program::print(serde_json::to_string(seconds)? + "\n"))
 }
 
 /// Measures a round in a new process of this program, which gets the arguments of this one and those in `round`, and adds
 /// the times that it prints; `done` is called after every case.
-pub fn take_round(cases: &mut [Case], round: &[String], done: impl Fn(&Case)) -> Result<(), Box<dyn Error>> {
-    let mut process =
-        Command::new(env::current_exe()?).args(env::args_os().skip(1)).args(round).stdout(Stdio::piped()).spawn()?;
+pub fn take_round(cases: &mut [Case], round: &[String], done: impl Fn(&Case)) -> Outcome {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(env::args_os().skip(1)).args(round).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn()?;
     let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
     for case in cases {
-        // Where a line is missing, the process has reported the error on stderr.
+        // Where a line is missing, the process has said why on its standard error.
         let Some(line) = lines.next() else { break };
         case.keep(&serde_json::from_str::<Vec<_>>(&line?)?);
         done(case);
     }
-    let status = process.wait()?;
-    if status.success() { Ok(()) } else { Err(format!("a round ended with {status}").into()) }
+    let mut why = String::new();
+    process.stderr.take().expect("it is piped").read_to_string(&mut why)?;
+    match process.wait()? {
+        status if status.success() => Ok(()),
+        status if why.is_empty() => Err(format!("a round ended with {status}").into()),
+        _ => Err(why.trim().strip_prefix("error: ").unwrap_or(&why).into()),
+    }
 }

@@ -7,8 +7,6 @@ mod entries;
 mod pictures;
 mod tables;
 
-use std::error::Error;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,12 +17,14 @@ use zeropoint::Isa;
 use cases::{Case, make_round, print_round, take_round};
 use entries::Report;
 use harness::machine::Machine;
+use zeropoint_tools::files;
 use zeropoint_tools::operations::{Operation, Shape};
+use zeropoint_tools::program::{self, Outcome};
 
 /// Measures zeropoint on this machine: operations × shapes × ISAs, interleaved, beside the machine's limits.
 #[derive(Parser)]
 struct Arguments {
-    /// A few shapes, five rounds
+    /// A few shapes and five rounds, where neither is given
     #[arg(long)]
     quick: bool,
     /// What to measure (may be repeated; everything by default)
@@ -39,9 +39,9 @@ struct Arguments {
     /// Threads of the best of the ISAs, beside one (may be repeated; as many as there are by default)
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
-    /// How often everything is measured; if more than once, each time in a process of its own
-    #[arg(long, value_name = "N", default_value_t = 31, value_parser = value_parser!(u32).range(1..))]
-    rounds: u32,
+    /// How often everything is measured, 31 times by default; if more than once, each time in a process of its own
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
     /// Prints the numbers as JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -54,7 +54,12 @@ struct Arguments {
     round: Option<usize>,
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+/// The files beside the pictures.
+const DOCUMENT: &str = "report.md";
+const SUMMARY: &str = "summary.md";
+const NUMBERS: &str = "report.json";
+
+fn run(arguments: &Arguments) -> Outcome {
     let isas: Vec<Isa> = match arguments.isa.as_slice() {
         [] => Isa::supported(),
         names => names.iter().map(|name| Isa::named(name)).collect::<Result<_, _>>()?,
@@ -73,7 +78,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             .collect(),
         threads => threads.iter().map(|&threads| threads.into()).collect(),
     };
-    let rounds = if arguments.quick { arguments.rounds.min(5) } else { arguments.rounds };
+    let rounds = arguments.rounds.unwrap_or(if arguments.quick { 5 } else { 31 });
 
     let work: Vec<(Operation, Shape)> = operations
         .iter()
@@ -96,6 +101,14 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(round) = arguments.round {
         return print_round(&mut cases, round);
     }
+    let partial =
+        !arguments.op.is_empty() || !arguments.shape.is_empty() || !arguments.isa.is_empty() || arguments.quick;
+    let default_folder = (!partial).then(|| Path::new("results").join(machine.folder()));
+    let folder = arguments.out.clone().or(default_folder);
+    if let Some(folder) = &folder {
+        let files = pictures::FILES.iter().chain(&[DOCUMENT, SUMMARY, NUMBERS]);
+        files::check(&files.map(|file| folder.join(file)).collect::<Vec<_>>())?;
+    }
     let progress = ProgressBar::new((cases.len() * rounds as usize) as u64);
     progress.set_style(ProgressStyle::with_template("measuring {wide_bar} {pos}/{len} {msg}")?);
     let done = |case: &Case| {
@@ -117,39 +130,23 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     progress.finish_and_clear();
     let report = Report::new(machine, rounds, &cases);
 
-    let partial =
-        !arguments.op.is_empty() || !arguments.shape.is_empty() || !arguments.isa.is_empty() || arguments.quick;
-    let default_folder = (!partial).then(|| Path::new("results").join(report.machine.folder()));
-    if let Some(folder) = arguments.out.clone().or(default_folder) {
-        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let mut drawn = Vec::new();
+    if let Some(folder) = folder {
+        let (mut files, mut drawn) = (Vec::new(), Vec::new());
         for picture in pictures::all(&report)? {
-            write(&folder.join(picture.file), picture.svg.as_bytes())?;
+            files.push((folder.join(picture.file), picture.svg.into_bytes()));
             drawn.push((picture.file, picture.title));
         }
-        write(&folder.join("report.md"), tables::markdown(&report, &drawn).as_bytes())?;
-        write(&folder.join("summary.md"), tables::summary(&report).as_bytes())?;
-        write(&folder.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
+        files.push((folder.join(DOCUMENT), tables::markdown(&report, &drawn).into_bytes()));
+        files.push((folder.join(SUMMARY), tables::summary(&report).into_bytes()));
+        files.push((folder.join(NUMBERS), serde_json::to_vec_pretty(&report)?));
+        files::write(&files)?;
     }
-    // Not `println!`, which panics when the reader of a pipe is gone.
-    let mut out = std::io::stdout();
     match arguments.json {
-        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-        false => write!(out, "{}", tables::text(&report))?,
+        true => program::print(serde_json::to_string_pretty(&report)? + "\n"),
+        false => program::print(tables::text(&report)),
     }
-    Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    std::fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(run)
 }

@@ -46,44 +46,38 @@ type Drawn = Result<(), Box<dyn Error>>;
 /// Draws with a title.
 type Draw<'a> = &'a dyn Fn(&Canvas<'_, Shift>, &str) -> Drawn;
 
+/// The files of all pictures.
+pub const FILES: [&str; 5] = ["matmul.svg", "roofline.svg", "elementwise.svg", "speedup.svg", "threads.svg"];
+
 /// Those that the measured operations are enough for.
 pub fn all(report: &Report) -> Result<Vec<Picture>, Box<dyn Error>> {
     let best = report.isas().last().copied().unwrap_or_default();
     let on = report.machine.line();
-    let pictures: [(&'static str, String, Draw<'_>, bool); 5] = [
+    let pictures: [(String, Draw<'_>, bool); 5] = [
         (
-            "matmul.svg",
             "Integer matmul of cubes, one thread".into(),
             &|area, title| matmul(area, title, report),
             cubes(report, best).len() > 1,
         ),
         (
-            "roofline.svg",
             format!("Integer matmul under the roofs of {best}, one thread"),
             &|area, title| roofline(area, title, report, best),
             report.of(Operation::Matmul).next().is_some() && report.limits.iter().any(|limit| limit.isa == Some(best)),
         ),
         (
-            "elementwise.svg",
             format!("Elementwise operations on {best}, one thread"),
             &|area, title| elementwise(area, title, report, best),
             elementwise_lines(report, best).iter().any(|(_, points)| points.len() > 1),
         ),
         (
-            "speedup.svg",
             "Times the scalar ISA, one thread".into(),
             &|area, title| speedup(area, title, report),
             report.isas().len() > 1 && report.isas()[0] == "scalar",
         ),
-        (
-            "threads.svg",
-            format!("Threads on {best}"),
-            &|area, title| threads(area, title, report, best),
-            report.threads().len() > 1,
-        ),
+        (format!("Threads on {best}"), &|area, title| threads(area, title, report, best), report.threads().len() > 1),
     ];
     let mut drawn = Vec::new();
-    for (file, title, draw, possible) in pictures {
+    for (file, (title, draw, possible)) in FILES.into_iter().zip(pictures) {
         if !possible {
             continue;
         }

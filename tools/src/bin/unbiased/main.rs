@@ -17,17 +17,16 @@
 mod convergence;
 mod figure;
 mod report;
-mod tensor;
 mod types;
 
-use std::error::Error;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use zeropoint::Isa;
+use zeropoint_tools::program::{self, Outcome};
+use zeropoint_tools::{arguments, files, tensors};
 
 use convergence::Experiment;
 
@@ -35,13 +34,13 @@ use convergence::Experiment;
 #[derive(Parser)]
 struct Arguments {
     /// The bits of a code: 2 to 8
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = arguments::bits())]
     bits: u32,
     /// How often the tensor is quantized
     #[arg(long, value_name = "N", default_value_t = 1 << 16, value_parser = value_parser!(u64).range(1..=1 << 32))]
     repetitions: u64,
     /// The seed of the random stream
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
     /// The name of an ISA, by default the best that this CPU has
     #[arg(long, value_name = "NAME")]
@@ -51,9 +50,18 @@ struct Arguments {
     out: PathBuf,
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+/// The weights of the LeNet that the project ships.
+const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../lenet/data/lenet-mnist.safetensors");
+
+/// What is quantized: the weight of the larger convolution.
+const NAME: &str = "conv2.weight";
+
+fn run(arguments: &Arguments) -> Outcome {
     let isa = arguments.isa.as_deref().map_or_else(Isa::best, Isa::named)?;
-    let x = tensor::load()?;
+    let [csv, svg] = ["unbiased.csv", "unbiased.svg"].map(|file| arguments.out.join(file));
+    files::check(&[&csv, &svg])?;
+    let tensor = tensors::load(&[WEIGHTS])?.tensors.into_iter().find(|tensor| tensor.name == NAME);
+    let x = tensor.ok_or_else(|| format!("{WEIGHTS}: no tensor `{NAME}` of finite floats"))?.x;
     let experiment =
         Experiment { isa, bits: arguments.bits, repetitions: arguments.repetitions, seed: arguments.seed, x: &x };
     let progress = ProgressBar::new(experiment.work());
@@ -61,26 +69,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let curves = experiment.run(&progress)?;
     progress.finish_and_clear();
 
-    let folder = &arguments.out;
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    write(&folder.join("unbiased.csv"), &report::csv(&curves)?)?;
-    let title = format!("Mean of N quantizations of LeNet's {} to {} bits", tensor::NAME, arguments.bits);
-    write(&folder.join("unbiased.svg"), figure::svg(&title, &curves)?.as_bytes())?;
-    // Not `println!`, which panics when the reader of a pipe is gone.
-    writeln!(std::io::stdout(), "{}\n{}", report::table(&curves), report::conclusion(&curves))?;
-    Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    std::fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
+    let title = format!("Mean of N quantizations of LeNet's {NAME} to {} bits", arguments.bits);
+    files::write(&[(csv, report::csv(&curves)?), (svg, figure::svg(&title, &curves)?.into_bytes())])?;
+    program::print(format_args!("{}\n{}\n", report::table(&curves), report::conclusion(&curves)))
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(run)
 }
