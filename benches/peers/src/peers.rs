@@ -31,6 +31,9 @@ pub trait Peer {
     fn prepare<'p>(&'p self, workload: Workload, problem: &'p Problem) -> Option<Box<dyn Multiply + 'p>>;
 }
 
+/// Several of them.
+pub type Peers = Vec<Box<dyn Peer>>;
+
 /// A multiplication that can be repeated.
 pub trait Multiply {
     /// Once more, into the same result.
@@ -96,8 +99,8 @@ fn into<'p, T: Element + 'p>(elements: usize, multiply: impl FnMut(&mut [T]) + '
 }
 
 /// The other libraries, and a line about each that is absent. One whose place was given has to be there.
-pub fn others(mkl: Option<&Path>, onednn: Option<&Path>) -> Result<(Vec<Box<dyn Peer>>, Vec<String>), String> {
-    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+pub fn others(mkl: Option<&Path>, onednn: Option<&Path>) -> Result<(Peers, Vec<String>), String> {
+    let mut peers: Peers = Vec::new();
     let mut absent = Vec::new();
     let libraries = [
         ("MKL", mkl, mkl::Mkl::load(mkl).map(|mkl| Box::new(mkl) as Box<dyn Peer>)),
