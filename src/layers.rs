@@ -1,10 +1,17 @@
 //! Layers in the quantized domain, on channels-last images `[images, height, width, channels]`: patches of codes are
 //! multiplied, padding is the zero point, a ReLU is the lower activation bound of the output stage.
+//!
+//! A batch of no rows or images is no error: the result is empty, and everything else is checked as for other batches. The
+//! parameters of an empty batch are per tensor. Time and memory depend on the images, the weights and the result; sizes of a
+//! window that lie in the padding cost nothing.
 
 pub(crate) mod conv;
 mod convolution;
 mod depthwise;
+pub(crate) mod images;
+mod kernels;
 mod linear;
+mod patches;
 mod pool;
 mod window;
 

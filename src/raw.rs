@@ -19,7 +19,8 @@ use crate::matrix::Matrix;
 pub use crate::quantize::packed::{pack_nibbles, unpack_nibbles};
 
 pub use crate::half::{narrow, widen};
-pub use crate::layers::conv::{RawImages as Images, convolve};
+pub use crate::layers::conv::convolve;
+pub use crate::layers::images::RawImages as Images;
 use crate::matmul::blocks::PackedBlocks;
 pub use crate::matmul::blocks::{BlockActivations, raw_matmul_blocks as matmul_blocks};
 pub use crate::matmul::given::apply;

@@ -4,21 +4,24 @@ use core::marker::PhantomData;
 
 use bytemuck::cast_slice;
 
-use super::convolution::{Convolution, Images};
+use super::convolution::{Convolution, WeightCodes};
+use super::images::{Images, RawImages};
 use super::window::Window;
 use crate::codes::Code;
-use crate::error::{Error, check_length, elements_of};
+use crate::error::{Error, elements_of};
 use crate::exec::Exec;
 use crate::isa::Isa;
-use crate::matmul::output::Output;
 use crate::matmul::stage::Stage;
 use crate::matmul::weights::{Sealed, WeightScales, Weights};
-use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
+use crate::matrix::{Matrix, ZeroPoints};
 use crate::params::QuantParams;
 use crate::quantized::Quantized;
 
 /// A 2-D convolution with weights `[outputs, channels / groups, height, width]` on images
 /// `[images, height, width, channels]`, the result `[images, height, width, outputs]`.
+///
+/// Padding is real 0, the zero point of its image: it adds nothing, and a window may lie in the padding alone. A batch of no
+/// images has an empty result; everything else about it is checked as usual. Weights have no axis without a length.
 ///
 /// ```
 /// use zeropoint::layers::{Conv2d, Window};
@@ -42,23 +45,13 @@ pub struct Conv2d<A, B> {
     codes: PhantomData<fn(A) -> B>,
 }
 
-/// Images with zero points that are given by hand.
-#[derive(Clone, Copy, Debug)]
-pub struct RawImages<'a, A> {
-    /// `[images, height, width, channels]`.
-    pub codes: &'a [A],
-    /// Images, height, width, channels.
-    pub shape: [usize; 4],
-    /// One, or one for every image. Padding has this value.
-    pub zero_points: ZeroPoints<'a>,
-}
-
 impl<A: Code, B: Code> Conv2d<A, B> {
     /// Weights of shape `[outputs, channels / groups, height, width]` (height and width are the window's), with parameters
     /// per tensor or per output.
     ///
     /// # Errors
-    /// [`Error::Length`]; [`Error::Shape`] when the window, the groups or the parameters do not go with the shape.
+    /// [`Error::Length`]; [`Error::Shape`] when an axis has no length, or the window, the groups or the parameters do not go with
+    /// the shape.
     pub fn new<'e>(
         exec: impl Into<Exec<'e>>,
         weights: &[B],
@@ -83,9 +76,8 @@ impl<A: Code, B: Code> Conv2d<A, B> {
         window: Window,
         groups: usize,
     ) -> Result<Self, Error> {
-        let signs = [A::SIGN, B::SIGN];
-        let convolution = Convolution::new(isa, signs, (cast_slice(weights), shape), zero_points, window, groups)?;
-        Ok(Conv2d { convolution, codes: PhantomData })
+        let weights = WeightCodes { signs: [A::SIGN, B::SIGN], codes: cast_slice(weights), zero_points, groups };
+        Ok(Conv2d { convolution: Convolution::new(isa, weights, shape, window)?, codes: PhantomData })
     }
 
     /// With a bias for every output, as real numbers, in place of any earlier one. It is quantized at the scale of the
@@ -97,10 +89,7 @@ impl<A: Code, B: Code> Conv2d<A, B> {
     /// [`Error::Length`]; [`Error::Shape`] when `x` is not per tensor; [`Error::NonFinite`]; [`Error::Bias`] for a bias that no
     /// i32 reaches.
     pub fn with_bias(mut self, bias: &[f32], x: &QuantParams<A>) -> Result<Self, Error> {
-        check_length("the bias", self.convolution.outputs(), bias.len())?;
-        let (image_scale, _) = x.one_group()?;
-        let bias = self.convolution.scales().quantize_bias(bias, image_scale)?;
-        self.convolution.set_bias(&bias, Some(image_scale))?;
+        self.convolution.quantize_bias(bias, x)?;
         Ok(self)
     }
 
@@ -117,7 +106,6 @@ impl<A: Code, B: Code> Conv2d<A, B> {
     }
 
     /// The convolution of images whose parameters are per tensor, or per image: `Granularity::channel(&[images, h * w * c], 0)`.
-    /// Padding is 0, the zero point of its image.
     ///
     /// # Errors
     /// [`Error::Shape`], as [`output_shape`](Conv2d::output_shape) and for parameters of another granularity;
@@ -131,13 +119,8 @@ impl<A: Code, B: Code> Conv2d<A, B> {
         stage: &S,
         out: &mut [S::Element],
     ) -> Result<(), Error> {
-        let output = self.output_shape(shape)?;
-        check_length("the images", elements_of(&shape), images.len())?;
-        let by_image = Matrix::new(images, shape[0], elements_of(&shape[1..]))?;
-        let (zero_points, scales) = Quantized::new(by_image, x)?.by_row()?;
-        let images = Images { codes: cast_slice(images), sign: A::SIGN, shape, zero_points, scales };
-        let mut out = MatrixMut::new(out, elements_of(&output[..3]), output[3])?;
-        self.convolution.forward(exec.into(), images, stage, Output::new(&mut out))
+        self.output_shape(shape)?;
+        self.convolution.forward(exec.into(), Images::quantized(images, shape, x)?, stage, out)
     }
 }
 
@@ -153,12 +136,8 @@ pub fn convolve<'e, A: Code, B: Code, S: Stage>(
     stage: &S,
     out: &mut [S::Element],
 ) -> Result<(), Error> {
-    let RawImages { codes, shape, zero_points } = images;
-    let output = conv.output_shape(shape)?;
-    let images = Images { codes: cast_slice(codes), sign: A::SIGN, shape, zero_points, scales: &[] };
-    check_length("the images", elements_of(&shape), codes.len())?;
-    let mut out = MatrixMut::new(out, elements_of(&output[..3]), output[3])?;
-    conv.convolution.forward(exec.into(), images, stage, Output::new(&mut out))
+    conv.output_shape(images.shape)?;
+    conv.convolution.forward(exec.into(), Images::by_hand(images)?, stage, out)
 }
 
 impl<A, B> Sealed for Conv2d<A, B> {}

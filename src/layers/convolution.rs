@@ -6,136 +6,93 @@
 //!
 //! Images that are quantized one by one are still one product: zero points and scales go with its rows.
 
-use super::depthwise::DepthwiseWeights;
-use super::window::{Window, Windows};
+use super::images::Images;
+use super::kernels::{Kernels, WeightShape};
+use super::patches::{Patches, Windows};
+use super::window::Window;
+use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::matmul::erased_stage::{EraseStage, ErasedStage, OperandScales};
 use crate::matmul::job::Job;
-use crate::matmul::lhs::{Lhs, MakeRow, RowSource};
+use crate::matmul::lhs::Lhs;
 use crate::matmul::output::Output;
-use crate::matmul::packed::Packed;
 use crate::matmul::partition::{self, least_nanoseconds};
 use crate::matmul::rhs::check_isa;
+use crate::matmul::stage::Stage;
 use crate::matmul::weights::WeightScales;
 use crate::matmul::words::RowWords;
-use crate::matrix::{Matrix, ZeroPoints};
+use crate::matrix::{MatrixMut, ZeroPoints};
 use crate::memory::Workspace;
+use crate::params::QuantParams;
 use crate::sign::Sign;
 
 /// A convolution by weights of either type, of images of either type.
 #[derive(Clone, Debug)]
-pub(super) struct Convolution {
+pub struct Convolution {
     isa: Isa,
-    window: Window,
     groups: usize,
     channels: usize,
     outputs: usize,
     scales: WeightScales,
+    window: Window,
     kernels: Kernels,
 }
 
-#[derive(Clone, Debug)]
-enum Kernels {
-    /// A matrix for every group.
-    Groups(Vec<Packed>),
-    /// One output for every channel.
-    Depthwise(DepthwiseWeights),
-}
-
-/// Images of either type.
-#[derive(Clone, Copy)]
-pub(super) struct Images<'a> {
+/// What a convolution is made of: codes with the signs of images and weights, one zero point or one for every output.
+pub(super) struct WeightCodes<'a> {
+    pub signs: [Sign; 2],
     pub codes: &'a [u8],
-    pub sign: Sign,
-    /// Images, height, width, channels.
-    pub shape: [usize; 4],
-    /// One, or one for every image.
     pub zero_points: ZeroPoints<'a>,
-    /// One, or one for every image; none when only the stage knows them.
-    pub scales: &'a [f32],
+    pub groups: usize,
 }
 
 impl Convolution {
-    /// Weights with their shape `[outputs, channels / groups, height, width]`, and one zero point or one for every output.
-    pub fn new(
-        isa: Isa,
-        signs: [Sign; 2],
-        (weights, shape): (&[u8], [usize; 4]),
-        zero_points: ZeroPoints<'_>,
-        window: Window,
-        groups: usize,
-    ) -> Result<Self, Error> {
+    /// Weights `[outputs, channels / groups, height, width]`.
+    pub(super) fn new(isa: Isa, weights: WeightCodes<'_>, shape: [usize; 4], window: Window) -> Result<Self, Error> {
+        let WeightCodes { signs, codes, zero_points, groups } = weights;
         let [outputs, group_channels, height, width] = shape;
-        if shape.contains(&0) {
-            return Err(Error::Shape { why: "an axis of the weights has no length", found: 0 });
-        }
-        check_length("weights", elements_of(&shape), weights.len())?;
-        if [height, width] != window.size {
-            return Err(Error::Shape { why: "the weights' height and width are the window's", found: height });
-        }
+        check_weights(codes, shape, window.size)?;
         if groups == 0 || !outputs.is_multiple_of(groups) {
             return Err(Error::Shape { why: "the outputs are not a multiple of the groups", found: groups });
         }
         let largest = zero_points.check_for(signs[1], outputs)?;
         let channels = group_channels.saturating_mul(groups);
         let taps = height * width;
-        // Weight k of an output, with the channels innermost, as in an image.
-        let at = |output: usize, k: usize| {
-            let (tap, channel) = (k / group_channels, k % group_channels);
-            weights[(output * group_channels + channel) * taps + tap]
-        };
-        let kernels = if group_channels == 1 && outputs == groups {
-            let at = |tap: usize, channel: usize| signs[1].value(at(channel, tap)) - zero_points.at(channel);
-            Kernels::Depthwise(DepthwiseWeights::new(isa, [taps, outputs], largest, &at))
-        } else {
-            let group_outputs = outputs / groups;
-            let pack = |group: usize| {
-                let first = group * group_outputs;
-                let zero_points = match zero_points {
-                    ZeroPoints::Each(each) => ZeroPoints::Each(&each[first..first + group_outputs]),
-                    uniform @ ZeroPoints::Uniform(_) => uniform,
-                };
-                let at = |k: usize, j: usize| at(first + j, k);
-                Packed::elements(isa, signs, at, [taps * group_channels, group_outputs], zero_points)
-            };
-            Kernels::Groups((0..groups).map(pack).collect::<Result<_, _>>()?)
-        };
-        Ok(Convolution { isa, window, groups, channels, outputs, scales: WeightScales::default(), kernels })
-    }
-
-    pub fn outputs(&self) -> usize {
-        self.outputs
+        let at = |output: usize, tap: usize, channel: usize| codes[(output * group_channels + channel) * taps + tap];
+        let shape = WeightShape { groups, channels: group_channels, outputs: outputs / groups, taps };
+        let kernels = Kernels::new(isa, signs, shape, (zero_points, largest), at)?;
+        Ok(Convolution { isa, groups, channels, outputs, scales: WeightScales::default(), window, kernels })
     }
 
     /// The scales of the weights.
-    pub fn scales(&self) -> &WeightScales {
+    pub(super) fn scales(&self) -> &WeightScales {
         &self.scales
     }
 
     /// The scales of the weights, to be changed.
-    pub fn scales_mut(&mut self) -> &mut WeightScales {
+    pub(super) fn scales_mut(&mut self) -> &mut WeightScales {
         &mut self.scales
     }
 
+    /// The bias for every output, as real numbers, quantized for images of the scale of `x`.
+    pub(super) fn quantize_bias<A: Code>(&mut self, bias: &[f32], x: &QuantParams<A>) -> Result<(), Error> {
+        check_length("the bias", self.outputs, bias.len())?;
+        let (image_scale, _) = x.one_group()?;
+        let bias = self.scales.quantize_bias(bias, image_scale)?;
+        self.set_bias(&bias, Some(image_scale))
+    }
+
     /// The bias for every output, at scale `S_x · S_w`: quantized for images of this scale, or given by hand.
-    pub fn set_bias(&mut self, bias: &[i32], image_scale: Option<f32>) -> Result<(), Error> {
+    pub(super) fn set_bias(&mut self, bias: &[i32], image_scale: Option<f32>) -> Result<(), Error> {
         check_length("the bias", self.outputs, bias.len())?;
         self.scales.set_bias_for(image_scale);
-        match &mut self.kernels {
-            Kernels::Groups(groups) => {
-                for (group, bias) in groups.iter_mut().zip(bias.chunks(self.outputs / self.groups)) {
-                    group.set_bias(bias, None)?;
-                }
-            }
-            Kernels::Depthwise(weights) => weights.set_bias(bias),
-        }
-        Ok(())
+        self.kernels.set_bias(bias)
     }
 
     /// The shape of the result for images of a shape.
-    pub fn output_shape(&self, [images, height, width, channels]: [usize; 4]) -> Result<[usize; 4], Error> {
+    pub(super) fn output_shape(&self, [images, height, width, channels]: [usize; 4]) -> Result<[usize; 4], Error> {
         if channels != self.channels {
             return Err(Error::Shape { why: "the image's channels are not the weights'", found: channels });
         }
@@ -143,62 +100,92 @@ impl Convolution {
         Ok([images, height, width, self.outputs])
     }
 
-    /// The convolution of images, whose shape is checked, into a result that has a row for every output pixel.
-    pub fn forward(
+    /// The convolution of images, whose shape is checked.
+    pub(super) fn forward<S: Stage>(
         &self,
         exec: Exec<'_>,
         images: Images<'_>,
+        stage: &S,
+        out: &mut [S::Element],
+    ) -> Result<(), Error> {
+        let output = self.output_shape(images.shape)?;
+        let mut out = MatrixMut::new(out, elements_of(&output[..3]), output[3])?;
+        self.run(exec, images, [output[1], output[2]], stage, Output::new(&mut out))
+    }
+
+    /// The convolution of images into a result that has a row for every output pixel.
+    fn run(
+        &self,
+        exec: Exec<'_>,
+        images: Images<'_>,
+        output: [usize; 2],
         stage: &dyn EraseStage,
         out: Output<'_>,
     ) -> Result<(), Error> {
         check_isa(self.isa, exec.isa())?;
-        let [count, height, width, _] = self.output_shape(images.shape)?;
-        let Images { codes, sign, shape, zero_points, scales } = images;
-        zero_points.check_for(sign, count)?;
-        let windows = Windows { images: codes, shape, output: [height, width], window: &self.window };
-        let (mut row_zero_points, mut row_scales) = (Workspace::default(), Workspace::default());
+        images.check_zero_points()?;
+        let rows_of_image = elements_of(&output);
+        let mut row_scales = Workspace::default();
+        let scales = images.scales;
+        let scales = if scales.len() <= 1 { scales } else { repeat(scales, rows_of_image, &mut row_scales) };
+        let stage = &stage.erase(OperandScales::new(scales, &self.scales)?)?;
+        let Convolution { window, kernels, .. } = self;
+        let Images { codes, sign, shape, zero_points, .. } = images;
+        let windows = Windows { images: codes, shape, output, first: [0; 2], window };
+        let groups = match kernels {
+            Kernels::Depthwise(weights) => return weights.forward(exec, &windows, (sign, zero_points), stage, out),
+            Kernels::Groups(groups) => groups,
+        };
+        let mut row_zero_points = Workspace::default();
         let by_row = match zero_points {
             ZeroPoints::Uniform(_) => zero_points,
-            ZeroPoints::Each(each) => ZeroPoints::Each(repeat(each, height * width, &mut row_zero_points)),
+            ZeroPoints::Each(each) => ZeroPoints::Each(repeat(each, rows_of_image, &mut row_zero_points)),
         };
-        let scales = if scales.len() <= 1 { scales } else { repeat(scales, height * width, &mut row_scales) };
-        let stage = &stage.erase(OperandScales::new(scales, &self.scales)?)?;
-        match &self.kernels {
-            Kernels::Depthwise(weights) => weights.forward(exec, &windows, (sign, zero_points), stage, out),
-            Kernels::Groups(groups) => {
-                let channels = self.channels / self.groups;
-                let patches = |group| Patches { windows, zero_points, group, channels };
-                if let [weights] = &groups[..] {
-                    let patches = patches(0);
-                    let lhs = Lhs { source: patches.source(), sign, zero_points: by_row };
-                    let rhs = weights.erase();
-                    let job = Job::new(&lhs, &rhs, stage, &out, 0);
-                    job.check()?;
-                    partition::run(exec, &job);
-                    return Ok(());
-                }
-                let patches: Vec<Patches<'_>> = (0..groups.len()).map(patches).collect();
-                let mut operands = Vec::with_capacity(groups.len());
-                for (patches, weights) in patches.iter().zip(groups) {
-                    operands.push((Lhs { source: patches.source(), sign, zero_points: by_row }, weights.erase()));
-                }
-                // Every group is checked before the first writes.
-                let mut jobs = Vec::with_capacity(groups.len());
-                for (group, (lhs, rhs)) in operands.iter().enumerate() {
-                    let job = Job::new(lhs, rhs, stage, &out, group * (self.outputs / self.groups));
-                    job.check()?;
-                    jobs.push(job);
-                }
-                run_groups(exec, &jobs, stage, self.outputs);
-                Ok(())
-            }
+        let channels = self.channels / self.groups;
+        let patches = |group| Patches { windows, zero_points, group, channels };
+        if let [weights] = &groups[..] {
+            let patches = patches(0);
+            let lhs = Lhs { source: patches.source(), sign, zero_points: by_row };
+            let rhs = weights.erase();
+            let job = Job::new(&lhs, &rhs, stage, &out, 0);
+            job.check()?;
+            partition::run(exec, &job);
+            return Ok(());
         }
+        let patches: Vec<Patches<'_>> = (0..groups.len()).map(patches).collect();
+        let mut operands = Vec::with_capacity(groups.len());
+        for (patches, weights) in patches.iter().zip(groups) {
+            operands.push((Lhs { source: patches.source(), sign, zero_points: by_row }, weights.erase()));
+        }
+        // Every group is checked before the first writes.
+        let mut jobs = Vec::with_capacity(groups.len());
+        for (group, (lhs, rhs)) in operands.iter().enumerate() {
+            let job = Job::new(lhs, rhs, stage, &out, group * (self.outputs / self.groups));
+            job.check()?;
+            jobs.push(job);
+        }
+        run_groups(exec, &jobs, stage, self.outputs);
+        Ok(())
     }
+}
+
+/// `Ok` for weights that fill their shape, whose last two axes are those of the window.
+fn check_weights(codes: &[u8], shape: [usize; 4], size: [usize; 2]) -> Result<(), Error> {
+    let [_, _, height, width] = shape;
+    if shape.contains(&0) {
+        return Err(Error::Shape { why: "an axis of the weights has no length", found: 0 });
+    }
+    check_length("weights", elements_of(&shape), codes.len())?;
+    if [height, width] != size {
+        return Err(Error::Shape { why: "the weights' height and width are the window's", found: height });
+    }
+    Ok(())
 }
 
 /// Every value `count` times.
 fn repeat<'m, T: bytemuck::Pod>(values: &[T], count: usize, memory: &'m mut Workspace) -> &'m [T] {
-    let repeated = memory.elements::<T>(values.len() * count);
+    // (Of no values none: however many that is of each, in a result that is empty.)
+    let repeated = memory.elements::<T>(values.len().saturating_mul(count));
     for (repeated, &value) in repeated.chunks_exact_mut(count.max(1)).zip(values) {
         repeated.fill(value);
     }
@@ -225,71 +212,4 @@ fn run_groups(exec: Exec<'_>, jobs: &[Job<'_>], stage: &ErasedStage<'_>, outputs
             }
         }
     });
-}
-
-/// The patches of one group, as rows of a matrix.
-struct Patches<'a> {
-    windows: Windows<'a>,
-    /// One, or one for every image.
-    zero_points: ZeroPoints<'a>,
-    group: usize,
-    /// Channels of the group.
-    channels: usize,
-}
-
-impl Patches<'_> {
-    /// The rows in place, if the window is the whole patch.
-    fn source(&self) -> RowSource<'_> {
-        let Windows { window, shape, images, .. } = self.windows;
-        let whole = *window == Window::new([1, 1]) && self.channels == shape[3];
-        match Matrix::new(images, self.rows(), self.channels) {
-            Ok(matrix) if whole => RowSource::Matrix(matrix),
-            _ => RowSource::Made(self),
-        }
-    }
-}
-
-impl MakeRow for Patches<'_> {
-    fn rows(&self) -> usize {
-        self.windows.count()
-    }
-
-    fn depth(&self) -> usize {
-        let [height, width] = self.windows.window.size;
-        height * width * self.channels
-    }
-
-    fn make_row(&self, row: usize, out: &mut [u8]) {
-        let Windows { window, shape, .. } = self.windows;
-        // The low byte is the code: zero points are checked to be codes.
-        let zero_point = match self.zero_points {
-            ZeroPoints::Uniform(zero_point) => zero_point as u8,
-            ZeroPoints::Each(each) => each[self.windows.image_of(row)] as u8,
-        };
-        let patch = self.windows.at(row);
-        let width = window.size[1];
-        // Taps that are neighbours are copied together.
-        let together = window.dilation[1] == 1 && self.channels == shape[3];
-        for (tap, out) in out.chunks_exact_mut((width * self.channels).max(1)).enumerate() {
-            match patch.line(tap) {
-                None => out.fill(zero_point),
-                Some(line) if together => {
-                    let (taps, start) = patch.run();
-                    let (first, end) = (taps.start * self.channels, taps.end * self.channels);
-                    out[..first].fill(zero_point);
-                    out[first..end].copy_from_slice(&line[start..start + end - first]);
-                    out[end..].fill(zero_point);
-                }
-                Some(line) => {
-                    let first = self.group * self.channels;
-                    for (tap, out) in out.chunks_exact_mut(self.channels).enumerate() {
-                        match patch.channels(line, tap) {
-                            Some(channels) => out.copy_from_slice(&channels[first..first + self.channels]),
-                            None => out.fill(zero_point),
-                        }
-                    }
-                }
-            }
-        }
-    }
 }

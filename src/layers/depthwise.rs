@@ -4,14 +4,18 @@
 //! padding is the zero point.
 
 use core::ops::Range;
+use core::ptr::null;
 
-use super::window::Windows;
+use super::patches::Windows;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
+use crate::matmul::epilogue::Epilogue;
 use crate::matmul::erased_stage::ErasedStage;
-use crate::matmul::given::Given;
+use crate::matmul::lhs::LhsBlock;
+use crate::matmul::multiply::{Multiply, PanelSource};
+use crate::matmul::offsets::Offsets;
 use crate::matmul::output::Output;
 use crate::matmul::per_column::PerColumn;
 use crate::matmul::shape::{check_accumulator, largest_of};
@@ -57,6 +61,16 @@ impl DepthwiseWeights {
         self.bias = PerColumn::each(bias.to_vec());
     }
 
+    /// `Ok` when no accumulator can leave i32, whatever the codes, for this largest `|x − zx|`.
+    pub fn check_depth(&self, largest_input: i64) -> Result<(), Error> {
+        check_accumulator(self.taps.len(), largest_input * self.largest, self.largest_bias)
+    }
+
+    /// A lower bound of what so many rows of the result take one thread, in nanoseconds.
+    pub fn least_nanoseconds(&self, rows: usize) -> usize {
+        rows.saturating_mul(self.channels).saturating_mul(self.taps.len()) / MULTIPLIED
+    }
+
     /// The convolution of images whose codes have this sign, and one zero point or one for every image.
     pub fn forward(
         &self,
@@ -66,14 +80,12 @@ impl DepthwiseWeights {
         stage: &ErasedStage<'_>,
         out: Output<'_>,
     ) -> Result<(), Error> {
-        assert_eq!(stage.values.element_size(), out.element_size(), "a result of the stage's type");
-        let largest_input = zero_points.check_for(sign, windows.shape[0])?;
-        check_accumulator(self.taps.len(), largest_input * self.largest, self.largest_bias)?;
+        self.check_depth(zero_points.check_for(sign, windows.shape[0])?)?;
         stage.values.check(out.rows(), out.columns())?;
-        let job = Job { weights: self, windows, sign, zero_points, stage, out };
+        let job =
+            Job { weights: self, windows, sign, zero_points, rows: StagedRows { isa: self.isa, sign, stage, out } };
         let rows = windows.count();
-        let products = rows.saturating_mul(self.channels).saturating_mul(self.taps.len());
-        let team = exec.team(products / MULTIPLIED);
+        let team = exec.team(self.least_nanoseconds(rows));
         if team.alone() {
             // SAFETY: it is the only piece.
             unsafe { job.run(0..rows) };
@@ -86,6 +98,54 @@ impl DepthwiseWeights {
         }
         Ok(())
     }
+
+    /// The panels of [`MAX_COLUMNS`] channels.
+    pub fn panels(&self) -> usize {
+        self.channels.div_ceil(MAX_COLUMNS)
+    }
+
+    /// Makes the accumulators of some rows: for every panel, a row for every row.
+    pub fn accumulate(
+        &self,
+        windows: &Windows<'_>,
+        (sign, zero_points): (Sign, ZeroPoints<'_>),
+        rows: Range<usize>,
+        accumulators: &mut [AccRow],
+    ) {
+        let mut places = Workspace::default();
+        let places = places.elements(self.taps.len());
+        self.isa.run(Accumulate { weights: self, windows, sign, zero_points, rows, places, accumulators });
+    }
+}
+
+/// A result whose rows a stage makes of accumulators.
+pub(super) struct StagedRows<'a> {
+    pub isa: Isa,
+    /// Of the images.
+    pub sign: Sign,
+    pub stage: &'a ErasedStage<'a>,
+    pub out: Output<'a>,
+}
+
+impl StagedRows<'_> {
+    /// Writes some rows, whose words are made, of accumulators: for every panel of [`MAX_COLUMNS`] columns, a row for every row.
+    ///
+    /// # Safety
+    /// No other thread has these rows of the result.
+    pub unsafe fn write(&self, words: &RowWords, rows: Range<usize>, accumulators: &[AccRow]) {
+        let StagedRows { isa, sign, stage, ref out } = *self;
+        assert_eq!(stage.values.element_size(), out.element_size(), "a result of the stage's type");
+        let multiply = Multiply {
+            a: &LhsBlock { a: null(), stride: 0, sums: &[] },
+            rows,
+            kernel: isa.microkernel(sign),
+            panels: &PanelSource::Given { accumulators, columns: out.columns() },
+            prefetch: false,
+            offsets: &Offsets { uniform: 0, each: None },
+            epilogue: Epilogue { stage: &stage.values, out, words, first_column: 0 },
+        };
+        (stage.multiply)(isa, &multiply);
+    }
 }
 
 /// A checked convolution.
@@ -94,8 +154,7 @@ struct Job<'a> {
     windows: &'a Windows<'a>,
     sign: Sign,
     zero_points: ZeroPoints<'a>,
-    stage: &'a ErasedStage<'a>,
-    out: Output<'a>,
+    rows: StagedRows<'a>,
 }
 
 impl Job<'_> {
@@ -104,23 +163,21 @@ impl Job<'_> {
     /// # Safety
     /// No other piece with the same rows of this result runs at the same time.
     unsafe fn run(&self, rows: Range<usize>) {
-        let DepthwiseWeights { isa, channels, ref taps, .. } = *self.weights;
-        let panels = channels.div_ceil(MAX_COLUMNS);
+        let Job { weights, windows, sign, zero_points, rows: ref out } = *self;
+        let panels = weights.panels();
         let step = (ACCUMULATORS / panels.max(1)).max(1);
-        let (mut places, mut accumulators) = (Workspace::default(), Workspace::default());
-        let mut words = RowWords::new(self.stage.values.words(), channels, 0..channels);
+        let mut accumulators = Workspace::default();
+        let mut words = RowWords::new(out.stage.values.words(), weights.channels, 0..weights.channels);
         let words_step = words.rows_at_a_time(rows.len(), 1);
         for start in rows.clone().step_by(words_step) {
             let rows = start..rows.end.min(start + words_step);
-            words.fill(isa, rows.clone());
+            words.fill(weights.isa, rows.clone());
             for start in rows.clone().step_by(step) {
                 let rows = start..rows.end.min(start + step);
                 let accumulators = accumulators.elements::<AccRow>(panels * rows.len());
-                let places = places.elements(taps.len());
-                isa.run(Accumulate { job: self, rows: rows.clone(), places, accumulators });
-                let given = Given { accumulators, rows, columns: 0..channels };
+                weights.accumulate(windows, (sign, zero_points), rows.clone(), accumulators);
                 // SAFETY: the rows are some of those that the caller vouches for.
-                unsafe { given.emit(isa, self.stage, &self.out, &words) };
+                unsafe { out.write(&words, rows, accumulators) };
             }
         }
     }
@@ -128,11 +185,14 @@ impl Job<'_> {
 
 /// The accumulators of some rows.
 struct Accumulate<'a> {
-    job: &'a Job<'a>,
+    weights: &'a DepthwiseWeights,
+    windows: &'a Windows<'a>,
+    sign: Sign,
+    zero_points: ZeroPoints<'a>,
     rows: Range<usize>,
     /// Room for a tap and its place in the image, for every tap.
     places: &'a mut [[usize; 2]],
-    /// For every panel of [`MAX_COLUMNS`] channels, a row for every row.
+    /// For every panel, a row for every row.
     accumulators: &'a mut [AccRow],
 }
 
@@ -141,7 +201,7 @@ impl Kernel for Accumulate<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, simd: V) {
-        match self.job.sign {
+        match self.sign {
             Sign::Unsigned => self.accumulate::<V, false>(simd),
             Sign::Signed => self.accumulate::<V, true>(simd),
         }
@@ -151,9 +211,8 @@ impl Kernel for Accumulate<'_> {
 impl Accumulate<'_> {
     #[inline(always)]
     fn accumulate<V: Vectors, const SIGNED: bool>(self, simd: V) {
-        let Accumulate { job, rows, places, accumulators } = self;
-        let Job { weights, windows, zero_points, .. } = *job;
-        let [height, width] = windows.window.size;
+        let Accumulate { weights, windows, zero_points, rows, places, accumulators, .. } = self;
+        let width = windows.window.size[1];
         let count = rows.len();
         for (i, row) in rows.enumerate() {
             let patch = windows.at(row);
@@ -163,12 +222,10 @@ impl Accumulate<'_> {
             };
             let zero_point = simd.splat_i32(zero_point);
             let mut taps = 0;
-            for tap_y in 0..height {
-                for tap_x in 0..width {
-                    if let Some(place) = patch.place([tap_y, tap_x]) {
-                        places[taps] = [tap_y * width + tap_x, place];
-                        taps += 1;
-                    }
+            for tap_y in patch.taps(0) {
+                for tap_x in patch.taps(1) {
+                    places[taps] = [tap_y * width + tap_x, patch.place([tap_y, tap_x])];
+                    taps += 1;
                 }
             }
             let mut channel = 0;

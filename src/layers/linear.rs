@@ -11,7 +11,8 @@ use crate::matrix::MatrixMut;
 use crate::params::QuantParams;
 use crate::quantized::Quantized;
 
-/// `y = stage((x − zx) · (W − zw)ᵀ + bias)` for weights `[outputs, inputs]`.
+/// `y = stage((x − zx) · (W − zw)ᵀ + bias)` for weights `[outputs, inputs]`. A batch of no rows has an empty result; everything
+/// else about it is checked as usual. Without inputs, the sums are the bias.
 ///
 /// ```
 /// use zeropoint::layers::Linear;

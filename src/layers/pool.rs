@@ -2,14 +2,16 @@
 
 use bytemuck::{must_cast_slice, must_cast_slice_mut};
 
-use super::window::{Window, Windows};
+use super::patches::Windows;
+use super::window::Window;
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::kernel::{Kernel, Vectors};
 use crate::sign::Sign;
 
-/// Max-pooling of images `[images, height, width, channels]`. The padding does not count.
+/// Max-pooling of images `[images, height, width, channels]`. Padding does not count: the maximum is that of the taps that are
+/// on the image. A batch of no images, or of images without channels, has an empty result.
 ///
 /// ```
 /// use zeropoint::Exec;
@@ -38,11 +40,11 @@ impl MaxPool2d {
     /// The shape of the result for images `[images, height, width, channels]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the window does not fit, or could be in the padding alone, where there is no maximum.
+    /// [`Error::Shape`], as [`Window::output_size`], and when some window has no tap on the image, so that there is no maximum.
+    /// Any other window is accepted, however large its padding and its dilation are.
     pub fn output_shape(&self, [images, height, width, channels]: [usize; 4]) -> Result<[usize; 4], Error> {
-        let output = self.window.output_size([height, width])?;
-        self.window.check_no_window_in_the_padding([height, width])?;
-        Ok([images, output[0], output[1], channels])
+        let [height, width] = self.window.output_size_if_all_touch([height, width])?;
+        Ok([images, height, width, channels])
     }
 
     /// The largest code under every window, channel by channel.
@@ -61,20 +63,34 @@ impl MaxPool2d {
     }
 
     fn pool(&self, exec: Exec<'_>, sign: Sign, images: &[u8], shape: [usize; 4], out: &mut [u8]) -> Result<(), Error> {
-        let output = self.output_shape(shape)?;
+        let output @ [_, height, width, _] = self.output_shape(shape)?;
         check_length("the images", elements_of(&shape), images.len())?;
         check_length("out", elements_of(&output), out.len())?;
-        let [_, height, width, channels] = output;
-        let windows = Windows { images, shape, output: [height, width], window: &self.window };
-        let team = exec.team(out.len().saturating_mul(elements_of(&self.window.size)) / COMPARED);
-        // Sixteen pieces of whole rows are divided evenly by up to eight threads.
-        let all_rows = out.len() / channels.max(1);
-        let rows = if team.alone() { all_rows } else { all_rows.div_ceil(16) };
-        let unit = (rows * channels).max(1);
-        let pieces = out.chunks_mut(unit).enumerate();
-        team.share(pieces, |(i, out)| exec.isa().run(MaxPool { windows, sign, first: i * rows, out }));
+        let windows = Windows { images, shape, output: [height, width], first: [0; 2], window: &self.window };
+        share_windows(exec, &windows, COMPARED, out, &|first, out| {
+            exec.isa().run(MaxPool { windows, sign, first, out });
+        });
         Ok(())
     }
+}
+
+/// Divides the result of a pooling, which has a row of channels for every window, among threads: `run(first, rows)` makes the
+/// rows from row `first` on. No core visits more than `visited` codes a nanosecond.
+pub(super) fn share_windows(
+    exec: Exec<'_>,
+    windows: &Windows<'_>,
+    visited: usize,
+    out: &mut [u8],
+    run: &(dyn Fn(usize, &mut [u8]) + Sync),
+) {
+    let Windows { window, shape: [_, height, width, channels], .. } = *windows;
+    let taps = elements_of(&[window.size[0].min(height), window.size[1].min(width)]);
+    let team = exec.team(out.len().saturating_mul(taps) / visited);
+    // Sixteen pieces of whole rows are divided evenly by up to eight threads.
+    let all_rows = out.len() / channels.max(1);
+    let rows = if team.alone() { all_rows } else { all_rows.div_ceil(16) };
+    let unit = (rows * channels).max(1);
+    team.share(out.chunks_mut(unit).enumerate(), |(i, out)| run(i * rows, out));
 }
 
 /// Plain loops: the maximum of bytes is vectorized by the compiler for the ISA it runs on.
@@ -92,16 +108,14 @@ impl Kernel for MaxPool<'_> {
     #[inline(always)]
     fn run<S: Vectors>(self, _: S) {
         let MaxPool { windows, sign, first, out } = self;
-        let [height, width] = windows.window.size;
         let channels = windows.shape[3].max(1);
         let least = if sign == Sign::Signed { i8::MIN.cast_unsigned() } else { u8::MIN };
         for (i, out) in out.chunks_exact_mut(channels).enumerate() {
             let patch = windows.at(first + i);
             out.fill(least);
-            for tap_y in 0..height {
-                let Some(line) = patch.line(tap_y) else { continue };
-                for tap_x in 0..width {
-                    let Some(codes) = patch.channels(line, tap_x) else { continue };
+            for tap_y in patch.taps(0) {
+                for tap_x in patch.taps(1) {
+                    let codes = patch.channels([tap_y, tap_x]);
                     match sign {
                         Sign::Unsigned => {
                             for (out, &code) in out.iter_mut().zip(codes) {

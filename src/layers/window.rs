@@ -6,6 +6,9 @@ use crate::error::Error;
 
 /// A window that moves over an image: height first, width second.
 ///
+/// On each axis, tap t of the window at position p of the result is over element `p · stride + t · dilation − padding` of the
+/// image; where the image has no such element, the tap is in the padding.
+///
 /// ```
 /// use zeropoint::layers::Window;
 /// let window = Window { padding: [1, 1, 1, 1], stride: [2, 2], ..Window::new([3, 3]) };
@@ -18,7 +21,7 @@ pub struct Window {
     pub size: [usize; 2],
     /// Elements from a position to the next.
     pub stride: [usize; 2],
-    /// Elements around the image: top, left, bottom, right.
+    /// Elements around the image: top, left, bottom, right. There may be more than the window is large.
     pub padding: [usize; 4],
     /// Elements from a tap of the kernel to the next.
     pub dilation: [usize; 2],
@@ -31,138 +34,113 @@ impl Window {
         Window { size, stride: [1, 1], padding: [0; 4], dilation: [1, 1] }
     }
 
-    /// Height and width of the result on an image of this height and width.
+    /// Height and width of the result on an image of this height and width:
+    /// `(image + padding − ((size − 1) · dilation + 1)) / stride + 1`, rounded down.
     ///
     /// # Errors
-    /// [`Error::Shape`] when a size, stride or dilation is 0 or the window is larger than the padded image.
+    /// [`Error::Shape`] when a size, stride or dilation is 0, the window is larger than the padded image, or that is longer than
+    /// `isize::MAX`.
     pub fn output_size(&self, image: [usize; 2]) -> Result<[usize; 2], Error> {
         let mut output = [0; 2];
         for axis in 0..2 {
-            let (size, stride, dilation) = (self.size[axis], self.stride[axis], self.dilation[axis]);
-            if size == 0 || stride == 0 || dilation == 0 {
-                return Err(Error::Shape { why: "a window's size, stride and dilation are at least 1", found: 0 });
-            }
-            let extent = (size - 1).saturating_mul(dilation).saturating_add(1);
+            let extent = self.extent(axis)?;
             let padded = image[axis].saturating_add(self.padding[axis]).saturating_add(self.padding[axis + 2]);
-            if extent > padded || padded > isize::MAX as usize {
+            if padded > isize::MAX as usize {
+                return Err(Error::Shape { why: "the padded image is longer than isize::MAX", found: padded });
+            }
+            if extent > padded {
                 return Err(Error::Shape { why: "the window is larger than the padded image", found: padded });
             }
-            output[axis] = (padded - extent) / stride + 1;
+            output[axis] = (padded - extent) / self.stride[axis] + 1;
         }
         Ok(output)
     }
 
-    /// The index on an axis of an image under a tap of a window of the result; none in the padding.
-    #[inline(always)]
-    pub(super) fn index(&self, axis: usize, position: usize, tap: usize, length: usize) -> Option<usize> {
-        let padded = position * self.stride[axis] + tap * self.dilation[axis];
-        padded.checked_sub(self.padding[axis]).filter(|&index| index < length)
-    }
-
-    /// `Ok` when every window on an image of this size has an element of it under a tap: the window reaches over the
-    /// padding on both sides, and its taps do not step over the image.
-    pub(super) fn check_no_window_in_the_padding(&self, image: [usize; 2]) -> Result<(), Error> {
-        for (axis, length) in image.into_iter().enumerate() {
-            let reach = (self.size[axis] - 1).saturating_mul(self.dilation[axis]);
-            let padding = self.padding[axis].max(self.padding[axis + 2]);
-            if padding > reach {
-                return Err(Error::Shape { why: "a window could lie in the padding alone", found: padding });
-            }
-            if padding > 0 && self.dilation[axis] > length {
-                return Err(Error::Shape { why: "a padded window could step over the image", found: length });
-            }
+    /// The elements from the first tap to the last on an axis; `usize::MAX` when they are more.
+    pub(super) fn extent(&self, axis: usize) -> Result<usize, Error> {
+        let (size, stride, dilation) = (self.size[axis], self.stride[axis], self.dilation[axis]);
+        if size == 0 || stride == 0 || dilation == 0 {
+            return Err(Error::Shape { why: "a window's size, stride and dilation are at least 1", found: 0 });
         }
-        Ok(())
+        Ok((size - 1).saturating_mul(dilation).saturating_add(1))
+    }
+
+    /// The taps of a window of the result that are on the image, whose axis has this length.
+    ///
+    /// ([`output_size`](Window::output_size) bounds what is computed here: no tap is beyond the padded image.)
+    #[inline(always)]
+    pub(super) fn taps(&self, axis: usize, position: usize, length: usize) -> Range<usize> {
+        let start = position * self.stride[axis];
+        let (size, dilation, before) = (self.size[axis], self.dilation[axis], self.padding[axis]);
+        // The taps before an element of the padded image. (A division takes as long as copying many codes.)
+        let taps_before = |element: usize| match element.saturating_sub(start) {
+            0 => 0,
+            distance if dilation == 1 => distance.min(size),
+            distance if distance > (size - 1) * dilation => size,
+            distance => distance.div_ceil(dilation),
+        };
+        let (first, end) = (taps_before(before), taps_before(before + length));
+        if first < end { first..end } else { 0..0 }
+    }
+
+    /// The element of the image under a tap that is on it.
+    #[inline(always)]
+    pub(super) fn element(&self, axis: usize, position: usize, tap: usize) -> usize {
+        position * self.stride[axis] + tap * self.dilation[axis] - self.padding[axis]
+    }
+
+    /// The height and width of the result on an image, when every window has a tap on it.
+    pub(super) fn output_size_if_all_touch(&self, image: [usize; 2]) -> Result<[usize; 2], Error> {
+        let output = self.output_size(image)?;
+        // The taps of a window are all pairs of a row and a column, and there is a position on every axis: so every window has
+        // a tap on the image just when every position of each axis has one on that axis.
+        match (0..2).find(|&axis| !self.all_touch(axis, image[axis], output[axis])) {
+            Some(axis) => Err(Error::Shape { why: "a window lies in the padding alone", found: image[axis] }),
+            None => Ok(output),
+        }
+    }
+
+    /// Whether every one of the `positions` on an axis has a tap on it, in a time that hardly depends on the sizes.
+    ///
+    /// With s = p · stride, the taps of position p are at s, s + d, …, s + reach of the padded axis, the image at `b..b + length`.
+    ///
+    /// 1. If s ≥ b, the first tap is the nearest one: it is on the image just when s < b + length. This holds for all such
+    ///    positions when it does for the last one.
+    /// 2. If s < b, some tap has to be at or behind b, that is s + reach ≥ b. This holds for all when it does for p = 0. The
+    ///    first such tap is `(s − b) mod d` elements behind b: it is on the image just when that is less than the length.
+    fn all_touch(&self, axis: usize, length: usize, positions: usize) -> bool {
+        let (stride, dilation, before) = (self.stride[axis], self.dilation[axis], self.padding[axis]);
+        let reach = (self.size[axis] - 1) * dilation;
+        if (positions - 1) * stride >= before + length || before > reach || length == 0 {
+            return false;
+        }
+        if dilation <= length || before == 0 {
+            return true;
+        }
+        // The residues of positions before b: (p · stride + c) mod d. One of them is at least `length` just when adding
+        // d − length carries into the quotient, which then is larger by one, and never smaller.
+        let positions = positions.min(before.div_ceil(stride)) as u128;
+        let [length, stride, d] = [length, stride, dilation].map(|length| length as u128);
+        let c = d - 1 - (before as u128 - 1) % d;
+        sum_of_quotients(positions, stride, c + d - length, d) == sum_of_quotients(positions, stride, c, d)
     }
 }
 
-/// Images `[images, height, width, channels]`, and the windows on them that make a result of this height and width.
-#[derive(Clone, Copy)]
-pub(super) struct Windows<'a> {
-    pub images: &'a [u8],
-    pub shape: [usize; 4],
-    pub output: [usize; 2],
-    pub window: &'a Window,
-}
-
-/// The part of an image under one window.
-#[derive(Clone, Copy)]
-pub(super) struct Patch<'a> {
-    /// The whole image.
-    image: &'a [u8],
-    height: usize,
-    width: usize,
-    channels: usize,
-    position: [usize; 2],
-    window: &'a Window,
-}
-
-impl<'a> Windows<'a> {
-    /// The number of windows on all images: the rows of the result.
-    pub fn count(&self) -> usize {
-        self.shape[0] * self.windows_of_an_image()
-    }
-
-    /// The number of windows on one image.
-    pub fn windows_of_an_image(&self) -> usize {
-        self.output[0] * self.output[1]
-    }
-
-    /// The image of a row of the result.
-    #[inline(always)]
-    pub fn image_of(&self, row: usize) -> usize {
-        row / self.windows_of_an_image()
-    }
-
-    /// The patch of a row of the result.
-    #[inline(always)]
-    pub fn at(&self, row: usize) -> Patch<'a> {
-        let [_, height, width, channels] = self.shape;
-        let (line, x) = (row / self.output[1], row % self.output[1]);
-        let (image, y) = (line / self.output[0], line % self.output[0]);
-        let elements = height * width * channels;
-        let image = &self.images[image * elements..][..elements];
-        Patch { image, height, width, channels, position: [y, x], window: self.window }
-    }
-}
-
-impl<'a> Patch<'a> {
-    /// The whole image.
-    #[inline(always)]
-    pub fn image(&self) -> &'a [u8] {
-        self.image
-    }
-
-    /// The place in the image of the channels under a tap; none in the padding.
-    #[inline(always)]
-    pub fn place(&self, [tap_y, tap_x]: [usize; 2]) -> Option<usize> {
-        let y = self.window.index(0, self.position[0], tap_y, self.height)?;
-        let x = self.window.index(1, self.position[1], tap_x, self.width)?;
-        Some((y * self.width + x) * self.channels)
-    }
-
-    /// The line of the image, `width · channels` elements, under a row of taps; none in the padding.
-    #[inline(always)]
-    pub fn line(&self, tap: usize) -> Option<&'a [u8]> {
-        let y = self.window.index(0, self.position[0], tap, self.height)?;
-        Some(&self.image[y * self.width * self.channels..][..self.width * self.channels])
-    }
-
-    /// The channels in a line under a column of taps; none in the padding.
-    #[inline(always)]
-    pub fn channels(&self, line: &'a [u8], tap: usize) -> Option<&'a [u8]> {
-        let x = self.window.index(1, self.position[1], tap, self.width)?;
-        Some(&line[x * self.channels..][..self.channels])
-    }
-
-    /// The columns of taps that are not in the padding, and where in a line the first of them begins; for taps that are
-    /// neighbours.
-    #[inline(always)]
-    pub fn run(&self) -> (Range<usize>, usize) {
-        let [_, left, ..] = self.window.padding;
-        let start = self.position[1] * self.window.stride[1];
-        let first = left.saturating_sub(start).min(self.window.size[1]);
-        let end = (self.width + left).saturating_sub(start).clamp(first, self.window.size[1]);
-        (first..end, (start + first).saturating_sub(left).min(self.width) * self.channels)
+/// `Σ ⌊(p · step + start) / d⌋` for p in `0..count`: in as many steps as Euclid's algorithm takes. The count is at least 1; d,
+/// start and `(count − 1) · step` are below 2⁶⁴, and the count below 2⁶³, so nothing leaves u128.
+///
+/// What step and start have of whole multiples of d is summed in closed form. The rest counts the points of a grid under a
+/// line, which is the same sum with the axes exchanged.
+fn sum_of_quotients(mut count: u128, mut step: u128, mut start: u128, mut d: u128) -> u128 {
+    let mut sum = 0;
+    loop {
+        sum += count * (count - 1) / 2 * (step / d) + count * (start / d);
+        (step, start) = (step % d, start % d);
+        let last = count * step + start;
+        if last < d {
+            return sum;
+        }
+        (count, start) = (last / d, last % d);
+        (step, d) = (d, step);
     }
 }

@@ -19,9 +19,8 @@ pub fn conv2d<A: Code, B: Code>(
     window: &Window,
 ) -> Vec<i64> {
     let groups = channels.checked_div(group_channels).unwrap_or(1);
-    let [top, left, bottom, right] = window.padding;
-    let out_height = (height + top + bottom - window.dilation[0] * (kernel_height - 1) - 1) / window.stride[0] + 1;
-    let out_width = (width + left + right - window.dilation[1] * (kernel_width - 1) - 1) / window.stride[1] + 1;
+    let [top, left, ..] = window.padding;
+    let (out_height, out_width) = (windows_on(height, 0, window), windows_on(width, 1, window));
     let mut out = Vec::new();
     for image in 0..count {
         for out_y in 0..out_height {
@@ -55,12 +54,17 @@ pub fn conv2d<A: Code, B: Code>(
     out
 }
 
+/// The windows on an axis of this length.
+fn windows_on(length: usize, axis: usize, window: &Window) -> usize {
+    let padded = length + window.padding[axis] + window.padding[axis + 2];
+    (padded - window.dilation[axis] * (window.size[axis] - 1) - 1) / window.stride[axis] + 1
+}
+
 /// [`MaxPool2d`](crate::layers::MaxPool2d).
 #[must_use]
 pub fn max_pool2d<C: Code>(images: &[C], [count, height, width, channels]: [usize; 4], window: &Window) -> Vec<C> {
-    let [top, left, bottom, right] = window.padding;
-    let out_height = (height + top + bottom - window.dilation[0] * (window.size[0] - 1) - 1) / window.stride[0] + 1;
-    let out_width = (width + left + right - window.dilation[1] * (window.size[1] - 1) - 1) / window.stride[1] + 1;
+    let [top, left, ..] = window.padding;
+    let (out_height, out_width) = (windows_on(height, 0, window), windows_on(width, 1, window));
     let mut out = Vec::new();
     for image in 0..count {
         for out_y in 0..out_height {

@@ -501,9 +501,16 @@ fn layers() {
         refused(zero.output_size([4, 4]), &shape(why, 0));
     }
     let padded = MaxPool2d::new(Window { padding: [0, 0, 0, 2], ..window });
-    refused(padded.output_shape([1, 3, 3, 1]), &shape("a window could lie in the padding alone", 2));
+    refused(padded.output_shape([1, 3, 3, 1]), &shape("a window lies in the padding alone", 3));
     let dilated = MaxPool2d::new(Window { padding: [1, 0, 1, 0], dilation: [4, 1], ..window });
-    refused(dilated.output_shape([1, 3, 3, 1]), &shape("a padded window could step over the image", 3));
+    refused(dilated.output_shape([1, 3, 3, 1]), &shape("a window lies in the padding alone", 3));
+    let beyond = MaxPool2d::new(Window { stride: [3, 3], padding: [1, 1, 3, 3], ..Window::new([3, 3]) });
+    let mut out = [7_u8; 9];
+    let error = shape("a window lies in the padding alone", 5);
+    every_isa(|isa| refused(beyond.forward(isa, &[1; 25], [1, 5, 5, 1], &mut out), &error));
+    assert_eq!(out, [7; 9], "untouched");
+    let far = Window { padding: [usize::MAX, 0, 1, 0], ..window };
+    refused(far.output_size([1, 2]), &shape("the padded image is longer than isize::MAX", usize::MAX));
     let pool = MaxPool2d::new(Window::new([1, 1]));
     let (expected, mut out) = (usize::MAX / 4, [0_u8]);
     let error = Error::Length { what: "the images", expected, found: 1 };

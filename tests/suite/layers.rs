@@ -1,11 +1,14 @@
-//! Convolution, depthwise and grouped too, linear layers and max-pooling equal their formulas on every ISA.
+//! Convolution, depthwise and grouped too, linear layers and pooling equal their formulas on every ISA.
 
 use crate::common::{codes, every_isa, zero_points};
 use proptest::prelude::*;
-use zeropoint::layers::{Linear, MaxPool2d, Window};
+use zeropoint::layers::{Conv2d, Linear, MaxPool2d, Window};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::reference::{dequantize_accumulator, fixed_point_product, saturate};
-use zeropoint::{Accumulators, Code, Matrix, MatrixMut, Rule, raw, reference};
+use zeropoint::{
+    Accumulators, Code, CodeRange, Error, Isa, Matrix, MatrixMut, QuantParams, Quantized, Requantize, Rule, raw,
+    reference,
+};
 
 #[derive(Debug, Clone)]
 struct Case<A, B> {
@@ -66,52 +69,42 @@ fn equals_reference<A: Code, B: Code>(case: &Case<A, B>) {
     let Case { shape, images, zero_point, weights_shape, weights, weight_zero_points, bias, window, groups } = case;
     let zero_points = weight_zero_points.as_slice().into();
     let want = reference::conv2d(images, *shape, *zero_point, weights, *weights_shape, zero_points, Some(bias), window);
-    let want: Vec<i32> = want.into_iter().map(|sum| sum.try_into().unwrap()).collect();
     every_isa(|isa| {
         let conv = raw::conv2d::<A, B>(isa, weights, *weights_shape, zero_points, *window, *groups).unwrap();
         let conv = conv.with_accumulator_bias(bias).unwrap();
-        let mut out = vec![i32::MIN; conv.output_shape(*shape).unwrap().iter().product()];
-        raw::convolve(
-            isa,
-            &conv,
-            raw::Images { codes: images, shape: *shape, zero_points: (*zero_point).into() },
-            &Accumulators,
-            &mut out,
-        )
-        .unwrap();
-        assert_eq!(out, want, "{isa}");
-
-        // Stages whose constants differ by output.
-        let scales: Vec<f32> = (0..bias.len()).map(|output| 0.001 + output as f32 * 0.0001).collect();
-        let multipliers: Vec<f64> = scales.iter().map(|&scale| scale.into()).collect();
-        let stage = raw::requantize(Rule::FixedPoint, &multipliers, 100, 0..=255_u8).unwrap();
-        let mut codes = vec![0; out.len()];
-        raw::convolve(
-            isa,
-            &conv,
-            raw::Images { codes: images, shape: *shape, zero_points: (*zero_point).into() },
-            &stage,
-            &mut codes,
-        )
-        .unwrap();
-        let dequantize = raw::DequantizeColumns::new(&scales, Some(&scales)).unwrap();
-        let mut real = vec![0.0; out.len()];
-        raw::convolve(
-            isa,
-            &conv,
-            raw::Images { codes: images, shape: *shape, zero_points: (*zero_point).into() },
-            &dequantize.rows(&[0.5]).unwrap(),
-            &mut real,
-        )
-        .unwrap();
-        for (i, &acc) in want.iter().enumerate() {
-            let output = i % bias.len();
-            let code: u8 = saturate(fixed_point_product(acc, multipliers[output]), 100, (0, 255));
-            assert_eq!(codes[i], code, "{isa}");
-            let float = dequantize_accumulator(acc, 0.5, scales[output], Some(scales[output]));
-            assert_eq!(real[i].to_bits(), float.to_bits(), "{isa}");
-        }
+        let images = raw::Images { codes: images, shape: *shape, zero_points: (*zero_point).into() };
+        assert_eq!(conv.output_shape(*shape).unwrap().iter().product::<usize>(), want.len());
+        every_stage(isa, &conv, images, &want, bias.len());
     });
+}
+
+/// The accumulators, and stages whose constants differ by output.
+fn every_stage<A: Code, B: Code>(
+    isa: Isa,
+    conv: &Conv2d<A, B>,
+    images: raw::Images<'_, A>,
+    want: &[i64],
+    outputs: usize,
+) {
+    let mut out = vec![i32::MIN; want.len()];
+    raw::convolve(isa, conv, images, &Accumulators, &mut out).unwrap();
+    assert!(out.iter().map(|&sum| i64::from(sum)).eq(want.iter().copied()), "{isa}: {out:?} for {want:?}");
+
+    let scales: Vec<f32> = (0..outputs).map(|output| 0.001 + output as f32 * 0.0001).collect();
+    let multipliers: Vec<f64> = scales.iter().map(|&scale| scale.into()).collect();
+    let stage = raw::requantize(Rule::FixedPoint, &multipliers, 100, 0..=255_u8).unwrap();
+    let mut codes = vec![0; want.len()];
+    raw::convolve(isa, conv, images, &stage, &mut codes).unwrap();
+    let dequantize = raw::DequantizeColumns::new(&scales, Some(&scales)).unwrap();
+    let mut real = vec![0.0; want.len()];
+    raw::convolve(isa, conv, images, &dequantize.rows(&[0.5]).unwrap(), &mut real).unwrap();
+    for (i, &acc) in out.iter().enumerate() {
+        let output = i % outputs;
+        let code: u8 = saturate(fixed_point_product(acc, multipliers[output]), 100, (0, 255));
+        assert_eq!(codes[i], code, "{isa}");
+        let float = dequantize_accumulator(acc, 0.5, scales[output], Some(scales[output]));
+        assert_eq!(real[i].to_bits(), float.to_bits(), "{isa}");
+    }
 }
 
 proptest! {
@@ -174,4 +167,213 @@ proptest! {
             assert!(out.iter().map(|&sum| i64::from(sum)).eq(want.iter().copied()), "{isa}");
         });
     }
+}
+
+/// One axis of a window.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    size: usize,
+    stride: usize,
+    padding: [usize; 2],
+    dilation: usize,
+}
+
+fn window([y, x]: [Axis; 2]) -> Window {
+    Window {
+        size: [y.size, x.size],
+        stride: [y.stride, x.stride],
+        padding: [y.padding[0], x.padding[0], y.padding[1], x.padding[1]],
+        dilation: [y.dilation, x.dilation],
+    }
+}
+
+/// Whether every window on an axis of this length has a tap on it, by visiting all; `None` if the window does not fit.
+fn all_touch(axis: Axis, length: usize) -> Option<bool> {
+    let Axis { size, stride, padding: [before, after], dilation } = axis;
+    let last = (before + length + after).checked_sub((size - 1) * dilation + 1)?;
+    let touches = |start: usize| (0..size).any(|tap| (before..before + length).contains(&(start + tap * dilation)));
+    Some((0..=last).step_by(stride).all(touches))
+}
+
+/// Every axis with lengths and steps up to these.
+fn axes(sizes: usize, steps: usize, paddings: usize) -> Vec<Axis> {
+    let mut all = Vec::new();
+    for size in 1..=sizes {
+        for stride in 1..=steps {
+            for dilation in 1..=steps {
+                for before in 0..=paddings {
+                    all.extend((0..=paddings).map(|after| Axis { size, stride, padding: [before, after], dilation }));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// A pooling is refused if a window has no tap on the image, and only then; otherwise it equals the reference.
+fn pools_if_all_touch(axes: [Axis; 2], [height, width]: [usize; 2]) {
+    let [y, x] = [all_touch(axes[0], height), all_touch(axes[1], width)];
+    let (window, shape) = (window(axes), [1, height, width, 1]);
+    let pool = MaxPool2d::new(window);
+    let output = pool.output_shape(shape);
+    assert_eq!(output.is_ok(), y == Some(true) && x == Some(true), "{window:?} on {height}×{width}");
+    if let Ok(output) = output {
+        let image: Vec<u8> = (0..height * width).map(|i| (i * 37 % 251) as u8).collect();
+        let want = reference::max_pool2d(&image, shape, &window);
+        let mut out = vec![0; output.iter().product()];
+        pool.forward(zeropoint::Isa::best().unwrap(), &image, shape, &mut out).unwrap();
+        assert_eq!(out, want, "{window:?} on {height}×{width}");
+    }
+}
+
+#[test]
+fn pooling_refuses_only_windows_without_a_tap_on_the_image() {
+    let one = Axis { size: 1, stride: 1, padding: [0; 2], dilation: 1 };
+    for axis in axes(4, 5, 5) {
+        for length in 0..=5 {
+            pools_if_all_touch([axis, one], [length, 1]);
+            pools_if_all_touch([one, axis], [1, length]);
+        }
+    }
+    for y in axes(2, 3, 2) {
+        for x in axes(2, 3, 2) {
+            pools_if_all_touch([y, x], [1, 2]);
+            pools_if_all_touch([y, x], [2, 1]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn pooling_refuses_only_windows_without_a_tap_on_the_image_when_they_are_large(
+        size in 1_usize..30,
+        stride in 1_usize..60,
+        before in 0_usize..400,
+        after in 0_usize..60,
+        dilation in 1_usize..60,
+        length in 1_usize..60,
+    ) {
+        let axis = Axis { size, stride, padding: [before, after], dilation };
+        pools_if_all_touch([axis, Axis { size: 1, stride: 1, padding: [0; 2], dilation: 1 }], [length, 1]);
+    }
+}
+
+/// Windows far larger than the image, and paddings far larger than both: what is not on the image takes no time.
+#[test]
+fn sizes_that_only_a_caller_can_name() {
+    const FAR: usize = 1 << (usize::BITS - 24);
+    let plain = Window::new([1, 1]);
+    let pooled = |isa, window: Window, image: &[u8], width: usize| {
+        let (shape, mut out) = ([1, image.len() / width, width, 1], [0; 9]);
+        let pool = MaxPool2d::new(window);
+        let length = pool.output_shape(shape)?.iter().product::<usize>();
+        pool.forward(isa, image, shape, &mut out[..length]).map(|()| out[..length].to_vec())
+    };
+    every_isa(|isa| {
+        let wide = Window { size: [1, FAR], padding: [0, FAR - 1, 0, 0], ..plain };
+        assert_eq!(pooled(isa, wide, &[3], 1), Ok(vec![3]));
+        let high = Window { size: [FAR, 1], padding: [0, 0, FAR - 1, 0], ..plain };
+        assert_eq!(pooled(isa, high, &[3], 1), Ok(vec![3]));
+        // Three windows, whose only taps on the image are the last, one in the middle and the first.
+        let window = Window { size: [1, 3], stride: [1, FAR], padding: [0, 2 * FAR, 0, 2 * FAR], dilation: [1, FAR] };
+        assert_eq!(pooled(isa, window, &[9], 1), Ok(vec![9; 3]));
+        // One window of 2²⁰ steps over the image.
+        let window = Window { size: [1, FAR / 3], padding: [0, 1, 0, FAR], dilation: [1, 3], ..plain };
+        let padded = Window { stride: [1, FAR], ..window };
+        assert_eq!(pooled(isa, padded, &[5], 1).map_err(|error| error.to_string()), Err(IN_THE_PADDING.into()));
+        let padded = Window { padding: [0, 3, 0, FAR], ..padded };
+        assert_eq!(pooled(isa, padded, &[5], 1), Ok(vec![5]));
+        // 2³⁹ windows, the last of which begins at an element that decides.
+        let window = Window { size: [1, 3], padding: [0, FAR, 0, 1], dilation: [1, FAR / 2], ..plain };
+        assert!(MaxPool2d::new(window).output_shape([1, 1, FAR / 2, 1]).is_ok());
+        let refused = MaxPool2d::new(window).output_shape([1, 1, FAR / 2 - 1, 1]);
+        assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+
+        // A convolution, ordinary and depthwise, whose windows lie in the padding but for one: padding is the zero point.
+        for outputs in [1, 2] {
+            let (weights, window) = ([2_i8, 3], Window { stride: [1, FAR], padding: [0, FAR, 0, FAR], ..plain });
+            let conv =
+                raw::conv2d::<u8, i8>(isa, &weights[..outputs], [outputs, 1, 1, 1], 0.into(), window, 1).unwrap();
+            let conv = conv.with_accumulator_bias(&[7, 8][..outputs]).unwrap();
+            let mut sums = vec![0; 3 * outputs];
+            let image = raw::Images { codes: &[15], shape: [1, 1, 1, 1], zero_points: 5.into() };
+            raw::convolve(isa, &conv, image, &Accumulators, &mut sums).unwrap();
+            assert_eq!(sums, if outputs == 1 { vec![7, 27, 7] } else { vec![7, 8, 27, 38, 7, 8] }, "{isa}");
+        }
+        // No weights, whatever the shape says.
+        let params = QuantParams::per_tensor(CodeRange::narrow(8).unwrap(), 0.5, 0).unwrap();
+        for shape in [[FAR, 0, 1, 1], [0, FAR, 1, 1], [0, FAR, FAR, FAR], [1, FAR, FAR, 0]] {
+            for groups in [1, FAR, usize::MAX] {
+                let refused =
+                    Conv2d::<u8, i8>::new(isa, &[], shape, &params, Window::new([shape[2], shape[3]]), groups);
+                assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+            }
+        }
+    });
+}
+
+const IN_THE_PADDING: &str = "a window lies in the padding alone (found 1)";
+
+/// A batch of no images, or of no rows, is no error, and the errors of everything else are those of other batches.
+#[test]
+fn empty_batches() {
+    let px = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.5, 10).unwrap();
+    let pw = QuantParams::per_tensor(CodeRange::narrow(8).unwrap(), 0.5, 0).unwrap();
+    let window = Window { padding: [2; 4], ..Window::new([3, 3]) };
+    let huge = 1 << (usize::BITS - 16);
+    every_isa(|isa| {
+        for groups in [1, 2, 4] {
+            let weights = vec![1_i8; 4 * 4 / groups * 9];
+            let shape = [4, 4 / groups, 3, 3];
+            let conv = Conv2d::<u8, i8>::new(isa, &weights, shape, &pw, window, groups).unwrap();
+            let stage = Requantize::new(&conv, &px, &px, Rule::Float).unwrap();
+            for [height, width] in [[5, 6], [0, 2], [huge, huge]] {
+                let shape = [0, height, width, 4];
+                assert_eq!(conv.output_shape(shape), Ok([0, height + 2, width + 2, 4]));
+                conv.forward(isa, &[], shape, &px, &stage, &mut []).unwrap();
+                let each = raw::Images { codes: &[], shape, zero_points: [].as_slice().into() };
+                raw::convolve(isa, &conv, each, &stage, &mut []).unwrap();
+            }
+            for images in [0, 1] {
+                let run = |channels: usize, stage: &Requantize<u8>| {
+                    let shape = [images, 5, 6, channels];
+                    let (x, mut out) = (vec![0; shape.iter().product()], vec![0; images * 7 * 8 * 4]);
+                    conv.forward(isa, &x, shape, &px, stage, &mut out)
+                };
+                run(4, &stage).unwrap();
+                let three = raw::requantize(Rule::Float, &[0.5; 3], 0, 0..=255).unwrap();
+                assert!(matches!(run(4, &three), Err(Error::Length { what: "multipliers", .. })));
+                assert!(matches!(run(3, &stage), Err(Error::Shape { .. })));
+                // Images of no height are all padding.
+                let mut sums = vec![7; images * 2 * 4 * 4];
+                conv.forward(isa, &[], [images, 0, 2, 4], &px, &Accumulators, &mut sums).unwrap();
+                assert_eq!(sums, vec![0; images * 2 * 4 * 4]);
+            }
+        }
+        let pool = MaxPool2d::new(window);
+        for shape in [[0, 5, 6, 4], [3, 5, 6, 0], [0, huge, huge, 4], [huge, huge, huge, 0]] {
+            pool.forward::<u8>(isa, &[], shape, &mut []).unwrap();
+        }
+        for shape in [[0, 0, 6, 4], [1, 0, 6, 4], [1, 5, 0, 4], [0, 5, 0, 0]] {
+            let refused = pool.forward::<u8>(isa, &[], shape, &mut []);
+            assert!(
+                matches!(refused, Err(Error::Shape { why, found: 0 }) if why.contains("padding alone")),
+                "{refused:?}"
+            );
+        }
+        let weights = Matrix::new(&[1_i8; 6], 2, 3).unwrap();
+        let linear = Linear::<u8, i8>::new(isa, Quantized::new(weights, &pw).unwrap()).unwrap();
+        let run = |rows: usize, columns: usize, outputs: usize| {
+            let (x, mut out) = (vec![0; rows * columns], vec![0; rows * outputs]);
+            let x = Quantized::new(Matrix::new(&x, rows, columns).unwrap(), &px)?;
+            linear.forward(isa, x, &Accumulators, MatrixMut::new(&mut out, rows, outputs).unwrap())
+        };
+        for rows in [0, 1] {
+            run(rows, 3, 2).unwrap();
+            assert!(matches!(run(rows, 4, 2), Err(Error::Length { .. })));
+            assert!(matches!(run(rows, 3, 3), Err(Error::Length { .. })));
+        }
+    });
 }

@@ -1,0 +1,72 @@
+//! The weights of a convolution, prepared for one ISA.
+
+use super::depthwise::DepthwiseWeights;
+use crate::error::Error;
+use crate::isa::Isa;
+use crate::matmul::packed::Packed;
+use crate::matrix::ZeroPoints;
+use crate::sign::Sign;
+
+/// Weights as the matrix multiplication or the depthwise kernel reads them.
+#[derive(Clone, Debug)]
+pub(super) enum Kernels {
+    /// A matrix `[taps · channels, outputs]` for every group.
+    Groups(Vec<Packed>),
+    /// One output for every channel.
+    Depthwise(DepthwiseWeights),
+}
+
+/// The shape of weights.
+#[derive(Clone, Copy)]
+pub(super) struct WeightShape {
+    pub groups: usize,
+    /// Channels of a group.
+    pub channels: usize,
+    /// Outputs of a group.
+    pub outputs: usize,
+    /// Taps of the window.
+    pub taps: usize,
+}
+
+impl Kernels {
+    /// Weights with one zero point or one for every output, checked: `largest` is the largest `|w − zw|`. The weight of an
+    /// output, a tap and a channel of its group is `at(output, tap, channel)`.
+    pub fn new(
+        isa: Isa,
+        signs: [Sign; 2],
+        shape: WeightShape,
+        (zero_points, largest): (ZeroPoints<'_>, i64),
+        at: impl Fn(usize, usize, usize) -> u8 + Sync,
+    ) -> Result<Self, Error> {
+        let WeightShape { groups, channels, outputs, taps } = shape;
+        if [channels, outputs] == [1, 1] {
+            let at = |tap: usize, output: usize| signs[1].value(at(output, tap, 0)) - zero_points.at(output);
+            return Ok(Kernels::Depthwise(DepthwiseWeights::new(isa, [taps, groups], largest, &at)));
+        }
+        let pack = |group: usize| {
+            let first = group * outputs;
+            let zero_points = match zero_points {
+                ZeroPoints::Each(each) => ZeroPoints::Each(&each[first..first + outputs]),
+                uniform @ ZeroPoints::Uniform(_) => uniform,
+            };
+            // The channels are innermost, as in an image.
+            let at = |k: usize, j: usize| at(first + j, k / channels, k % channels);
+            Packed::elements(isa, signs, at, [taps * channels, outputs], zero_points)
+        };
+        Ok(Kernels::Groups((0..groups).map(pack).collect::<Result<_, _>>()?))
+    }
+
+    /// Adds a bias for every output.
+    pub fn set_bias(&mut self, bias: &[i32]) -> Result<(), Error> {
+        match self {
+            Kernels::Groups(groups) => {
+                let outputs = bias.len() / groups.len();
+                for (group, bias) in groups.iter_mut().zip(bias.chunks(outputs)) {
+                    group.set_bias(bias, None)?;
+                }
+            }
+            Kernels::Depthwise(weights) => weights.set_bias(bias),
+        }
+        Ok(())
+    }
+}
