@@ -1,7 +1,7 @@
 //! Layers to u8 codes: one group for every layer, one function for every ISA.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use zeropoint::layers::{Linear, MaxPool2d, Window};
+use zeropoint::layers::{AvgPool2d, Linear, MaxPool2d, Window};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{Isa, Matrix, MatrixMut, Requantize, Rule, raw};
 
@@ -87,7 +87,42 @@ fn pooling(c: &mut Criterion) {
         let pool = &pool;
         move || pool.forward(isa, &x, shape, &mut y).unwrap()
     });
+    for (name, pool, shape) in [
+        ("average-pool u8 3×3", AvgPool2d::new(Window { padding: [1; 4], ..Window::new([3, 3]) }), [1, 56, 56, 64]),
+        ("global average-pool u8", AvgPool2d::global(), [1, 7, 7, 2048]),
+    ] {
+        let [_, height, width, channels] = shape;
+        let count = height * width * channels;
+        let outputs = pool.output_shape(shape).unwrap().iter().product();
+        group(c, &format!("{name}/{height}x{width}x{channels}"), Throughput::Bytes(count as u64), |isa| {
+            let (x, mut y) = (bytes(count), vec![0; outputs]);
+            move || {
+                let images = raw::Images { codes: &x, shape, zero_points: 131.into() };
+                raw::average_pool2d(isa, &pool, images, &mut y).unwrap()
+            }
+        });
+    }
 }
 
-criterion_group!(benches, linear, convolution, pooling);
+/// The upsampling of a segmentation network, and one with overlapping windows.
+fn transposed_convolution(c: &mut Criterion) {
+    for (size, padding) in [(2, [0; 4]), (4, [1; 4])] {
+        let (side, channels, outputs) = (28, 128, 64);
+        let window = Window { stride: [2, 2], padding, ..Window::new([size, size]) };
+        let products = side * side * channels * outputs * size * size;
+        let name = format!("transposed conv u8×i8→u8 {size}×{size}, stride 2/{side}x{side}x{channels}→{outputs}");
+        group(c, &name, Throughput::Elements(products as u64), |isa| {
+            let (weights, shape) = (signed_bytes(channels * outputs * size * size), [channels, outputs, size, size]);
+            let layer = raw::conv_transpose2d::<u8, i8>(isa, &weights, shape, 0.into(), window, 1).unwrap();
+            let (x, stage, mut y) = (bytes(side * side * channels), stage(), vec![0; 4 * side * side * outputs]);
+            move || {
+                let shape = [1, side, side, channels];
+                let images = raw::Images { codes: &x, shape, zero_points: 131.into() };
+                raw::convolve(isa, &layer, images, &stage, &mut y).unwrap()
+            }
+        });
+    }
+}
+
+criterion_group!(benches, linear, convolution, transposed_convolution, pooling);
 criterion_main!(benches);

@@ -5,7 +5,9 @@
 //! parameters of an empty batch are per tensor. Time and memory depend on the images, the weights and the result; sizes of a
 //! window that lie in the padding cost nothing.
 
+pub(crate) mod average;
 pub(crate) mod conv;
+mod conv_transpose;
 mod convolution;
 mod depthwise;
 pub(crate) mod images;
@@ -13,10 +15,13 @@ mod kernels;
 mod linear;
 mod patches;
 mod pool;
+mod transposed;
 mod window;
 
 pub use crate::matmul::weights::Weights;
-pub use conv::Conv2d;
+pub use average::AvgPool2d;
+pub use conv::{Conv2d, Convolve};
+pub use conv_transpose::{ConvTranspose2d, TransposedWindow};
 pub use linear::Linear;
 pub use pool::MaxPool2d;
 pub use window::Window;

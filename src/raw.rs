@@ -9,7 +9,7 @@ use core::ops::RangeInclusive;
 use crate::codes::Code;
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::layers::{Conv2d, Linear, Window};
+use crate::layers::{Conv2d, ConvTranspose2d, Linear, TransposedWindow, Window};
 use crate::matmul::packed::{Packed, PackedMatrix};
 use crate::matmul::requantize::Requantize;
 use crate::matmul::requantize::rule::Rule;
@@ -19,6 +19,7 @@ use crate::matrix::Matrix;
 pub use crate::quantize::packed::{pack_nibbles, unpack_nibbles};
 
 pub use crate::half::{narrow, widen};
+pub use crate::layers::average::average_pool2d;
 pub use crate::layers::conv::convolve;
 pub use crate::layers::images::RawImages as Images;
 use crate::matmul::blocks::PackedBlocks;
@@ -104,6 +105,21 @@ pub fn conv2d<'e, A: Code, B: Code>(
     Conv2d::with_zero_points(exec.into().isa(), weights, shape, zero_points, window, groups)
 }
 
+/// A transposed convolution by weights `[channels, outputs / groups, height, width]`, with one zero point or one for every output.
+///
+/// # Errors
+/// [`Error::Length`]; [`Error::Shape`] when the window or the groups do not go with the shape; [`Error::ZeroPoint`].
+pub fn conv_transpose2d<'e, A: Code, B: Code>(
+    exec: impl Into<Exec<'e>>,
+    weights: &[B],
+    shape: [usize; 4],
+    zero_points: ZeroPoints<'_>,
+    window: impl Into<TransposedWindow>,
+    groups: usize,
+) -> Result<ConvTranspose2d<A, B>, Error> {
+    ConvTranspose2d::with_zero_points(exec.into().isa(), weights, shape, zero_points, window.into(), groups)
+}
+
 /// The stage that multiplies by real multipliers, one or one for every column, adds the zero point and saturates to the
 /// bounds.
 ///
@@ -157,6 +173,13 @@ impl<A: Code, B: Code> AccumulatorBias<'_> for Linear<A, B> {
 }
 
 impl<A: Code, B: Code> AccumulatorBias<'_> for Conv2d<A, B> {
+    fn with_accumulator_bias(mut self, bias: &[i32]) -> Result<Self, Error> {
+        self.set_bias(bias)?;
+        Ok(self)
+    }
+}
+
+impl<A: Code, B: Code> AccumulatorBias<'_> for ConvTranspose2d<A, B> {
     fn with_accumulator_bias(mut self, bias: &[i32]) -> Result<Self, Error> {
         self.set_bias(bias)?;
         Ok(self)

@@ -4,8 +4,9 @@ use core::marker::PhantomData;
 
 use bytemuck::cast_slice;
 
-use super::convolution::{Convolution, WeightCodes};
+use super::convolution::Convolution;
 use super::images::{Images, RawImages};
+use super::kernels::WeightCodes;
 use super::window::Window;
 use crate::codes::Code;
 use crate::error::{Error, elements_of};
@@ -44,6 +45,19 @@ pub struct Conv2d<A, B> {
     convolution: Convolution,
     codes: PhantomData<fn(A) -> B>,
 }
+
+mod sealed {
+    use super::Convolution;
+
+    /// How a convolution is handed to the functions that take any.
+    pub trait EraseConvolution {
+        fn erase(&self) -> &Convolution;
+    }
+}
+pub(super) use sealed::EraseConvolution;
+
+/// A convolution of images of type `A`: [`Conv2d`] or [`ConvTranspose2d`](super::ConvTranspose2d).
+pub trait Convolve<A>: EraseConvolution {}
 
 impl<A: Code, B: Code> Conv2d<A, B> {
     /// Weights of shape `[outputs, channels / groups, height, width]` (height and width are the window's), with parameters
@@ -124,20 +138,30 @@ impl<A: Code, B: Code> Conv2d<A, B> {
     }
 }
 
-/// [`Conv2d::forward`] of images whose zero points are given by hand, and whose scales only the stage knows.
+/// [`Conv2d::forward`], or that of a transposed convolution, of images whose zero points are given by hand, and whose scales
+/// only the stage knows.
 ///
 /// # Errors
 /// [`Error::Shape`], as [`Conv2d::output_shape`]; [`Error::Length`]; [`Error::ZeroPoint`]; then those of
 /// [`raw::matmul`](crate::raw::matmul()).
-pub fn convolve<'e, A: Code, B: Code, S: Stage>(
+pub fn convolve<'e, A: Code, S: Stage>(
     exec: impl Into<Exec<'e>>,
-    conv: &Conv2d<A, B>,
+    conv: &impl Convolve<A>,
     images: RawImages<'_, A>,
     stage: &S,
     out: &mut [S::Element],
 ) -> Result<(), Error> {
+    let conv = conv.erase();
     conv.output_shape(images.shape)?;
-    conv.convolution.forward(exec.into(), Images::by_hand(images)?, stage, out)
+    conv.forward(exec.into(), Images::by_hand(images)?, stage, out)
+}
+
+impl<A: Code, B: Code> Convolve<A> for Conv2d<A, B> {}
+
+impl<A, B> EraseConvolution for Conv2d<A, B> {
+    fn erase(&self) -> &Convolution {
+        &self.convolution
+    }
 }
 
 impl<A, B> Sealed for Conv2d<A, B> {}

@@ -3,12 +3,14 @@
 //! A row of A is a patch, `[height, width, channels]` of one group, copied from the image straight into the block of
 //! rows that the micro-kernel reads; the patches of the whole image are never stored. A 1×1 window that touches every
 //! element needs no copy at all, and a depthwise convolution, which has no sum over channels, has a kernel of its own.
+//! A [transposed](super::transposed) convolution is several ordinary ones, whose results are interleaved.
 //!
 //! Images that are quantized one by one are still one product: zero points and scales go with its rows.
 
 use super::images::Images;
-use super::kernels::{Kernels, WeightShape};
+use super::kernels::{Kernels, WeightCodes, WeightShape};
 use super::patches::{Patches, Windows};
+use super::transposed::Transposed;
 use super::window::Window;
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
@@ -26,7 +28,6 @@ use crate::matmul::words::RowWords;
 use crate::matrix::{MatrixMut, ZeroPoints};
 use crate::memory::Workspace;
 use crate::params::QuantParams;
-use crate::sign::Sign;
 
 /// A convolution by weights of either type, of images of either type.
 #[derive(Clone, Debug)]
@@ -36,16 +37,13 @@ pub struct Convolution {
     channels: usize,
     outputs: usize,
     scales: WeightScales,
-    window: Window,
-    kernels: Kernels,
+    kind: Kind,
 }
 
-/// What a convolution is made of: codes with the signs of images and weights, one zero point or one for every output.
-pub(super) struct WeightCodes<'a> {
-    pub signs: [Sign; 2],
-    pub codes: &'a [u8],
-    pub zero_points: ZeroPoints<'a>,
-    pub groups: usize,
+#[derive(Clone, Debug)]
+enum Kind {
+    Ordinary(Window, Kernels),
+    Transposed(Transposed),
 }
 
 impl Convolution {
@@ -63,7 +61,38 @@ impl Convolution {
         let at = |output: usize, tap: usize, channel: usize| codes[(output * group_channels + channel) * taps + tap];
         let shape = WeightShape { groups, channels: group_channels, outputs: outputs / groups, taps };
         let kernels = Kernels::new(isa, signs, shape, (zero_points, largest), at)?;
-        Ok(Convolution { isa, groups, channels, outputs, scales: WeightScales::default(), window, kernels })
+        let kind = Kind::Ordinary(window, kernels);
+        Ok(Convolution { isa, groups, channels, outputs, scales: WeightScales::default(), kind })
+    }
+
+    /// A transposed convolution by weights `[channels, outputs / groups, height, width]`.
+    pub(super) fn transposed(
+        isa: Isa,
+        weights: WeightCodes<'_>,
+        shape: [usize; 4],
+        window: Window,
+        output_padding: [usize; 2],
+    ) -> Result<Self, Error> {
+        let [channels, group_outputs, ..] = shape;
+        let groups = weights.groups;
+        Self::check_transposed(weights.codes, shape, window, groups)?;
+        let kind = Kind::Transposed(Transposed::new(isa, weights, shape, window, output_padding)?);
+        let outputs = group_outputs * groups;
+        Ok(Convolution { isa, groups, channels, outputs, scales: WeightScales::default(), kind })
+    }
+
+    /// `Ok` for weights `[channels, outputs / groups, height, width]` that a transposed convolution can have.
+    pub(super) fn check_transposed(
+        codes: &[u8],
+        shape: [usize; 4],
+        window: Window,
+        groups: usize,
+    ) -> Result<(), Error> {
+        check_weights(codes, shape, window.size)?;
+        if groups == 0 || !shape[0].is_multiple_of(groups) {
+            return Err(Error::Shape { why: "the channels are not a multiple of the groups", found: groups });
+        }
+        Ok(())
     }
 
     /// The scales of the weights.
@@ -88,7 +117,10 @@ impl Convolution {
     pub(super) fn set_bias(&mut self, bias: &[i32], image_scale: Option<f32>) -> Result<(), Error> {
         check_length("the bias", self.outputs, bias.len())?;
         self.scales.set_bias_for(image_scale);
-        self.kernels.set_bias(bias)
+        match &mut self.kind {
+            Kind::Ordinary(_, kernels) => kernels.set_bias(bias),
+            Kind::Transposed(transposed) => transposed.set_bias(bias),
+        }
     }
 
     /// The shape of the result for images of a shape.
@@ -96,7 +128,10 @@ impl Convolution {
         if channels != self.channels {
             return Err(Error::Shape { why: "the image's channels are not the weights'", found: channels });
         }
-        let [height, width] = self.window.output_size([height, width])?;
+        let [height, width] = match &self.kind {
+            Kind::Ordinary(window, _) => window.output_size([height, width])?,
+            Kind::Transposed(transposed) => transposed.output_size([height, width])?,
+        };
         Ok([images, height, width, self.outputs])
     }
 
@@ -123,13 +158,18 @@ impl Convolution {
         out: Output<'_>,
     ) -> Result<(), Error> {
         check_isa(self.isa, exec.isa())?;
-        images.check_zero_points()?;
+        let largest_input = images.check_zero_points()?;
         let rows_of_image = elements_of(&output);
         let mut row_scales = Workspace::default();
         let scales = images.scales;
         let scales = if scales.len() <= 1 { scales } else { repeat(scales, rows_of_image, &mut row_scales) };
         let stage = &stage.erase(OperandScales::new(scales, &self.scales)?)?;
-        let Convolution { window, kernels, .. } = self;
+        let (window, kernels) = match &self.kind {
+            Kind::Ordinary(window, kernels) => (window, kernels),
+            Kind::Transposed(transposed) => {
+                return transposed.run(exec, &images, largest_input, output, stage, out);
+            }
+        };
         let Images { codes, sign, shape, zero_points, .. } = images;
         let windows = Windows { images: codes, shape, output, first: [0; 2], window };
         let groups = match kernels {

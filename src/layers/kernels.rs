@@ -4,6 +4,7 @@ use super::depthwise::DepthwiseWeights;
 use crate::error::Error;
 use crate::isa::Isa;
 use crate::matmul::packed::Packed;
+use crate::matmul::partition::least_nanoseconds;
 use crate::matrix::ZeroPoints;
 use crate::sign::Sign;
 
@@ -14,6 +15,14 @@ pub(super) enum Kernels {
     Groups(Vec<Packed>),
     /// One output for every channel.
     Depthwise(DepthwiseWeights),
+}
+
+/// Weights as they are given: codes with the signs of images and weights, one zero point or one for every output.
+pub(super) struct WeightCodes<'a> {
+    pub signs: [Sign; 2],
+    pub codes: &'a [u8],
+    pub zero_points: ZeroPoints<'a>,
+    pub groups: usize,
 }
 
 /// The shape of weights.
@@ -68,5 +77,23 @@ impl Kernels {
             Kernels::Depthwise(weights) => weights.set_bias(bias),
         }
         Ok(())
+    }
+
+    /// `Ok` when no accumulator can leave i32, whatever the codes, for this largest `|x − zx|`.
+    pub fn check_depth(&self, largest_input: i64) -> Result<(), Error> {
+        match self {
+            Kernels::Groups(groups) => groups.iter().try_for_each(|weights| weights.erase().check_depth(largest_input)),
+            Kernels::Depthwise(weights) => weights.check_depth(largest_input),
+        }
+    }
+
+    /// A lower bound of what so many rows of the result take one thread, in nanoseconds.
+    pub fn least_nanoseconds(&self, rows: usize) -> usize {
+        match self {
+            Kernels::Groups(groups) => {
+                least_nanoseconds(rows, groups[0].erase().shape(), true).saturating_mul(groups.len())
+            }
+            Kernels::Depthwise(weights) => weights.least_nanoseconds(rows),
+        }
     }
 }

@@ -75,6 +75,12 @@ impl<'a> Patch<'a> {
         self.taps[axis].0..self.taps[axis].1
     }
 
+    /// The taps that are on the image.
+    #[inline(always)]
+    pub fn count(&self) -> usize {
+        self.taps(0).len() * self.taps(1).len()
+    }
+
     /// The place in the image of the channels under a tap that is on it.
     #[inline(always)]
     pub fn place(&self, [tap_y, tap_x]: [usize; 2]) -> usize {

@@ -9,7 +9,7 @@ use zeropoint::calibrate::{
     AverageMinMax, Ema, GAUSS, LAPLACE, Moments, Observer, Spread, clip_by_entropy, clip_by_mse, percentile,
     percentile_of_bins,
 };
-use zeropoint::layers::Linear;
+use zeropoint::layers::{AvgPool2d, Linear, TransposedWindow, Window};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
     Accumulators, Code, CodeRange, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, Quantized, Range,
@@ -561,4 +561,72 @@ fn conventions() {
     assert_scale(unsigned.scales()[0], 1.0 / 166.85205);
     assert_eq!(QuantParams::from_amax(signed, whole, &[0.0]).unwrap().scales(), [1.0]);
     assert!(QuantParams::from_amax(signed, whole, &[-1.0]).is_err());
+}
+
+fn sizes<const N: usize>(value: &Value) -> [usize; N] {
+    let sizes: Vec<usize> = integers(value).into_iter().map(|size| size as usize).collect();
+    sizes.try_into().unwrap()
+}
+
+/// onnxruntime's transposed convolutions (of integers as floats, whose sums are exact) and quantized average pooling:
+/// `golden/layers.json` names version and operators. Under a window, but not globally, it adds the zero point before it rounds.
+/// That is our rule for zero point 0, and the same one for even zero points.
+#[test]
+fn layers_of_onnxruntime() {
+    let golden: Value = serde_json::from_str(include_str!("golden/layers.json")).unwrap();
+    for case in golden["conv_transpose"].as_array().unwrap() {
+        let codes: Vec<u8> = integers(&case["images"]).into_iter().map(|code| code as u8).collect();
+        let weights: Vec<i8> = integers(&case["weights"]).into_iter().map(|code| code as i8).collect();
+        let (shape, weights_shape) = (sizes(&case["shape"]), sizes::<4>(&case["weights_shape"]));
+        let [_, _, height, width] = weights_shape;
+        let window = Window {
+            size: [height, width],
+            stride: sizes(&case["stride"]),
+            padding: sizes(&case["padding"]),
+            dilation: sizes(&case["dilation"]),
+        };
+        let window = TransposedWindow { window, output_padding: sizes(&case["output_padding"]) };
+        let (zero_point, groups) =
+            (case["weight_zero_point"].as_i64().unwrap() as i32, case["groups"].as_u64().unwrap() as usize);
+        let images =
+            raw::Images { codes: &codes, shape, zero_points: (case["zero_point"].as_i64().unwrap() as i32).into() };
+        let want = integers(&case["accumulators"]);
+        every_isa(|isa| {
+            let conv = raw::conv_transpose2d::<u8, i8>(isa, &weights, weights_shape, zero_point.into(), window, groups);
+            let conv = conv.unwrap().with_accumulator_bias(&integers(&case["bias"])).unwrap();
+            assert_eq!(conv.output_shape(shape), Ok(sizes(&case["output_shape"])));
+            let mut out = vec![0; want.len()];
+            raw::convolve(isa, &conv, images, &Accumulators, &mut out).unwrap();
+            assert_eq!(out, want, "{isa}");
+        });
+    }
+    for case in golden["average_pool"].as_array().unwrap() {
+        let pool = match case.get("size") {
+            None => AvgPool2d::global(),
+            Some(size) => {
+                let pool = AvgPool2d::new(Window {
+                    stride: sizes(&case["stride"]),
+                    padding: sizes(&case["padding"]),
+                    ..Window::new(sizes(size))
+                });
+                if case["count_include_pad"] == 1 { pool.counting_padding() } else { pool }
+            }
+        };
+        if case["signed"] == true { averages::<i8>(case, pool) } else { averages::<u8>(case, pool) }
+    }
+}
+
+fn averages<C: Code>(case: &Value, pool: AvgPool2d) {
+    let codes = |name: &str| -> Vec<C> {
+        integers(&case[name]).into_iter().map(|code| C::try_from(code).ok().unwrap()).collect()
+    };
+    let (images, want, shape) = (codes("images"), codes("codes"), sizes(&case["shape"]));
+    assert_eq!(pool.output_shape(shape), Ok(sizes(&case["output_shape"])));
+    every_isa(|isa| {
+        let zero_point = case["zero_point"].as_i64().unwrap() as i32;
+        let zero_points = if case.get("size").is_some() && zero_point % 2 != 0 { 0 } else { zero_point }.into();
+        let mut out = vec![C::MIN; want.len()];
+        raw::average_pool2d(isa, &pool, raw::Images { codes: &images, shape, zero_points }, &mut out).unwrap();
+        assert_eq!(out, want, "{isa}");
+    });
 }

@@ -3,7 +3,7 @@
 
 use crate::common::every_isa;
 use region::{Allocation, Protection};
-use zeropoint::layers::{MaxPool2d, Window};
+use zeropoint::layers::{AvgPool2d, MaxPool2d, Window};
 use zeropoint::random::fill_uniform;
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
@@ -143,6 +143,19 @@ fn layers() {
                 let length = pool.output_shape(shape).unwrap().iter().product();
                 let mut out = Guarded::new(against, &vec![0_u8; length]);
                 pool.forward(isa, images.get(), shape, out.get_mut()).unwrap();
+                let codes = raw::Images { codes: images.get(), shape, zero_points: 3.into() };
+                raw::average_pool2d(isa, &AvgPool2d::new(Window::new([2, 2])), codes, out.get_mut()).unwrap();
+                for size in [1, 2, 3] {
+                    let window = Window { stride: [2, 2], ..Window::new([size, size]) };
+                    let shape_of_weights = [channels, channels / groups, size, size];
+                    let weights = &weights.get()[..channels * (channels / groups)].repeat(size * size);
+                    let weights = Guarded::new(against, weights);
+                    let conv = raw::conv_transpose2d(isa, weights.get(), shape_of_weights, 1.into(), window, groups);
+                    let conv = conv.unwrap();
+                    let length = conv.output_shape(shape).unwrap().iter().product();
+                    let mut out = Guarded::new(against, &vec![0_i32; length]);
+                    raw::convolve(isa, &conv, codes, &Accumulators, out.get_mut()).unwrap();
+                }
             });
         }
     }

@@ -2,12 +2,12 @@
 
 use crate::common::{codes, every_isa, zero_points};
 use proptest::prelude::*;
-use zeropoint::layers::{Conv2d, Linear, MaxPool2d, Window};
+use zeropoint::layers::{AvgPool2d, Conv2d, ConvTranspose2d, Convolve, Linear, MaxPool2d, TransposedWindow, Window};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::reference::{dequantize_accumulator, fixed_point_product, saturate};
 use zeropoint::{
-    Accumulators, Code, CodeRange, Error, Isa, Matrix, MatrixMut, QuantParams, Quantized, Requantize, Rule, raw,
-    reference,
+    Accumulators, Code, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Quantized, Requantize,
+    Rule, Stream, raw, reference,
 };
 
 #[derive(Debug, Clone)]
@@ -79,13 +79,7 @@ fn equals_reference<A: Code, B: Code>(case: &Case<A, B>) {
 }
 
 /// The accumulators, and stages whose constants differ by output.
-fn every_stage<A: Code, B: Code>(
-    isa: Isa,
-    conv: &Conv2d<A, B>,
-    images: raw::Images<'_, A>,
-    want: &[i64],
-    outputs: usize,
-) {
+fn every_stage<A: Code>(isa: Isa, conv: &impl Convolve<A>, images: raw::Images<'_, A>, want: &[i64], outputs: usize) {
     let mut out = vec![i32::MIN; want.len()];
     raw::convolve(isa, conv, images, &Accumulators, &mut out).unwrap();
     assert!(out.iter().map(|&sum| i64::from(sum)).eq(want.iter().copied()), "{isa}: {out:?} for {want:?}");
@@ -104,6 +98,88 @@ fn every_stage<A: Code, B: Code>(
         assert_eq!(codes[i], code, "{isa}");
         let float = dequantize_accumulator(acc, 0.5, scales[output], Some(scales[output]));
         assert_eq!(real[i].to_bits(), float.to_bits(), "{isa}");
+    }
+}
+
+fn transposed_cases<A: Code + Arbitrary, B: Code + Arbitrary>() -> impl Strategy<Value = (Case<A, B>, TransposedWindow)>
+{
+    let channels = prop_oneof![
+        (Just(1_usize), 1_usize..12, 1_usize..80),
+        (2_usize..4, 1_usize..6, 1_usize..20),
+        (1_usize..80, Just(1_usize), Just(1_usize)),
+    ];
+    let axis = || (1_usize..5, 1_usize..5, 0_usize..4, 0_usize..4, 1_usize..5, 0_usize..3);
+    (channels, [axis(), axis()], [1_usize..6, 1_usize..6], 0_usize..3).prop_flat_map(
+        |((groups, group_channels, group_outputs), [y, x], [height, width], count)| {
+            // What is left out of the result leaves something.
+            let trimmed =
+                |(size, stride, before, after, dilation, more): (usize, usize, usize, usize, usize, usize), length| {
+                    let left = (length - 1) * stride + (size - 1) * dilation + more;
+                    let before = before.min(left);
+                    [before, after.min(left - before)]
+                };
+            let ([top, bottom], [left, right]) = (trimmed(y, height), trimmed(x, width));
+            let window = Window {
+                size: [y.0, x.0],
+                stride: [y.1, x.1],
+                padding: [top, left, bottom, right],
+                dilation: [y.4, x.4],
+            };
+            let transposed = TransposedWindow { window, output_padding: [y.5, x.5] };
+            let shape = [count, height, width, groups * group_channels];
+            let weights_shape = [groups * group_channels, group_outputs, y.0, x.0];
+            let outputs = groups * group_outputs;
+            (
+                prop::collection::vec(codes::<A>(), shape.iter().product::<usize>()),
+                zero_points::<A>(),
+                prop::collection::vec(codes::<B>(), weights_shape.iter().product::<usize>()),
+                prop::collection::vec(zero_points::<B>(), outputs),
+                prop::collection::vec(-100_000..100_000, outputs),
+            )
+                .prop_map(move |(images, zero_point, weights, weight_zero_points, bias)| {
+                    let case = Case {
+                        shape,
+                        images,
+                        zero_point,
+                        weights_shape,
+                        weights,
+                        weight_zero_points,
+                        bias,
+                        window,
+                        groups,
+                    };
+                    (case, transposed)
+                })
+        },
+    )
+}
+
+fn transposed_equals_reference<A: Code, B: Code>(case: &Case<A, B>, window: TransposedWindow) {
+    let Case { shape, images, zero_point, weights_shape, weights, weight_zero_points, bias, groups, .. } = case;
+    let zero_points = weight_zero_points.as_slice().into();
+    let (x, w) = ((*shape, *zero_point), (*weights_shape, zero_points));
+    let want = reference::conv_transpose2d(images, x.0, x.1, weights, w.0, w.1, Some(bias), &window, *groups);
+    every_isa(|isa| {
+        let conv = raw::conv_transpose2d::<A, B>(isa, weights, *weights_shape, zero_points, window, *groups).unwrap();
+        let conv = conv.with_accumulator_bias(bias).unwrap();
+        let images = raw::Images { codes: images, shape: *shape, zero_points: (*zero_point).into() };
+        assert_eq!(conv.output_shape(*shape).unwrap().iter().product::<usize>(), want.len());
+        every_stage(isa, &conv, images, &want, bias.len());
+    });
+}
+
+fn averages_equal_reference<C: Code>(images: &[C], shape: [usize; 4], zero_point: i32, window: Window) {
+    for counts in [false, true] {
+        let pool = AvgPool2d::new(window);
+        let pool = if counts { pool.counting_padding() } else { pool };
+        let Ok(output) = pool.output_shape(shape) else { continue };
+        let want = reference::average_pool2d(images, shape, zero_point, &window, counts);
+        every_isa(|isa| {
+            let mut out = vec![C::MIN; output.iter().product()];
+            let images = raw::Images { codes: images, shape, zero_points: zero_point.into() };
+            raw::average_pool2d(isa, &pool, images, &mut out).unwrap();
+            assert!(out.iter().map(|&code| code.into()).eq(want.iter().copied()), "{isa}: {out:?} for {want:?}");
+        });
     }
 }
 
@@ -128,6 +204,32 @@ proptest! {
     #[test]
     fn convolution_i8_by_u8(case in cases::<i8, u8>()) {
         equals_reference(&case);
+    }
+
+    #[test]
+    fn transposed_convolution_u8_by_i8((case, window) in transposed_cases::<u8, i8>()) {
+        transposed_equals_reference(&case, window);
+    }
+
+    #[test]
+    fn transposed_convolution_i8_by_u8((case, window) in transposed_cases::<i8, u8>()) {
+        transposed_equals_reference(&case, window);
+    }
+
+    #[test]
+    fn average_pooling(
+        window in windows([1_usize..5, 1_usize..5]),
+        shape in [0_usize..3, 6_usize..12, 6_usize..12, 0_usize..150],
+        zero_point in zero_points::<i8>(),
+        seed in any::<u32>(),
+        coarse in any::<bool>(),
+    ) {
+        // Coarse codes have more ties.
+        let codes = (0..shape.iter().product::<usize>() as u32).map(|i| (i ^ seed).wrapping_mul(2_654_435_761).to_be_bytes()[0]);
+        let codes: Vec<u8> = codes.map(|code| if coarse { code & 0x83 } else { code }).collect();
+        let signed: Vec<i8> = codes.iter().map(|&code| code as i8).collect();
+        averages_equal_reference(&codes, shape, zero_point + 128, window);
+        averages_equal_reference(&signed, shape, zero_point, window);
     }
 
     #[test]
@@ -302,12 +404,30 @@ fn sizes_that_only_a_caller_can_name() {
             raw::convolve(isa, &conv, image, &Accumulators, &mut sums).unwrap();
             assert_eq!(sums, if outputs == 1 { vec![7, 27, 7] } else { vec![7, 8, 27, 38, 7, 8] }, "{isa}");
         }
+        // Transposed: strides and dilations far larger than the image, whose outputs are cut out of the result.
+        let window =
+            Window { stride: [1, FAR], padding: [0, FAR - 1, 0, 0], dilation: [1, FAR], ..Window::new([1, 3]) };
+        let conv = raw::conv_transpose2d::<u8, i8>(isa, &[1, 2, 3], [1, 1, 1, 3], 0.into(), window, 1).unwrap();
+        assert_eq!(conv.output_shape([1, 1, 2, 1]), Ok([1, 1, 2 * FAR + 2, 1]));
+        let cut = Window { padding: [0, FAR - 1, 0, 2 * FAR - 1], ..window };
+        let conv = raw::conv_transpose2d::<u8, i8>(isa, &[1, 2, 3], [1, 1, 1, 3], 0.into(), cut, 1).unwrap();
+        let (mut sums, image) = ([7; 3], raw::Images { codes: &[10, 20], shape: [1, 1, 2, 1], zero_points: 0.into() });
+        raw::convolve(isa, &conv, image, &Accumulators, &mut sums).unwrap();
+        assert_eq!(sums, [0, 2 * 10 + 20, 0], "{isa}");
+        let one = Window { stride: [usize::MAX; 2], ..Window::new([1, 2]) };
+        let conv = raw::conv_transpose2d::<u8, i8>(isa, &[1, 2], [1, 1, 1, 2], 0.into(), one, 1).unwrap();
+        let image = raw::Images { codes: &[10], shape: [1; 4], zero_points: 0.into() };
+        raw::convolve(isa, &conv, image, &Accumulators, &mut sums[..2]).unwrap();
+        assert_eq!(sums, [10, 20, 0], "{isa}");
         // No weights, whatever the shape says.
         let params = QuantParams::per_tensor(CodeRange::narrow(8).unwrap(), 0.5, 0).unwrap();
         for shape in [[FAR, 0, 1, 1], [0, FAR, 1, 1], [0, FAR, FAR, FAR], [1, FAR, FAR, 0]] {
             for groups in [1, FAR, usize::MAX] {
                 let refused =
                     Conv2d::<u8, i8>::new(isa, &[], shape, &params, Window::new([shape[2], shape[3]]), groups);
+                assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+                let window = Window::new([shape[2], shape[3]]);
+                let refused = ConvTranspose2d::<u8, i8>::new(isa, &[], shape, &params, window, groups);
                 assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
             }
         }
@@ -363,6 +483,48 @@ fn empty_batches() {
                 "{refused:?}"
             );
         }
+        for pool in [AvgPool2d::new(window), AvgPool2d::new(window).counting_padding(), AvgPool2d::global()] {
+            for shape in [[0, 5, 6, 4], [3, 5, 6, 0], [0, huge, huge, 4], [huge, huge, huge, 0]] {
+                pool.forward::<u8>(isa, &[], shape, &px, &mut []).unwrap();
+            }
+            let rows =
+                QuantParams::new(px.codes(), Granularity::channel(&[5, 4], 0).unwrap(), vec![0.5; 5], vec![0; 5]);
+            for images in [0, 1] {
+                let (x, mut out) = (vec![0; images * 24], vec![0; images * 96]);
+                let refused = pool.forward(isa, &x, [images, 3, 2, 4], rows.as_ref().unwrap(), &mut out);
+                assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+            }
+        }
+        for images in [0, 1] {
+            let refused = AvgPool2d::global().forward::<u8>(isa, &[], [images, 0, 6, 4], &px, &mut []);
+            assert!(
+                matches!(refused, Err(Error::Shape { why, .. }) if why.contains("without elements")),
+                "{refused:?}"
+            );
+        }
+        // Windows in the padding alone have an average when padding counts: its zero point.
+        let mut out = vec![7; 2 * 8 * 4];
+        AvgPool2d::new(window).counting_padding().forward(isa, &[], [1, 0, 6, 4], &px, &mut out).unwrap();
+        assert_eq!(out, vec![10; 2 * 8 * 4]);
+        for groups in [1, 2, 4] {
+            let weights = vec![1_i8; 4 * 4 / groups * 9];
+            let window = Window { stride: [2, 3], ..Window::new([3, 3]) };
+            let conv =
+                ConvTranspose2d::<u8, i8>::new(isa, &weights, [4, 4 / groups, 3, 3], &pw, window, groups).unwrap();
+            let stage = Requantize::new(&conv, &px, &px, Rule::Float).unwrap();
+            for [height, width] in [[5, 6], [huge, huge]] {
+                conv.forward(isa, &[], [0, height, width, 4], &px, &stage, &mut []).unwrap();
+            }
+            for images in [0, 1] {
+                let mut out = vec![0; images * 11 * 18 * 4];
+                let three = raw::requantize(Rule::Float, &[0.5; 3], 0, 0..=255_u8).unwrap();
+                let x = vec![0; images * 5 * 6 * 4];
+                let refused = conv.forward(isa, &x, [images, 5, 6, 4], &px, &three, &mut out);
+                assert!(matches!(refused, Err(Error::Length { what: "multipliers", .. })), "{refused:?}");
+                let refused = conv.forward(isa, &[], [images, 0, 6, 4], &px, &stage, &mut []);
+                assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+            }
+        }
         let weights = Matrix::new(&[1_i8; 6], 2, 3).unwrap();
         let linear = Linear::<u8, i8>::new(isa, Quantized::new(weights, &pw).unwrap()).unwrap();
         let run = |rows: usize, columns: usize, outputs: usize| {
@@ -376,4 +538,122 @@ fn empty_batches() {
             assert!(matches!(run(rows, 3, 3), Err(Error::Length { .. })));
         }
     });
+}
+
+/// Averages of 2¹⁶ taps and more, of the largest and smallest codes, around ties; and of windows far larger than the image.
+#[test]
+fn averages_of_many_codes() {
+    // Sums that differ by one around every half: n taps of which k are 255.
+    for (height, width) in [(1, 65_535), (1, 65_536), (3, 50_000), (257, 255), (257, 256), (1, 131_072)] {
+        let n = height * width;
+        for channels in [1, 3] {
+            for (k, last) in [(n / 510, 0), (n / 510, 127), (n / 510, 128), (n / 2, 0), (n, 255), (0, 0)] {
+                let mut images = vec![0_u8; n * channels];
+                images[..k * channels].fill(255);
+                images[n * channels - 1] = last;
+                let (shape, global) = ([1, height, width, channels], AvgPool2d::global());
+                let sums = (0..channels)
+                    .map(|c| images[c..].iter().step_by(channels).map(|&code| i64::from(code)).sum::<i64>());
+                let sums: Vec<i64> = sums.collect();
+                for zero_point in [0, 1, 255] {
+                    let want =
+                        reference::average_pool2d(&images, shape, zero_point, &Window::new([height, width]), false);
+                    every_isa(|isa| {
+                        let mut out = vec![7; channels];
+                        let images = raw::Images { codes: &images, shape, zero_points: zero_point.into() };
+                        raw::average_pool2d(isa, &global, images, &mut out).unwrap();
+                        assert!(
+                            out.iter().map(|&code| i32::from(code)).eq(want.iter().copied()),
+                            "{isa}: {sums:?} / {n}"
+                        );
+                    });
+                }
+            }
+        }
+    }
+    const FAR: usize = 1 << (usize::BITS - 24);
+    let window = Window { size: [FAR, FAR], padding: [0, FAR - 1, FAR - 1, 0], ..Window::new([1, 1]) };
+    every_isa(|isa| {
+        let (images, mut out) = (raw::Images { codes: &[200_u8], shape: [1; 4], zero_points: 3.into() }, [7]);
+        raw::average_pool2d(isa, &AvgPool2d::new(window), images, &mut out).unwrap();
+        assert_eq!(out, [200]);
+        raw::average_pool2d(isa, &AvgPool2d::new(window).counting_padding(), images, &mut out).unwrap();
+        assert_eq!(out, [3]);
+    });
+}
+
+/// Transposed convolutions of images with their own parameters, on threads, in blocks of lines, with random words: element i of
+/// the result takes word i.
+#[test]
+fn transposed_convolutions_of_batches() {
+    for (size, stride, channels, outputs, groups, dilation) in [
+        ([2, 2], [2, 2], 9, 70, 1, 1),
+        ([3, 3], [2, 1], 6, 4, 2, 1),
+        ([3, 2], [2, 3], 20, 20, 20, 2),
+        ([1, 1], [1, 1], 5, 3, 1, 1),
+    ] {
+        let shape @ [images, height, width, _] = [3, 21, 13, channels];
+        let (image, weights_shape) = (height * width * channels, [channels, outputs / groups, size[0], size[1]]);
+        let window = Window { stride, dilation: [dilation; 2], ..Window::new(size) };
+        let window = TransposedWindow { window, output_padding: [1, 0] };
+        let x: Vec<u8> = (0..images * image).map(|i| (i * 37 % 251) as u8).collect();
+        let weights: Vec<i8> = (0..weights_shape.iter().product()).map(|i: usize| (i * 29 % 253) as u8 as i8).collect();
+        let per_output = Granularity::channel(&weights_shape, 1).unwrap();
+        let scales = (0..outputs / groups).map(|i| 0.01 + i as f32 * 1e-3).collect();
+        let pw =
+            QuantParams::new(CodeRange::signed(8).unwrap(), per_output, scales, vec![-3; outputs / groups]).unwrap();
+        let per_image = Granularity::channel(&[images, image], 0).unwrap();
+        let px = QuantParams::new(CodeRange::unsigned(8).unwrap(), per_image, vec![0.5, 0.25, 0.75], vec![0, 90, 255]);
+        let (px, stream) = (px.unwrap(), Stream { seed: 3, offset: 1000 });
+        let sums: Vec<i64> = (0..images)
+            .flat_map(|i| {
+                let (x, shape) = (&x[i * image..][..image], [1, height, width, channels]);
+                let zero_point = px.zero_points()[i];
+                reference::conv_transpose2d(
+                    x,
+                    shape,
+                    zero_point,
+                    &weights,
+                    weights_shape,
+                    (-3).into(),
+                    None,
+                    &window,
+                    groups,
+                )
+            })
+            .collect();
+        let words = reference::words(stream, sums.len());
+        let multiplier = 1.0 / 4096.0;
+        every_isa(|isa| {
+            let conv = ConvTranspose2d::<u8, i8>::new(isa, &weights, weights_shape, &pw, window, groups).unwrap();
+            let mut reals = vec![0.0; sums.len()];
+            conv.forward(isa, &x, shape, &px, &zeropoint::Dequantize::new(), &mut reals).unwrap();
+            let stage =
+                raw::requantize(Rule::Float, &[multiplier], 128, 0..=255_u8).unwrap().stochastic(stream).unwrap();
+            let (mut codes, mut shared) = (vec![0; sums.len()], vec![0; sums.len()]);
+            let images_by_hand = raw::Images { codes: &x, shape, zero_points: px.zero_points().into() };
+            raw::convolve(isa, &conv, images_by_hand, &stage, &mut codes).unwrap();
+            raw::convolve(zeropoint::Exec::from(isa).on(&Many), &conv, images_by_hand, &stage, &mut shared).unwrap();
+            assert!(codes == shared, "{isa}");
+            for (i, &sum) in sums.iter().enumerate() {
+                let (output, image) = (i % outputs % (outputs / groups), i / (sums.len() / images));
+                let real = dequantize_accumulator(sum as i32, px.scales()[image], pw.scales()[output], None);
+                assert_eq!(reals[i].to_bits(), real.to_bits(), "{isa}");
+                let code = reference::requantize_stochastic(sum as i32, multiplier, 128, (0, 255), words[i]);
+                assert_eq!(codes[i], code, "{isa}");
+            }
+        });
+    }
+}
+
+/// Three threads, started anew for every call.
+struct Many;
+
+impl zeropoint::Threads for Many {
+    fn count(&self) -> usize {
+        3
+    }
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        std::thread::scope(|scope| (0..tasks).for_each(|i| drop(scope.spawn(move || task(i)))));
+    }
 }
