@@ -11,6 +11,7 @@ mod conv_transpose;
 mod convolution;
 mod depthwise;
 pub(crate) mod images;
+mod interleave;
 mod kernels;
 mod linear;
 mod patches;

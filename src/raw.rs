@@ -21,7 +21,7 @@ pub use crate::quantize::packed::{pack_nibbles, unpack_nibbles};
 pub use crate::half::{narrow, widen};
 pub use crate::layers::average::average_pool2d;
 pub use crate::layers::conv::convolve;
-pub use crate::layers::images::RawImages as Images;
+pub use crate::layers::images::{ImageZeroPoints, RawImages as Images};
 use crate::matmul::blocks::PackedBlocks;
 pub use crate::matmul::blocks::{BlockActivations, raw_matmul_blocks as matmul_blocks};
 pub use crate::matmul::given::apply;

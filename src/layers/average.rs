@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use super::images::{Images, RawImages};
+use super::images::{ImageZeroPoints, Images, RawImages, load_zero_points};
 use super::patches::{Patch, Windows};
 use super::pool::share_windows;
 use super::window::Window;
@@ -100,7 +100,8 @@ impl AvgPool2d {
         }
     }
 
-    /// The averages of images whose parameters are per tensor, or per image: `Granularity::channel(&[images, h * w * c], 0)`.
+    /// The averages of images whose parameters are per tensor, per image: `Granularity::channel(&[images, h * w * c], 0)`, or per
+    /// channel: `Granularity::channel(&shape, 3)`.
     ///
     /// # Errors
     /// [`Error::Shape`], as [`output_shape`](AvgPool2d::output_shape) and for parameters of another granularity;
@@ -152,8 +153,7 @@ const FEW: u128 = 1 << 16;
 struct AvgPool<'a> {
     windows: Windows<'a>,
     sign: Sign,
-    /// One, or one for every image.
-    zero_points: ZeroPoints<'a>,
+    zero_points: ImageZeroPoints<'a>,
     counts_padding: bool,
     /// The row of the result where `out` begins.
     first: usize,
@@ -185,34 +185,29 @@ impl AvgPool<'_> {
         let channels = windows.shape[3].max(1);
         for (i, out) in cast_slice_mut::<u8, C>(out).chunks_exact_mut(channels).enumerate() {
             let patch = windows.at(first + i);
-            let zero_point = match zero_points {
-                ZeroPoints::Uniform(zero_point) => zero_point,
-                ZeroPoints::Each(each) => each[windows.image_of(first + i)],
-            };
+            let zero_points = zero_points.of_image(|| windows.image_of(first + i));
             let taps = patch.count();
             let divisor = if counts_padding { size[0] * size[1] } else { taps as u128 };
             if divisor >= FEW {
-                average_many(v, &patch, zero_point, divisor, out);
+                average_many(v, &patch, zero_points, divisor, out);
                 continue;
             }
-            let mean = Mean {
-                offset: v.splat_i32(zero_point * taps as i32),
-                divisor: v.splat_f32(divisor as f32),
-                zero_point: v.splat_i32(zero_point),
-            };
+            let mean = Mean { zero_points, taps: v.splat_i32(taps as i32), divisor: v.splat_f32(divisor as f32) };
             let (quads, rest) = out.as_chunks_mut::<{ QUAD * LANES }>();
             for (i, out) in quads.iter_mut().enumerate() {
-                let sums = sum_taps::<V, C, QUAD>(v, &patch, patch.taps(0), patch.taps(1), i * QUAD * LANES);
+                let channel = i * QUAD * LANES;
+                let sums = sum_taps::<V, C, QUAD>(v, &patch, patch.taps(0), patch.taps(1), channel);
                 let out = out.as_chunks_mut().0;
                 for i in 0..QUAD {
-                    mean.store(v, sums[i], &mut out[i]);
+                    mean.store(v, sums[i], channel + i * LANES, &mut out[i]);
                 }
             }
             let done = quads.len() * QUAD * LANES;
             for (i, out) in rest.chunks_mut(LANES).enumerate() {
-                let [sum] = sum_taps::<V, C, 1>(v, &patch, patch.taps(0), patch.taps(1), done + i * LANES);
+                let channel = done + i * LANES;
+                let [sum] = sum_taps::<V, C, 1>(v, &patch, patch.taps(0), patch.taps(1), channel);
                 let mut codes = [C::default(); LANES];
-                mean.store(v, sum, &mut codes);
+                mean.store(v, sum, channel, &mut codes);
                 out.copy_from_slice(&codes[..out.len()]);
             }
         }
@@ -220,18 +215,21 @@ impl AvgPool<'_> {
 }
 
 /// How sums of few taps become codes.
-struct Mean<V: Vectors> {
-    /// The zero point times the taps.
-    offset: V::I32,
+struct Mean<'a, V: Vectors> {
+    /// Of the image.
+    zero_points: ZeroPoints<'a>,
+    taps: V::I32,
     divisor: V::F32,
-    zero_point: V::I32,
 }
 
-impl<V: Vectors> Mean<V> {
+impl<V: Vectors> Mean<'_, V> {
+    /// The codes of the sums of a vector of channels.
     #[inline(always)]
-    fn store<C: Code>(&self, v: V, sum: V::I32, out: &mut [C; LANES]) {
-        let mean = v.div_f32(v.to_f32(v.sub_i32(sum, self.offset)), self.divisor);
-        C::store(v, v.add_i32(v.round_to_i32(mean), self.zero_point), out);
+    fn store<C: Code>(&self, v: V, sum: V::I32, channel: usize, out: &mut [C; LANES]) {
+        let zero_point = load_zero_points(v, self.zero_points, channel);
+        let sum = v.sub_i32(sum, v.mul_i32(zero_point, self.taps));
+        let mean = v.div_f32(v.to_f32(sum), self.divisor);
+        C::store(v, v.add_i32(v.round_to_i32(mean), zero_point), out);
     }
 }
 
@@ -271,10 +269,16 @@ fn sum_taps<V: Vectors, C: Code, const VECTORS: usize>(
 /// Averages of 2¹⁶ taps or more, or of a window of so many: sums that may exceed i32, and an exact division, which takes no time
 /// beside them.
 #[inline(always)]
-fn average_many<V: Vectors, C: Code>(v: V, patch: &Patch<'_>, zero_point: i32, divisor: u128, out: &mut [C]) {
+fn average_many<V: Vectors, C: Code>(
+    v: V,
+    patch: &Patch<'_>,
+    zero_points: ZeroPoints<'_>,
+    divisor: u128,
+    out: &mut [C],
+) {
     /// Columns of taps whose sums an i32 holds.
     const PIECE: usize = 1 << 16;
-    let (columns, offset) = (patch.taps(1), i128::from(zero_point) * patch.count() as i128);
+    let (columns, taps) = (patch.taps(1), patch.count() as i128);
     for (i, out) in out.chunks_mut(LANES).enumerate() {
         // (No memory has the 2⁵⁵ codes that would exceed i64.)
         let mut totals = [0_i64; LANES];
@@ -289,8 +293,9 @@ fn average_many<V: Vectors, C: Code>(v: V, patch: &Patch<'_>, zero_point: i32, d
                 }
             }
         }
-        for (out, total) in out.iter_mut().zip(totals) {
-            let mean = divide_to_even(i128::from(total) - offset, divisor.cast_signed());
+        for (channel, (out, total)) in (i * LANES..).zip(out.iter_mut().zip(totals)) {
+            let zero_point = zero_points.at(channel);
+            let mean = divide_to_even(i128::from(total) - taps * i128::from(zero_point), divisor.cast_signed());
             *out = C::try_from(mean + zero_point).unwrap_or_default();
         }
     }

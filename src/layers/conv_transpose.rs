@@ -139,10 +139,11 @@ impl<A: Code, B: Code> ConvTranspose2d<A, B> {
         self.convolution.output_shape(images)
     }
 
-    /// The convolution of images whose parameters are per tensor, or per image: `Granularity::channel(&[images, h * w * c], 0)`.
+    /// The convolution of images whose parameters are per tensor, per image: `Granularity::channel(&[images, h * w * c], 0)`, or per
+    /// channel with one scale: `Granularity::channel(&shape, 3)`. Padding is real 0: the zero point of its image or channel.
     ///
     /// # Errors
-    /// [`Error::Shape`], as [`output_shape`](ConvTranspose2d::output_shape) and for parameters of another granularity;
+    /// [`Error::Shape`], as [`output_shape`](ConvTranspose2d::output_shape) and for other parameters;
     /// [`Error::Length`]; then those of [`matmul`](crate::matmul()).
     pub fn forward<'e, S: Stage>(
         &self,

@@ -5,9 +5,13 @@
 //! element needs no copy at all, and a depthwise convolution, which has no sum over channels, has a kernel of its own.
 //! A [transposed](super::transposed) convolution is several ordinary ones, whose results are interleaved.
 //!
-//! Images that are quantized one by one are still one product: zero points and scales go with its rows.
+//! Images that are quantized one by one are still one product: zero points and scales go with its rows. Zero points for every
+//! channel are a [correction](super::interleave) of the accumulators.
 
-use super::images::Images;
+use core::slice;
+
+use super::images::{ImageZeroPoints, Images};
+use super::interleave::{Interleave, Part, Phases};
 use super::kernels::{Kernels, WeightCodes, WeightShape};
 use super::patches::{Patches, Windows};
 use super::transposed::Transposed;
@@ -20,6 +24,7 @@ use crate::matmul::erased_stage::{EraseStage, ErasedStage, OperandScales};
 use crate::matmul::job::Job;
 use crate::matmul::lhs::Lhs;
 use crate::matmul::output::Output;
+use crate::matmul::packed::Packed;
 use crate::matmul::partition::{self, least_nanoseconds};
 use crate::matmul::rhs::check_isa;
 use crate::matmul::stage::Stage;
@@ -37,12 +42,14 @@ pub struct Convolution {
     channels: usize,
     outputs: usize,
     scales: WeightScales,
+    /// One for every output.
+    bias: Vec<i32>,
     kind: Kind,
 }
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Ordinary(Window, Kernels),
+    Ordinary(Part),
     Transposed(Transposed),
 }
 
@@ -61,8 +68,16 @@ impl Convolution {
         let at = |output: usize, tap: usize, channel: usize| codes[(output * group_channels + channel) * taps + tap];
         let shape = WeightShape { groups, channels: group_channels, outputs: outputs / groups, taps };
         let kernels = Kernels::new(isa, signs, shape, (zero_points, largest), at)?;
-        let kind = Kind::Ordinary(window, kernels);
-        Ok(Convolution { isa, groups, channels, outputs, scales: WeightScales::default(), kind })
+        let kind = Kind::Ordinary((window, kernels));
+        Ok(Convolution {
+            isa,
+            groups,
+            channels,
+            outputs,
+            scales: WeightScales::default(),
+            bias: vec![0; outputs],
+            kind,
+        })
     }
 
     /// A transposed convolution by weights `[channels, outputs / groups, height, width]`.
@@ -78,7 +93,15 @@ impl Convolution {
         Self::check_transposed(weights.codes, shape, window, groups)?;
         let kind = Kind::Transposed(Transposed::new(isa, weights, shape, window, output_padding)?);
         let outputs = group_outputs * groups;
-        Ok(Convolution { isa, groups, channels, outputs, scales: WeightScales::default(), kind })
+        Ok(Convolution {
+            isa,
+            groups,
+            channels,
+            outputs,
+            scales: WeightScales::default(),
+            bias: vec![0; outputs],
+            kind,
+        })
     }
 
     /// `Ok` for weights `[channels, outputs / groups, height, width]` that a transposed convolution can have.
@@ -117,8 +140,9 @@ impl Convolution {
     pub(super) fn set_bias(&mut self, bias: &[i32], image_scale: Option<f32>) -> Result<(), Error> {
         check_length("the bias", self.outputs, bias.len())?;
         self.scales.set_bias_for(image_scale);
+        self.bias = bias.to_vec();
         match &mut self.kind {
-            Kind::Ordinary(_, kernels) => kernels.set_bias(bias),
+            Kind::Ordinary((_, kernels)) => kernels.set_bias(bias),
             Kind::Transposed(transposed) => transposed.set_bias(bias),
         }
     }
@@ -129,7 +153,7 @@ impl Convolution {
             return Err(Error::Shape { why: "the image's channels are not the weights'", found: channels });
         }
         let [height, width] = match &self.kind {
-            Kind::Ordinary(window, _) => window.output_size([height, width])?,
+            Kind::Ordinary((window, _)) => window.output_size([height, width])?,
             Kind::Transposed(transposed) => transposed.output_size([height, width])?,
         };
         Ok([images, height, width, self.outputs])
@@ -161,33 +185,68 @@ impl Convolution {
         let largest_input = images.check_zero_points()?;
         let rows_of_image = elements_of(&output);
         let mut row_scales = Workspace::default();
-        let scales = images.scales;
-        let scales = if scales.len() <= 1 { scales } else { repeat(scales, rows_of_image, &mut row_scales) };
-        let stage = &stage.erase(OperandScales::new(scales, &self.scales)?)?;
-        let (window, kernels) = match &self.kind {
-            Kind::Ordinary(window, kernels) => (window, kernels),
-            Kind::Transposed(transposed) => {
-                return transposed.run(exec, &images, largest_input, output, stage, out);
+        let scales = match (images.zero_points, images.scales) {
+            (ImageZeroPoints::PerChannel(_), [first, rest @ ..]) => {
+                if rest.iter().any(|scale| scale != first) {
+                    let why = "the scales of the images' channels differ: a sum over them has one";
+                    return Err(Error::Shape { why, found: images.scales.len() });
+                }
+                slice::from_ref(first)
             }
+            (ImageZeroPoints::PerImage(_), scales) => repeat(scales, rows_of_image, &mut row_scales),
+            (_, scales) => scales,
         };
+        let stage = &stage.erase(OperandScales::new(scales, &self.scales)?)?;
         let Images { codes, sign, shape, zero_points, .. } = images;
-        let windows = Windows { images: codes, shape, output, first: [0; 2], window };
-        let groups = match kernels {
-            Kernels::Depthwise(weights) => return weights.forward(exec, &windows, (sign, zero_points), stage, out),
-            Kernels::Groups(groups) => groups,
+        let per_channel = matches!(zero_points, ImageZeroPoints::PerChannel(_));
+        let phases = match &self.kind {
+            Kind::Ordinary(part) => Phases::whole(part),
+            Kind::Transposed(transposed) => transposed.phases(),
         };
+        // A result of one phase, which a transposed convolution of stride 1 has too, is made in place.
+        if let (Some((window, kernels)), first) = phases.single() {
+            let windows = Windows { images: codes, shape, output, first, window };
+            match kernels {
+                Kernels::Depthwise(weights) => {
+                    weights.check_depth(largest_input)?;
+                    return weights.forward(exec, &windows, (sign, zero_points), stage, out);
+                }
+                Kernels::Groups(groups) if !per_channel => {
+                    return self.multiply(exec, groups, windows, &images, stage, &out);
+                }
+                Kernels::Groups(_) => {}
+            }
+        }
+        let channels = self.channels / self.groups;
+        let interleave = Interleave { isa: self.isa, phases, images: &images, channels, bias: &self.bias, output };
+        interleave.run(exec, largest_input, stage, out)
+    }
+
+    /// The convolution by a matrix for every group, into a result that has a row for every window.
+    fn multiply(
+        &self,
+        exec: Exec<'_>,
+        groups: &[Packed],
+        windows: Windows<'_>,
+        images: &Images<'_>,
+        stage: &ErasedStage<'_>,
+        out: &Output<'_>,
+    ) -> Result<(), Error> {
+        let Images { sign, zero_points, .. } = *images;
         let mut row_zero_points = Workspace::default();
         let by_row = match zero_points {
-            ZeroPoints::Uniform(_) => zero_points,
-            ZeroPoints::Each(each) => ZeroPoints::Each(repeat(each, rows_of_image, &mut row_zero_points)),
+            ImageZeroPoints::PerImage(each) => {
+                ZeroPoints::Each(repeat(each, elements_of(&windows.output), &mut row_zero_points))
+            }
+            uniform => uniform.of_image(|| 0),
         };
         let channels = self.channels / self.groups;
         let patches = |group| Patches { windows, zero_points, group, channels };
-        if let [weights] = &groups[..] {
+        if let [weights] = groups {
             let patches = patches(0);
             let lhs = Lhs { source: patches.source(), sign, zero_points: by_row };
             let rhs = weights.erase();
-            let job = Job::new(&lhs, &rhs, stage, &out, 0);
+            let job = Job::new(&lhs, &rhs, stage, out, 0);
             job.check()?;
             partition::run(exec, &job);
             return Ok(());
@@ -200,7 +259,7 @@ impl Convolution {
         // Every group is checked before the first writes.
         let mut jobs = Vec::with_capacity(groups.len());
         for (group, (lhs, rhs)) in operands.iter().enumerate() {
-            let job = Job::new(lhs, rhs, stage, &out, group * (self.outputs / self.groups));
+            let job = Job::new(lhs, rhs, stage, out, group * (self.outputs / self.groups));
             job.check()?;
             jobs.push(job);
         }

@@ -4,24 +4,20 @@
 //! padding is the zero point.
 
 use core::ops::Range;
-use core::ptr::null;
 
+use super::images::{ImageZeroPoints, load_zero_points};
 use super::patches::Windows;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
-use crate::matmul::epilogue::Epilogue;
 use crate::matmul::erased_stage::ErasedStage;
-use crate::matmul::lhs::LhsBlock;
-use crate::matmul::multiply::{Multiply, PanelSource};
-use crate::matmul::offsets::Offsets;
+use crate::matmul::given::Given;
 use crate::matmul::output::Output;
 use crate::matmul::per_column::PerColumn;
 use crate::matmul::shape::{check_accumulator, largest_of};
 use crate::matmul::tile::{AccRow, MAX_COLUMNS};
 use crate::matmul::words::RowWords;
-use crate::matrix::ZeroPoints;
 use crate::memory::Workspace;
 use crate::sign::Sign;
 use crate::simd::LANES;
@@ -71,19 +67,17 @@ impl DepthwiseWeights {
         rows.saturating_mul(self.channels).saturating_mul(self.taps.len()) / MULTIPLIED
     }
 
-    /// The convolution of images whose codes have this sign, and one zero point or one for every image.
+    /// The convolution of images whose codes have this sign and these zero points, which are checked.
     pub fn forward(
         &self,
         exec: Exec<'_>,
         windows: &Windows<'_>,
-        (sign, zero_points): (Sign, ZeroPoints<'_>),
+        (sign, zero_points): (Sign, ImageZeroPoints<'_>),
         stage: &ErasedStage<'_>,
         out: Output<'_>,
     ) -> Result<(), Error> {
-        self.check_depth(zero_points.check_for(sign, windows.shape[0])?)?;
         stage.values.check(out.rows(), out.columns())?;
-        let job =
-            Job { weights: self, windows, sign, zero_points, rows: StagedRows { isa: self.isa, sign, stage, out } };
+        let job = Job { weights: self, windows, sign, zero_points, rows: StagedRows { isa: self.isa, stage, out } };
         let rows = windows.count();
         let team = exec.team(self.least_nanoseconds(rows));
         if team.alone() {
@@ -108,7 +102,7 @@ impl DepthwiseWeights {
     pub fn accumulate(
         &self,
         windows: &Windows<'_>,
-        (sign, zero_points): (Sign, ZeroPoints<'_>),
+        (sign, zero_points): (Sign, ImageZeroPoints<'_>),
         rows: Range<usize>,
         accumulators: &mut [AccRow],
     ) {
@@ -121,8 +115,6 @@ impl DepthwiseWeights {
 /// A result whose rows a stage makes of accumulators.
 pub(super) struct StagedRows<'a> {
     pub isa: Isa,
-    /// Of the images.
-    pub sign: Sign,
     pub stage: &'a ErasedStage<'a>,
     pub out: Output<'a>,
 }
@@ -133,18 +125,11 @@ impl StagedRows<'_> {
     /// # Safety
     /// No other thread has these rows of the result.
     pub unsafe fn write(&self, words: &RowWords, rows: Range<usize>, accumulators: &[AccRow]) {
-        let StagedRows { isa, sign, stage, ref out } = *self;
+        let StagedRows { isa, stage, ref out } = *self;
         assert_eq!(stage.values.element_size(), out.element_size(), "a result of the stage's type");
-        let multiply = Multiply {
-            a: &LhsBlock { a: null(), stride: 0, sums: &[] },
-            rows,
-            kernel: isa.microkernel(sign),
-            panels: &PanelSource::Given { accumulators, columns: out.columns() },
-            prefetch: false,
-            offsets: &Offsets { uniform: 0, each: None },
-            epilogue: Epilogue { stage: &stage.values, out, words, first_column: 0 },
-        };
-        (stage.multiply)(isa, &multiply);
+        let given = Given { accumulators, rows, columns: 0..out.columns() };
+        // SAFETY: the caller vouches for the rows; elements are as large as the stage's, which was just checked.
+        unsafe { given.emit(isa, stage, out, words) };
     }
 }
 
@@ -153,7 +138,7 @@ struct Job<'a> {
     weights: &'a DepthwiseWeights,
     windows: &'a Windows<'a>,
     sign: Sign,
-    zero_points: ZeroPoints<'a>,
+    zero_points: ImageZeroPoints<'a>,
     rows: StagedRows<'a>,
 }
 
@@ -188,7 +173,7 @@ struct Accumulate<'a> {
     weights: &'a DepthwiseWeights,
     windows: &'a Windows<'a>,
     sign: Sign,
-    zero_points: ZeroPoints<'a>,
+    zero_points: ImageZeroPoints<'a>,
     rows: Range<usize>,
     /// Room for a tap and its place in the image, for every tap.
     places: &'a mut [[usize; 2]],
@@ -216,11 +201,7 @@ impl Accumulate<'_> {
         let count = rows.len();
         for (i, row) in rows.enumerate() {
             let patch = windows.at(row);
-            let zero_point = match zero_points {
-                ZeroPoints::Uniform(zero_point) => zero_point,
-                ZeroPoints::Each(each) => each[windows.image_of(row)],
-            };
-            let zero_point = simd.splat_i32(zero_point);
+            let zero_points = zero_points.of_image(|| windows.image_of(row));
             let mut taps = 0;
             for tap_y in patch.taps(0) {
                 for tap_x in patch.taps(1) {
@@ -230,6 +211,7 @@ impl Accumulate<'_> {
             }
             let mut channel = 0;
             while channel < weights.channels {
+                let zero_point = load_zero_points(simd, zero_points, channel);
                 let mut acc = simd.load_i32(weights.bias.at(channel));
                 for &[tap, place] in &places[..taps] {
                     // What is behind the last channel makes accumulators that nobody reads.

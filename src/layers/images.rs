@@ -4,10 +4,12 @@ use bytemuck::cast_slice;
 
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
+use crate::kernel::Vectors;
 use crate::matrix::{Matrix, ZeroPoints};
-use crate::params::QuantParams;
+use crate::params::{Granularity, QuantParams};
 use crate::quantized::Quantized;
 use crate::sign::Sign;
+use crate::simd::walk::block;
 
 /// Images with zero points that are given by hand.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +18,53 @@ pub struct RawImages<'a, A> {
     pub codes: &'a [A],
     /// Images, height, width, channels.
     pub shape: [usize; 4],
-    /// One, or one for every image. Padding has this value.
-    pub zero_points: ZeroPoints<'a>,
+    /// One, one for every image, or one for every channel. Padding has this value.
+    pub zero_points: ImageZeroPoints<'a>,
+}
+
+/// The zero points of images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ImageZeroPoints<'a> {
+    /// One for all.
+    Uniform(i32),
+    /// One for every image.
+    PerImage(&'a [i32]),
+    /// One for every channel.
+    PerChannel(&'a [i32]),
+}
+
+impl From<i32> for ImageZeroPoints<'_> {
+    fn from(zero_point: i32) -> Self {
+        ImageZeroPoints::Uniform(zero_point)
+    }
+}
+
+/// One for every image.
+impl<'a> From<&'a [i32]> for ImageZeroPoints<'a> {
+    fn from(zero_points: &'a [i32]) -> Self {
+        ImageZeroPoints::PerImage(zero_points)
+    }
+}
+
+impl<'a> ImageZeroPoints<'a> {
+    /// Those of one image: one for all channels, or one for each.
+    #[inline(always)]
+    pub(super) fn of_image(self, image: impl FnOnce() -> usize) -> ZeroPoints<'a> {
+        match self {
+            ImageZeroPoints::Uniform(zero_point) => ZeroPoints::Uniform(zero_point),
+            ImageZeroPoints::PerImage(each) => ZeroPoints::Uniform(each[image()]),
+            ImageZeroPoints::PerChannel(each) => ZeroPoints::Each(each),
+        }
+    }
+}
+
+/// The zero points of a vector of channels.
+#[inline(always)]
+pub(super) fn load_zero_points<V: Vectors>(v: V, zero_points: ZeroPoints<'_>, channel: usize) -> V::I32 {
+    match zero_points {
+        ZeroPoints::Uniform(zero_point) => v.splat_i32(zero_point),
+        ZeroPoints::Each(each) => v.load_i32(&block(each, channel)),
+    }
 }
 
 /// Images of either type, as many codes as their shape says.
@@ -27,18 +74,27 @@ pub(super) struct Images<'a> {
     pub sign: Sign,
     /// Images, height, width, channels.
     pub shape: [usize; 4],
-    /// One, or one for every image.
-    pub zero_points: ZeroPoints<'a>,
-    /// One, or one for every image; none when only the stage knows them.
+    pub zero_points: ImageZeroPoints<'a>,
+    /// As many as there are zero points; none when only the stage knows them.
     pub scales: &'a [f32],
 }
 
 impl<'a> Images<'a> {
-    /// Images whose parameters are per tensor or per image.
+    /// Images whose parameters are per tensor, per image or per channel.
     pub fn quantized<A: Code>(codes: &'a [A], shape: [usize; 4], params: &'a QuantParams<A>) -> Result<Self, Error> {
         check_length("the images", elements_of(&shape), codes.len())?;
-        let by_image = Matrix::new(codes, shape[0], elements_of(&shape[1..]))?;
-        let (zero_points, scales) = Quantized::new(by_image, params)?.by_row()?;
+        let (zero_points, scales) = match params.granularity() {
+            Granularity::Channel { channels, inner: 1 } if channels == shape[3] => {
+                (ImageZeroPoints::PerChannel(params.zero_points()), params.scales())
+            }
+            _ => {
+                let by_image = Matrix::new(codes, shape[0], elements_of(&shape[1..]))?;
+                match Quantized::new(by_image, params)?.by_row()? {
+                    (ZeroPoints::Uniform(zero_point), scale) => (zero_point.into(), scale),
+                    (ZeroPoints::Each(each), scales) => (each.into(), scales),
+                }
+            }
+        };
         Ok(Images { codes: cast_slice(codes), sign: A::SIGN, shape, zero_points, scales })
     }
 
@@ -50,6 +106,11 @@ impl<'a> Images<'a> {
 
     /// The largest `|x − zx|`, for zero points that are codes.
     pub fn check_zero_points(&self) -> Result<i64, Error> {
-        self.zero_points.check_for(self.sign, self.shape[0])
+        let [images, _, _, channels] = self.shape;
+        match self.zero_points {
+            ImageZeroPoints::Uniform(zero_point) => ZeroPoints::Uniform(zero_point).check_for(self.sign, images),
+            ImageZeroPoints::PerImage(each) => ZeroPoints::Each(each).check_for(self.sign, images),
+            ImageZeroPoints::PerChannel(each) => ZeroPoints::Each(each).check_for(self.sign, channels),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::images::ImageZeroPoints;
 use super::window::Window;
 use crate::error::elements_of;
 use crate::matmul::lhs::{MakeRow, RowSource};
@@ -99,8 +100,7 @@ impl<'a> Patch<'a> {
 /// The patches of one group, as rows of a matrix.
 pub(super) struct Patches<'a> {
     pub windows: Windows<'a>,
-    /// One, or one for every image.
-    pub zero_points: ZeroPoints<'a>,
+    pub zero_points: ImageZeroPoints<'a>,
     pub group: usize,
     /// Channels of the group.
     pub channels: usize,
@@ -137,33 +137,40 @@ impl MakeRow for Patches<'_> {
     fn make_row(&self, row: usize, out: &mut [u8]) {
         let Windows { window, shape, .. } = self.windows;
         let channels = self.channels;
-        // The low byte is the code: zero points are checked to be codes.
-        let zero_point = match self.zero_points {
-            ZeroPoints::Uniform(zero_point) => zero_point as u8,
-            ZeroPoints::Each(each) => each[self.windows.image_of(row)] as u8,
+        let group = self.group * channels..(self.group + 1) * channels;
+        // Padding is the zero point, whose low byte is the code: zero points are checked to be codes.
+        let zero_points = self.zero_points.of_image(|| self.windows.image_of(row));
+        let pad = |out: &mut [u8]| match zero_points {
+            ZeroPoints::Uniform(zero_point) => out.fill(zero_point as u8),
+            ZeroPoints::Each(each) => {
+                for out in out.chunks_exact_mut(channels) {
+                    for (out, &zero_point) in out.iter_mut().zip(&each[group.clone()]) {
+                        *out = zero_point as u8;
+                    }
+                }
+            }
         };
         let patch = self.windows.at(row);
         let (rows, columns) = (patch.taps(0), patch.taps(1));
         // The taps before and behind those on the image are in the padding.
         let length = window.size[1] * channels;
         let (out, behind) = out.split_at_mut(rows.end * length);
-        behind.fill(zero_point);
+        pad(behind);
         let (before, out) = out.split_at_mut(rows.start * length);
-        before.fill(zero_point);
+        pad(before);
         // Taps that are neighbours are copied together.
         let together = window.dilation[1] == 1 && channels == shape[3];
         for (tap_y, out) in rows.zip(out.chunks_exact_mut(length)) {
             let (out, behind) = out.split_at_mut(columns.end * channels);
-            behind.fill(zero_point);
+            pad(behind);
             let (before, out) = out.split_at_mut(columns.start * channels);
-            before.fill(zero_point);
+            pad(before);
             if together {
                 out.copy_from_slice(&patch.image()[patch.place([tap_y, columns.start])..][..out.len()]);
                 continue;
             }
-            let first = self.group * channels;
             for (tap_x, out) in columns.clone().zip(out.chunks_exact_mut(channels)) {
-                out.copy_from_slice(&patch.channels([tap_y, tap_x])[first..first + channels]);
+                out.copy_from_slice(&patch.channels([tap_y, tap_x])[group.clone()]);
             }
         }
     }

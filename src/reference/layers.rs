@@ -3,21 +3,23 @@
 use crate::codes::Code;
 use crate::layers::{TransposedWindow, Window};
 use crate::matrix::ZeroPoints;
+use crate::raw::ImageZeroPoints;
 
 /// The accumulators of [`Conv2d`](crate::layers::Conv2d) for images `[images, height, width, channels]` and weights
 /// `[outputs, channels / groups, height, width]`: `Σ (x − zx) · (w − zw) + bias` over the taps inside the image.
 #[must_use]
 #[allow(clippy::too_many_arguments, reason = "the operands of the formula, as plain as they are")]
-pub fn conv2d<A: Code, B: Code>(
+pub fn conv2d<'a, A: Code, B: Code>(
     images: &[A],
     [count, height, width, channels]: [usize; 4],
-    zero_point: i32,
+    zero_points: impl Into<ImageZeroPoints<'a>>,
     weights: &[B],
     [outputs, group_channels, kernel_height, kernel_width]: [usize; 4],
     weight_zero_points: ZeroPoints<'_>,
     bias: Option<&[i32]>,
     window: &Window,
 ) -> Vec<i64> {
+    let zero_points = zero_points.into();
     let groups = channels.checked_div(group_channels).unwrap_or(1);
     let [top, left, ..] = window.padding;
     let (out_height, out_width) = (windows_on(height, 0, window), windows_on(width, 1, window));
@@ -42,6 +44,7 @@ pub fn conv2d<A: Code, B: Code>(
                                     * kernel_width
                                     + kernel_x];
                                 let (code, weight): (i32, i32) = (code.into(), weight.into());
+                                let zero_point = zero_point_of(zero_points, image, channel_in);
                                 sum += i64::from(code - zero_point) * i64::from(weight - weight_zero_points.at(output));
                             }
                         }
@@ -52,6 +55,15 @@ pub fn conv2d<A: Code, B: Code>(
         }
     }
     out
+}
+
+/// The zero point of a channel of an image.
+fn zero_point_of(zero_points: ImageZeroPoints<'_>, image: usize, channel: usize) -> i32 {
+    match zero_points {
+        ImageZeroPoints::Uniform(zero_point) => zero_point,
+        ImageZeroPoints::PerImage(each) => each[image],
+        ImageZeroPoints::PerChannel(each) => each[channel],
+    }
 }
 
 /// The windows on an axis of this length.
@@ -65,10 +77,10 @@ fn windows_on(length: usize, axis: usize, window: &Window) -> usize {
 /// it belongs to.
 #[must_use]
 #[allow(clippy::too_many_arguments, reason = "the operands of the formula, as plain as they are")]
-pub fn conv_transpose2d<A: Code, B: Code>(
+pub fn conv_transpose2d<'a, A: Code, B: Code>(
     images: &[A],
     [count, height, width, channels]: [usize; 4],
-    zero_point: i32,
+    zero_points: impl Into<ImageZeroPoints<'a>>,
     weights: &[B],
     [_, group_outputs, kernel_height, kernel_width]: [usize; 4],
     weight_zero_points: ZeroPoints<'_>,
@@ -76,7 +88,7 @@ pub fn conv_transpose2d<A: Code, B: Code>(
     TransposedWindow { window, output_padding }: &TransposedWindow,
     groups: usize,
 ) -> Vec<i64> {
-    let outputs = groups * group_outputs;
+    let (zero_points, outputs) = (zero_points.into(), groups * group_outputs);
     let [top, left, bottom, right] = window.padding;
     let spread = |length: usize, axis: usize| {
         (length - 1) * window.stride[axis] + (window.size[axis] - 1) * window.dilation[axis] + 1 + output_padding[axis]
@@ -91,6 +103,7 @@ pub fn conv_transpose2d<A: Code, B: Code>(
             for x in 0..width {
                 for channel in 0..channels {
                     let code: i32 = images[((image * height + y) * width + x) * channels + channel].into();
+                    let zero_point = zero_point_of(zero_points, image, channel);
                     for kernel_y in 0..kernel_height {
                         for kernel_x in 0..kernel_width {
                             let out_y = (y * window.stride[0] + kernel_y * window.dilation[0]).wrapping_sub(top);
@@ -147,13 +160,14 @@ pub fn max_pool2d<C: Code>(images: &[C], [count, height, width, channels]: [usiz
 
 /// [`AvgPool2d`](crate::layers::AvgPool2d) under a window: `Z + round(Σ (q − Z) / n)`, ties to even.
 #[must_use]
-pub fn average_pool2d<C: Code>(
+pub fn average_pool2d<'a, C: Code>(
     images: &[C],
     [count, height, width, channels]: [usize; 4],
-    zero_point: i32,
+    zero_points: impl Into<ImageZeroPoints<'a>>,
     window: &Window,
     counts_padding: bool,
 ) -> Vec<i32> {
+    let zero_points = zero_points.into();
     let [top, left, ..] = window.padding;
     let (out_height, out_width) = (windows_on(height, 0, window), windows_on(width, 1, window));
     let mut out = Vec::new();
@@ -161,6 +175,7 @@ pub fn average_pool2d<C: Code>(
         for out_y in 0..out_height {
             for out_x in 0..out_width {
                 for channel in 0..channels {
+                    let zero_point = zero_point_of(zero_points, image, channel);
                     let (mut sum, mut taps) = (0, 0);
                     for kernel_y in 0..window.size[0] {
                         for kernel_x in 0..window.size[1] {

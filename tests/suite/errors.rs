@@ -3,7 +3,7 @@
 use crate::common::{every_isa, quantize_dynamic};
 #[cfg(feature = "rayon")]
 use zeropoint::Exec;
-use zeropoint::layers::{Linear, MaxPool2d, Window};
+use zeropoint::layers::{ConvTranspose2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
@@ -484,6 +484,34 @@ fn layers() {
             let result = raw::conv2d::<u8, i8>(isa, &[], weights_shape, 0.into(), Window::new(size), groups);
             refused(result, &shape(why, 0));
         }
+        let transposed = |weights_shape: [usize; 4], window, groups| {
+            let weights = vec![1; weights_shape.iter().product()];
+            raw::conv_transpose2d::<u8, i8>(isa, &weights, weights_shape, 0.into(), window, groups)
+        };
+        refused(transposed([3, 1, 2, 2], window, 2), &shape("the channels are not a multiple of the groups", 2));
+        refused(transposed([2, 1, 2, 2], window, 0), &shape("the channels are not a multiple of the groups", 0));
+        refused(transposed([1, 1, 2, 3], window, 1), &shape("the weights' height and width are the window's", 2));
+        let far = Window { dilation: [1, usize::MAX], ..window };
+        refused(transposed([1, 1, 2, 2], far, 1), &shape("the window is longer than isize::MAX", usize::MAX));
+        let still = Window { stride: [1, 0], ..window };
+        refused(transposed([1, 1, 2, 2], still, 1), &shape("a window's size, stride and dilation are at least 1", 0));
+        let trimmed = transposed([1, 1, 2, 2], Window { padding: [0, 2, 0, 1], ..window }, 1).unwrap();
+        refused(trimmed.output_shape([1, 2, 2, 1]), &shape("the padding trims the whole result", 3));
+        refused(trimmed.output_shape([1, 2, 2, 2]), &shape("the image's channels are not the weights'", 2));
+        let strides = transposed([1, 1, 2, 2], Window { stride: [usize::MAX / 8, 1], ..window }, 1).unwrap();
+        refused(strides.output_shape([1, 100, 2, 1]), &shape("the result is longer than isize::MAX", usize::MAX));
+        refused(trimmed.with_accumulator_bias(&[0; 2]), &Error::Length { what: "the bias", expected: 1, found: 2 });
+        let by_input = Granularity::channel(&[2, 1, 2, 2], 0).unwrap();
+        let params = QuantParams::new(CodeRange::narrow(8).unwrap(), by_input, vec![1.0; 2], vec![0; 2]).unwrap();
+        let result = ConvTranspose2d::<u8, i8>::new(isa, &[1; 8], [2, 1, 2, 2], &params, window, 1);
+        refused(result, &shape("the parameters are neither per tensor nor per output", 2));
+        let deep = transposed([40_000, 2, 1, 1], point, 1).unwrap().with_accumulator_bias(&[0, i32::MAX]).unwrap();
+        let mut sums = [7; 2];
+        let images = raw::Images { codes: &vec![0_u8; 40_000], shape: [1, 1, 1, 40_000], zero_points: 0.into() };
+        let error = Error::Depth { depth: 40_000, limit: 0 };
+        refused(raw::convolve(isa, &deep, images, &Accumulators, &mut sums), &error);
+        assert_eq!(sums, [7; 2], "untouched");
+
         let pool = MaxPool2d::new(window);
         let mut out = [7_u8; 3];
         refused(

@@ -15,6 +15,7 @@ struct Case<A, B> {
     shape: [usize; 4],
     images: Vec<A>,
     zero_point: i32,
+    channel_zero_points: Vec<i32>,
     weights_shape: [usize; 4],
     weights: Vec<B>,
     weight_zero_points: Vec<i32>,
@@ -45,37 +46,49 @@ fn cases<A: Code + Arbitrary, B: Code + Arbitrary>() -> impl Strategy<Value = Ca
             let outputs = groups * group_outputs;
             (
                 prop::collection::vec(codes::<A>(), shape.iter().product::<usize>()),
-                zero_points::<A>(),
+                (zero_points::<A>(), prop::collection::vec(zero_points::<A>(), shape[3])),
                 prop::collection::vec(codes::<B>(), weights_shape.iter().product::<usize>()),
                 prop::collection::vec(zero_points::<B>(), outputs),
                 prop::collection::vec(-100_000..100_000, outputs),
             )
-                .prop_map(move |(images, zero_point, weights, weight_zero_points, bias)| Case {
-                    shape,
-                    images,
-                    zero_point,
-                    weights_shape,
-                    weights,
-                    weight_zero_points,
-                    bias,
-                    window,
-                    groups,
-                })
+                .prop_map(
+                    move |(images, (zero_point, channel_zero_points), weights, weight_zero_points, bias)| Case {
+                        shape,
+                        images,
+                        zero_point,
+                        channel_zero_points,
+                        weights_shape,
+                        weights,
+                        weight_zero_points,
+                        bias,
+                        window,
+                        groups,
+                    },
+                )
         },
     )
 }
 
+impl<A, B> Case<A, B> {
+    /// One zero point, and one for every channel.
+    fn zero_points(&self) -> [raw::ImageZeroPoints<'_>; 2] {
+        [self.zero_point.into(), raw::ImageZeroPoints::PerChannel(&self.channel_zero_points)]
+    }
+}
+
 fn equals_reference<A: Code, B: Code>(case: &Case<A, B>) {
-    let Case { shape, images, zero_point, weights_shape, weights, weight_zero_points, bias, window, groups } = case;
-    let zero_points = weight_zero_points.as_slice().into();
-    let want = reference::conv2d(images, *shape, *zero_point, weights, *weights_shape, zero_points, Some(bias), window);
-    every_isa(|isa| {
-        let conv = raw::conv2d::<A, B>(isa, weights, *weights_shape, zero_points, *window, *groups).unwrap();
-        let conv = conv.with_accumulator_bias(bias).unwrap();
-        let images = raw::Images { codes: images, shape: *shape, zero_points: (*zero_point).into() };
-        assert_eq!(conv.output_shape(*shape).unwrap().iter().product::<usize>(), want.len());
-        every_stage(isa, &conv, images, &want, bias.len());
-    });
+    let Case { shape, images, weights_shape, weights, weight_zero_points, bias, window, groups, .. } = case;
+    let of_weights = weight_zero_points.as_slice().into();
+    for zero_points in case.zero_points() {
+        let want =
+            reference::conv2d(images, *shape, zero_points, weights, *weights_shape, of_weights, Some(bias), window);
+        every_isa(|isa| {
+            let conv = raw::conv2d::<A, B>(isa, weights, *weights_shape, of_weights, *window, *groups).unwrap();
+            let conv = conv.with_accumulator_bias(bias).unwrap();
+            assert_eq!(conv.output_shape(*shape).unwrap().iter().product::<usize>(), want.len());
+            every_stage(isa, &conv, raw::Images { codes: images, shape: *shape, zero_points }, &want, bias.len());
+        });
+    }
 }
 
 /// The accumulators, and stages whose constants differ by output.
@@ -131,53 +144,73 @@ fn transposed_cases<A: Code + Arbitrary, B: Code + Arbitrary>() -> impl Strategy
             let outputs = groups * group_outputs;
             (
                 prop::collection::vec(codes::<A>(), shape.iter().product::<usize>()),
-                zero_points::<A>(),
+                (zero_points::<A>(), prop::collection::vec(zero_points::<A>(), shape[3])),
                 prop::collection::vec(codes::<B>(), weights_shape.iter().product::<usize>()),
                 prop::collection::vec(zero_points::<B>(), outputs),
                 prop::collection::vec(-100_000..100_000, outputs),
             )
-                .prop_map(move |(images, zero_point, weights, weight_zero_points, bias)| {
-                    let case = Case {
-                        shape,
-                        images,
-                        zero_point,
-                        weights_shape,
-                        weights,
-                        weight_zero_points,
-                        bias,
-                        window,
-                        groups,
-                    };
-                    (case, transposed)
-                })
+                .prop_map(
+                    move |(images, (zero_point, channel_zero_points), weights, weight_zero_points, bias)| {
+                        let case = Case {
+                            shape,
+                            images,
+                            zero_point,
+                            channel_zero_points,
+                            weights_shape,
+                            weights,
+                            weight_zero_points,
+                            bias,
+                            window,
+                            groups,
+                        };
+                        (case, transposed)
+                    },
+                )
         },
     )
 }
 
 fn transposed_equals_reference<A: Code, B: Code>(case: &Case<A, B>, window: TransposedWindow) {
-    let Case { shape, images, zero_point, weights_shape, weights, weight_zero_points, bias, groups, .. } = case;
-    let zero_points = weight_zero_points.as_slice().into();
-    let (x, w) = ((*shape, *zero_point), (*weights_shape, zero_points));
-    let want = reference::conv_transpose2d(images, x.0, x.1, weights, w.0, w.1, Some(bias), &window, *groups);
-    every_isa(|isa| {
-        let conv = raw::conv_transpose2d::<A, B>(isa, weights, *weights_shape, zero_points, window, *groups).unwrap();
-        let conv = conv.with_accumulator_bias(bias).unwrap();
-        let images = raw::Images { codes: images, shape: *shape, zero_points: (*zero_point).into() };
-        assert_eq!(conv.output_shape(*shape).unwrap().iter().product::<usize>(), want.len());
-        every_stage(isa, &conv, images, &want, bias.len());
-    });
+    let Case { shape, images, weights_shape, weights, weight_zero_points, bias, groups, .. } = case;
+    let (weights_shape, of_weights) = (*weights_shape, weight_zero_points.as_slice().into());
+    for zero_points in case.zero_points() {
+        let want = reference::conv_transpose2d(
+            images,
+            *shape,
+            zero_points,
+            weights,
+            weights_shape,
+            of_weights,
+            Some(bias),
+            &window,
+            *groups,
+        );
+        every_isa(|isa| {
+            let conv = raw::conv_transpose2d::<A, B>(isa, weights, weights_shape, of_weights, window, *groups).unwrap();
+            let conv = conv.with_accumulator_bias(bias).unwrap();
+            assert_eq!(conv.output_shape(*shape).unwrap().iter().product::<usize>(), want.len());
+            let outputs = groups * weights_shape[1];
+            every_stage(isa, &conv, raw::Images { codes: images, shape: *shape, zero_points }, &want, outputs);
+        });
+    }
 }
 
 fn averages_equal_reference<C: Code>(images: &[C], shape: [usize; 4], zero_point: i32, window: Window) {
-    for counts in [false, true] {
+    let (min, max): (i32, i32) = (C::MIN.into(), C::MAX.into());
+    let each: Vec<i32> = (0..shape[3] as i32).map(|c| (zero_point - min + 77 * c) % (max - min + 1) + min).collect();
+    for (counts, zero_points) in [
+        (false, zero_point.into()),
+        (true, zero_point.into()),
+        (false, raw::ImageZeroPoints::PerChannel(&each)),
+        (true, raw::ImageZeroPoints::PerChannel(&each)),
+    ] {
         let pool = AvgPool2d::new(window);
         let pool = if counts { pool.counting_padding() } else { pool };
         let Ok(output) = pool.output_shape(shape) else { continue };
-        let want = reference::average_pool2d(images, shape, zero_point, &window, counts);
+        let want = reference::average_pool2d(images, shape, zero_points, &window, counts);
         every_isa(|isa| {
             let mut out = vec![C::MIN; output.iter().product()];
-            let images = raw::Images { codes: images, shape, zero_points: zero_point.into() };
-            raw::average_pool2d(isa, &pool, images, &mut out).unwrap();
+            raw::average_pool2d(isa, &pool, raw::Images { codes: images, shape, zero_points }, &mut out).unwrap();
             assert!(out.iter().map(|&code| code.into()).eq(want.iter().copied()), "{isa}: {out:?} for {want:?}");
         });
     }
@@ -656,4 +689,63 @@ impl zeropoint::Threads for Many {
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         std::thread::scope(|scope| (0..tasks).for_each(|i| drop(scope.spawn(move || task(i)))));
     }
+}
+
+/// Parameters per channel: of one scale where channels are summed, of any where they are not.
+#[test]
+fn images_quantized_per_channel() {
+    let shape = [2, 3, 4, 3];
+    let x: Vec<u8> = (0..72).map(|i| (i * 37 % 251) as u8).collect();
+    let per_channel = |scales: [f32; 3]| {
+        let granularity = Granularity::channel(&shape, 3).unwrap();
+        QuantParams::new(CodeRange::unsigned(8).unwrap(), granularity, scales.to_vec(), vec![0, 100, 255]).unwrap()
+    };
+    let (equal, different) = (per_channel([0.5; 3]), per_channel([0.5, 0.25, 0.5]));
+    let zero_points = raw::ImageZeroPoints::PerChannel(equal.zero_points());
+    let pw = QuantParams::per_tensor(CodeRange::narrow(8).unwrap(), 0.25, 0).unwrap();
+    let window = Window { padding: [1; 4], ..Window::new([2, 2]) };
+    every_isa(|isa| {
+        let weights = [1_i8, -2, 3, -4, 5, -6, 7, -8, 9, -10, 11, -12];
+        let conv = Conv2d::<u8, i8>::new(isa, &weights, [1, 3, 2, 2], &pw, window, 1).unwrap();
+        let transposed =
+            ConvTranspose2d::<u8, i8>::new(isa, &weights, [3, 1, 2, 2], &pw, Window::new([2, 2]), 1).unwrap();
+        let want = reference::conv2d(&x, shape, zero_points, &weights, [1, 3, 2, 2], 0.into(), None, &window);
+        let mut reals = vec![7.0; want.len()];
+        let stage = zeropoint::Dequantize::new();
+        conv.forward(isa, &x, shape, &equal, &stage, &mut reals).unwrap();
+        for (real, &sum) in reals.iter().zip(&want) {
+            assert_eq!(real.to_bits(), dequantize_accumulator(sum as i32, 0.5, 0.25, None).to_bits(), "{isa}");
+        }
+        let refused = conv.forward(isa, &x, shape, &different, &stage, &mut reals);
+        assert!(matches!(refused, Err(Error::Shape { found: 3, .. })), "{refused:?}");
+        let refused = transposed.forward(isa, &x, shape, &different, &stage, &mut [0.0; 2 * 4 * 5]);
+        assert!(matches!(refused, Err(Error::Shape { found: 3, .. })), "{refused:?}");
+        let mut codes = vec![7; 6];
+        AvgPool2d::global().forward(isa, &x, shape, &different, &mut codes).unwrap();
+        let window = Window::new([3, 4]);
+        let want = reference::average_pool2d(&x, shape, zero_points, &window, false);
+        assert!(codes.iter().map(|&code| i32::from(code)).eq(want), "{isa}");
+        for (zero_points, error) in [
+            (&[0, 0][..], Error::Length { what: "zero points", expected: 3, found: 2 }),
+            (&[0, 0, 256], Error::ZeroPoint { index: 2, zero_point: 256, min: 0, max: 255 }),
+        ] {
+            let images = raw::Images { codes: &x, shape, zero_points: raw::ImageZeroPoints::PerChannel(zero_points) };
+            let mut sums = vec![7; 2 * 4 * 5];
+            assert_eq!(raw::convolve(isa, &conv, images, &Accumulators, &mut sums).as_ref(), Err(&error));
+            assert_eq!(raw::convolve(isa, &transposed, images, &Accumulators, &mut sums).as_ref(), Err(&error));
+            assert_eq!(raw::average_pool2d(isa, &AvgPool2d::global(), images, &mut codes).as_ref(), Err(&error));
+            assert_eq!(sums, [7; 40], "untouched");
+        }
+        // The limit of the depth is that of codes less their zero points: 2³¹ / (128 · 127), not 2³¹ / (255 · 127).
+        let (depth, deep) = (100_000, vec![-127_i8; 100_000]);
+        let conv = raw::conv2d::<u8, i8>(isa, &deep, [1, depth, 1, 1], 0.into(), Window::new([1, 1]), 1).unwrap();
+        let zero_points = vec![128; depth];
+        let (codes, mut sum) = (vec![0_u8; depth], [7]);
+        let images = |zero_points| raw::Images { codes: &codes[..], shape: [1, 1, 1, depth], zero_points };
+        let each = images(raw::ImageZeroPoints::PerChannel(&zero_points));
+        raw::convolve(isa, &conv, each, &Accumulators, &mut sum).unwrap();
+        assert_eq!(sum, [127 * 128 * 100_000], "{isa}");
+        let refused = raw::convolve(isa, &conv, images(0.into()), &Accumulators, &mut sum);
+        assert_eq!(refused, Err(Error::Depth { depth, limit: i32::MAX as usize / (255 * 128) }));
+    });
 }
