@@ -49,7 +49,7 @@ use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, RealRows, StraightThr
 
 /// Quantizes `x` into `codes`: `clamp(round(x / S)) + Z`.
 ///
-/// Element i of `x`, counted in the logical tensor, becomes element i of `codes`. NaN becomes the zero point, infinities the
+/// Element i of `x`, counted in the logical tensor, becomes element i of `codes`; of an empty tensor, nothing. NaN becomes the zero point, infinities the
 /// ends of the code range. With [`Rounding::Stochastic`], element i takes the word `stream.offset + i`, NaN and infinities
 /// too: a slice of a tensor whose elements share a scale gets the codes that it has in the whole tensor if the stream begins
 /// where the slice does. Over many streams the mean of the codes is x / S + Z, without bias; with parameters of a
@@ -116,7 +116,7 @@ fn run_quantize_stochastically(exec: Exec<'_>, job: Job<'_, QuantizeRows<'_>, St
 
 /// The real numbers that `codes` stand for, into `out`: `S · (q − Z)`.
 ///
-/// Codes outside the parameters' code range are taken as they are.
+/// Codes outside the parameters' code range are taken as they are. Of an empty tensor nothing is written.
 ///
 /// ```
 /// use zeropoint::{CodeRange, Exec, QuantParams, dequantize};
@@ -149,7 +149,8 @@ fn run_dequantize(exec: Exec<'_>, job: Job<'_, DequantizeRows<'_>, ToNearest>) -
 /// The result of [`dequantize`] of [`quantize`] of `x`, without codes in memory: the same bits.
 ///
 /// `out` is a destination of f32, or a pair of it and a destination of u8 for the mask of the
-/// [straight-through](straight_through) gradient: 1 where the code of x needs no clamping, else 0.
+/// [straight-through](straight_through) gradient: 1 where the code of x needs no clamping, else 0. Of an empty tensor nothing is
+/// written.
 ///
 /// ```
 /// use zeropoint::{CodeRange, Exec, QuantParams, Rounding, fake_quantize};
@@ -244,7 +245,7 @@ fn run_fake_quantize_stochastically(exec: Exec<'_>, job: Job<'_, FakeQuantizeRow
 
 /// The straight-through gradient of [`fake_quantize`] at `x`: `gradient · mask`, where the mask is 1 if the code of x
 /// needs no clamping (`RNE(x / S) + Z` lies in the code range), else 0, as in PyTorch, whatever the rounding. At NaN it is 0.
-/// A product that is NaN is `f32::NAN`.
+/// A product that is NaN is `f32::NAN`. Of an empty tensor nothing is written.
 ///
 /// ```
 /// use zeropoint::{CodeRange, Exec, QuantParams, straight_through};

@@ -100,7 +100,7 @@ impl ErrorReport {
 }
 
 /// What [`quantize`](crate::quantize()) with these parameters costs: the report of `x` and what
-/// [`fake_quantize`](crate::fake_quantize()) makes of it, which is not stored.
+/// [`fake_quantize`](crate::fake_quantize()) makes of it, which is not stored. An empty tensor has none: its mean is no number.
 ///
 /// # Errors
 /// [`Error::Multiple`] and [`Error::Length`] when the length does not go with the parameters, [`Error::Empty`],
@@ -114,7 +114,7 @@ pub fn quantization_error<'t, C: Code>(
     report(exec.into(), x, Reconstruction::Coded(params.inner()))
 }
 
-/// What is lost between `x` and its reconstruction, by whatever method it was made.
+/// What is lost between `x` and its reconstruction, by whatever method it was made. An empty tensor has no report.
 ///
 /// ```
 /// use zeropoint::Exec;

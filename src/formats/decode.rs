@@ -18,7 +18,7 @@ const DECODED: usize = 32;
 /// Blocks of a piece that a thread takes.
 const PIECE: usize = 512;
 
-/// The values that `bytes` stand for, into `out`. Any NaN is `f32::NAN`.
+/// The values that `bytes` stand for, into `out`; none of no blocks. Any NaN is `f32::NAN`.
 ///
 /// # Errors
 /// [`Error::Multiple`] when `out` is not whole blocks, [`Error::Length`] of `bytes`.
@@ -83,7 +83,7 @@ impl<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize> Kernel
 }
 
 /// The codes of blocks as integers, −8…7 of Q4_0, and the scale of every block, NaN where MXINT8 holds no values: the factors
-/// of [`decode_blocks`].
+/// of [`decode_blocks`]. Of no blocks nothing is written.
 ///
 /// # Errors
 /// [`Error::Multiple`] when `codes` is not whole blocks, [`Error::Length`] of `bytes` and `scales`.

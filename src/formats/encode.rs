@@ -28,7 +28,7 @@ const ENCODED: usize = 16;
 /// Blocks of a piece that a thread takes: a multiple of sixteen.
 const PIECE: usize = 512;
 
-/// Encodes `x`, block after block, into `bytes`: `BlockFormat::bytes(x.len())` of them.
+/// Encodes `x`, block after block, into `bytes`: `BlockFormat::bytes(x.len())` of them, none of an empty tensor.
 ///
 /// # Errors
 /// [`Error::Multiple`] when `x` is not whole blocks, [`Error::Length`] of `bytes`. For the formats with f16 scales

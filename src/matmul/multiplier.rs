@@ -29,7 +29,7 @@ pub fn f32_multipliers(activation_scale: f32, weight_scales: &[f32], output_scal
 
 /// A float bias in units of the accumulators, `RNE(bias[j] / (S_a · S_b[j]))` in f64.
 ///
-/// `weight_scales`: one, or one for every element of the bias.
+/// `weight_scales`: one, or one for every element of the bias. An empty bias has no codes.
 ///
 /// ```
 /// assert_eq!(zeropoint::raw::quantize_bias(&[1.0, -0.3], 0.5, &[0.25, 0.5])?, [8, -1]);

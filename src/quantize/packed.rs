@@ -11,7 +11,7 @@ use crate::simd::memory::Memory;
 use crate::simd::walk::fold_blocks;
 
 /// Packs codes into nibbles, in the layout of [`Nibbles`](crate::Nibbles): `codes.len().div_ceil(2)` bytes. If the number of
-/// codes is odd, the last high nibble is `pad`.
+/// codes is odd, the last high nibble is `pad`. No codes are no bytes.
 ///
 /// ```
 /// use zeropoint::{Exec, raw};
