@@ -6,7 +6,7 @@ use std::thread;
 
 use zeropoint::calibrate::{Method, Observer, group_ranges};
 use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
-use zeropoint::layers::{Conv2d, Linear, MaxPool2d, Window};
+use zeropoint::layers::{AvgPool2d, Conv2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{StreamRng, fill_uniform, fill_words};
 use zeropoint::raw::AccumulatorBias;
 use zeropoint::report::{quantization_error, reconstruction_error};
@@ -469,6 +469,21 @@ fn network_layers() {
             .unwrap();
         });
     }
+    for (outputs, groups) in [(10, 1), (9, 3), (6, 6)] {
+        let weights = &codes::<i8>(6 * outputs / groups * 9)[..];
+        for zero_points in [117.into(), raw::ImageZeroPoints::PerChannel(&[0, 1, 117, 128, 254, 255])] {
+            small(&format!("transposed convolution of {groups} groups"), |isa| {
+                let weights_shape = [6, outputs / groups, 3, 3];
+                let layer = raw::conv_transpose2d::<u8, i8>(isa, weights, weights_shape, 0.into(), window, groups);
+                let layer = layer.unwrap().with_accumulator_bias(&vec![5; outputs]).unwrap();
+                let output = layer.output_shape(shape).unwrap().iter().product();
+                let images = raw::Images { codes: images, shape, zero_points };
+                raw::convolve(isa, &layer, images, &Accumulators, &mut vec![0; output]).unwrap();
+                let stage = raw::requantize(Rule::Float, &[0.001], 3, 0_u8..=255).unwrap();
+                raw::convolve(isa, &layer, images, &stage, &mut vec![0; output]).unwrap();
+            });
+        }
+    }
     small("linear", |isa| {
         let layer = Linear::from(
             raw::pack_transposed::<u8, i8>(isa, Matrix::new(&codes::<i8>(12 * 54), 12, 54).unwrap(), 0.into()).unwrap(),
@@ -482,6 +497,15 @@ fn network_layers() {
         let pool = MaxPool2d::new(Window { stride: [2, 2], ..Window::new([2, 2]) });
         let output = pool.output_shape(shape).unwrap().iter().product();
         pool.forward(isa, images, shape, &mut vec![0_u8; output]).unwrap();
+    });
+    small("average pooling", |isa| {
+        let large = &codes::<u8>(70_000 * 3)[..];
+        for (codes, shape) in [(images, shape), (large, [1, 7, 10_000, 3])] {
+            let pool = AvgPool2d::global();
+            let output = pool.output_shape(shape).unwrap().iter().product();
+            let images = raw::Images { codes, shape, zero_points: 117.into() };
+            raw::average_pool2d(isa, &pool, images, &mut vec![0_u8; output]).unwrap();
+        }
     });
 }
 
