@@ -223,10 +223,11 @@ fn several_threads() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let exec = Exec::from(zeropoint::Isa::best().unwrap());
     for [m, n] in [[1, 700_001], [7, 100_003], [997, 701]] {
-        let given: Vec<i32> = (0..m * n).map(|i| ((i * 2_654_435_761) >> 12) as i32 % 30_000 - 15_000).collect();
+        let given: Vec<i32> =
+            (0..m * n).map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 12) as i32 % 30_000 - 15_000).collect();
         let given = Matrix::new(&given, m, n).unwrap();
         let stage = raw::requantize(Rule::Float, &[0.01], 100, 0..=255_u8).unwrap();
-        let a: Vec<u8> = (0..m * n).map(|i| (i * 37 >> 3) as u8).collect();
+        let a: Vec<u8> = (0..m * n).map(|i| (i * 37 / 8) as u8).collect();
         let a_params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.031, 99).unwrap();
         let y = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 0.07, -3).unwrap();
         let a = Quantized::new(Matrix::new(&a, m, n).unwrap(), &a_params).unwrap();
