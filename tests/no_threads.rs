@@ -1,4 +1,5 @@
 //! A process that may not start the threads of the global rayon pool: its parallel calls go on alone.
+#![cfg(all(target_os = "linux", feature = "rayon"))]
 
 use std::process::Command;
 
@@ -8,7 +9,6 @@ use zeropoint::{CodeRange, Exec, QuantParams, Rounding, quantize};
 const INSIDE: &str = "ZEROPOINT_TEST_NO_THREADS";
 
 #[test]
-#[cfg(target_os = "linux")]
 fn parallel_calls_go_on_alone() {
     if std::env::var_os(INSIDE).is_some() {
         return parallel_call();
