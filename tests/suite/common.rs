@@ -37,11 +37,13 @@ pub fn cases(number: u32) -> ProptestConfig {
 }
 
 /// Whether an emulator runs the tests.
+#[cfg(feature = "rayon")]
 pub fn emulated() -> bool {
     std::env::var_os("ZEROPOINT_TEST_RUNNER").is_some()
 }
 
 /// The slowest and the fastest ISA that are tested.
+#[cfg(feature = "rayon")]
 pub fn slowest_and_fastest(check: impl FnMut(Isa)) {
     [ISAS[0], ISAS[ISAS.len() - 1]].into_iter().for_each(check);
 }
