@@ -5,8 +5,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use zeropoint::formats::{BlockFormat, PackedBlocks, decode_blocks, encode_blocks};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
-    CodeRange, Granularity, Isa, Matrix, MatrixMut, Nibbles, NibblesMut, QuantParams, Rounding, dequantize, quantize,
-    raw,
+    CodeRange, Granularity, Isa, Matrix, MatrixMut, PackedCodes, PackedCodesMut, QuantParams, Rounding, dequantize,
+    quantize, raw,
 };
 
 const LENGTH: usize = 64 << 10;
@@ -45,11 +45,11 @@ fn elementwise(c: &mut Criterion) {
     let nibbles = QuantParams::per_tensor(CodeRange::unsigned(4).unwrap(), 0.21, 7).unwrap();
     let bytes = &mut codes[..LENGTH / 2];
     each(c, "quantize f32→u4".into(), elements(), &mut |isa| {
-        let codes = NibblesMut::new(bytes, LENGTH).unwrap();
+        let codes = PackedCodesMut::four_bits(bytes, LENGTH).unwrap();
         quantize(isa, &x, &nibbles, Rounding::Nearest, codes).unwrap();
     });
     each(c, "dequantize u4→f32".into(), elements(), &mut |isa| {
-        dequantize(isa, Nibbles::new(bytes, LENGTH).unwrap(), &nibbles, &mut out).unwrap();
+        dequantize(isa, PackedCodes::four_bits(bytes, LENGTH).unwrap(), &nibbles, &mut out).unwrap();
     });
     let blocks = Granularity::block(&[LENGTH], 32).unwrap();
     let per_block =

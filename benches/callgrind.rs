@@ -22,9 +22,9 @@ use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
 use zeropoint::random::fill_words;
 use zeropoint::report::quantization_error;
 use zeropoint::{
-    Accumulators, CodeRange, Granularity, Isa, Matrix, MatrixMut, NibblesMut, PackedMatrix, QuantParams, Rhs, Rounding,
-    Rule, Scheme, Stage, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize, ranges,
-    raw,
+    Accumulators, CodeRange, Granularity, Isa, Matrix, MatrixMut, PackedCodesMut, PackedMatrix, QuantParams, Rhs,
+    Rounding, Rule, Scheme, Stage, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max,
+    quantize, ranges, raw,
 };
 
 /// What is counted: a second call, for which memory and the size of the cache are at hand.
@@ -372,7 +372,9 @@ fn reported(isa: Isa) -> Call {
 fn quantized_into_nibbles(isa: Isa) -> Call {
     let params = QuantParams::per_tensor(CodeRange::unsigned(4).unwrap(), 0.21, 7).unwrap();
     let (x, mut bytes) = (reals(), vec![0; ELEMENTS / 2]);
-    warm(move || quantize(isa, &x, &params, Rounding::Nearest, NibblesMut::new(&mut bytes, ELEMENTS).unwrap()).unwrap())
+    warm(move || {
+        quantize(isa, &x, &params, Rounding::Nearest, PackedCodesMut::four_bits(&mut bytes, ELEMENTS).unwrap()).unwrap()
+    })
 }
 
 fn encoded(isa: Isa, format: BlockFormat) -> Call {

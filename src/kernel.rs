@@ -5,7 +5,7 @@ use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
-use crate::quantize::nibbles::NibbleVectors;
+use crate::quantize::packing::PackVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
 use crate::simd::Simd;
@@ -22,7 +22,7 @@ pub trait Vectors:
     + FormatVectors
     + HalfVectors
     + InterleaveVectors
-    + NibbleVectors
+    + PackVectors
     + QuantizeVectors
     + RandomVectors
     + ReduceVectors
@@ -37,7 +37,7 @@ impl<V> Vectors for V where
         + FormatVectors
         + HalfVectors
         + InterleaveVectors
-        + NibbleVectors
+        + PackVectors
         + QuantizeVectors
         + RandomVectors
         + ReduceVectors

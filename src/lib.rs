@@ -44,4 +44,4 @@ pub use quantized::Quantized;
 pub use random::Stream;
 pub use reduce::{abs_max, min_max, ranges};
 pub use rounding::Rounding;
-pub use views::{Destination, FakeDestination, Nibbles, NibblesMut, Source};
+pub use views::{Destination, FakeDestination, PackedCodes, PackedCodesMut, Source};

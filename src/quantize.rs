@@ -26,10 +26,10 @@ pub(crate) mod fast;
 mod fit;
 mod job;
 mod kernels;
-pub(crate) mod nibbles;
 mod operands;
 mod ops;
 pub(crate) mod packed;
+pub(crate) mod packing;
 pub(crate) mod reals;
 mod rows;
 mod stochastic;
@@ -70,7 +70,7 @@ use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, RealRows, StraightThr
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
 ///
-/// Views with a row stride (and [`Halves`](crate::Halves) of f16 or bf16, [`NibblesMut`](crate::NibblesMut) of four bits):
+/// Views with a row stride (and [`Halves`](crate::Halves) of f16 or bf16, [`PackedCodesMut`](crate::PackedCodesMut), several in a byte):
 ///
 /// ```
 /// use zeropoint::{CodeRange, Exec, Granularity, Matrix, QuantParams, Rounding, quantize};

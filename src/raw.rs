@@ -16,7 +16,7 @@ use crate::matmul::requantize::rule::Rule;
 use crate::matmul::unpacked_matrix::UnpackedMatrix;
 use crate::matmul::weights::Sealed;
 use crate::matrix::Matrix;
-pub use crate::quantize::packed::{pack_nibbles, unpack_nibbles};
+pub use crate::quantize::packed::{pack_codes, unpack_codes};
 
 pub use crate::half::{narrow, widen};
 pub use crate::layers::average::average_pool2d;

@@ -141,13 +141,13 @@ fn nibbles<C: Code>(range: CodeRange<C>) {
         small(&format!("nibbles {name}"), |isa| {
             let mut bytes = vec![0; n.div_ceil(2)];
             // Rows of an odd length have no packed form by blocks.
-            if quantize(isa, x, params, Rounding::Nearest, NibblesMut::new(&mut bytes, n).unwrap()).is_ok() {
-                quantize(isa, x, params, Stream::new(7), NibblesMut::new(&mut bytes, n).unwrap()).unwrap();
-                dequantize(isa, Nibbles::new(&bytes, n).unwrap(), params, &mut vec![0.0; n]).unwrap();
+            if quantize(isa, x, params, Rounding::Nearest, PackedCodesMut::four_bits(&mut bytes, n).unwrap()).is_ok() {
+                quantize(isa, x, params, Stream::new(7), PackedCodesMut::four_bits(&mut bytes, n).unwrap()).unwrap();
+                dequantize(isa, PackedCodes::four_bits(&bytes, n).unwrap(), params, &mut vec![0.0; n]).unwrap();
             }
             let mut codes = vec![C::default(); n];
-            raw::unpack_nibbles(isa, &bytes, &mut codes).unwrap();
-            raw::pack_nibbles(isa, &codes, C::default(), &mut bytes).unwrap();
+            raw::unpack_codes(isa, PackedCodes::four_bits(&bytes, n).unwrap(), &mut codes).unwrap();
+            raw::pack_codes(isa, &codes, C::default(), PackedCodesMut::four_bits(&mut bytes, n).unwrap()).unwrap();
         });
     }
 }

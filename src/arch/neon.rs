@@ -9,7 +9,7 @@ use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
-use crate::quantize::nibbles::NibbleVectors;
+use crate::quantize::packing::PackVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
 use crate::simd::memory::StreamVectors;
@@ -195,19 +195,22 @@ impl InterleaveVectors for Neon {
     }
 }
 
-impl NibbleVectors for Neon {
+impl PackVectors for Neon {
     ops! { "neon"
-        fn pack_nibbles(x: &[u8; 2 * LANES], out: &mut [u8; LANES]) {
+        fn pack_pairs[BITS](x: &[u8; 2 * LANES], out: &mut [u8; LANES]) {
             // SAFETY: 32 bytes may be read, in pairs.
             let pairs = unsafe { vld2q_u8(x.as_ptr()) };
+            let mask = vdupq_n_u8((1 << BITS) - 1);
+            let (first, second) = (vandq_u8(pairs.0, mask), vandq_u8(pairs.1, mask));
             // SAFETY: sixteen bytes may be written.
-            unsafe { vst1q_u8(out.as_mut_ptr(), vsliq_n_u8::<4>(vandq_u8(pairs.0, vdupq_n_u8(15)), pairs.1)) }
+            unsafe { vst1q_u8(out.as_mut_ptr(), vsliq_n_u8::<BITS>(first, second)) }
         }
-        fn unpack_nibbles(x: &[u8; LANES], flip: u8, out: &mut [u8; 2 * LANES]) {
+        fn unpack_pairs[BITS](x: &[u8; LANES], flip: u8, out: &mut [u8; 2 * LANES]) {
             // SAFETY: sixteen bytes may be read.
             let bytes = unsafe { vld1q_u8(x.as_ptr()) };
             let flip = vdupq_n_u8(flip);
-            let (low, high) = (vandq_u8(bytes, vdupq_n_u8(15)), vshrq_n_u8::<4>(bytes));
+            let mask = vdupq_n_u8((1 << BITS) - 1);
+            let (low, high) = (vandq_u8(bytes, mask), vandq_u8(vshrq_n_u8::<BITS>(bytes), mask));
             let (low, high) = (vsubq_u8(veorq_u8(low, flip), flip), vsubq_u8(veorq_u8(high, flip), flip));
             // SAFETY: 32 bytes may be written, in pairs.
             unsafe { vst2q_u8(out.as_mut_ptr(), uint8x16x2_t(low, high)) }

@@ -12,7 +12,7 @@ use crate::matmul::dot::{Accumulate, Dot, rows};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
-use crate::quantize::nibbles::NibbleVectors;
+use crate::quantize::packing::PackVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
 use crate::simd::memory::StreamVectors;
@@ -232,7 +232,7 @@ impl HalfVectors for Portable {}
 
 impl InterleaveVectors for Portable {}
 
-impl NibbleVectors for Portable {}
+impl PackVectors for Portable {}
 
 impl QuantizeVectors for Portable {}
 

@@ -8,7 +8,7 @@ use crate::matmul::dot::{Accs, Accumulate, Depth, Dot, Layout, load_step};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
-use crate::quantize::nibbles::NibbleVectors;
+use crate::quantize::packing::PackVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
 use crate::simd::memory::StreamVectors;
@@ -207,7 +207,7 @@ impl FormatVectors for Scalar {}
 impl HalfVectors for Scalar {}
 
 impl InterleaveVectors for Scalar {}
-impl NibbleVectors for Scalar {}
+impl PackVectors for Scalar {}
 impl QuantizeVectors for Scalar {}
 impl ReduceVectors for Scalar {
     lanes! {

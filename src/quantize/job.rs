@@ -6,8 +6,7 @@
 //!     Operands::run        a kernel, chosen by operation, type of codes, granularity and rounding
 //! ```
 
-use super::operands::{At, Context, Divide, Operands, RoundingMode, Shape};
-use super::packed;
+use super::operands::{At, Context, Divide, MOST_IN_A_BYTE, Operands, RoundingMode, Shape};
 use crate::codes::CodeBounds;
 use crate::error::{Error, elements_of};
 use crate::exec::{Exec, Team};
@@ -62,10 +61,10 @@ impl<O: Operands, R: RoundingMode> Job<'_, O, R> {
         let elements = elements_of(&[self.shape.rows, self.shape.columns]);
         self.params.check_elements(elements)?;
         self.rounding.into().check(elements, self.params)?;
-        if let Some(sign) = self.operands.packed() {
-            let (CodeBounds { min, max }, nibbles) = (self.params.bounds(), packed::bounds(sign));
-            if min < nibbles.min || max > nibbles.max {
-                return Err(Error::Codes { min, max, why: "packed codes have four bits" });
+        if let Some(packing) = self.operands.packed() {
+            let (CodeBounds { min, max }, packed) = (self.params.bounds(), packing.width.bounds(packing.sign));
+            if min < packed.min || max > packed.max {
+                return Err(Error::Codes { min, max, why: packing.width.why() });
             }
         }
         Ok(())
@@ -83,8 +82,8 @@ fn share<O: Operands, R: RoundingMode>(team: &Team<'_>, context: Context<'_, R>,
         Rounding::Stochastic(stream) => (stream.rest_of_chunk(), THREAD_PIECE),
         Rounding::Nearest => (THREAD_PIECE, THREAD_PIECE),
     };
-    // A byte of two codes belongs to one part.
-    if operands.packed().is_some() && (by_rows || !head.is_multiple_of(2)) {
+    // A byte of packed codes belongs to one part.
+    if operands.packed().is_some() && (by_rows || !head.is_multiple_of(MOST_IN_A_BYTE)) {
         return context.run_rows(0, shape, operands);
     }
     let rest = Some(Part { first: 0, shape, by_rows, operands });

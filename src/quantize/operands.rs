@@ -10,13 +10,15 @@ use crate::isa::Isa;
 use crate::params::Params;
 use crate::random::stream::{CHUNK, Stream};
 use crate::rounding::Rounding;
-use crate::sign::Sign;
-use crate::views::{Packed, PackedMut, View, ViewMut};
+use crate::views::{Packed, PackedMut, Packing, View, ViewMut};
+
+/// The most codes that a byte has: pieces of packed codes are multiples of them.
+pub(crate) const MOST_IN_A_BYTE: usize = 4;
 
 /// Where operands are divided.
 #[derive(Clone, Copy)]
 pub(crate) enum At {
-    /// Behind this number of elements of a single row; an even number where an operand is packed.
+    /// Behind this number of elements of a single row; a multiple of [`MOST_IN_A_BYTE`] where an operand is packed.
     Element(usize),
     /// Behind this number of rows.
     Row(usize),
@@ -50,8 +52,8 @@ impl<T: Divide> Divide for Option<T> {
 
 /// The operands of an elementwise operation.
 pub(crate) trait Operands: Divide + Send {
-    /// The type of the codes that are packed, if any are.
-    fn packed(&self) -> Option<Sign> {
+    /// How codes are packed, if they are.
+    fn packed(&self) -> Option<Packing> {
         None
     }
 
@@ -140,8 +142,8 @@ impl<R: RoundingMode> Context<'_, R> {
     /// Calls `run(piece, first, columns)` for pieces of a row that go through a buffer.
     pub fn in_pieces<D: Divide>(self, first: usize, columns: usize, row: D, mut run: impl FnMut(D, usize, usize)) {
         let (head, length) = self.buffered_pieces(first);
-        // A byte of two codes belongs to one piece.
-        let (mut rest, mut at, mut count) = (row, 0, head.next_multiple_of(2));
+        // A byte of packed codes belongs to one piece.
+        let (mut rest, mut at, mut count) = (row, 0, head.next_multiple_of(MOST_IN_A_BYTE));
         while columns - at > count {
             let piece;
             (piece, rest) = rest.divide(At::Element(count));
@@ -209,14 +211,14 @@ impl<T> Divide for RowsMut<'_, T> {
 pub(crate) enum CodeRows<'a> {
     U8(Rows<'a, u8>),
     I8(Rows<'a, i8>),
-    Nibbles(&'a [u8], Sign),
+    Packed(&'a [u8], Packing),
 }
 
 /// Codes that are written.
 pub(crate) enum CodeRowsMut<'a> {
     U8(RowsMut<'a, u8>),
     I8(RowsMut<'a, i8>),
-    Nibbles(&'a mut [u8], Sign),
+    Packed(&'a mut [u8], Packing),
 }
 
 /// Codes are divided by dividing whatever they are.
@@ -233,9 +235,9 @@ macro_rules! divide_codes {
                         let (before, rest) = rows.divide(at);
                         ($Codes::I8(before), $Codes::I8(rest))
                     }
-                    $Codes::Nibbles(bytes, sign) => {
-                        let (before, rest) = bytes.$split_at(nibble_bytes(at));
-                        ($Codes::Nibbles(before, sign), $Codes::Nibbles(rest, sign))
+                    $Codes::Packed(bytes, packing) => {
+                        let (before, rest) = bytes.$split_at(packed_bytes(at, packing));
+                        ($Codes::Packed(before, packing), $Codes::Packed(rest, packing))
                     }
                 }
             }
@@ -245,14 +247,14 @@ macro_rules! divide_codes {
 divide_codes!(CodeRows, split_at);
 divide_codes!(CodeRowsMut, split_at_mut);
 
-/// The bytes before the cut of a single row of nibbles.
-fn nibble_bytes(at: At) -> usize {
+/// The bytes before the cut of a single row of packed codes.
+fn packed_bytes(at: At, packing: Packing) -> usize {
     match at {
         At::Element(elements) => {
-            debug_assert!(elements.is_multiple_of(2), "a byte belongs to one piece");
-            elements / 2
+            debug_assert!(elements.is_multiple_of(MOST_IN_A_BYTE), "a byte belongs to one piece");
+            elements / packing.width.per_byte()
         }
-        At::Row(_) => unreachable!("nibbles are a single row"),
+        At::Row(_) => unreachable!("packed codes are a single row"),
     }
 }
 
@@ -288,7 +290,7 @@ impl<T> View<'_, T> {
         match self {
             View::Slice(x) => Extent::flat(x.len()),
             View::Matrix(x) => Extent::matrix(x.rows(), x.columns(), x.stride()),
-            View::Nibbles(x) => Extent::flat(x.length),
+            View::Packed(x) => Extent::flat(x.length),
             View::Halves(x) => Extent::flat(x.bits.len()),
         }
     }
@@ -299,7 +301,7 @@ impl<T> ViewMut<'_, T> {
         match self {
             ViewMut::Slice(x) => Extent::flat(x.len()),
             ViewMut::Matrix(x) => Extent::matrix(x.rows(), x.columns(), x.stride()),
-            ViewMut::Nibbles(x) => Extent::flat(x.length),
+            ViewMut::Packed(x) => Extent::flat(x.length),
             ViewMut::Halves(x) => Extent::flat(x.bits.len()),
         }
     }
@@ -360,7 +362,7 @@ impl Shape {
                 let stride = if self.rows == 1 { self.columns } else { matrix.stride() };
                 Rows { data: matrix.into_slice(), stride }
             }
-            View::Nibbles(_) | View::Halves(_) => unreachable!("whole elements"),
+            View::Packed(_) | View::Halves(_) => unreachable!("whole elements"),
         }
     }
 
@@ -372,14 +374,14 @@ impl Shape {
                 let stride = if self.rows == 1 { self.columns } else { matrix.stride() };
                 RowsMut { data: matrix.into_slice(), stride }
             }
-            ViewMut::Nibbles(_) | ViewMut::Halves(_) => unreachable!("whole elements"),
+            ViewMut::Packed(_) | ViewMut::Halves(_) => unreachable!("whole elements"),
         }
     }
 
     /// The codes' rows in this shape.
     pub fn codes<'a, C: Erase>(self, view: View<'a, C>) -> CodeRows<'a> {
-        if let View::Nibbles(Packed { bytes, sign, .. }) = view {
-            return CodeRows::Nibbles(bytes, sign);
+        if let View::Packed(Packed { bytes, packing, .. }) = view {
+            return CodeRows::Packed(bytes, packing);
         }
         let Rows { data, stride } = self.rows(view);
         match C::erase(data) {
@@ -390,8 +392,8 @@ impl Shape {
 
     /// The codes' rows in this shape, to be written.
     pub fn codes_mut<'a, C: Erase>(self, view: ViewMut<'a, C>) -> CodeRowsMut<'a> {
-        if let ViewMut::Nibbles(PackedMut { bytes, sign, .. }) = view {
-            return CodeRowsMut::Nibbles(bytes, sign);
+        if let ViewMut::Packed(PackedMut { bytes, packing, .. }) = view {
+            return CodeRowsMut::Packed(bytes, packing);
         }
         let RowsMut { data, stride } = self.rows_mut(view);
         match C::erase_mut(data) {

@@ -1,4 +1,4 @@
-//! Packing codes of up to four bits, two in a byte, and unpacking them.
+//! Packing codes of a few bits, several in a byte, and unpacking them.
 
 use crate::codes::{Code, CodeBounds, Codes};
 use crate::error::{Error, check_length};
@@ -9,63 +9,65 @@ use crate::sign::Sign;
 use crate::simd::LANES;
 use crate::simd::memory::Memory;
 use crate::simd::walk::fold_blocks;
+use crate::views::{Packed, PackedCodes, PackedCodesMut, PackedMut, Packing, Width};
 
-/// Packs codes into nibbles, in the layout of [`Nibbles`](crate::Nibbles): `codes.len().div_ceil(2)` bytes. If the number of
-/// codes is odd, the last high nibble is `pad`. No codes are no bytes.
+/// Packs as many codes as `packed` has. What its last byte has above the last code becomes `pad`.
 ///
 /// ```
-/// use zeropoint::{Exec, raw};
+/// use zeropoint::{Exec, PackedCodes, PackedCodesMut, raw};
 /// let exec = Exec::best()?;
 /// let mut bytes = [0; 2];
-/// raw::pack_nibbles(exec, &[1_i8, -2, 7], 0, &mut bytes)?;
+/// raw::pack_codes(exec, &[1_i8, -2, 7], 0, PackedCodesMut::four_bits(&mut bytes, 3)?)?;
 /// assert_eq!(bytes, [0xe1, 0x07]);
 /// let mut codes = [0_i8; 3];
-/// raw::unpack_nibbles(exec, &bytes, &mut codes)?;
+/// raw::unpack_codes(exec, PackedCodes::four_bits(&bytes, 3)?, &mut codes)?;
 /// assert_eq!(codes, [1, -2, 7]);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] of `bytes`; [`Error::Code`] for a code that needs more than four bits, or a pad (whose index is behind
-/// the last code).
-pub fn pack_nibbles<'e, C: Code>(
+/// [`Error::Length`] of `codes`; [`Error::Code`] for a code that needs more bits, or a pad (whose index is behind the last
+/// code).
+pub fn pack_codes<'e, C: Code>(
     exec: impl Into<Exec<'e>>,
     codes: &[C],
     pad: C,
-    bytes: &mut [u8],
+    mut packed: PackedCodesMut<'_, C>,
 ) -> Result<(), Error> {
-    check_length("the packed codes", codes.len().div_ceil(2), bytes.len())?;
-    let isa = exec.into().isa();
-    check_codes(isa, C::erase(codes))?;
-    bounds(C::SIGN).check_code(codes.len(), pad.into())?;
-    pack(isa, bytemuck::cast_slice(codes), pad.to_byte(), bytes);
+    pack_checked(exec.into().isa(), C::erase(codes), pad.into(), packed.erase())
+}
+
+fn pack_checked(isa: Isa, codes: Codes<'_>, pad: i32, packed: PackedMut<'_>) -> Result<(), Error> {
+    let PackedMut { bytes, length, packing: Packing { width, sign } } = packed;
+    let all = match codes {
+        Codes::U8(codes) => codes,
+        Codes::I8(codes) => bytemuck::cast_slice(codes),
+    };
+    check_length("the codes", length, all.len())?;
+    let bounds = width.bounds(sign);
+    check_codes(isa, codes, bounds)?;
+    bounds.check_code(length, pad)?;
+    pack(isa, all, pad as u8, width, bytes);
     Ok(())
 }
 
-/// Unpacks the codes of nibbles, in the layout of [`Nibbles`](crate::Nibbles), from `codes.len().div_ceil(2)` bytes.
+/// Unpacks all codes.
 ///
 /// # Errors
-/// [`Error::Length`] of `bytes`.
-pub fn unpack_nibbles<'e, C: Code>(exec: impl Into<Exec<'e>>, bytes: &[u8], codes: &mut [C]) -> Result<(), Error> {
-    check_length("the packed codes", codes.len().div_ceil(2), bytes.len())?;
-    unpack(exec.into().isa(), bytes, C::SIGN, bytemuck::cast_slice_mut(codes));
+/// [`Error::Length`] of `codes`.
+pub fn unpack_codes<'e, C: Code>(
+    exec: impl Into<Exec<'e>>,
+    packed: PackedCodes<'_, C>,
+    codes: &mut [C],
+) -> Result<(), Error> {
+    let Packed { bytes, length, packing } = packed.erase();
+    check_length("the codes", length, codes.len())?;
+    unpack(exec.into().isa(), bytes, packing, bytemuck::cast_slice_mut(codes));
     Ok(())
 }
 
-/// The codes of four bits.
-pub(crate) fn bounds(sign: Sign) -> CodeBounds {
-    match sign {
-        Sign::Unsigned => CodeBounds { min: 0, max: 15 },
-        Sign::Signed => CodeBounds { min: -8, max: 7 },
-    }
-}
-
-/// An error with the first code that needs more than four bits, if there is one.
-fn check_codes(isa: Isa, codes: Codes<'_>) -> Result<(), Error> {
-    let bounds = bounds(match codes {
-        Codes::U8(_) => Sign::Unsigned,
-        Codes::I8(_) => Sign::Signed,
-    });
+/// An error with the first code that is outside of the bounds, if there is one.
+fn check_codes(isa: Isa, codes: Codes<'_>, bounds: CodeBounds) -> Result<(), Error> {
     if !isa.run(AnyOutside { codes, bounds }) {
         return Ok(());
     }
@@ -75,16 +77,14 @@ fn check_codes(isa: Isa, codes: Codes<'_>) -> Result<(), Error> {
     }
 }
 
-/// Packs the bytes of codes that have four bits.
-pub(crate) fn pack(isa: Isa, codes: &[u8], pad: u8, bytes: &mut [u8]) {
-    isa.run(Pack { codes, pad, bytes });
+/// Packs the bytes of codes that have no more bits.
+pub(crate) fn pack(isa: Isa, codes: &[u8], pad: u8, width: Width, bytes: &mut [u8]) {
+    isa.run(Pack { codes, pad, width, bytes });
 }
 
-/// Unpacks nibbles into the bytes of codes.
-pub(crate) fn unpack(isa: Isa, bytes: &[u8], sign: Sign, codes: &mut [u8]) {
-    // The value of the sign bit of a nibble.
-    let flip = if sign == Sign::Signed { 8 } else { 0 };
-    isa.run(Unpack { bytes, flip, codes });
+/// Unpacks into the bytes of codes.
+pub(crate) fn unpack(isa: Isa, bytes: &[u8], packing: Packing, codes: &mut [u8]) {
+    isa.run(Unpack { bytes, packing, codes });
 }
 
 /// Whether a code is outside of the bounds.
@@ -127,6 +127,7 @@ impl Kernel for AnyOutside<'_> {
 struct Pack<'a> {
     codes: &'a [u8],
     pad: u8,
+    width: Width,
     bytes: &'a mut [u8],
 }
 
@@ -135,26 +136,56 @@ impl Kernel for Pack<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let Pack { codes, pad, bytes } = self;
-        let (blocks, tail) = codes.as_chunks();
-        let (out, out_tail) = bytes.as_chunks_mut::<LANES>();
-        // `out` has one block more when the tail of the codes fills it.
-        for (codes, out) in blocks.iter().zip(&mut *out) {
-            v.pack_nibbles(codes, out);
+        let Pack { codes, pad, width, bytes } = self;
+        match width {
+            Width::Four => pack_blocks(
+                codes,
+                pad,
+                bytes,
+                #[inline(always)]
+                |codes: &[u8; 2 * LANES], out| v.pack_pairs::<4>(codes, out),
+            ),
+            Width::Two => pack_blocks(
+                codes,
+                pad,
+                bytes,
+                #[inline(always)]
+                |codes: &[u8; 4 * LANES], out| {
+                    let mut pairs = [0; 2 * LANES];
+                    for (codes, pairs) in codes.as_chunks().0.iter().zip(pairs.as_chunks_mut().0) {
+                        v.pack_pairs::<2>(codes, pairs);
+                    }
+                    v.pack_pairs::<4>(&pairs, out);
+                },
+            ),
         }
-        if !tail.is_empty() {
-            let (mut padded, mut packed) = ([pad; 2 * LANES], [0; LANES]);
-            padded[..tail.len()].copy_from_slice(tail);
-            v.pack_nibbles(&padded, &mut packed);
-            let out = if out.len() > blocks.len() { &mut out[blocks.len()][..] } else { out_tail };
-            out.copy_from_slice(&packed[..out.len()]);
-        }
+    }
+}
+
+/// Packs blocks of `CODES` codes into a vector of bytes each, and the rest out of a padded block.
+#[inline(always)]
+fn pack_blocks<const CODES: usize>(
+    codes: &[u8],
+    pad: u8,
+    bytes: &mut [u8],
+    pack: impl Fn(&[u8; CODES], &mut [u8; LANES]),
+) {
+    let (blocks, tail) = codes.as_chunks();
+    let (out, rest) = bytes.split_at_mut(blocks.len() * LANES);
+    for (codes, out) in blocks.iter().zip(out.as_chunks_mut().0) {
+        pack(codes, out);
+    }
+    if !tail.is_empty() {
+        let (mut padded, mut packed) = ([pad; CODES], [0; LANES]);
+        padded[..tail.len()].copy_from_slice(tail);
+        pack(&padded, &mut packed);
+        rest.copy_from_slice(&packed[..rest.len()]);
     }
 }
 
 struct Unpack<'a> {
     bytes: &'a [u8],
-    flip: u8,
+    packing: Packing,
     codes: &'a mut [u8],
 }
 
@@ -163,18 +194,44 @@ impl Kernel for Unpack<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let Unpack { bytes, flip, codes } = self;
-        let (out, out_tail) = codes.as_chunks_mut();
-        let whole = out.len();
-        for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-            v.unpack_nibbles(bytes, flip, out);
+        let Unpack { bytes, packing: Packing { width, sign }, codes } = self;
+        // The value of a sign bit.
+        let flip = if sign == Sign::Signed { width.bounds(sign).min.unsigned_abs() as u8 } else { 0 };
+        match width {
+            Width::Four => unpack_blocks(
+                bytes,
+                codes,
+                #[inline(always)]
+                |bytes, out: &mut [u8; 2 * LANES]| v.unpack_pairs::<4>(bytes, flip, out),
+            ),
+            Width::Two => unpack_blocks(
+                bytes,
+                codes,
+                #[inline(always)]
+                |bytes, out: &mut [u8; 4 * LANES]| {
+                    let mut pairs = [0; 2 * LANES];
+                    v.unpack_pairs::<4>(bytes, 0, &mut pairs);
+                    for (pairs, out) in pairs.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+                        v.unpack_pairs::<2>(pairs, flip, out);
+                    }
+                },
+            ),
         }
-        if !out_tail.is_empty() {
-            let rest = &bytes[whole * LANES..];
-            let (mut padded, mut out) = ([0; LANES], [0; 2 * LANES]);
-            padded[..rest.len()].copy_from_slice(rest);
-            v.unpack_nibbles(&padded, flip, &mut out);
-            out_tail.copy_from_slice(&out[..out_tail.len()]);
-        }
+    }
+}
+
+/// Unpacks a vector of bytes into each block of `CODES` codes, and the rest into a padded block.
+#[inline(always)]
+fn unpack_blocks<const CODES: usize>(bytes: &[u8], codes: &mut [u8], unpack: impl Fn(&[u8; LANES], &mut [u8; CODES])) {
+    let (blocks, tail) = codes.as_chunks_mut();
+    let (bytes, rest) = bytes.split_at(blocks.len() * LANES);
+    for (bytes, out) in bytes.as_chunks().0.iter().zip(blocks) {
+        unpack(bytes, out);
+    }
+    if !tail.is_empty() {
+        let (mut padded, mut out) = ([0; LANES], [0; CODES]);
+        padded[..rest.len()].copy_from_slice(rest);
+        unpack(&padded, &mut out);
+        tail.copy_from_slice(&out[..tail.len()]);
     }
 }

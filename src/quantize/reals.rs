@@ -19,7 +19,7 @@ use crate::quantized::Quantized;
 use crate::random::stream::Stream;
 use crate::sign::Sign;
 use crate::simd::LANES;
-use crate::views::ViewMut;
+use crate::views::{Packing, ViewMut};
 
 /// A matrix of real numbers, which are made of codes.
 pub(crate) trait Reals: Sync {
@@ -72,8 +72,8 @@ impl Divide for ComputedRows<'_> {
 }
 
 impl Operands for ComputedRows<'_> {
-    fn packed(&self) -> Option<Sign> {
-        if let CodeRowsMut::Nibbles(_, sign) = self.codes { Some(sign) } else { None }
+    fn packed(&self) -> Option<Packing> {
+        if let CodeRowsMut::Packed(_, packing) = self.codes { Some(packing) } else { None }
     }
 
     fn halves(&self) -> bool {

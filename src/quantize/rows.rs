@@ -14,10 +14,10 @@ use crate::half::{self, HalfKind, Halves, HalvesMut};
 use crate::isa::Isa;
 use crate::memory::Workspace;
 use crate::sign::Sign;
-use crate::views::{View, ViewMut};
+use crate::views::{Packing, View, ViewMut, Width};
 
-/// Codes between their packed form and a kernel: even, and at home in the level-1 cache.
-const NIBBLE_PIECE: usize = 4096;
+/// Codes between their packed form and a kernel: whole bytes of them, and at home in the level-1 cache.
+const PACKED_PIECE: usize = 4096;
 
 impl<R: RoundingMode> Context<'_, R> {
     pub fn piece<'a, O: Operation>(
@@ -30,7 +30,7 @@ impl<R: RoundingMode> Context<'_, R> {
         Piece { params: self.params, op, first, x, out, past_caches: self.streams }
     }
 
-    /// The byte of the zero point of element `i`, which fills the last high nibble of an odd number of codes.
+    /// The byte of the zero point of element `i`, which fills what a last byte has above the last code.
     fn pad(&self, i: usize) -> u8 {
         self.params.zero_points()[self.params.grouping().group_of(i)] as u8
     }
@@ -61,8 +61,8 @@ pub(crate) struct QuantizeRows<'a> {
 }
 
 impl Operands for QuantizeRows<'_> {
-    fn packed(&self) -> Option<Sign> {
-        if let CodeRowsMut::Nibbles(_, sign) = self.codes { Some(sign) } else { None }
+    fn packed(&self) -> Option<Packing> {
+        if let CodeRowsMut::Packed(_, packing) = self.codes { Some(packing) } else { None }
     }
 
     fn halves(&self) -> bool {
@@ -84,22 +84,24 @@ impl Operands for QuantizeRows<'_> {
         match self.codes {
             CodeRowsMut::U8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
             CodeRowsMut::I8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
-            CodeRowsMut::Nibbles(bytes, Sign::Unsigned) => context.quantize_packed::<u8>(first, x, bytes),
-            CodeRowsMut::Nibbles(bytes, Sign::Signed) => context.quantize_packed::<i8>(first, x, bytes),
+            CodeRowsMut::Packed(bytes, Packing { width, sign }) => match sign {
+                Sign::Unsigned => context.quantize_packed::<u8>(first, x, width, bytes),
+                Sign::Signed => context.quantize_packed::<i8>(first, x, width, bytes),
+            },
         }
     }
 
     fn run_packed<R: RoundingMode>(self, context: Context<'_, R>, first: usize, shape: Shape) {
-        let CodeRowsMut::Nibbles(packed, sign) = self.codes else { unreachable!("the codes are packed") };
+        let CodeRowsMut::Packed(packed, packing) = self.codes else { unreachable!("the codes are packed") };
         let mut workspace = Workspace::default();
         let bytes = workspace.elements::<u8>(shape.rows * shape.columns);
-        let codes = match sign {
+        let codes = match packing.sign {
             Sign::Unsigned => shape.codes_mut::<u8>(ViewMut::Slice(bytes)),
             Sign::Signed => shape.codes_mut::<i8>(ViewMut::Slice(bytemuck::cast_slice_mut(bytes))),
         };
         context.run_rows(first, shape, QuantizeRows { x: self.x, codes });
         if let Some(last) = bytes.len().checked_sub(1) {
-            packed::pack(context.isa, bytes, context.pad(first + last), packed);
+            packed::pack(context.isa, bytes, context.pad(first + last), packing.width, packed);
         }
     }
 }
@@ -110,13 +112,14 @@ impl<R: RoundingMode> Context<'_, R> {
         self.rounding.run(self.isa, &mut self.piece(op, first, x, codes));
     }
 
-    fn quantize_packed<C: CodeVectors>(&self, first: usize, x: &[f32], bytes: &mut [u8]) {
+    fn quantize_packed<C: CodeVectors>(&self, first: usize, x: &[f32], width: Width, bytes: &mut [u8]) {
         let mut workspace = Workspace::default();
-        let codes = workspace.elements::<C>(x.len().min(NIBBLE_PIECE));
-        for (i, (x, bytes)) in x.chunks(NIBBLE_PIECE).zip(bytes.chunks_mut(NIBBLE_PIECE / 2)).enumerate() {
-            let (codes, first) = (&mut codes[..x.len()], first + i * NIBBLE_PIECE);
+        let codes = workspace.elements::<C>(x.len().min(PACKED_PIECE));
+        let pieces = x.chunks(PACKED_PIECE).zip(bytes.chunks_mut(PACKED_PIECE / width.per_byte()));
+        for (i, (x, bytes)) in pieces.enumerate() {
+            let (codes, first) = (&mut codes[..x.len()], first + i * PACKED_PIECE);
             self.quantize(first, x, codes);
-            packed::pack(self.isa, bytemuck::cast_slice(codes), self.pad(first + x.len() - 1), bytes);
+            packed::pack(self.isa, bytemuck::cast_slice(codes), self.pad(first + x.len() - 1), width, bytes);
         }
     }
 }
@@ -128,8 +131,8 @@ pub(crate) struct DequantizeRows<'a> {
 }
 
 impl Operands for DequantizeRows<'_> {
-    fn packed(&self) -> Option<Sign> {
-        if let CodeRows::Nibbles(_, sign) = self.codes { Some(sign) } else { None }
+    fn packed(&self) -> Option<Packing> {
+        if let CodeRows::Packed(_, packing) = self.codes { Some(packing) } else { None }
     }
 
     fn halves(&self) -> bool {
@@ -152,17 +155,19 @@ impl Operands for DequantizeRows<'_> {
         match self.codes {
             CodeRows::U8(codes) => context.dequantize(first, &codes.data[..columns], out),
             CodeRows::I8(codes) => context.dequantize(first, &codes.data[..columns], out),
-            CodeRows::Nibbles(bytes, Sign::Unsigned) => context.dequantize_packed::<u8>(first, bytes, out),
-            CodeRows::Nibbles(bytes, Sign::Signed) => context.dequantize_packed::<i8>(first, bytes, out),
+            CodeRows::Packed(bytes, packing) => match packing.sign {
+                Sign::Unsigned => context.dequantize_packed::<u8>(first, bytes, packing, out),
+                Sign::Signed => context.dequantize_packed::<i8>(first, bytes, packing, out),
+            },
         }
     }
 
     fn run_packed<R: RoundingMode>(self, context: Context<'_, R>, first: usize, shape: Shape) {
-        let CodeRows::Nibbles(packed, sign) = self.codes else { unreachable!("the codes are packed") };
+        let CodeRows::Packed(packed, packing) = self.codes else { unreachable!("the codes are packed") };
         let mut workspace = Workspace::default();
         let bytes = workspace.elements::<u8>(shape.rows * shape.columns);
-        packed::unpack(context.isa, packed, sign, bytes);
-        let codes = match sign {
+        packed::unpack(context.isa, packed, packing, bytes);
+        let codes = match packing.sign {
             Sign::Unsigned => shape.codes::<u8>(View::Slice(bytes)),
             Sign::Signed => shape.codes::<i8>(View::Slice(bytemuck::cast_slice(bytes))),
         };
@@ -175,13 +180,14 @@ impl<R: RoundingMode> Context<'_, R> {
         self.piece(ops::Dequantize::<C>(PhantomData), first, codes, out).nearest(self.isa);
     }
 
-    fn dequantize_packed<C: CodeVectors>(&self, first: usize, bytes: &[u8], out: &mut [f32]) {
+    fn dequantize_packed<C: CodeVectors>(&self, first: usize, bytes: &[u8], packing: Packing, out: &mut [f32]) {
         let mut workspace = Workspace::default();
-        let codes = workspace.elements::<C>(out.len().min(NIBBLE_PIECE));
-        for (i, (bytes, out)) in bytes.chunks(NIBBLE_PIECE / 2).zip(out.chunks_mut(NIBBLE_PIECE)).enumerate() {
+        let codes = workspace.elements::<C>(out.len().min(PACKED_PIECE));
+        let pieces = bytes.chunks(PACKED_PIECE / packing.width.per_byte()).zip(out.chunks_mut(PACKED_PIECE));
+        for (i, (bytes, out)) in pieces.enumerate() {
             let codes = &mut codes[..out.len()];
-            packed::unpack(self.isa, bytes, C::SIGN, bytemuck::cast_slice_mut(codes));
-            self.dequantize(first + i * NIBBLE_PIECE, codes, out);
+            packed::unpack(self.isa, bytes, packing, bytemuck::cast_slice_mut(codes));
+            self.dequantize(first + i * PACKED_PIECE, codes, out);
         }
     }
 }

@@ -67,8 +67,9 @@ fn elementwise<C: Code>(codes: CodeRange<C>, scheme: Scheme) {
                 .unwrap();
             }
             if codes.max().into() <= 7 {
-                quantize(isa, &[], &params, Rounding::Nearest, NibblesMut::new(&mut mask, 0).unwrap()).unwrap();
-                dequantize(isa, Nibbles::<C>::new(&mask, 0).unwrap(), &params, &mut none).unwrap();
+                quantize(isa, &[], &params, Rounding::Nearest, PackedCodesMut::four_bits(&mut mask, 0).unwrap())
+                    .unwrap();
+                dequantize(isa, PackedCodes::<C>::four_bits(&mask, 0).unwrap(), &params, &mut none).unwrap();
             }
             let want = if groups == 0 { Ok(Vec::new()) } else { Err(NONE) };
             assert_eq!(ranges(isa, &[], granularity), want, "{isa} {granularity:?}");
@@ -141,8 +142,8 @@ fn formats_words_and_raw_forms() {
         }
         fill_words(isa, Stream { seed: 3, offset: u64::MAX }, &mut []).unwrap();
         fill_uniform(isa, Stream { seed: 3, offset: u64::MAX }, &mut []).unwrap();
-        raw::pack_nibbles::<u8>(isa, &[], 0, &mut []).unwrap();
-        raw::unpack_nibbles::<i8>(isa, &[], &mut []).unwrap();
+        raw::pack_codes::<u8>(isa, &[], 0, PackedCodesMut::two_bits(&mut [], 0).unwrap()).unwrap();
+        raw::unpack_codes::<i8>(isa, PackedCodes::four_bits(&[], 0).unwrap(), &mut []).unwrap();
     });
     assert_eq!(raw::quantize_bias(&[], 0.5, &[]), Ok(vec![]));
     assert_eq!(raw::quantize_bias(&[], 0.5, &[1.0]), Ok(vec![]));

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use zeropoint::{
-    CodeRange, Destination, Exec, FakeDestination, Halves, HalvesMut, Isa, Nibbles, NibblesMut, QuantParams, Rounding,
-    Source, Stream, dequantize, fake_quantize, fake_quantize_in_place, quantize, raw, reference, straight_through,
-    straight_through_in_place,
+    CodeRange, Destination, Exec, FakeDestination, Halves, HalvesMut, Isa, PackedCodes, PackedCodesMut, QuantParams,
+    Rounding, Source, Stream, dequantize, fake_quantize, fake_quantize_in_place, quantize, raw, reference,
+    straight_through, straight_through_in_place,
 };
 
 use crate::common::{bits, every_isa, guarded, reals, streams, tensors};
@@ -170,12 +170,13 @@ fn pieces() {
 
 fn packed_and_strided(isa: Isa, kind: Kind, x: &[u16], params: &QuantParams<i8>, rounding: Rounding) {
     let (n, wide) = (x.len(), reference::widen((kind.halves)(x)));
-    let packed =
-        |x: &dyn Fn(NibblesMut<'_, i8>)| guarded(n.div_ceil(2), 1, 0x5a, |out| x(NibblesMut::new(out, n).unwrap()));
+    let packed = |x: &dyn Fn(PackedCodesMut<'_, i8>)| {
+        guarded(n.div_ceil(2), 1, 0x5a, |out| x(PackedCodesMut::four_bits(out, n).unwrap()))
+    };
     let want = packed(&|out| quantize(isa, &wide, params, rounding, out).unwrap());
     assert!(packed(&|out| quantize(isa, (kind.halves)(x), params, rounding, out).unwrap()) == want, "{isa}");
     let mut real = vec![0.0; n];
-    let codes = Nibbles::new(&want, n).unwrap();
+    let codes = PackedCodes::four_bits(&want, n).unwrap();
     dequantize(isa, codes, params, &mut real).unwrap();
     assert!(written(kind, n, |out| dequantize(isa, codes, params, out).unwrap()) == (kind.narrow)(&real), "{isa}");
 

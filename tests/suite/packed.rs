@@ -1,55 +1,73 @@
-//! Packed codes are the codes of their unpacked forms, two a byte, on every ISA.
+//! Packed codes are the codes of their unpacked forms, two or four a byte, on every ISA.
 
 use crate::common::{Ranges, bits, every_isa, guarded, streams, tensors};
 use proptest::prelude::*;
 use zeropoint::{
-    Code, CodeRange, Error, Granularity, Nibbles, NibblesMut, QuantParams, Rounding, Stream, dequantize, quantize, raw,
-    reference,
+    Code, CodeRange, Error, Granularity, PackedCodes, PackedCodesMut, QuantParams, Rounding, Stream, dequantize,
+    quantize, raw, reference,
 };
 
-/// Element 0 low.
-fn packed<C: Code>(codes: &[C], pad: i32) -> Vec<u8> {
-    let nibble = |code: i32| (code & 15) as u8;
-    let byte = |pair: &[C]| nibble(pair[0].into()) | nibble(pair.get(1).map_or(pad, |&code| code.into())) << 4;
-    codes.chunks(2).map(byte).collect()
+/// Element 0 in the lowest of so many bits.
+fn packed<C: Code>(code_bits: usize, codes: &[C], pad: i32) -> Vec<u8> {
+    let low = |code: i32| code & ((1 << code_bits) - 1);
+    let byte = |codes: &[C]| {
+        let code = |i: usize| low(codes.get(i).map_or(pad, |&code| code.into())) << (i * code_bits);
+        (0..8 / code_bits).map(code).sum::<i32>() as u8
+    };
+    codes.chunks(8 / code_bits).map(byte).collect()
 }
 
-fn everything_equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>, stream: Stream) {
+fn source<C: Code>(code_bits: usize, bytes: &[u8], length: usize) -> Result<PackedCodes<'_, C>, Error> {
+    if code_bits == 2 { PackedCodes::two_bits(bytes, length) } else { PackedCodes::four_bits(bytes, length) }
+}
+
+fn destination<C: Code>(code_bits: usize, bytes: &mut [u8], length: usize) -> Result<PackedCodesMut<'_, C>, Error> {
+    if code_bits == 2 { PackedCodesMut::two_bits(bytes, length) } else { PackedCodesMut::four_bits(bytes, length) }
+}
+
+fn everything_equals_reference<C: Ranges>(code_bits: usize, x: &[f32], params: &QuantParams<C>, stream: Stream) {
     let n = x.len();
     let (nearest, stochastic) = (reference::quantize(x, params), reference::quantize_stochastic(x, params, stream));
     let pad = n.checked_sub(1).map_or(0, |last| params.zero_points()[params.granularity().group_of(last)]);
-    let (want, want_stochastic) = (packed(&nearest, pad), packed(&stochastic, pad));
+    let (want, want_stochastic) = (packed(code_bits, &nearest, pad), packed(code_bits, &stochastic, pad));
     let real = bits(&reference::dequantize(&nearest, params));
     every_isa(|isa| {
         let bytes = guarded(want.len(), 3, 0x5a, |out| {
-            quantize(isa, x, params, Rounding::Nearest, NibblesMut::new(out, n).unwrap()).unwrap()
+            quantize(isa, x, params, Rounding::Nearest, destination(code_bits, out, n).unwrap()).unwrap()
         });
         assert_eq!(bytes, want, "{isa}");
         let bytes = guarded(want.len(), 1, 0x5a, |out| {
-            quantize(isa, x, params, stream, NibblesMut::new(out, n).unwrap()).unwrap()
+            quantize(isa, x, params, stream, destination(code_bits, out, n).unwrap()).unwrap()
         });
         assert_eq!(bytes, want_stochastic, "{isa}");
-        let out = guarded(n, 2, -9.75, |out| dequantize(isa, Nibbles::new(&want, n).unwrap(), params, out).unwrap());
+        let source = source::<C>(code_bits, &want, n).unwrap();
+        let out = guarded(n, 2, -9.75, |out| dequantize(isa, source, params, out).unwrap());
         assert_eq!(bits(&out), real, "{isa}");
-        let codes = guarded(n, 1, C::MAX, |out| raw::unpack_nibbles(isa, &want, out).unwrap());
+        let codes = guarded(n, 1, C::MAX, |out| raw::unpack_codes(isa, source, out).unwrap());
         assert_eq!(codes, nearest, "{isa}");
         let pad = C::try_from(pad).ok().unwrap();
-        let bytes = guarded(want.len(), 1, 0x5a, |out| raw::pack_nibbles(isa, &nearest, pad, out).unwrap());
+        let bytes = guarded(want.len(), 1, 0x5a, |out| {
+            raw::pack_codes(isa, &nearest, pad, destination(code_bits, out, n).unwrap()).unwrap();
+        });
         assert_eq!(bytes, want, "{isa}");
     });
 }
 
-/// The code ranges of nibbles, also those that are not of n bits.
+/// The code ranges of few bits, also those that are not of n bits.
 fn within<C: Ranges>(min: i32, max: i32) -> Vec<CodeRange<C>> {
     let fits = |codes: &CodeRange<C>| codes.min().into() >= min && codes.max().into() <= max;
     C::all().into_iter().filter(fits).collect()
 }
 
-fn of_four_bits<C: Ranges>((x, params): (Vec<f32>, QuantParams<C>), codes: CodeRange<C>, stream: Stream) {
+fn of_range<C: Ranges>((x, params): (Vec<f32>, QuantParams<C>), codes: CodeRange<C>, stream: Stream) {
     let (min, max): (i32, i32) = (codes.min().into(), codes.max().into());
     let zero_points = params.zero_points().iter().map(|z| z.rem_euclid(max - min + 1) + min).collect();
     let params = QuantParams::new(codes, params.granularity(), params.scales().to_vec(), zero_points).unwrap();
-    everything_equals_reference(&x, &params, stream);
+    everything_equals_reference(4, &x, &params, stream);
+    let two_bits = if C::MIN.into() < 0 { -2..=1 } else { 0..=3 };
+    if two_bits.contains(&min) && two_bits.contains(&max) {
+        everything_equals_reference(2, &x, &params, stream);
+    }
 }
 
 proptest! {
@@ -57,12 +75,12 @@ proptest! {
 
     #[test]
     fn unsigned(tensor in tensors::<u8>(), codes in prop::sample::select(within(0, 15)), stream in streams(1000)) {
-        of_four_bits(tensor, codes, stream);
+        of_range(tensor, codes, stream);
     }
 
     #[test]
     fn signed(tensor in tensors::<i8>(), codes in prop::sample::select(within(-8, 7)), stream in streams(1000)) {
-        of_four_bits(tensor, codes, stream);
+        of_range(tensor, codes, stream);
     }
 }
 
@@ -78,47 +96,69 @@ fn pieces() {
         let scales = (0..groups).map(|group| 0.2 + group as f32 * 1e-3).collect();
         let zero_points = (0..groups).map(|group| group as i32 % 16 - 8).collect();
         let params = QuantParams::new(CodeRange::signed(4).unwrap(), granularity, scales, zero_points).unwrap();
-        everything_equals_reference(&x, &params, Stream { seed: 3, offset: 16_384 - 500 });
+        everything_equals_reference(4, &x, &params, Stream { seed: 3, offset: 16_384 - 500 });
+        let (scales, zero_points) = (params.scales().to_vec(), (0..groups).map(|group| group as i32 % 4).collect());
+        let params = QuantParams::new(CodeRange::unsigned(2).unwrap(), granularity, scales, zero_points).unwrap();
+        everything_equals_reference(2, &x, &params, Stream { seed: 3, offset: 16_384 - 501 });
     }
 }
 
 #[test]
-fn what_does_not_fit_a_nibble() {
+fn what_does_not_fit() {
     every_isa(|isa| {
         let mut bytes = [0x5a; 20];
         for (at, code) in [(0, 8), (17, -9), (38, 127), (39, -128)] {
             let mut codes = [7_i8; 40];
             codes[at] = code;
-            let refused = raw::pack_nibbles(isa, &codes, 0, &mut bytes);
+            let refused = raw::pack_codes(isa, &codes, 0, PackedCodesMut::four_bits(&mut bytes, 40).unwrap());
             assert_eq!(refused, Err(Error::Code { index: at, code: code.into(), min: -8, max: 7 }), "{isa}");
         }
         assert_eq!(
-            raw::pack_nibbles(isa, &[16_u8], 0, &mut bytes[..1]),
+            raw::pack_codes(isa, &[16_u8], 0, PackedCodesMut::four_bits(&mut bytes[..1], 1).unwrap()),
             Err(Error::Code { index: 0, code: 16, min: 0, max: 15 })
         );
         assert_eq!(
-            raw::pack_nibbles(isa, &[1_u8], 99, &mut bytes[..1]),
+            raw::pack_codes(isa, &[1_u8], 99, PackedCodesMut::four_bits(&mut bytes[..1], 1).unwrap()),
             Err(Error::Code { index: 1, code: 99, min: 0, max: 15 })
         );
+        for (code, pad, index, wrong) in [(4_u8, 0, 0, 4), (3, 4, 1, 4)] {
+            assert_eq!(
+                raw::pack_codes(isa, &[code], pad, PackedCodesMut::two_bits(&mut bytes[..1], 1).unwrap()),
+                Err(Error::Code { index, code: wrong, min: 0, max: 3 })
+            );
+        }
+        assert_eq!(
+            raw::pack_codes(isa, &[1_i8; 3], 0, PackedCodesMut::two_bits(&mut bytes[..1], 4).unwrap()),
+            Err(Error::Length { what: "the codes", expected: 4, found: 3 })
+        );
+        assert!(raw::unpack_codes(isa, PackedCodes::four_bits(&bytes[..1], 2).unwrap(), &mut [0_u8; 3]).is_err());
+        let three_bits = QuantParams::per_tensor(CodeRange::signed(3).unwrap(), 1.0, 0).unwrap();
         assert!(matches!(
-            raw::pack_nibbles(isa, &[1_u8; 3], 0, &mut bytes[..1]),
-            Err(Error::Length { expected: 2, .. })
+            quantize(
+                isa,
+                &[1.0; 80],
+                &three_bits,
+                Rounding::Nearest,
+                PackedCodesMut::two_bits(&mut bytes, 80).unwrap()
+            ),
+            Err(Error::Codes { min: -4, max: 3, .. })
         ));
-        assert!(raw::unpack_nibbles(isa, &bytes[..1], &mut [0_u8; 3]).is_err());
         let wide = QuantParams::per_tensor(CodeRange::unsigned(5).unwrap(), 1.0, 0).unwrap();
         assert!(matches!(
-            quantize(isa, &[1.0; 40], &wide, Rounding::Nearest, NibblesMut::new(&mut bytes, 40).unwrap()),
+            quantize(isa, &[1.0; 40], &wide, Rounding::Nearest, PackedCodesMut::four_bits(&mut bytes, 40).unwrap()),
             Err(Error::Codes { min: 0, max: 31, .. })
         ));
-        assert!(dequantize(isa, Nibbles::new(&bytes, 40).unwrap(), &wide, &mut [0.0; 40]).is_err());
+        assert!(dequantize(isa, PackedCodes::four_bits(&bytes, 40).unwrap(), &wide, &mut [0.0; 40]).is_err());
         let params = QuantParams::per_tensor(CodeRange::unsigned(4).unwrap(), 1.0, 0).unwrap();
         let short = Err(Error::Length { what: "the packed codes", expected: 21, found: 20 });
-        assert_eq!(NibblesMut::<u8>::new(&mut bytes, 41).map(drop), short);
-        let one_less = NibblesMut::new(&mut bytes, 40).unwrap();
+        assert_eq!(PackedCodesMut::<u8>::four_bits(&mut bytes, 41).map(drop), short);
+        let short = Err(Error::Length { what: "the packed codes", expected: 21, found: 20 });
+        assert_eq!(PackedCodes::<u8>::two_bits(&bytes, 81).map(drop), short);
+        let one_less = PackedCodesMut::four_bits(&mut bytes, 40).unwrap();
         assert!(quantize(isa, &[1.0; 41], &params, Rounding::Nearest, one_less).is_err());
         let late = Stream { seed: 0, offset: u64::MAX };
         assert!(matches!(
-            quantize(isa, &[1.0; 40], &params, late, NibblesMut::new(&mut bytes, 40).unwrap()),
+            quantize(isa, &[1.0; 40], &params, late, PackedCodesMut::four_bits(&mut bytes, 40).unwrap()),
             Err(Error::Stream { .. })
         ));
         assert_eq!(bytes, [0x5a; 20], "untouched");

@@ -3,8 +3,8 @@
 use crate::common::{Ranges, bits, every_isa, scales, streams};
 use proptest::prelude::*;
 use zeropoint::{
-    Accumulators, Code, CodeRange, Dequantize, Error, Granularity, Matrix, MatrixMut, NibblesMut, QuantParams,
-    Quantized, Rounding, Rule, Stream, raw, reference, rescale,
+    Accumulators, Code, CodeRange, Dequantize, Error, Granularity, Matrix, MatrixMut, PackedCodes, PackedCodesMut,
+    QuantParams, Quantized, Rounding, Rule, Stream, raw, reference, rescale,
 };
 
 /// A matrix with parameters of any granularity that goes with one, its rows further apart than they are long.
@@ -73,7 +73,7 @@ fn check<C: Code>(
     stream: Stream,
     slice: &dyn Fn(zeropoint::Isa, Rounding, &mut [C]),
     matrix: &dyn Fn(zeropoint::Isa, Rounding, MatrixMut<'_, C>),
-    nibbles: &dyn Fn(zeropoint::Isa, Rounding, NibblesMut<'_, C>),
+    nibbles: &dyn Fn(zeropoint::Isa, Rounding, PackedCodesMut<'_, C>),
 ) {
     for rounding in [Rounding::Nearest, stream.into()] {
         let want = match rounding {
@@ -94,9 +94,9 @@ fn check<C: Code>(
             let (min, max): (i32, i32) = (y.codes().min().into(), y.codes().max().into());
             if max - min < 16 && (min == 0 || min >= -8) {
                 let mut bytes = vec![0; want.len().div_ceil(2)];
-                nibbles(isa, rounding, NibblesMut::new(&mut bytes, want.len()).unwrap());
+                nibbles(isa, rounding, PackedCodesMut::four_bits(&mut bytes, want.len()).unwrap());
                 let mut out = vec![C::MAX; want.len()];
-                raw::unpack_nibbles(isa, &bytes, &mut out).unwrap();
+                raw::unpack_codes(isa, PackedCodes::four_bits(&bytes, out.len()).unwrap(), &mut out).unwrap();
                 assert_eq!(out, want, "{isa} {rounding:?}, in nibbles");
             }
         });

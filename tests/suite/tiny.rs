@@ -12,9 +12,9 @@ use zeropoint::layers::{MaxPool2d, Window};
 use zeropoint::random::fill_words;
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, Code, CodeRange, Exec, Granularity, Matrix, MatrixMut, Nibbles, NibblesMut, QuantParams, Quantized,
-    Rounding, Rule, Scheme, Stream, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize, ranges, raw,
-    reference, straight_through,
+    Accumulators, Code, CodeRange, Exec, Granularity, Matrix, MatrixMut, PackedCodes, PackedCodesMut, QuantParams,
+    Quantized, Rounding, Rule, Scheme, Stream, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize,
+    ranges, raw, reference, straight_through,
 };
 
 fn codes<C: Code>(count: usize, step: usize) -> Vec<C> {
@@ -204,8 +204,8 @@ fn elementwise() {
         assert_eq!(ranges(isa, finite, by_row).unwrap(), reference::ranges(finite, by_row, 2));
         let params = QuantParams::fit(isa, finite, signed, Scheme::SYMMETRIC, Granularity::Tensor).unwrap();
         let (mut bytes, mut back) = ([0; 35], [0.0; 70]);
-        quantize(isa, finite, &params, Rounding::Nearest, NibblesMut::new(&mut bytes, 70).unwrap()).unwrap();
-        dequantize(isa, Nibbles::new(&bytes, 70).unwrap(), &params, &mut back).unwrap();
+        quantize(isa, finite, &params, Rounding::Nearest, PackedCodesMut::four_bits(&mut bytes, 70).unwrap()).unwrap();
+        dequantize(isa, PackedCodes::four_bits(&bytes, 70).unwrap(), &params, &mut back).unwrap();
         assert_eq!(bits(&back), bits(&reference::fake_quantize(finite, &params)), "{isa}");
         let mut words = [0; 40];
         fill_words(isa, Stream { seed: 5, offset: 9 }, &mut words).unwrap();

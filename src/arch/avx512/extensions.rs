@@ -11,7 +11,7 @@ use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
-use crate::quantize::nibbles::NibbleVectors;
+use crate::quantize::packing::PackVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
 use crate::simd::memory::{Line, StreamVectors};
@@ -188,21 +188,22 @@ impl InterleaveVectors for Avx512 {
     }
 }
 
-impl NibbleVectors for Avx512 {
+impl PackVectors for Avx512 {
     ops! { "avx512f,avx512bw,avx512vl,avx512dq"
-        fn pack_nibbles(x: &[u8; 2 * LANES], out: &mut [u8; LANES]) {
+        fn pack_pairs[BITS](x: &[u8; 2 * LANES], out: &mut [u8; LANES]) {
             // SAFETY: 32 bytes may be read.
-            let codes = _mm256_and_si256(unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }, _mm256_set1_epi8(15));
-            // Every first one, and sixteen times every second one.
-            let pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi16(0x1001));
+            let codes = unsafe { _mm256_loadu_si256(x.as_ptr().cast()) };
+            let codes = _mm256_and_si256(codes, _mm256_set1_epi8((1 << BITS) - 1));
+            // Every first one, and 2^BITS times every second one.
+            let pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi16((1 << BITS << 8) | 1));
             let bytes = _mm256_cvtepi16_epi8(pairs);
             // SAFETY: sixteen bytes may be written.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) }
         }
-        fn unpack_nibbles(x: &[u8; LANES], flip: u8, out: &mut [u8; 2 * LANES]) {
+        fn unpack_pairs[BITS](x: &[u8; LANES], flip: u8, out: &mut [u8; 2 * LANES]) {
             // SAFETY: sixteen bytes may be read.
-            let (bytes, fifteen) = (unsafe { _mm_loadu_si128(x.as_ptr().cast()) }, _mm_set1_epi8(15));
-            let (low, high) = (_mm_and_si128(bytes, fifteen), _mm_and_si128(_mm_srli_epi16::<4>(bytes), fifteen));
+            let (bytes, mask) = (unsafe { _mm_loadu_si128(x.as_ptr().cast()) }, _mm_set1_epi8((1 << BITS) - 1));
+            let (low, high) = (_mm_and_si128(bytes, mask), _mm_and_si128(_mm_srli_epi16::<BITS>(bytes), mask));
             let flip = _mm256_set1_epi8(flip as i8);
             let codes = _mm256_set_m128i(_mm_unpackhi_epi8(low, high), _mm_unpacklo_epi8(low, high));
             let codes = _mm256_sub_epi8(_mm256_xor_si256(codes, flip), flip);

@@ -266,28 +266,36 @@ fn sixteen_bits() {
     on_each_isa(|| Each::new(&values, Op), |isa, out| assert_eq!(out, all, "{isa}"));
 }
 
-/// Every byte, as two nibbles and back.
+/// Every byte, as two codes of two or four bits and back.
 #[test]
-fn nibbles() {
-    struct Op;
-    impl Operation<i32, i32, i32> for Op {
+fn packed_pairs() {
+    pairs_of::<2>();
+    pairs_of::<4>();
+}
+
+fn pairs_of<const BITS: i32>() {
+    struct Op<const BITS: i32>;
+    impl<const BITS: i32> Operation<i32, i32, i32> for Op<BITS> {
         #[inline(always)]
         fn apply<S: Vectors>(&self, s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut [i32; LANES]) {
             let (mut pairs, mut back) = ([0; 2 * LANES], [0; LANES]);
-            s.unpack_nibbles(&a.map(|a| a as u8), b[0] as u8, &mut pairs);
-            s.pack_nibbles(&pairs, &mut back);
+            s.unpack_pairs::<BITS>(&a.map(|a| a as u8), b[0] as u8, &mut pairs);
+            s.pack_pairs::<BITS>(&pairs, &mut back);
             *out = from_fn(|i| i32::from_le_bytes([pairs[2 * i], pairs[2 * i + 1], back[i], 0]));
         }
     }
     let all: Vec<i32> = (0..256).collect();
-    for flip in [0, 8] {
+    let codes = 1 << BITS;
+    for flip in [0, codes / 2] {
         let values = pairs(&all, &[flip]);
         on_each_isa(
-            || Each::new(&values, Op),
+            || Each::new(&values, Op::<BITS>),
             |isa, out| {
-                for (a, out) in all.iter().zip(out) {
-                    let code = |nibble: i32| if flip == 8 && nibble > 7 { nibble - 16 } else { nibble } as u8;
-                    assert_eq!(out.to_le_bytes(), [code(a & 15), code(a >> 4), *a as u8, 0], "{isa} {a}");
+                for (&a, out) in all.iter().zip(out) {
+                    let (low, high) = (a % codes, a / codes % codes);
+                    let code = |code: i32| if flip > 0 && code >= flip { code - codes } else { code } as u8;
+                    let back = (low + high * codes) as u8;
+                    assert_eq!(out.to_le_bytes(), [code(low), code(high), back, 0], "{isa} {a}");
                 }
             },
         );

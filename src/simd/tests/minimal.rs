@@ -11,7 +11,7 @@ use crate::kernel::{Kernel, Outline};
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
 use crate::quantize::fast::QuantizeVectors;
-use crate::quantize::nibbles::NibbleVectors;
+use crate::quantize::packing::PackVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
 use crate::simd::memory::{Line, StreamVectors};
@@ -105,7 +105,7 @@ macro_rules! on_arrays {
         impl FormatVectors for $Arrays {}
         impl HalfVectors for $Arrays {}
         impl InterleaveVectors for $Arrays {}
-        impl NibbleVectors for $Arrays {}
+        impl PackVectors for $Arrays {}
         impl RandomVectors for $Arrays {}
         impl ReduceVectors for $Arrays {}
     };
