@@ -50,11 +50,8 @@ fn nearest(x: f32, kind: HalfKind) -> u16 {
         return infinity + (1 << (mantissa_bits - 1));
     }
     let (sign, magnitude) = (u16::from(x.is_sign_negative()) << 15, f64::from(x.abs()));
-    // Exponents 0 and 1 have one unit; from there on it doubles.
-    let mut exponent = 1;
-    while exponent < 2 * bias && magnitude >= 2_f64.powi(exponent + 1 - bias) {
-        exponent += 1;
-    }
+    // The exponent of an f64 (every f32 is a normal one, or 0); exponents 0 and 1 have one unit here.
+    let exponent = ((magnitude.to_bits() >> 52) as i32 - 1023 + bias).clamp(1, 2 * bias);
     let units = (magnitude / 2_f64.powi(exponent - bias - mantissa_bits as i32)).round_ties_even();
     // A mantissa that overflows moves the exponent, at last to infinity.
     let bits = units + f64::from((exponent - 1) << mantissa_bits);

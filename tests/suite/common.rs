@@ -37,7 +37,6 @@ pub fn cases(number: u32) -> ProptestConfig {
 }
 
 /// Whether an emulator runs the tests.
-#[cfg(feature = "rayon")]
 pub fn emulated() -> bool {
     std::env::var_os("ZEROPOINT_TEST_RUNNER").is_some()
 }
