@@ -410,6 +410,7 @@ divide_reals!(RealRowsMut);
 
 impl Shape {
     /// The reals' rows in this shape.
+    #[inline]
     pub fn reals<'a>(self, view: View<'a, f32>) -> RealRows<'a> {
         match view {
             View::Halves(Halves { bits, kind }) => RealRows::Halves(Rows { data: bits, stride: self.columns }, kind),
@@ -418,6 +419,7 @@ impl Shape {
     }
 
     /// The reals' rows in this shape, to be written.
+    #[inline]
     pub fn reals_mut<'a>(self, view: ViewMut<'a, f32>) -> RealRowsMut<'a> {
         match view {
             ViewMut::Halves(HalvesMut { bits, kind }) => {
