@@ -112,8 +112,10 @@ fn streamed_lines_are_fenced_before_they_are_touched_again() {
     for length in [64, 65, 70, 128, 129, 200, 1023, 1024, 1030, 3001] {
         for (offset, invalid) in [(0, -1), (0, length - 1), (3, length / 2), (16, 70), (7, 0)] {
             let x: Vec<i32> = (0..length).collect();
-            let mut out = vec![-1; x.len() + offset];
-            let out = &mut out[offset..];
+            let mut out = vec![-1; x.len() + offset + 16];
+            // So many elements behind the beginning of a cache line.
+            let begin = out.as_ptr().align_offset(CACHE_LINE) + offset;
+            let out = &mut out[begin..begin + x.len()];
             let v = Streaming::new();
             let elements = Elements { x: &x, out: &mut *out, memory: Memory::Streamed };
             // SAFETY: a fence follows.
