@@ -154,7 +154,6 @@ fn pieces() {
     let x: Vec<f32> = (0..n as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 4e6 - 2.0).collect();
     let stream = Rounding::from(Stream { seed: 3, offset: 16_384 - 501 });
     let per_tensor = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 0.01, 3).unwrap();
-    let four_bits = QuantParams::per_tensor(CodeRange::signed(4).unwrap(), 0.2, 3).unwrap();
     for kind in KINDS {
         let x = (kind.narrow)(&x);
         every_isa(|isa| {
@@ -162,21 +161,35 @@ fn pieces() {
                 everything_equals_f32(kind, (&x, &x), &per_tensor, rounding, isa.into());
                 #[cfg(feature = "rayon")]
                 everything_equals_f32(kind, (&x, &x), &per_tensor, rounding, Exec::from(isa).rayon());
-                packed_and_strided(isa, kind, &x, &four_bits, rounding);
+                packed_and_strided(isa, kind, &x, (4, 0.2), rounding);
+                packed_and_strided(isa, kind, &x, (2, 0.9), rounding);
             }
         });
     }
 }
 
-fn packed_and_strided(isa: Isa, kind: Kind, x: &[u16], params: &QuantParams<i8>, rounding: Rounding) {
+fn view(code_bits: u32, bytes: &mut [u8], length: usize) -> PackedCodesMut<'_, i8> {
+    match code_bits {
+        2 => PackedCodesMut::two_bits(bytes, length).unwrap(),
+        _ => PackedCodesMut::four_bits(bytes, length).unwrap(),
+    }
+}
+
+/// Codes of so many bits, packed, and rows with gaps.
+fn packed_and_strided(isa: Isa, kind: Kind, x: &[u16], (code_bits, scale): (u32, f32), rounding: Rounding) {
     let (n, wide) = (x.len(), reference::widen((kind.halves)(x)));
-    let packed = |x: &dyn Fn(PackedCodesMut<'_, i8>)| {
-        guarded(n.div_ceil(2), 1, 0x5a, |out| x(PackedCodesMut::four_bits(out, n).unwrap()))
+    let params = &QuantParams::per_tensor(CodeRange::signed(code_bits).unwrap(), scale, 1).unwrap();
+    let bytes = (n * code_bits as usize).div_ceil(8);
+    let want = guarded(bytes, 1, 0x5a, |out| quantize(isa, &wide, params, rounding, view(code_bits, out, n)).unwrap());
+    let found = guarded(bytes, 1, 0x5a, |out| {
+        quantize(isa, (kind.halves)(x), params, rounding, view(code_bits, out, n)).unwrap()
+    });
+    assert!(found == want, "{isa}");
+    let codes = match code_bits {
+        2 => PackedCodes::<i8>::two_bits(&want, n).unwrap(),
+        _ => PackedCodes::four_bits(&want, n).unwrap(),
     };
-    let want = packed(&|out| quantize(isa, &wide, params, rounding, out).unwrap());
-    assert!(packed(&|out| quantize(isa, (kind.halves)(x), params, rounding, out).unwrap()) == want, "{isa}");
     let mut real = vec![0.0; n];
-    let codes = PackedCodes::four_bits(&want, n).unwrap();
     dequantize(isa, codes, params, &mut real).unwrap();
     assert!(written(kind, n, |out| dequantize(isa, codes, params, out).unwrap()) == (kind.narrow)(&real), "{isa}");
 
