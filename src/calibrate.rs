@@ -30,7 +30,7 @@
 //! | [`AbsMax`] `absmax` | ± largest magnitude | `np.abs(x).max()`; NVIDIA `MaxCalibrator`, amax; Distiller symmetric `sat` |
 //! | [`AverageMinMax`] `average` | means of the samples' minima and maxima | Distiller `ClipMode.AVG`, "clipping with averaging" |
 //! | [`Ema::new`] `ema:0.9` | moving averages of the batches' minima and maxima, without bias to 0 | Distiller QAT's observer |
-//! | [`Ema::from_first_batch`] `moving:0.01` | the same, from the first batch on | torch `MovingAverageMinMaxObserver`, its bits |
+//! | [`Ema::from_first_batch`] `moving:0.01` | moving averages of minima and maxima that begin with the first batch | torch `MovingAverageMinMaxObserver`, its bits |
 //! | [`Moments`] `std:3` | mean ± N · unbiased std | Distiller `ClipMode.N_STD`; `x.mean()`, `x.std()` of torch, `x.std(ddof=1)` of NumPy |
 //! | `gauss`, `laplace` | mean ± α(n) · std, or · mean deviation | ACIQ; Distiller `ClipMode.GAUSS`, `LAPLACE` |
 //! | [`Histogram`] `percentile:99.99` | ± percentile of the magnitudes | NVIDIA `HistogramCalibrator`, `percentile`; `np.percentile(np.abs(x), p)` |

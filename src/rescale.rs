@@ -31,7 +31,8 @@ use crate::views::Destination;
 /// ```
 ///
 /// # Errors
-/// Those of [`quantize`](crate::quantize()).
+/// [`Error::Length`] when the shapes do not go together; [`Error::Multiple`], [`Error::Codes`], [`Error::Stream`] and
+/// [`Error::Rounding`] as [`quantize`](crate::quantize()) has them.
 #[inline(always)]
 pub fn requantize<'e, A: Code, C: Code>(
     exec: impl Into<Exec<'e>>,

@@ -64,7 +64,7 @@ impl Levels {
         Levels::of_magnitudes(largest as u32)
     }
 
-    /// Those of magnitudes with this largest code.
+    /// The levels of magnitudes in codes 0 … `largest_code`, with either sign.
     pub(super) fn of_magnitudes(largest_code: u32) -> Self {
         Levels::Symmetric { steps: 2 * largest_code, below: largest_code, above: largest_code }
     }

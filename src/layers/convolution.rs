@@ -69,15 +69,12 @@ impl Convolution {
         let shape = WeightShape { groups, channels: group_channels, outputs: outputs / groups, taps };
         let kernels = Kernels::new(isa, signs, shape, (zero_points, largest), at)?;
         let kind = Kind::Ordinary((window, kernels));
-        Ok(Convolution {
-            isa,
-            groups,
-            channels,
-            outputs,
-            scales: WeightScales::default(),
-            bias: vec![0; outputs],
-            kind,
-        })
+        Ok(Self::of(isa, [groups, channels, outputs], kind))
+    }
+
+    /// A convolution without scales and bias.
+    fn of(isa: Isa, [groups, channels, outputs]: [usize; 3], kind: Kind) -> Self {
+        Convolution { isa, groups, channels, outputs, scales: WeightScales::default(), bias: vec![0; outputs], kind }
     }
 
     /// A transposed convolution by weights `[channels, outputs / groups, height, width]`.
@@ -93,15 +90,7 @@ impl Convolution {
         Self::check_transposed(weights.codes, shape, window, groups)?;
         let kind = Kind::Transposed(Transposed::new(isa, weights, shape, window, output_padding)?);
         let outputs = group_outputs * groups;
-        Ok(Convolution {
-            isa,
-            groups,
-            channels,
-            outputs,
-            scales: WeightScales::default(),
-            bias: vec![0; outputs],
-            kind,
-        })
+        Ok(Self::of(isa, [groups, channels, outputs], kind))
     }
 
     /// `Ok` for weights `[channels, outputs / groups, height, width]` that a transposed convolution can have.

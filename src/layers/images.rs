@@ -47,7 +47,7 @@ impl<'a> From<&'a [i32]> for ImageZeroPoints<'a> {
 }
 
 impl<'a> ImageZeroPoints<'a> {
-    /// Those of one image: one for all channels, or one for each.
+    /// The zero points of one image: one for all channels, or one for each.
     #[inline(always)]
     pub(super) fn of_image(self, image: impl FnOnce() -> usize) -> ZeroPoints<'a> {
         match self {

@@ -10,19 +10,12 @@
 
 use core::ptr::null;
 
-use super::per_column::PerColumn;
 use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, RankOneUpdate};
 use crate::kernel::Vectors;
 use crate::simd::LANES;
 
 /// The terms of a panel that has none.
 pub static NO_TERMS: [i32; MAX_COLUMNS + LANES] = [0; MAX_COLUMNS + LANES];
-
-/// A term of all columns, from one column on, for a panel; zeros where there is none.
-#[inline]
-pub fn terms_from(terms: &Option<PerColumn<i32>>, column: usize) -> &[i32] {
-    terms.as_ref().map_or(&NO_TERMS, |terms| terms.from(column))
-}
 
 /// The terms of the columns of a panel: slices from its first column on, sixteen elements longer than the panel.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::offsets::{ColumnTerms, terms_from};
+use super::offsets::ColumnTerms;
 use super::pack_panel::{PackPanel, SLICE, Source, sum_columns};
 use super::per_column::PerColumn;
 use super::shape::{Shape, Stored};
@@ -19,9 +19,10 @@ pub struct Panels {
     pub shape: Shape,
     codes: AlignedBuffer,
     zero_points: StoredZeroPoints,
-    /// `Σₖ (zb[j] − b[k][j])`; none where there is no k.
-    negative_sums: Option<PerColumn<i32>>,
-    bias: Option<PerColumn<i32>>,
+    /// `Σₖ (zb[j] − b[k][j])`; a single 0 where there is no k.
+    negative_sums: PerColumn<i32>,
+    /// A single 0 until one is given.
+    bias: PerColumn<i32>,
 }
 
 /// Zero points of B's codes as they are stored.
@@ -95,14 +96,14 @@ impl Panels {
             shape,
             codes,
             zero_points: StoredZeroPoints::new(stored, zero_points),
-            negative_sums: (depth > 0).then(|| PerColumn::each(negative_sums)),
-            bias: None,
+            negative_sums: if depth > 0 { PerColumn::each(negative_sums) } else { PerColumn::uniform(0, MAX_COLUMNS) },
+            bias: PerColumn::uniform(0, MAX_COLUMNS),
         })
     }
 
     /// Adds `bias[j]` to every accumulator of column j.
     pub fn set_bias(&mut self, bias: &[i32]) {
-        self.bias = Some(PerColumn::each(bias.to_vec()));
+        self.bias = PerColumn::each(bias.to_vec());
     }
 
     /// The factor of the LHS row sums: 0 when they are not needed.
@@ -119,8 +120,8 @@ impl Panels {
         let (before, bytes) = (self.shape.panel_bytes(0..panel), self.shape.panel_bytes(0..panel + 1));
         let columns = self.shape.columns_of(panel..panel + 1);
         let terms = ColumnTerms {
-            bias: terms_from(&self.bias, columns.start),
-            negative_sums: terms_from(&self.negative_sums, columns.start),
+            bias: self.bias.from(columns.start),
+            negative_sums: self.negative_sums.from(columns.start),
             zero_points: match &self.zero_points {
                 StoredZeroPoints::Uniform(_) => None,
                 StoredZeroPoints::Each(each) => Some(each.from(columns.start)),

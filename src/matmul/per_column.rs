@@ -23,14 +23,26 @@ impl<T: Copy + Default> PerColumn<T> {
     /// One for every column, or a single one for all.
     pub fn broadcast(values: Vec<T>) -> Self {
         match values[..] {
-            [one] => PerColumn { values: vec![one; LANES], count: None },
+            [one] => PerColumn::uniform(one, 0),
             _ => PerColumn::each(values),
         }
     }
 
-    /// The values from a column on, with the repetitions behind the last.
+    /// A single value for all columns, of which `length` and a vector more are read at a time.
+    pub fn uniform(value: T, length: usize) -> Self {
+        PerColumn { values: vec![value; length + LANES], count: None }
+    }
+
+    /// The values from a column on, with the repetitions behind the last; of a single value, the length that it was made for.
+    #[inline]
     pub fn from(&self, column: usize) -> &[T] {
-        &self.values[column..]
+        &self.values[self.place(column)..]
+    }
+
+    /// Where the values from a column on begin.
+    #[inline(always)]
+    fn place(&self, column: usize) -> usize {
+        if self.count.is_some() { column } else { 0 }
     }
 
     /// The value of every column, or the one that serves all.
@@ -45,7 +57,6 @@ impl<T: Copy + Default> PerColumn<T> {
     /// The values of a vector of columns.
     #[inline(always)]
     pub fn at(&self, column: usize) -> &[T; LANES] {
-        let start = if self.count.is_some() { column } else { 0 };
-        self.values[start..].first_chunk().expect("a vector more than there are columns")
+        self.values[self.place(column)..].first_chunk().expect("a vector more than there are columns")
     }
 }

@@ -72,9 +72,9 @@ impl<C: Code> Requantize<C> {
         Self::of_scales(weights, x, y, rule, multipliers)
     }
 
-    /// As [`new`](Requantize::new) with [`Rule::Float`], and the bits of onnxruntime in `QLinearMatMul` and `QLinearConv`: it
-    /// computes the multipliers in f32, `(S_x · S_w) / S_y` with two roundings, which for some scales is not the f32 that is
-    /// nearest to the ratio. With these, a few codes in a million are the next ones.
+    /// Requantizes by [`Rule::Float`] with the bits of onnxruntime in `QLinearMatMul` and `QLinearConv`: it computes the
+    /// multipliers in f32, `(S_x · S_w) / S_y` with two roundings, which for some scales is not the f32 that is nearest to the
+    /// ratio. With these, a few codes in a million are the next ones.
     ///
     /// ```
     /// use zeropoint::{CodeRange, Exec, Matrix, PackedMatrix, QuantParams, Quantized, Requantize};

@@ -11,7 +11,7 @@ use crate::kernel::{Kernel, Vectors};
 /// How a zero point is found.
 #[derive(Clone, Copy, PartialEq)]
 enum Offset {
-    /// The same for every range: 0, or the middle of the codes.
+    /// No range moves it: it is 0, or the middle of the codes.
     Fixed,
     /// `RNE(qmin − min / S)`
     Nearest,

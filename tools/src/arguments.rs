@@ -12,7 +12,7 @@ pub fn bits() -> RangedI64ValueParser<u32> {
 /// A method that chooses ranges, with a number that it can have.
 ///
 /// # Errors
-/// That of the method.
+/// [`Error::Setting`] for a number that the method cannot have.
 pub fn method(text: &str) -> Result<Method, Error> {
     let method: Method = text.parse()?;
     method.observer(CodeRange::<i8>::narrow(8)?, Scheme::SYMMETRIC, 1)?;
