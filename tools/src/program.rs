@@ -56,7 +56,7 @@ pub fn print(text: impl Display) -> Outcome {
     written(write!(out, "{text}").and_then(|()| out.flush()))
 }
 
-/// The outcome of writing to standard output, as that of [`print`].
+/// The outcome of writing to standard output, as that of [`print()`].
 pub fn written(written: std::io::Result<()>) -> Outcome {
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}").into()),
