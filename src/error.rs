@@ -42,6 +42,8 @@ pub enum Error {
     Empty {
         /// Which argument.
         what: &'static str,
+        /// The first group that has none, where others have some.
+        group: Option<usize>,
     },
     /// NaN or infinity where a finite number is needed.
     NonFinite {
@@ -133,6 +135,12 @@ pub enum Error {
     },
     /// The sum could leave i32: `depth · max|a − za| · max|b − zb| + max|bias| > 2³¹ − 1`.
     Depth {
+        /// The first row of the result whose activations are furthest from their zero point; 0 of a single zero point. (A
+        /// convolution has a row for every output pixel.)
+        row: usize,
+        /// The first output, of all groups of a convolution, that is at fault: whose bias is the largest, or whose weights are
+        /// furthest from their zero point if the depth is too large without a bias.
+        channel: usize,
         /// The depth (K) that was asked for.
         depth: usize,
         /// The largest depth that is safe with these zero points and this bias.
@@ -180,6 +188,9 @@ pub enum Error {
     },
     /// A stage made for other operands than those of the product.
     Operand {
+        /// The first row of the result whose activations have another scale, or the first output whose weights have; 0 of a
+        /// single one.
+        index: usize,
         /// What does not go together.
         why: &'static str,
     },
@@ -212,7 +223,8 @@ impl fmt::Display for Error {
             Error::Stride { stride, columns } => {
                 write!(f, "row stride {stride} is shorter than a row of {columns}")
             }
-            Error::Empty { what } => write!(f, "{what} is empty"),
+            Error::Empty { what, group: None } => write!(f, "{what} is empty"),
+            Error::Empty { what, group: Some(group) } => write!(f, "group {group} of {what} is empty"),
             Error::NonFinite { what, index, found } => write!(f, "{what} contains {found}, at index {index}"),
             Error::Range { index, min, max, why } => write!(f, "range {index}, [{min}, {max}]: {why}"),
             Error::Bits { bits } => write!(f, "{bits} bits; codes have 2 to 8"),
@@ -236,9 +248,11 @@ impl fmt::Display for Error {
                     "the bias of channel {index}, {bias:e}, would be {code:e} at the accumulators' scale, beyond i32"
                 )
             }
-            Error::Depth { depth, limit } => {
-                write!(f, "depth {depth} could overflow the i32 accumulator; the limit with this bias is {limit}")
-            }
+            Error::Depth { row, channel, depth, limit } => write!(
+                f,
+                "depth {depth} could overflow the i32 accumulator of row {row}, channel {channel}; the limit with these zero \
+                 points and this bias is {limit}"
+            ),
             Error::Stream { offset, words } => {
                 write!(f, "{words} random words from index {offset} on would pass the last one, {}", u64::MAX)
             }
@@ -250,7 +264,8 @@ impl fmt::Display for Error {
             Error::PackedIsa { packed, exec } => {
                 write!(f, "the weights are packed for `{packed}`, the call runs on `{exec}`")
             }
-            Error::Rounding { why } | Error::Operand { why } => write!(f, "{why}"),
+            Error::Rounding { why } => write!(f, "{why}"),
+            Error::Operand { index, why } => write!(f, "{why}, at index {index}"),
             Error::Memory { bytes } => write!(f, "no memory of {bytes} bytes"),
             Error::Shape { why, found } => write!(f, "{why} (found {found})"),
         }

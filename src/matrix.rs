@@ -216,6 +216,21 @@ impl<'a> From<&'a [i32]> for ZeroPoints<'a> {
     }
 }
 
+/// The largest of some magnitudes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Largest {
+    pub value: i64,
+    /// The first that has it; 0 of none.
+    pub index: usize,
+}
+
+impl Largest {
+    /// The larger one; of equals this one.
+    pub fn max(self, next: Self) -> Self {
+        if next.value > self.value { next } else { self }
+    }
+}
+
 impl ZeroPoints<'_> {
     /// The zero point of row or column `i`.
     ///
@@ -230,19 +245,19 @@ impl ZeroPoints<'_> {
     }
 
     /// The largest `|code − zero point|` over every code of `C`, for `count` rows or columns.
-    pub(crate) fn check<C: Code>(&self, count: usize) -> Result<i64, Error> {
+    pub(crate) fn check<C: Code>(&self, count: usize) -> Result<Largest, Error> {
         self.check_for(C::SIGN, count)
     }
 
     /// The largest `|code − zero point|` over every 8-bit code of this sign, for `count` rows or columns.
-    pub(crate) fn check_for(&self, sign: Sign, count: usize) -> Result<i64, Error> {
+    pub(crate) fn check_for(&self, sign: Sign, count: usize) -> Result<Largest, Error> {
         let (min, max) = match sign {
             Sign::Unsigned => (0, 255),
             Sign::Signed => (-128, 127),
         };
         let largest = |(index, &zero_point): (usize, &i32)| {
             if (min..=max).contains(&zero_point) {
-                Ok(i64::from((max - zero_point).max(zero_point - min)))
+                Ok(Largest { value: i64::from((max - zero_point).max(zero_point - min)), index })
             } else {
                 Err(Error::ZeroPoint { index, zero_point, min, max })
             }
@@ -251,7 +266,11 @@ impl ZeroPoints<'_> {
             ZeroPoints::Uniform(zero_point) => largest((0, zero_point)),
             ZeroPoints::Each(zero_points) => {
                 check_length("zero points", count, zero_points.len())?;
-                zero_points.iter().enumerate().map(largest).try_fold(0, |most, each| Ok(most.max(each?)))
+                zero_points
+                    .iter()
+                    .enumerate()
+                    .map(largest)
+                    .try_fold(Largest::default(), |most, each| Ok(most.max(each?)))
             }
         }
     }

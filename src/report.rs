@@ -137,7 +137,7 @@ pub fn reconstruction_error<'t>(
 
 fn report(exec: Exec<'_>, x: &[f32], reconstruction: Reconstruction<'_>) -> Result<ErrorReport, Error> {
     if x.is_empty() {
-        return Err(Error::Empty { what: "the tensor" });
+        return Err(Error::Empty { what: "the tensor", group: None });
     }
     let sums = Sums::of(exec, x, reconstruction);
     // Sums of finite squares are finite: 2¹²⁸ · 2¹²⁸ · 2⁶⁴ is far below the largest f64.

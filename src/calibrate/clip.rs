@@ -42,7 +42,7 @@ fn percent_of(p: f64, count: u64) -> f64 {
 pub fn percentile(x: &[f32], p: f64) -> Result<f32, Error> {
     check_percentile(p)?;
     if x.is_empty() {
-        return Err(Error::Empty { what: "the tensor" });
+        return Err(Error::Empty { what: "the tensor", group: None });
     }
     if let Some(error) = first_non_finite("the tensor", x) {
         return Err(error);

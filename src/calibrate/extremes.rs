@@ -1,6 +1,6 @@
 //! Ranges made of minima and maxima: of everything, of samples, of batches.
 
-use super::observer::{Gate, NOTHING_SEEN, NonFinite, Observer, check_merge, merged_counts};
+use super::observer::{Gate, NOTHING_SEEN, NonFinite, Observer, check_merge, merged_counts, nothing_seen_of};
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::params::{Granularity, Range};
@@ -98,10 +98,11 @@ impl Observer for MinMax {
     }
 
     fn ranges(&self) -> Result<Vec<Range>, Error> {
-        if self.ranges.is_empty() || self.ranges.contains(&NOTHING) {
-            return Err(NOTHING_SEEN);
+        match self.ranges.iter().position(|range| *range == NOTHING) {
+            None if !self.ranges.is_empty() => Ok(self.ranges.clone()),
+            Some(group) if self.ranges.iter().any(|range| *range != NOTHING) => Err(nothing_seen_of(group)),
+            _ => Err(NOTHING_SEEN),
         }
-        Ok(self.ranges.clone())
     }
 
     fn skipped(&self) -> u64 {

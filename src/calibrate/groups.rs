@@ -1,6 +1,6 @@
 //! Observers for the groups of a tensor in memory.
 
-use super::observer::Observer;
+use super::observer::{Observer, nothing_seen_of};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::params::{Granularity, Range};
@@ -14,7 +14,7 @@ const COUNTED: usize = 4;
 /// A thread has one observer at a time, and the elements of a group where they are in several places.
 ///
 /// # Errors
-/// [`Error::Empty`] for groups without elements; [`Error::NonFinite`] with the first NaN or infinity, unless they are skipped;
+/// [`Error::Empty`] for groups without elements, or whose elements are all skipped; [`Error::NonFinite`] with the first NaN or infinity, unless they are skipped;
 /// [`Error::Multiple`] and [`Error::Shape`] when the length does not go with the granularity or the samples.
 pub fn group_ranges<'t, O: Observer + Clone + Sync>(
     exec: impl Into<Exec<'t>>,
@@ -38,7 +38,7 @@ fn each_group(exec: Exec<'_>, x: &[f32], granularity: Granularity, range_of: Ran
         return Ok(Vec::new());
     }
     if x.is_empty() {
-        return Err(Error::Empty { what: "the tensor" });
+        return Err(Error::Empty { what: "the tensor", group: None });
     }
     let mut ranges = vec![Ok(Range::default()); groups];
     let of_group = |exec, (group, range): (usize, &mut Result<Range, Error>)| {
@@ -52,12 +52,15 @@ fn each_group(exec: Exec<'_>, x: &[f32], granularity: Granularity, range_of: Ran
         let team = exec.team(x.len() / COUNTED);
         team.share(each, |group| of_group(exec.serial(), group));
     }
-    // An observer counts the elements of its group.
-    let of_the_tensor = |error| match error {
-        Error::NonFinite { .. } => first_non_finite("the tensor", x).unwrap_or(error),
-        other => other,
+    // An observer knows the elements of its group only.
+    let of_the_tensor = |(group, range): (usize, Result<Range, Error>)| {
+        range.map_err(|error| match error {
+            Error::NonFinite { .. } => first_non_finite("the tensor", x).unwrap_or(error),
+            Error::Empty { .. } if groups > 1 => nothing_seen_of(group),
+            other => other,
+        })
     };
-    ranges.into_iter().collect::<Result<_, _>>().map_err(of_the_tensor)
+    ranges.into_iter().enumerate().map(of_the_tensor).collect()
 }
 
 /// The elements of a group.

@@ -28,13 +28,13 @@ pub trait Observer {
     /// The range of every group; a single one where nothing else is said.
     ///
     /// # Errors
-    /// [`Error::Empty`] when no finite value was seen.
+    /// [`Error::Empty`] when no finite value was seen, of a group or of all.
     fn ranges(&self) -> Result<Vec<Range>, Error>;
 
     /// The range of the whole tensor: of all groups together.
     ///
     /// # Errors
-    /// [`Error::Empty`] when no finite value was seen.
+    /// [`Error::Empty`] when no finite value was seen, of a group or of all.
     fn range(&self) -> Result<Range, Error> {
         Ok(self.ranges()?.into_iter().reduce(Range::union).expect("an observer has a group"))
     }
@@ -93,7 +93,12 @@ impl Gate {
 }
 
 /// The error of an observer that has seen nothing.
-pub(super) const NOTHING_SEEN: Error = Error::Empty { what: "what was observed" };
+pub(super) const NOTHING_SEEN: Error = Error::Empty { what: "what was observed", group: None };
+
+/// The error of an observer that has seen values of other groups only.
+pub(super) fn nothing_seen_of(group: usize) -> Error {
+    Error::Empty { what: "what was observed", group: Some(group) }
+}
 
 /// `why`, unless two observers may be merged.
 pub(super) fn check_merge(same: bool, why: &'static str) -> Result<(), Error> {

@@ -171,8 +171,10 @@ impl Convolution {
         out: Output<'_>,
     ) -> Result<(), Error> {
         check_isa(self.isa, exec.isa())?;
-        let largest_input = images.check_zero_points()?;
         let rows_of_image = elements_of(&output);
+        let mut largest_input = images.check_zero_points()?;
+        // The row of the result: that of the image's first pixel.
+        largest_input.index *= if let ImageZeroPoints::PerImage(_) = images.zero_points { rows_of_image } else { 0 };
         let mut row_scales = Workspace::default();
         let scales = match (images.zero_points, images.scales) {
             (ImageZeroPoints::PerChannel(_), [first, rest @ ..]) => {

@@ -18,6 +18,7 @@ use crate::matmul::per_column::PerColumn;
 use crate::matmul::shape::{check_accumulator, largest_of};
 use crate::matmul::tile::{AccRow, MAX_COLUMNS};
 use crate::matmul::words::RowWords;
+use crate::matrix::Largest;
 use crate::memory::Workspace;
 use crate::sign::Sign;
 use crate::simd::LANES;
@@ -32,9 +33,9 @@ pub(super) struct DepthwiseWeights {
     taps: Vec<PerColumn<i32>>,
     bias: PerColumn<i32>,
     /// The largest `|w − zw|`.
-    largest: i64,
+    largest: Largest,
     /// The largest `|bias|`.
-    largest_bias: i64,
+    largest_bias: Largest,
 }
 
 /// Products a nanosecond that no core makes more of.
@@ -45,10 +46,17 @@ const ACCUMULATORS: usize = 64;
 
 impl DepthwiseWeights {
     /// Weights less their zero points, `at(tap, channel)` each, the largest of which is no larger than `largest`.
-    pub fn new(isa: Isa, [taps, channels]: [usize; 2], largest: i64, at: &dyn Fn(usize, usize) -> i32) -> Self {
+    pub fn new(isa: Isa, [taps, channels]: [usize; 2], largest: Largest, at: &dyn Fn(usize, usize) -> i32) -> Self {
         let row = |tap| PerColumn::each((0..channels).map(|channel| at(tap, channel)).collect());
         let bias = PerColumn::each(vec![0; channels]);
-        DepthwiseWeights { isa, channels, taps: (0..taps).map(row).collect(), bias, largest, largest_bias: 0 }
+        DepthwiseWeights {
+            isa,
+            channels,
+            taps: (0..taps).map(row).collect(),
+            bias,
+            largest,
+            largest_bias: Largest::default(),
+        }
     }
 
     /// Adds a bias for every channel.
@@ -58,8 +66,8 @@ impl DepthwiseWeights {
     }
 
     /// `Ok` when no accumulator can leave i32, whatever the codes, for this largest `|x − zx|`.
-    pub fn check_depth(&self, largest_input: i64) -> Result<(), Error> {
-        check_accumulator(self.taps.len(), largest_input * self.largest, self.largest_bias)
+    pub fn check_depth(&self, largest_input: Largest) -> Result<(), Error> {
+        check_accumulator(self.taps.len(), 0, [largest_input, self.largest], self.largest_bias)
     }
 
     /// A lower bound of what so many rows of the result take one thread, in nanoseconds.

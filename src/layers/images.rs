@@ -5,7 +5,7 @@ use bytemuck::cast_slice;
 use crate::codes::Code;
 use crate::error::{Error, check_length, elements_of};
 use crate::kernel::Vectors;
-use crate::matrix::{Matrix, ZeroPoints};
+use crate::matrix::{Largest, Matrix, ZeroPoints};
 use crate::params::{Granularity, QuantParams};
 use crate::quantized::Quantized;
 use crate::sign::Sign;
@@ -105,7 +105,7 @@ impl<'a> Images<'a> {
     }
 
     /// The largest `|x − zx|`, for zero points that are codes.
-    pub fn check_zero_points(&self) -> Result<i64, Error> {
+    pub fn check_zero_points(&self) -> Result<Largest, Error> {
         let [images, _, _, channels] = self.shape;
         match self.zero_points {
             ImageZeroPoints::Uniform(zero_point) => ZeroPoints::Uniform(zero_point).check_for(self.sign, images),

@@ -24,7 +24,7 @@ use crate::matmul::output::Output;
 use crate::matmul::packed::Packed;
 use crate::matmul::tile::{AccRow, MAX_COLUMNS};
 use crate::matmul::words::RowWords;
-use crate::matrix::{MatrixMut, ZeroPoints};
+use crate::matrix::{Largest, MatrixMut, ZeroPoints};
 use crate::memory::Workspace;
 
 /// A window on the image, and its weights.
@@ -83,7 +83,7 @@ impl Interleave<'_> {
     pub fn run(
         &self,
         exec: Exec<'_>,
-        largest_input: i64,
+        largest_input: Largest,
         stage: &ErasedStage<'_>,
         out: Output<'_>,
     ) -> Result<(), Error> {

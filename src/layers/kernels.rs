@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::isa::Isa;
 use crate::matmul::packed::Packed;
 use crate::matmul::partition::least_nanoseconds;
-use crate::matrix::ZeroPoints;
+use crate::matrix::{Largest, ZeroPoints};
 use crate::sign::Sign;
 
 /// Weights as the matrix multiplication or the depthwise kernel reads them.
@@ -44,7 +44,7 @@ impl Kernels {
         isa: Isa,
         signs: [Sign; 2],
         shape: WeightShape,
-        (zero_points, largest): (ZeroPoints<'_>, i64),
+        (zero_points, largest): (ZeroPoints<'_>, Largest),
         at: impl Fn(usize, usize, usize) -> u8 + Sync,
     ) -> Result<Self, Error> {
         let WeightShape { groups, channels, outputs, taps } = shape;
@@ -80,9 +80,12 @@ impl Kernels {
     }
 
     /// `Ok` when no accumulator can leave i32, whatever the codes, for this largest `|x − zx|`.
-    pub fn check_depth(&self, largest_input: i64) -> Result<(), Error> {
+    pub fn check_depth(&self, largest_input: Largest) -> Result<(), Error> {
         match self {
-            Kernels::Groups(groups) => groups.iter().try_for_each(|weights| weights.erase().check_depth(largest_input)),
+            Kernels::Groups(groups) => groups.iter().enumerate().try_for_each(|(group, weights)| {
+                let weights = weights.erase();
+                weights.check_depth(largest_input, group * weights.shape().columns)
+            }),
             Kernels::Depthwise(weights) => weights.check_depth(largest_input),
         }
     }

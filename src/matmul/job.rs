@@ -59,13 +59,13 @@ impl<'a> Job<'a> {
 
     /// `Ok` when the operands, the stage and the result go together, and no sum can leave i32.
     pub fn check(&self) -> Result<(), Error> {
-        let Job { lhs, rhs, stage, out, .. } = *self;
+        let Job { lhs, rhs, stage, out, first_column, .. } = *self;
         let rows = lhs.source.rows();
         assert_eq!(stage.values.element_size(), out.element_size(), "a result of the stage's type");
         check_length("the depth of the activations", rhs.shape().depth, lhs.source.depth())?;
         check_length("the result's rows", rows, out.rows())?;
         stage.values.check(rows, out.columns())?;
-        rhs.check_depth(lhs.check()?)
+        rhs.check_depth(lhs.check()?, first_column)
     }
 
     /// M.

@@ -13,7 +13,7 @@ use crate::codes::Code;
 use crate::error::Error;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
-use crate::matrix::{Matrix, ZeroPoints};
+use crate::matrix::{Largest, Matrix, ZeroPoints};
 use crate::memory::{CACHE_LINE, Workspace};
 use crate::sign::Sign;
 use crate::simd::LANES;
@@ -85,7 +85,7 @@ impl<'a> RowSource<'a> {
 
 impl Lhs<'_> {
     /// The largest `|a − za|`.
-    pub fn check(&self) -> Result<i64, Error> {
+    pub fn check(&self) -> Result<Largest, Error> {
         self.zero_points.check_for(self.sign, self.source.rows())
     }
 }

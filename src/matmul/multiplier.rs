@@ -62,7 +62,7 @@ pub(super) fn check_multipliers(
     accept: impl Fn(f64) -> bool,
 ) -> Result<(), Error> {
     if multipliers.is_empty() {
-        return Err(Error::Empty { what: "multipliers" });
+        return Err(Error::Empty { what: "multipliers", group: None });
     }
     let refused = multipliers.iter().position(|&multiplier| !accept(multiplier));
     refused.map_or(Ok(()), |index| Err(Error::Multiplier { index, multiplier: multipliers[index], why }))
@@ -123,7 +123,7 @@ pub(super) fn quantize_multipliers(multipliers: &[f64]) -> Result<(Vec<i32>, Vec
 /// `Ok` for scales, at least one.
 pub(crate) fn check_scales(scales: &[f32]) -> Result<(), Error> {
     if scales.is_empty() {
-        return Err(Error::Empty { what: "scales" });
+        return Err(Error::Empty { what: "scales", group: None });
     }
     check_each_scale(scales)
 }

@@ -11,7 +11,7 @@ use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::isa::Isa;
-use crate::matrix::{Matrix, ZeroPoints};
+use crate::matrix::{Largest, Matrix, ZeroPoints};
 use crate::params::QuantParams;
 use crate::quantized::Quantized;
 use crate::sign::Sign;
@@ -21,8 +21,8 @@ use crate::sign::Sign;
 pub(crate) struct Packed {
     panels: Panels,
     scales: WeightScales,
-    largest: i64,
-    largest_bias: i64,
+    largest: Largest,
+    largest_bias: Largest,
 }
 
 impl Packed {
@@ -57,8 +57,8 @@ impl Packed {
         Ok(Self::of(Panels::pack(isa, [a, b], &elements, shape, zero_points)?, largest))
     }
 
-    fn of(panels: Panels, largest: i64) -> Self {
-        Packed { panels, scales: WeightScales::default(), largest, largest_bias: 0 }
+    fn of(panels: Panels, largest: Largest) -> Self {
+        Packed { panels, scales: WeightScales::default(), largest, largest_bias: Largest::default() }
     }
 
     /// The bias: `bias[j]` is added to every accumulator of column j. It is quantized for activations of this scale, or given

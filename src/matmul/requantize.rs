@@ -17,8 +17,9 @@ use super::erased::StageRef;
 use super::erased_stage::{EraseStage, ErasedStage, OperandScales};
 use super::multiplier::{f32_multipliers, multipliers};
 use super::multiply::multiply_to_codes;
+use super::per_column::PerColumn;
 use super::stage::Stage;
-use super::weights::Weights;
+use super::weights::{Weights, check_one_scale};
 use crate::codes::Code;
 use crate::error::Error;
 use crate::params::QuantParams;
@@ -193,11 +194,13 @@ impl<C> Requantize<C> {
         let Requantize { ref multipliers, codes, ref scales, stream, .. } = *self;
         // (Operands whose zero points are given by hand have no scales.)
         if let Some((lhs_scale, rhs_scales)) = scales {
-            if lhs.iter().any(|found| found != lhs_scale) {
-                return Err(Error::Operand { why: "the stage was made for activations of another scale" });
-            }
-            if rhs.is_some_and(|found| cast_slice::<_, u8>(found.values()) != cast_slice::<_, u8>(rhs_scales)) {
-                return Err(Error::Operand { why: "the stage was made for weights of other scales" });
+            check_one_scale(lhs, *lhs_scale, "the stage was made for activations of another scale")?;
+            if let Some(found) = rhs.map(PerColumn::values)
+                && cast_slice::<_, u8>(found) != cast_slice::<_, u8>(rhs_scales)
+            {
+                // (Where one has more scales than the other, the first of these.)
+                let index = found.iter().zip(rhs_scales.iter()).take_while(|(found, scale)| found == scale).count();
+                return Err(Error::Operand { index, why: "the stage was made for weights of other scales" });
             }
         }
         let words = stream.map(WordSource::new);

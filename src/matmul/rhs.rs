@@ -6,6 +6,7 @@ use super::unpacked::Unpacked;
 use super::weights::WeightScales;
 use crate::error::Error;
 use crate::isa::Isa;
+use crate::matrix::Largest;
 
 /// The right operand of a [`matmul`](crate::matmul()) by activations of type `A`: a
 /// [`PackedMatrix`](crate::PackedMatrix) or an [`UnpackedMatrix`](crate::UnpackedMatrix).
@@ -25,9 +26,9 @@ pub struct RhsRef<'a> {
     pub codes: RhsCodes<'a>,
     pub scales: &'a WeightScales,
     /// The largest `|b − zb|`.
-    pub largest: i64,
+    pub largest: Largest,
     /// The largest `|bias|`.
-    pub largest_bias: i64,
+    pub largest_bias: Largest,
 }
 
 /// The codes of a right operand.
@@ -49,9 +50,10 @@ impl<'a> RhsRef<'a> {
         }
     }
 
-    /// `Ok` when no accumulator can leave i32, whatever the codes, for this largest `|a − za|`.
-    pub fn check_depth(&self, largest_a: i64) -> Result<(), Error> {
-        check_accumulator(self.shape().depth, largest_a * self.largest, self.largest_bias)
+    /// `Ok` when no accumulator can leave i32, whatever the codes, for this largest `|a − za|`. The columns are those of the
+    /// result from `first_column` on.
+    pub fn check_depth(&self, largest_a: Largest, first_column: usize) -> Result<(), Error> {
+        check_accumulator(self.shape().depth, first_column, [largest_a, self.largest], self.largest_bias)
     }
 
     /// The factor of the LHS row sums: 0 when they are not needed.

@@ -6,6 +6,7 @@ use super::split::Split;
 use super::tile::Microkernel;
 use crate::error::{Error, elements_of};
 use crate::isa::Isa;
+use crate::matrix::Largest;
 use crate::sign::Sign;
 
 /// The shape of B, and its division into panels.
@@ -88,16 +89,27 @@ impl Stored {
 }
 
 /// The largest `|bias|`.
-pub fn largest_of(bias: &[i32]) -> i64 {
-    bias.iter().map(|&bias| i64::from(bias).abs()).max().unwrap_or(0)
+pub fn largest_of(bias: &[i32]) -> Largest {
+    let each = bias.iter().enumerate().map(|(index, &bias)| Largest { value: i64::from(bias).abs(), index });
+    each.fold(Largest::default(), Largest::max)
 }
 
-/// `Ok` when `depth · largest product + largest bias ≤ 2³¹ − 1`.
+/// `Ok` when `depth · largest product + largest bias ≤ 2³¹ − 1`, given the largest `|a − za|` of all rows and the largest
+/// `|b − zb|` and `|bias|` of the columns from `first_column` on.
 #[inline]
-pub(crate) fn check_accumulator(depth: usize, largest_product: i64, largest_bias: i64) -> Result<(), Error> {
-    let room = i64::from(i32::MAX) - largest_bias;
-    let limit = usize::try_from(room.max(0) / largest_product.max(1)).unwrap_or(usize::MAX);
-    if depth > limit || room < 0 { Err(Error::Depth { depth, limit }) } else { Ok(()) }
+pub(crate) fn check_accumulator(
+    depth: usize,
+    first_column: usize,
+    [a, b]: [Largest; 2],
+    bias: Largest,
+) -> Result<(), Error> {
+    let limit = |room: i64| usize::try_from(room.max(0) / (a.value * b.value).max(1)).unwrap_or(usize::MAX);
+    let room = i64::from(i32::MAX) - bias.value;
+    if depth <= limit(room) && room >= 0 {
+        return Ok(());
+    }
+    let column = if depth > limit(i32::MAX.into()) { b.index } else { bias.index };
+    Err(Error::Depth { row: a.index, channel: first_column + column, depth, limit: limit(room) })
 }
 
 #[cfg(test)]

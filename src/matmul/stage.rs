@@ -92,7 +92,7 @@ impl Stage for Dequantize {
 
 impl EraseStage for Dequantize {
     fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<ErasedStage<'s>, Error> {
-        let columns = scales.rhs.ok_or(Error::Empty { what: "scales" })?;
+        let columns = scales.rhs.ok_or(Error::Empty { what: "scales", group: None })?;
         let stage = DequantizeRef { rows: scales.lhs, columns, bias: self.bias.as_ref() };
         stage.check_scales(largest(columns.values()))?;
         Ok(ErasedStage { values: StageRef::Dequantize(stage), multiply: multiply_to_floats })

@@ -17,7 +17,7 @@ use super::shape::{Shape, Stored, largest_of};
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, UnpackedOperands};
 use crate::cache::level2;
 use crate::isa::Isa;
-use crate::matrix::{Matrix, ZeroPoints};
+use crate::matrix::{Largest, Matrix, ZeroPoints};
 use crate::memory::Workspace;
 use crate::sign::Sign;
 use crate::simd::LANES;
@@ -70,7 +70,7 @@ impl<'a> Unpacked<'a> {
     }
 
     /// The largest `|bias|`.
-    pub fn largest_bias(&self) -> i64 {
+    pub fn largest_bias(&self) -> Largest {
         largest_of(self.bias.unwrap_or_default())
     }
 

@@ -9,7 +9,7 @@ use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::isa::Isa;
-use crate::matrix::{Matrix, ZeroPoints};
+use crate::matrix::{Largest, Matrix, ZeroPoints};
 use crate::quantized::Quantized;
 
 /// The right operand of a [`matmul`](crate::matmul()) where it is in memory, `[K, N]`: for a matrix that is multiplied only
@@ -33,7 +33,7 @@ pub struct UnpackedMatrix<'a, A, B> {
     b: Unpacked<'a>,
     scales: WeightScales,
     /// The largest `|b − zb|`.
-    largest: i64,
+    largest: Largest,
     operands: PhantomData<fn(A) -> B>,
 }
 

@@ -49,13 +49,15 @@ impl WeightScales {
 
     /// `Ok` when the bias is for activations of these scales, as far as they are known.
     pub fn check_bias(&self, activation_scales: &[f32]) -> Result<(), Error> {
-        match self.bias_for {
-            Some(scale) if activation_scales.iter().any(|&found| found != scale) => {
-                Err(Error::Operand { why: "the bias was quantized for activations of another scale" })
-            }
-            _ => Ok(()),
-        }
+        let Some(scale) = self.bias_for else { return Ok(()) };
+        check_one_scale(activation_scales, scale, "the bias was quantized for activations of another scale")
     }
+}
+
+/// `Ok` when all activations have this scale; `why` says what was made for it.
+pub(super) fn check_one_scale(activation_scales: &[f32], scale: f32, why: &'static str) -> Result<(), Error> {
+    let other = activation_scales.iter().position(|&found| found != scale);
+    other.map_or(Ok(()), |index| Err(Error::Operand { index, why }))
 }
 
 mod sealed {

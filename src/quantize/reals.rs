@@ -215,7 +215,7 @@ impl<'a> Beside<'a> {
             let why = "the parts have too many columns";
             columns = end.ok_or(Error::Shape { why, found: width })?;
         }
-        let rows = common_rows.ok_or(Error::Empty { what: "the list of parts" })?;
+        let rows = common_rows.ok_or(Error::Empty { what: "the list of parts", group: None })?;
         Ok(Beside { parts, rows, columns })
     }
 }

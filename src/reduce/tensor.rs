@@ -69,7 +69,7 @@ pub(crate) fn magnitude(exec: Exec<'_>, x: &[f32]) -> i32 {
 
 /// The tensor, if it has an element.
 pub(super) fn check_some(x: &[f32]) -> Result<&[f32], Error> {
-    if x.is_empty() { Err(Error::Empty { what: "the tensor" }) } else { Ok(x) }
+    if x.is_empty() { Err(Error::Empty { what: "the tensor", group: None }) } else { Ok(x) }
 }
 
 fn extremes(exec: Exec<'_>, x: &[f32]) -> Extremes {

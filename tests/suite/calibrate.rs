@@ -329,7 +329,7 @@ fn non_finite_numbers_are_refused_or_skipped() {
                 );
                 assert_eq!(
                     refusing.range(),
-                    Err(Error::Empty { what: "what was observed" }),
+                    Err(Error::Empty { what: "what was observed", group: None }),
                     "{method}: nothing recorded"
                 );
                 let mut skipping = observer(method).non_finite(NonFinite::Skip);

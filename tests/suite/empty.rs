@@ -27,7 +27,7 @@ fn granularities() -> Vec<(Granularity, usize)> {
     ]
 }
 
-const NONE: Error = Error::Empty { what: "the tensor" };
+const NONE: Error = Error::Empty { what: "the tensor", group: None };
 
 fn elementwise<C: Code>(codes: CodeRange<C>, scheme: Scheme) {
     for (granularity, groups) in granularities() {
@@ -113,7 +113,7 @@ fn observers() {
             let new = || method.observer(CodeRange::unsigned(8).unwrap(), Scheme::ASYMMETRIC, 2).unwrap();
             let (mut with, mut without) = (new(), new());
             with.observe(isa.into(), &[]).unwrap();
-            assert_eq!(with.range(), Err(Error::Empty { what: "what was observed" }), "{method}");
+            assert_eq!(with.range(), Err(Error::Empty { what: "what was observed", group: None }), "{method}");
             for batch in [[1.0, -2.0], [3.0, 0.5]] {
                 with.observe(isa.into(), &batch).unwrap();
                 with.observe(isa.into(), &[]).unwrap();

@@ -7,9 +7,9 @@ use zeropoint::layers::{ConvTranspose2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Range, Rounding,
-    Rule, Scheme, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize, ranges, raw,
-    straight_through, straight_through_in_place,
+    Accumulators, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Quantized, Range,
+    Requantize, Rounding, Rule, Scheme, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max,
+    quantize, ranges, raw, straight_through, straight_through_in_place,
 };
 
 /// The error, and its one line for people.
@@ -133,8 +133,8 @@ fn ends_of_streams() {
 #[test]
 fn ranges_of_data() {
     every_isa(|isa| {
-        refused(min_max(isa, &[]), &Error::Empty { what: "the tensor" });
-        refused(abs_max(isa, &[]), &Error::Empty { what: "the tensor" });
+        refused(min_max(isa, &[]), &Error::Empty { what: "the tensor", group: None });
+        refused(abs_max(isa, &[]), &Error::Empty { what: "the tensor", group: None });
         for found in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for (at, number) in [0, 5, 17, 39].into_iter().flat_map(|at| [(at, 1.0), (at, -1.0)]) {
                 let mut x = [number; 40];
@@ -273,7 +273,7 @@ fn stages() {
         refused(of_bytes(Rule::Shift, &[0.5, multiplier]), &Error::Multiplier { index: 1, multiplier, why });
     }
     for rule in [Rule::Float, Rule::FixedPoint, Rule::HalfAway, Rule::Gemmlowp, Rule::Shift] {
-        refused(of_bytes(rule, &[]), &Error::Empty { what: "multipliers" });
+        refused(of_bytes(rule, &[]), &Error::Empty { what: "multipliers", group: None });
         let stochastic = of_bytes(rule, &[0.5]).unwrap().stochastic(Stream::new(1));
         let why = "stochastic rounding of a result needs Rule::Float";
         assert_eq!(stochastic.err(), if rule == Rule::Float { None } else { Some(Error::Rounding { why }) });
@@ -282,7 +282,7 @@ fn stages() {
     refused(huge.rows(&[0.5, 2.0]), &Error::Scale { index: 1, scale: f32::INFINITY });
     // A product that underflows is a number all the same.
     assert!(raw::DequantizeColumns::new(&[1e-30], None).unwrap().rows(&[1e-30]).is_ok());
-    refused(raw::DequantizeColumns::new(&[], None), &Error::Empty { what: "scales" });
+    refused(raw::DequantizeColumns::new(&[], None), &Error::Empty { what: "scales", group: None });
     refused(
         raw::DequantizeColumns::new(&[1.0], Some(&[0.0, f32::INFINITY])),
         &Error::NonFinite { what: "the bias", index: 1, found: f32::INFINITY },
@@ -353,7 +353,8 @@ fn products() {
             [(0, 0, 65_793), (-128, 0, 33_025), (0, i32::MAX, 0), (0, i32::MIN, 0), (0, -65_280, 65_791)]
         {
             let a = Matrix::new(&zeros[..limit + 1], 1, limit + 1).unwrap();
-            run(a, 0.into(), &deep(limit + 1, zero_point, bias), 1, 1, &Error::Depth { depth: limit + 1, limit });
+            let error = Error::Depth { row: 0, channel: 0, depth: limit + 1, limit };
+            run(a, 0.into(), &deep(limit + 1, zero_point, bias), 1, 1, &error);
             if bias != i32::MIN {
                 let a = Matrix::new(&zeros[..limit], 1, limit).unwrap();
                 let mut sum = [0];
@@ -361,6 +362,25 @@ fn products() {
                 raw::matmul(isa, a, 0.into(), &deep(limit, zero_point, bias), &Accumulators, out).unwrap();
             }
         }
+        // The row and the channel at fault: by their zero points, or by the bias.
+        let (zeros, none) = (vec![0_u8; 2 * 40_000], [0_i8; 2 * 40_000]);
+        let (rows, b) = (Matrix::new(&zeros, 2, 40_000).unwrap(), Matrix::new(&none, 40_000, 2).unwrap());
+        let by_zero_point = raw::pack::<u8, i8>(isa, b, [0, -128].as_slice().into()).unwrap();
+        let error = |row| Error::Depth { row, channel: 1, depth: 40_000, limit: 33_025 };
+        run(rows, [255, 0].as_slice().into(), &by_zero_point, 2, 2, &error(0));
+        run(rows, [128, 255].as_slice().into(), &by_zero_point, 2, 2, &error(1));
+        let by_bias = raw::pack::<u8, i8>(isa, b, 0.into()).unwrap().with_accumulator_bias(&[5, i32::MIN]).unwrap();
+        run(
+            rows,
+            [128, 0].as_slice().into(),
+            &by_bias,
+            2,
+            2,
+            &Error::Depth { row: 1, channel: 1, depth: 40_000, limit: 0 },
+        );
+        let unpacked = raw::unpacked::<u8, i8>(isa, b, [0, -128].as_slice().into()).unwrap();
+        let out = MatrixMut::new(&mut c, 2, 2).unwrap();
+        refused(raw::matmul(isa, rows, [128, 255].as_slice().into(), &unpacked, &Accumulators, out), &error(1));
         assert_eq!(c, [7; 4], "untouched");
 
         let mut codes = [7_u8; 4];
@@ -453,7 +473,7 @@ fn layers() {
         let zero_points = [0, -128].as_slice().into();
         let conv = raw::conv2d::<u8, i8>(isa, &weights, [2, 40_000, 1, 1], zero_points, point, 2).unwrap();
         let mut out = [7; 2];
-        let error = Error::Depth { depth: 40_000, limit: 33_025 };
+        let error = Error::Depth { row: 0, channel: 1, depth: 40_000, limit: 33_025 };
         refused(
             raw::convolve(
                 isa,
@@ -467,7 +487,7 @@ fn layers() {
         // Depthwise sums have a limit too.
         let conv = raw::conv2d::<u8, i8>(isa, &[1, 1], [2, 1, 1, 1], 0.into(), point, 2).unwrap();
         let conv = conv.with_accumulator_bias(&[0, i32::MAX]).unwrap();
-        let error = Error::Depth { depth: 1, limit: 0 };
+        let error = Error::Depth { row: 0, channel: 1, depth: 1, limit: 0 };
         refused(
             raw::convolve(
                 isa,
@@ -478,6 +498,15 @@ fn layers() {
             ),
             &error,
         );
+        // Of two images of two pixels each, the second, by its first pixel. (Channels have zero points for all images.)
+        let images = |zero_points| raw::Images { codes: &[1; 8], shape: [2, 1, 2, 2], zero_points };
+        let by_image = raw::ImageZeroPoints::PerImage(&[128, 0]);
+        refused(
+            raw::convolve(isa, &conv, images(by_image), &Accumulators, &mut [7; 8]),
+            &Error::Depth { row: 2, channel: 1, depth: 1, limit: 0 },
+        );
+        let by_channel = raw::ImageZeroPoints::PerChannel(&[128, 0]);
+        refused(raw::convolve(isa, &conv, images(by_channel), &Accumulators, &mut [7; 8]), &error);
         assert_eq!(out, [7; 2], "untouched");
         for (weights_shape, size, groups) in [([0, 1, usize::MAX, 2], [3, 3], 1), ([0, 0, 1, 1], [1, 1], usize::MAX)] {
             let why = "an axis of the weights has no length";
@@ -508,7 +537,7 @@ fn layers() {
         let deep = transposed([40_000, 2, 1, 1], point, 1).unwrap().with_accumulator_bias(&[0, i32::MAX]).unwrap();
         let mut sums = [7; 2];
         let images = raw::Images { codes: &vec![0_u8; 40_000], shape: [1, 1, 1, 40_000], zero_points: 0.into() };
-        let error = Error::Depth { depth: 40_000, limit: 0 };
+        let error = Error::Depth { row: 0, channel: 1, depth: 40_000, limit: 0 };
         refused(raw::convolve(isa, &deep, images, &Accumulators, &mut sums), &error);
         assert_eq!(sums, [7; 2], "untouched");
 
@@ -543,6 +572,66 @@ fn layers() {
     let (expected, mut out) = (usize::MAX / 4, [0_u8]);
     let error = Error::Length { what: "the images", expected, found: 1 };
     every_isa(|isa| refused(pool.forward(isa, &[0], [1, expected, 1, 1], &mut out), &error));
+}
+
+/// Scales that a bias, or a stage, was not made for: the first row, or channel, that has one.
+#[test]
+fn operands() {
+    let u8_params = |granularity, scales: &[f32]| {
+        QuantParams::new(CodeRange::unsigned(8).unwrap(), granularity, scales.to_vec(), vec![0; scales.len()]).unwrap()
+    };
+    let w_params = |scales: &[f32]| {
+        let rows = Granularity::channel(&[3, 2], 0).unwrap();
+        QuantParams::new(CodeRange::signed(8).unwrap(), rows, scales.to_vec(), vec![0; 3]).unwrap()
+    };
+    let x = u8_params(Granularity::Tensor, &[0.5]);
+    let by_row = u8_params(Granularity::channel(&[2, 2], 0).unwrap(), &[0.5, 0.25]);
+    let operand = |index, why| Error::Operand { index, why };
+    let of_bias = operand(1, "the bias was quantized for activations of another scale");
+    let of_activations = operand(1, "the stage was made for activations of another scale");
+    let of_weights = operand(2, "the stage was made for weights of other scales");
+    every_isa(|isa| {
+        let linear = |scales: &[f32]| {
+            let params = w_params(scales);
+            Linear::<u8, i8>::new(isa, Quantized::new(Matrix::new(&[1; 6], 3, 2).unwrap(), &params).unwrap()).unwrap()
+        };
+        let (layer, other) = (linear(&[0.5, 0.25, 1.0]), linear(&[0.5, 0.25, 2.0]));
+        let stage = Requantize::new(&layer, &x, &x, Rule::Float).unwrap();
+        let mut out = [7; 6];
+        let mut run = |layer: &Linear<u8, i8>, params: &QuantParams<u8>, error: &Error| {
+            let x = Quantized::new(Matrix::new(&[1; 4], 2, 2).unwrap(), params).unwrap();
+            refused(layer.forward(isa, x, &stage, MatrixMut::new(&mut out, 2, 3).unwrap()), error);
+        };
+        run(&layer, &by_row, &of_activations);
+        run(&other, &x, &of_weights);
+        run(&layer.clone().with_bias(&[1.0; 3], &x).unwrap(), &by_row, &of_bias);
+        assert_eq!(out, [7; 6], "untouched");
+    });
+}
+
+/// Groups of which nothing finite was seen, where others have a range.
+#[test]
+fn empty_groups() {
+    use zeropoint::calibrate::{AbsMax, MinMax, Moments, NonFinite, Observer, Spread, group_ranges};
+    let empty = |group| Error::Empty { what: "what was observed", group };
+    let rows = Granularity::channel(&[3, 2], 0).unwrap();
+    let x = [1.0, f32::NAN, f32::NAN, f32::INFINITY, f32::NAN, f32::NAN];
+    every_isa(|isa| {
+        let mut min_max = MinMax::new(rows).non_finite(NonFinite::Skip);
+        refused(min_max.ranges(), &empty(None));
+        min_max.observe(isa.into(), &x).unwrap();
+        refused(min_max.ranges(), &empty(Some(1)));
+        refused(min_max.range(), &empty(Some(1)));
+        let mut abs_max = AbsMax::new(rows).non_finite(NonFinite::Skip);
+        abs_max.observe(isa.into(), &[f32::NAN; 6]).unwrap();
+        refused(abs_max.ranges(), &empty(None));
+        abs_max.observe(isa.into(), &[1.0, 2.0, 3.0, 4.0, f32::NAN, f32::NAN]).unwrap();
+        refused(abs_max.ranges(), &empty(Some(2)));
+        let observer = Moments::new(Spread::Deviations(3.0)).unwrap().non_finite(NonFinite::Skip);
+        refused(group_ranges(isa, &x, rows, &observer), &empty(Some(1)));
+        refused(group_ranges(isa, &[f32::NAN], Granularity::Tensor, &observer), &empty(None));
+    });
+    assert!(empty(Some(2)).to_string().contains("group 2"));
 }
 
 #[test]

@@ -746,6 +746,6 @@ fn images_quantized_per_channel() {
         raw::convolve(isa, &conv, each, &Accumulators, &mut sum).unwrap();
         assert_eq!(sum, [127 * 128 * 100_000], "{isa}");
         let refused = raw::convolve(isa, &conv, images(0.into()), &Accumulators, &mut sum);
-        assert_eq!(refused, Err(Error::Depth { depth, limit: i32::MAX as usize / (255 * 128) }));
+        assert_eq!(refused, Err(Error::Depth { row: 0, channel: 0, depth, limit: i32::MAX as usize / (255 * 128) }));
     });
 }

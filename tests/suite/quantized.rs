@@ -116,12 +116,15 @@ fn requantizers_equal_those_by_hand() {
             let mut out = vec![7; m * n];
             let c = MatrixMut::new(&mut out, m, n).unwrap();
             let refused = layer.forward(isa, Quantized::new(a, params).unwrap(), stage, c);
-            assert!(matches!(refused, Err(Error::Operand { why }) if why.contains(culprit)), "{culprit}: {refused:?}");
+            assert!(
+                matches!(refused, Err(Error::Operand { why, .. }) if why.contains(culprit)),
+                "{culprit}: {refused:?}"
+            );
             assert_eq!(out, vec![7; m * n], "untouched");
         }
         let (mut out, x) = (vec![7.0; m * n], Quantized::new(a, &other).unwrap());
         let refused = linear.forward(isa, x, &Dequantize::new(), MatrixMut::new(&mut out, m, n).unwrap());
-        assert!(matches!(refused, Err(Error::Operand { why }) if why.contains("bias")), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Operand { why, .. }) if why.contains("bias")), "{refused:?}");
         // A bias of integers takes its place, which is for any activations.
         let by_hand = linear.with_accumulator_bias(&codes).unwrap();
         by_hand.forward(isa, x, &Dequantize::new(), MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
@@ -292,7 +295,7 @@ fn operands_that_do_not_go_together() {
         let x = Quantized::new(matrix(3, 4), &tensor).unwrap();
         let mut floats = [7.0; 9];
         let refused = matmul(isa, x, &by_hand, &Dequantize::new(), MatrixMut::new(&mut floats, 3, 3).unwrap());
-        assert_eq!(refused, Err(Error::Empty { what: "scales" }));
+        assert_eq!(refused, Err(Error::Empty { what: "scales", group: None }));
         assert_eq!((out, floats), ([7; 12], [7.0; 9]), "untouched");
     });
 }

@@ -80,7 +80,7 @@ fn chunks_and_groups() {
 fn what_is_not_finite_is_named() {
     let params = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 1.0, 0).unwrap();
     every_isa(|isa| {
-        assert_eq!(quantization_error(isa, &[], &params), Err(Error::Empty { what: "the tensor" }));
+        assert_eq!(quantization_error(isa, &[], &params), Err(Error::Empty { what: "the tensor", group: None }));
         for (bad, at) in [(f32::INFINITY, 0), (f32::NEG_INFINITY, 20), (f32::NAN, 39)] {
             let mut x = [1.0; 40];
             x[at] = bad;

@@ -267,7 +267,7 @@ fn what_does_not_go_together() {
         assert_eq!(concat, length("the rows of a part", 2, 3));
         let none: [Quantized<'_, u8>; 0] = [];
         let concat = rescale::concat(isa, &none, &y, Rounding::Nearest, &mut out);
-        assert_eq!(concat, Err(Error::Empty { what: "the list of parts" }));
+        assert_eq!(concat, Err(Error::Empty { what: "the list of parts", group: None }));
         let late = Stream { seed: 0, offset: u64::MAX - 2 };
         assert!(matches!(rescale::requantize(isa, matrix(2, 2), &y, late, &mut out[..4]), Err(Error::Stream { .. })));
 
@@ -285,7 +285,7 @@ fn what_does_not_go_together() {
         assert!(matches!(apply, Err(Error::Stream { .. })));
         let mut real = [7.0; 4];
         let apply = raw::apply(isa, given, &Dequantize::new(), MatrixMut::new(&mut real, 2, 2).unwrap());
-        assert_eq!(apply, Err(Error::Empty { what: "scales" }));
+        assert_eq!(apply, Err(Error::Empty { what: "scales", group: None }));
         assert_eq!((out, real), ([7; 6], [7.0; 4]), "untouched");
     });
 }

@@ -112,7 +112,7 @@ fn empty_matrices_of_any_length() {
 fn ranges_of_nothing() {
     let huge = Granularity::channel(&[0, usize::MAX / 32], 1).unwrap();
     every_isa(|isa| {
-        let empty = zeropoint::Error::Empty { what: "the tensor" };
+        let empty = zeropoint::Error::Empty { what: "the tensor", group: None };
         assert_eq!(zeropoint::ranges(isa, &[], huge).unwrap_err(), empty);
     });
 }
