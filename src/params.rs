@@ -12,10 +12,12 @@ mod range;
 mod reciprocal;
 mod scheme;
 mod storage;
+mod stretches;
 
 pub use granularity::Granularity;
 pub(crate) use granularity::{Grouping, Run};
 pub use quant_params::QuantParams;
 pub use range::Range;
 pub use scheme::{OffsetKind, RoundingKind, ScaleKind, Scheme};
-pub(crate) use storage::{GroupParams, Params, check_each_scale};
+pub(crate) use storage::{GroupParams, Params, RowParams, check_each_scale};
+pub(crate) use stretches::{Stretch, Stretches};

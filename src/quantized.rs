@@ -27,7 +27,7 @@ pub struct Quantized<'a, C> {
 type PerLine<'a> = (ZeroPoints<'a>, &'a [f32]);
 
 impl<'a, C: Code> Quantized<'a, C> {
-    /// Codes with their parameters: per tensor, per row, per column, or per group along a row.
+    /// Codes with their parameters: per tensor, per row, per column, or per group along a row or along a column.
     ///
     /// # Errors
     /// [`Error::Shape`] when the parameters are of another granularity; [`Error::Length`] when they have another number of
@@ -35,7 +35,7 @@ impl<'a, C: Code> Quantized<'a, C> {
     pub fn new(codes: Matrix<'a, C>, params: &'a QuantParams<C>) -> Result<Self, Error> {
         let quantized = Quantized { codes, params };
         if quantized.by_row().is_err() && quantized.by_column().is_err() {
-            quantized.group_length()?;
+            quantized.column_group_length().or_else(|_| quantized.group_length())?;
         }
         Ok(quantized)
     }
@@ -58,7 +58,10 @@ impl<'a, C: Code> Quantized<'a, C> {
         let by_row = match self.params.granularity() {
             Granularity::Tensor => return Ok(self.one()),
             Granularity::Channel { channels, inner } => channels == rows && inner == columns,
-            Granularity::Block { length, row } => row == columns && length >= row && self.params.scales().len() == rows,
+            Granularity::Block { length, axis, inner: 1 } => {
+                axis == columns && length >= axis && self.params.scales().len() == rows
+            }
+            Granularity::Block { .. } => false,
         };
         let why = "the parameters are neither per tensor nor per row";
         if by_row { Ok(self.each()) } else { Err(Error::Shape { why, found: self.params.scales().len() }) }
@@ -81,15 +84,29 @@ impl<'a, C: Code> Quantized<'a, C> {
     pub(crate) fn group_length(&self) -> Result<usize, Error> {
         let (rows, columns) = (self.codes.rows(), self.codes.columns());
         match self.params.granularity() {
-            Granularity::Block { length, row } if row == columns => {
-                check_length("scales", rows.saturating_mul(row.div_ceil(length)), self.params.scales().len())?;
+            Granularity::Block { length, axis, inner: 1 } if axis == columns => {
+                check_length("scales", rows.saturating_mul(axis.div_ceil(length)), self.params.scales().len())?;
                 Ok(length)
             }
-            _ => {
-                let why = "the parameters are not those of a matrix of this shape";
-                Err(Error::Shape { why, found: self.params.scales().len() })
-            }
+            _ => self.of_another_shape(),
         }
+    }
+
+    /// The length of the groups along a column, the last of which may be shorter.
+    pub(crate) fn column_group_length(&self) -> Result<usize, Error> {
+        let (rows, columns) = (self.codes.rows(), self.codes.columns());
+        match self.params.granularity() {
+            Granularity::Block { length, axis, inner } if [axis, inner] == [rows, columns] => {
+                check_length("scales", axis.div_ceil(length).saturating_mul(inner), self.params.scales().len())?;
+                Ok(length)
+            }
+            _ => self.of_another_shape(),
+        }
+    }
+
+    fn of_another_shape(&self) -> Result<usize, Error> {
+        let why = "the parameters are not those of a matrix of this shape";
+        Err(Error::Shape { why, found: self.params.scales().len() })
     }
 
     fn one(&self) -> PerLine<'a> {

@@ -44,7 +44,7 @@ fn codes<C: Code>(count: usize) -> Vec<C> {
     (0..count as i32).map(|i| C::try_from(C::MIN.into() + i * 37 % span).ok().unwrap()).collect()
 }
 
-fn granularities() -> [(&'static str, Granularity); 9] {
+fn granularities() -> [(&'static str, Granularity); 10] {
     let [rows, row] = SHAPE;
     let channel = |shape: &[usize], axis| Granularity::channel(shape, axis).unwrap();
     [
@@ -57,6 +57,7 @@ fn granularities() -> [(&'static str, Granularity); 9] {
         ("per block of 5", Granularity::block(&SHAPE, 5).unwrap()),
         ("per block of 32", Granularity::block(&SHAPE, 32).unwrap()),
         ("per block of 1000", Granularity::block(&SHAPE, 1000).unwrap()),
+        ("per block of 32 along the rows", Granularity::block_along(&SHAPE, 0, 32).unwrap()),
     ]
 }
 

@@ -75,11 +75,12 @@ fn elements_of(x: &[f32], granularity: Granularity, group: usize) -> std::borrow
             }
             elements.into()
         }
-        Granularity::Block { length, row } => {
-            let blocks = row.div_ceil(length);
-            let row = &x[group / blocks * row..][..row];
-            let start = group % blocks * length;
-            row[start..row.len().min(start + length)].into()
+        Granularity::Block { length, axis, inner } => {
+            let blocks = axis.div_ceil(length);
+            let (block, column) = (group / inner, group % inner);
+            let (rows, start) = (&x[block / blocks * axis * inner..][..axis * inner], block % blocks * length);
+            let rows = &rows[start * inner..axis.min(start.saturating_add(length)) * inner];
+            if inner == 1 { rows.into() } else { rows[column..].iter().copied().step_by(inner).collect() }
         }
     }
 }

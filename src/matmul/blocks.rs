@@ -45,19 +45,55 @@ fn check_blocks(depth: usize, length: usize) -> Result<usize, Error> {
 fn block_scales<'a, C: Code>(x: &Quantized<'a, C>) -> Result<(usize, &'a [f32]), Error> {
     let length = x.group_length()?;
     check_blocks(x.codes().columns(), length)?;
+    Ok((length, scales_around_zero(x)?))
+}
+
+/// The scales of codes whose zero points are 0.
+fn scales_around_zero<'a, C: Code>(x: &Quantized<'a, C>) -> Result<&'a [f32], Error> {
     let zero_points = x.params().zero_points();
     match zero_points.iter().position(|&zero_point| zero_point != 0) {
         Some(index) => Err(Error::ZeroPoint { index, zero_point: zero_points[index], min: 0, max: 0 }),
-        None => Ok((length, x.params().scales())),
+        None => Ok(x.params().scales()),
     }
 }
 
 /// Packs i8 codes `[N, K]` for left operands of this sign.
-fn pack(isa: Isa, a: Sign, codes: Matrix<'_, i8>, length: usize, scales: &[f32]) -> Result<BlockWeights, Error> {
-    let (outputs, depth) = (codes.rows(), codes.columns());
-    let blocks = check_blocks(depth, length)?;
-    check_length("the scales", elements_of(&[outputs, blocks]), scales.len())?;
+fn pack_rows(isa: Isa, a: Sign, codes: Matrix<'_, i8>, length: usize, scales: &[f32]) -> Result<BlockWeights, Error> {
+    let blocks = check_blocks(codes.columns(), length)?;
+    check_length("the scales", elements_of(&[codes.rows(), blocks]), scales.len())?;
     let packed = Packed::rows(isa, [a, Sign::Signed], codes.bytes(), 0.into())?;
+    let scale = |output: usize, block: usize| scales[output * blocks + block];
+    let sum = |output: usize, block: usize| {
+        codes.row(output)[block * length..][..length].iter().map(|&code| i32::from(code)).sum()
+    };
+    Ok(pack(packed, length, blocks, scale, sum))
+}
+
+/// Packs i8 codes `[K, N]` for left operands of this sign, with scales `[K / length, N]`.
+fn pack_columns(
+    isa: Isa,
+    a: Sign,
+    codes: Matrix<'_, i8>,
+    length: usize,
+    scales: &[f32],
+) -> Result<BlockWeights, Error> {
+    let (blocks, outputs) = (check_blocks(codes.rows(), length)?, codes.columns());
+    let packed = Packed::columns(isa, [a, Sign::Signed], codes.bytes(), 0.into())?;
+    let scale = |output: usize, block: usize| scales[block * outputs + output];
+    let sum = |output: usize, block: usize| {
+        (block * length..(block + 1) * length).map(|k| i32::from(codes.row(k)[output])).sum()
+    };
+    Ok(pack(packed, length, blocks, scale, sum))
+}
+
+/// Packed codes with the scale, and the sum of the codes, of every output and block.
+fn pack(
+    packed: Packed,
+    length: usize,
+    blocks: usize,
+    scale: impl Fn(usize, usize) -> f32,
+    sum: impl Fn(usize, usize) -> i32,
+) -> BlockWeights {
     let shape = packed.panels().shape;
     // Without depth there may be any number of outputs, and nothing of them is kept.
     let panels = if blocks == 0 { 0 } else { shape.panels() };
@@ -67,16 +103,15 @@ fn pack(isa: Isa, a: Sign, codes: Matrix<'_, i8>, length: usize, scales: &[f32])
         for block in 0..blocks {
             let end = packed_scales.len() + room(&shape, panel..panel + 1);
             for output in shape.columns_of(panel..panel + 1) {
-                packed_scales.push(scales[output * blocks + block]);
-                let codes = &codes.row(output)[block * length..][..length];
-                negative_sums.push(-codes.iter().map(|&code| i32::from(code)).sum::<i32>());
+                packed_scales.push(scale(output, block));
+                negative_sums.push(-sum(output, block));
             }
             packed_scales.resize(end, 0.0);
             negative_sums.resize(end, 0);
         }
     }
     negative_sums.resize(packed_scales.len() + MAX_COLUMNS, 0);
-    Ok(BlockWeights { packed, length, scales: packed_scales, negative_sums })
+    BlockWeights { packed, length, scales: packed_scales, negative_sums }
 }
 
 impl<A: Code> PackedBlocks<A> {
@@ -91,6 +126,19 @@ impl<A: Code> PackedBlocks<A> {
         Self::with_scales(exec, weights.codes(), length, scales)
     }
 
+    /// Packs i8 weights `[K, N]`, a column for every output, with a scale for every group of them along a column, zero points 0:
+    /// of [`Granularity::block_along`](crate::Granularity::block_along) axis 0, whose scales are `[K / length, N]`, as GPTQ and AWQ
+    /// lay out weights. Groups have a length that is a multiple of 16, up to 65536.
+    ///
+    /// # Errors
+    /// [`Error::Multiple`] when K is not whole blocks; [`Error::Shape`] for parameters of another granularity;
+    /// [`Error::ZeroPoint`]; [`Error::Memory`].
+    pub fn pack_columns<'e>(exec: impl Into<Exec<'e>>, weights: Quantized<'_, i8>) -> Result<Self, Error> {
+        let (length, scales) = (weights.column_group_length()?, scales_around_zero(&weights)?);
+        let weights = pack_columns(exec.into().isa(), A::SIGN, weights.codes(), length, scales)?;
+        Ok(PackedBlocks { weights, activations: PhantomData })
+    }
+
     /// Packs i8 codes `[N, K]` with a scale for every `length` of a row: `[N, K / length]`.
     pub(crate) fn with_scales<'e>(
         exec: impl Into<Exec<'e>>,
@@ -98,7 +146,7 @@ impl<A: Code> PackedBlocks<A> {
         length: usize,
         scales: &[f32],
     ) -> Result<Self, Error> {
-        let weights = pack(exec.into().isa(), A::SIGN, codes, length, scales)?;
+        let weights = pack_rows(exec.into().isa(), A::SIGN, codes, length, scales)?;
         Ok(PackedBlocks { weights, activations: PhantomData })
     }
 

@@ -16,6 +16,8 @@ use crate::error::{Error, elements_of};
 /// assert_eq!(Granularity::channel(&weights, 0)?.groups(64 * 75)?, 64);
 /// // Blocks along the innermost axis; 300 = 9 blocks of 32 and a shorter one.
 /// assert_eq!(Granularity::block(&[64, 300], 32)?.groups(64 * 300)?, 640);
+/// // Weights [depth, outputs] in groups of 128 along the depth: scales [8, 300].
+/// assert_eq!(Granularity::block_along(&[1024, 300], 0, 128)?.groups(1024 * 300)?, 8 * 300);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -30,12 +32,15 @@ pub enum Granularity {
         /// The elements of one channel that lie together: the product of the lengths of the axes behind it.
         inner: usize,
     },
-    /// Blocks of `length` elements along the innermost axis, counted row by row; the last of a row may be shorter.
+    /// Blocks of `length` elements along one axis, the last of which may be shorter: the groups are those of a tensor whose
+    /// axis has the length `axis.div_ceil(length)`, row-major, as the scales of ONNX's `QuantizeLinear` with a `block_size` are.
     Block {
         /// The length of a block.
         length: usize,
-        /// The length of the innermost axis.
-        row: usize,
+        /// The length of the axis.
+        axis: usize,
+        /// The product of the lengths of the axes behind it; 1 of the innermost axis.
+        inner: usize,
     },
 }
 
@@ -60,7 +65,29 @@ impl Granularity {
     pub fn block(shape: &[usize], length: usize) -> Result<Self, Error> {
         match shape.last() {
             None => Err(Error::Shape { why: "the shape has no innermost axis", found: 0 }),
-            Some(&row) => Granularity::Block { length, row }.checked(),
+            Some(&axis) => Granularity::Block { length, axis, inner: 1 }.checked(),
+        }
+    }
+
+    /// Per block of `length` elements along any axis of a tensor of this shape: the element `[i₀, …, iₙ]` has the scale
+    /// `[i₀, …, i_axis / length, …, iₙ]` of scales whose axis has as many elements as there are blocks, row-major.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Exec, Granularity, QuantParams, Rounding, quantize};
+    /// let pairs = Granularity::block_along(&[3, 2], 0, 2)?; // rows 0 and 1, and row 2
+    /// let params = QuantParams::new(CodeRange::signed(8)?, pairs, vec![1.0, 2.0, 4.0, 8.0], vec![0; 4])?;
+    /// let mut codes = [0_i8; 6];
+    /// quantize(Exec::best()?, &[8.0; 6], &params, Rounding::Nearest, &mut codes)?;
+    /// assert_eq!(codes, [8, 4, 8, 4, 2, 1]);
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the length of a block is 0 or there is no such axis.
+    pub fn block_along(shape: &[usize], axis: usize, length: usize) -> Result<Self, Error> {
+        match Granularity::channel(shape, axis)? {
+            Granularity::Channel { channels: axis, inner } => Granularity::Block { length, axis, inner }.checked(),
+            _ => unreachable!("the channels of an axis"),
         }
     }
 
@@ -91,8 +118,9 @@ impl Granularity {
         let (unit, groups) = match self.checked()? {
             Granularity::Tensor => return Ok(1),
             Granularity::Channel { channels, inner } => (channels.saturating_mul(inner), channels),
-            Granularity::Block { length, row } => {
-                (row, elements.checked_div(row).map_or(0, |rows| rows * row.div_ceil(length)))
+            Granularity::Block { length, axis, inner } => {
+                let unit = axis.saturating_mul(inner);
+                (unit, elements.checked_div(unit).map_or(0, |units| units * axis.div_ceil(length) * inner))
             }
         };
         // (Of 0, only 0 is a multiple.)
@@ -118,7 +146,8 @@ impl Granularity {
             Granularity::Tensor => Grouping::Whole,
             Granularity::Channel { channels, inner: 1 } => Grouping::Interleaved { channels },
             Granularity::Channel { channels, inner } => Grouping::Channels { channels, inner },
-            Granularity::Block { length, row } => Grouping::Blocks { length, row },
+            Granularity::Block { length, axis: row, inner: 1 } => Grouping::Blocks { length, row },
+            Granularity::Block { length, axis: rows, inner } => Grouping::Bands { length, rows, inner },
         }
     }
 }
@@ -134,6 +163,9 @@ pub(crate) enum Grouping {
     Channels { channels: usize, inner: usize },
     /// Blocks of `length` elements, counted row by row; the last block of a row may be shorter.
     Blocks { length: usize, row: usize },
+    /// Neighbouring elements are in different groups: of `rows` rows of `inner` elements each, `length` rows make a band, the
+    /// last of which may have fewer, whose columns are its groups; then come other such rows.
+    Bands { length: usize, rows: usize, inner: usize },
 }
 
 impl Grouping {
@@ -144,7 +176,16 @@ impl Grouping {
             Grouping::Interleaved { channels } => i % channels,
             Grouping::Channels { channels, inner } => i / inner % channels,
             Grouping::Blocks { length, row } => i / row * row.div_ceil(length) + i % row / length,
+            Grouping::Bands { length, rows, inner } => {
+                let row = i / inner;
+                (row / rows * rows.div_ceil(length) + row % rows / length) * inner + i % inner
+            }
         }
+    }
+
+    /// Whether neighbouring elements are in different groups, so that kernels read parameters as vectors.
+    pub fn alternates(self) -> bool {
+        matches!(self, Grouping::Interleaved { .. } | Grouping::Bands { .. })
     }
 
     /// The common length of all groups, if the first `elements` elements are group after group, each in one run.
@@ -157,14 +198,15 @@ impl Grouping {
         }
     }
 
-    /// The number of elements from `start` on, of a tensor of `elements`, that are in one group and lie together. Of
-    /// interleaved channels, those up to the last channel.
+    /// The number of elements from `start` on, of a tensor of `elements`, that are in one group and lie together. Where groups
+    /// [alternate](Grouping::alternates), those up to the end of the row, whose groups follow each other.
     pub fn run_length(self, start: usize, elements: usize) -> usize {
         match self {
             Grouping::Whole => elements - start,
             Grouping::Interleaved { channels } => channels - start % channels,
             Grouping::Channels { inner, .. } => inner - start % inner,
             Grouping::Blocks { length, row } => (length - start % row % length).min(row - start % row),
+            Grouping::Bands { inner, .. } => inner - start % inner,
         }
     }
 
@@ -200,6 +242,7 @@ impl Grouping {
                 let left = row_left.min(length - first % row % length);
                 Runs { group: self.group_of(first), groups: usize::MAX, left, length, row, row_left, ..all }
             }
+            Grouping::Bands { .. } => unreachable!("no elements of a group lie together"),
         }
     }
 }

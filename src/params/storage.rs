@@ -9,7 +9,7 @@ use super::scheme::Scheme;
 use crate::codes::CodeBounds;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
-use crate::memory::PooledBuffer;
+use crate::memory::{PooledBuffer, Workspace};
 use crate::simd::{LANES, QUAD};
 
 /// The parameters of a quantized tensor, whatever the type of its codes.
@@ -20,7 +20,7 @@ pub(crate) struct Params {
     groups: usize,
     /// See [`Params::period`].
     period: usize,
-    /// The length of the arrays of `memory`, a whole number of lines. Behind interleaved channels there are as many elements
+    /// The length of the arrays of `memory`, a whole number of lines. Behind groups that alternate there are as many elements
     /// more as are loaded together.
     length: usize,
     /// Scales, high and low parts of their reciprocals, zero points: four arrays of elements of 4 bytes.
@@ -41,7 +41,24 @@ pub(crate) struct GroupParams<'a> {
     pub zero_points: &'a [i32],
 }
 
-impl GroupParams<'_> {
+/// The parameters of a row of groups that alternate, and of more behind it.
+#[derive(Clone, Copy)]
+pub(crate) struct RowParams<'a> {
+    pub groups: GroupParams<'a>,
+    /// The zero points as bytes. Anything if all groups have one.
+    pub zero_codes: &'a [u8],
+}
+
+impl<'a> GroupParams<'a> {
+    /// Four arrays of this length.
+    #[inline(always)]
+    fn of_memory(arrays: &'a [i32], length: usize) -> Self {
+        let (floats, zero_points) = arrays.split_at(3 * length);
+        let (scales, reciprocals) = bytemuck::cast_slice(floats).split_at(length);
+        let (high, low) = reciprocals.split_at(length);
+        GroupParams { scales, reciprocals: [high, low], zero_points }
+    }
+
     /// These arrays, cut so that the compiler knows that they have one length: then one check of an index is enough.
     #[inline(always)]
     pub fn of_one_length(&self) -> Self {
@@ -59,6 +76,9 @@ impl GroupParams<'_> {
         GroupParams { scales: &scales[slice.clone()], reciprocals, zero_points: &zero_points[slice] }
     }
 }
+
+/// Parameters that are loaded together: those of a quad.
+const LOADED: usize = QUAD * LANES;
 
 /// Elements of interleaved channels that make a row worth starting: as many as one retry window, with parameters that the
 /// level-1 cache still holds.
@@ -110,7 +130,7 @@ impl Params {
             Grouping::Interleaved { channels } => channels * LONG_ROW.div_ceil(channels.max(1)),
             _ => groups,
         };
-        let more = if let Grouping::Interleaved { .. } = granularity.grouping() { QUAD * LANES } else { 0 };
+        let more = if granularity.grouping().alternates() { LOADED } else { 0 };
         let length = (period + more).max(1).next_multiple_of(LANES);
         let memory = PooledBuffer::new::<f32>(4 * length);
         let (zero_codes, one_zero_point, headroom) = (PooledBuffer::default(), false, false);
@@ -143,7 +163,7 @@ impl Params {
         let zero_points = self.zero_points();
         let first = zero_points.first().copied().unwrap_or(0);
         self.one_zero_point = zero_points.iter().fold(0, |all, each| all | (each ^ first)) == 0;
-        if let (Grouping::Interleaved { .. }, 1..) = (self.grouping(), self.groups) {
+        if self.grouping().alternates() && self.groups > 0 {
             let (groups, length) = (self.groups, self.length);
             let memory = self.memory.elements::<i32>(4 * length);
             for array in memory.chunks_exact_mut(length) {
@@ -189,18 +209,39 @@ impl Params {
     /// The parameters of all groups.
     #[inline(always)]
     pub fn all(&self) -> GroupParams<'_> {
-        let arrays = self.memory.as_slice::<f32>(4 * self.length);
-        let (floats, zero_points) = arrays.split_at(3 * self.length);
-        let (scales, reciprocals) = floats.split_at(self.length);
-        let (high, low) = reciprocals.split_at(self.length);
-        GroupParams { scales, reciprocals: [high, low], zero_points: bytemuck::cast_slice(zero_points) }
+        GroupParams::of_memory(self.memory.as_slice(4 * self.length), self.length)
     }
 
-    /// The zero points of interleaved channels as bytes, a quarter of the memory to read; empty for other groupings.
+    /// The zero points of groups that alternate as bytes, a quarter of the memory to read; empty for other groupings.
     #[inline(always)]
     pub fn zero_codes(&self) -> &[u8] {
-        let interleaved = matches!(self.grouping(), Grouping::Interleaved { .. });
-        self.zero_codes.as_slice(if interleaved { self.length } else { 0 })
+        self.zero_codes.as_slice(if self.grouping().alternates() { self.length } else { 0 })
+    }
+
+    /// Copies the parameters of `groups` groups from `group` on, and their zero points as bytes, into a workspace, again and again
+    /// up to `period` and as many more as are loaded together.
+    pub fn repeat<'a>(&self, group: usize, groups: usize, period: usize, copy: &'a mut Workspace) -> RowParams<'a> {
+        let length = (period + LOADED).next_multiple_of(LANES);
+        let all = copy.elements::<i32>(5 * length);
+        let (copies, zero_codes) = all.split_at_mut(4 * length);
+        let arrays = self.memory.as_slice::<i32>(4 * self.length).chunks_exact(self.length);
+        for (copy, array) in copies.chunks_exact_mut(length).zip(arrays) {
+            copy[..groups].copy_from_slice(&array[group..][..groups]);
+            repeat(copy, groups);
+        }
+        let zero_codes = &mut bytemuck::cast_slice_mut(zero_codes)[..length];
+        if !self.one_zero_point {
+            zero_codes[..groups].copy_from_slice(&self.zero_codes()[group..][..groups]);
+            repeat(zero_codes, groups);
+        }
+        RowParams { groups: GroupParams::of_memory(copies, length), zero_codes }
+    }
+
+    /// The parameters of the groups from `group` on, as kernels read them that load sixteen at a time, up to those of `groups`
+    /// groups and sixteen more.
+    pub fn row(&self, group: usize, groups: usize) -> RowParams<'_> {
+        let length = groups + LANES;
+        RowParams { groups: self.all().slice(group, length), zero_codes: &self.zero_codes()[group..][..length] }
     }
 
     /// The scale of every group.
@@ -241,7 +282,7 @@ impl Params {
 }
 
 /// Repeats the first `period` elements up to the end.
-fn repeat(x: &mut [i32], period: usize) {
+fn repeat<T: Copy>(x: &mut [T], period: usize) {
     let mut length = period;
     while length < x.len() {
         let more = length.min(x.len() - length);

@@ -3,7 +3,7 @@
 //! | elements of a group | loop | parameters of a quad |
 //! |---|---|---|
 //! | lie together | [`Runs`], group by group | one group's, in registers |
-//! | are interleaved with others | [`Interleaved`], across the ends of rows | loaded as vectors |
+//! | alternate with others | [`Interleaved`], stretch by stretch, across the ends of rows | loaded as vectors |
 //! | blocks of 16 · 2ⁿ in whole rows, or rows like these; to nearest | [`Blocks`], across the ends of blocks | those of 1, 2 or 4 groups |
 //!
 //! Each is a kernel of its own: a choice inside a loop costs up to a third of its time. Their loops end in one walk ([`map`]),
@@ -22,7 +22,7 @@ use crate::cache::{last_level, prefetch_ahead};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::CACHE_LINE;
-use crate::params::{Grouping, Params, Run};
+use crate::params::{Grouping, Params, Run, Stretch, Stretches};
 use crate::simd::memory::{Line, Memory};
 use crate::simd::walk::{Block, BlockWalk, Padded};
 use crate::simd::{LANES, QUAD};
@@ -50,7 +50,7 @@ impl<O: Operation> Piece<'_, O> {
             return isa.run(Runs(self));
         }
         let block_length = self.block_length();
-        if block_length.is_none() && !matches!(grouping, Grouping::Interleaved { .. }) {
+        if block_length.is_none() && !grouping.alternates() {
             return isa.run(Runs(self));
         }
         // Variants for parameters that are read in fewer loads: for one zero point on every ISA, for a quad of few groups where
@@ -97,6 +97,13 @@ impl<O: Operation> Piece<'_, O> {
     /// The number of elements before the first cache line of the output, if that is streamed.
     fn unstreamed(&self) -> usize {
         if self.past_caches { self.out.as_ptr().align_offset(CACHE_LINE) } else { 0 }
+    }
+
+    /// How elements `start .. end`, of which no others touch a quad, go through memory.
+    #[inline(always)]
+    fn memory_of(&self, start: usize, end: usize) -> Memory {
+        let begins_line = self.out[start..].as_ptr().align_offset(CACHE_LINE) == 0;
+        self.memory(begins_line || end - start >= LONG_RUN)
     }
 
     /// How a run goes through memory that may be streamed.
@@ -150,7 +157,7 @@ impl<O: Operation> Kernel for Runs<'_, Piece<'_, O>> {
     }
 }
 
-/// Interleaved channels: parameters are vectors too. As these repeat behind the last channel, rows do not matter.
+/// Groups that alternate: parameters are vectors too. As these repeat behind the last channel of a stretch, its rows do not matter.
 struct Interleaved<'k, P, const ONE_ZERO_POINT: bool>(&'k mut P);
 
 impl<O: Operation, const ONE_ZERO_POINT: bool> Kernel for Interleaved<'_, Piece<'_, O>, ONE_ZERO_POINT> {
@@ -188,8 +195,7 @@ impl<O: Operation> Piece<'_, O> {
     fn runs<V: Vectors>(&mut self, v: V) {
         let groups = Groups::new(v, self.params, false);
         for Run { group, start, end } in self.params.grouping().runs(self.first, self.x.len()) {
-            let begins_line = self.out[start..].as_ptr().align_offset(CACHE_LINE) == 0;
-            let memory = self.memory(begins_line || end - start >= LONG_RUN);
+            let memory = self.memory_of(start, end);
             let (x, out) = (&self.x[start..end], &mut self.out[start..end]);
             // SAFETY: the fence below comes before anything else touches the output, of which no other run has a part.
             unsafe { map(v, self.op.from(start), groups.one(group), Elements { x, out, memory }) };
@@ -199,11 +205,16 @@ impl<O: Operation> Piece<'_, O> {
 
     #[cfg_attr(not(unoptimized), inline(always))]
     fn interleaved<V: Vectors>(&mut self, v: V, one_zero_point: bool) {
-        let groups = Groups::new(v, self.params, one_zero_point);
-        let source = vec_params::Interleaved::new(groups, O::SIGNED, self.params.period(), self.first);
-        let memory = self.memory(true);
-        // SAFETY: a fence follows.
-        unsafe { map(v, self.op, source, Elements { x: self.x, out: &mut *self.out, memory }) };
+        let mut stretches = Stretches::new(self.params, self.first, self.x.len());
+        while let Some(stretch) = stretches.advance() {
+            let groups = Groups::of(v, self.params.bounds(), stretch.params, one_zero_point);
+            let source = vec_params::Interleaved::new(groups, O::SIGNED, &stretch);
+            let Stretch { start, end, .. } = stretch;
+            let memory = self.memory_of(start, end);
+            let (x, out) = (&self.x[start..end], &mut self.out[start..end]);
+            // SAFETY: the fence below comes before anything else touches the output, of which no other stretch has a part.
+            unsafe { map(v, self.op.from(start), source, Elements { x, out, memory }) };
+        }
         fence(v, self.past_caches);
     }
 

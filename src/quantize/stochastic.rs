@@ -6,7 +6,7 @@ use super::vec_params::{self, Groups, ParamSource};
 use crate::cache::prefetch_ahead;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
-use crate::params::{Grouping, Run};
+use crate::params::{Run, Stretch, Stretches};
 use crate::random::cursor::{Cursor, State, Taken};
 use crate::random::stream::Stream;
 use crate::simd::LANES;
@@ -16,7 +16,7 @@ use crate::simd::walk::{Block, BlockWalk, Padded};
 impl<O: Operation> Piece<'_, O> {
     /// Computes all elements, rounding stochastically: the stream is that of the whole tensor.
     pub fn stochastic(&mut self, isa: Isa, stream: Stream) {
-        if let Grouping::Interleaved { .. } = self.params.grouping() {
+        if self.params.grouping().alternates() {
             isa.run(InterleavedStochastic(self, stream));
         } else {
             isa.run(RunsStochastic(self, stream));
@@ -43,7 +43,7 @@ impl<O: Operation> Kernel for RunsStochastic<'_, Piece<'_, O>> {
     }
 }
 
-/// Interleaved channels.
+/// Groups that alternate.
 struct InterleavedStochastic<'k, P>(&'k mut P, Stream);
 
 impl<O: Operation> Kernel for InterleavedStochastic<'_, Piece<'_, O>> {
@@ -52,11 +52,15 @@ impl<O: Operation> Kernel for InterleavedStochastic<'_, Piece<'_, O>> {
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
         let InterleavedStochastic(piece, stream) = self;
-        let groups = Groups::new(v, piece.params, false);
-        let source = vec_params::Interleaved::new(groups, false, piece.params.period(), piece.first);
         let mut cursor = Cursor::at(v, stream.at(piece.first), piece.x.len());
-        let memory = piece.memory(false);
-        map(v, &mut cursor, piece.op, source, Elements { x: piece.x, out: &mut *piece.out, memory });
+        let mut stretches = Stretches::new(piece.params, piece.first, piece.x.len());
+        while let Some(stretch) = stretches.advance() {
+            let groups = Groups::of(v, piece.params.bounds(), stretch.params, false);
+            let source = vec_params::Interleaved::new(groups, false, &stretch);
+            let (Stretch { start, end, .. }, memory) = (stretch, piece.memory(false));
+            let (x, out) = (&piece.x[start..end], &mut piece.out[start..end]);
+            map(v, &mut cursor, piece.op.from(start), source, Elements { x, out, memory });
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::fast::QuantizeVectors;
 use crate::codes::CodeBounds;
 use crate::kernel::Vectors;
-use crate::params::{GroupParams, Params};
+use crate::params::{GroupParams, Params, RowParams, Stretch};
 use crate::simd::{LANES, QUAD, Simd};
 
 /// The parameters of one vector: lane i holds those of element i.
@@ -151,7 +151,14 @@ impl<'a, V: Vectors> Groups<'a, V> {
     /// `one_zero_point` is a constant of the caller, which the compiler propagates into the loops.
     #[inline(always)]
     pub fn new(v: V, params: &'a Params, one_zero_point: bool) -> Self {
-        let (codes, all, zero_codes) = (params.bounds(), params.all(), params.zero_codes());
+        let all = RowParams { groups: params.all(), zero_codes: params.zero_codes() };
+        Groups::of(v, params.bounds(), all, one_zero_point)
+    }
+
+    /// The parameters of some groups.
+    #[inline(always)]
+    pub fn of(v: V, codes: CodeBounds, params: RowParams<'a>, one_zero_point: bool) -> Self {
+        let RowParams { groups: all, zero_codes } = params;
         let first = VecParams::new(v, codes, v.splat_f32(1.0), v.splat_i32(all.zero_points[0]));
         Groups { v, one_zero_point, codes, all, zero_codes, first: QuadParams::new(v, [first; QUAD]) }
     }
@@ -195,8 +202,8 @@ fn sixteen<T>(values: &[T], offset: usize) -> &[T; LANES] {
     values[offset..].first_chunk().expect("arrays of parameters are padded")
 }
 
-/// Interleaved channels: the parameters of neighbouring elements are neighbours, too. A segment ends with the last channel,
-/// and its state is the difference between channel and element.
+/// Groups that alternate: the parameters of neighbouring elements are neighbours, too. A segment ends with the row of
+/// parameters, and its state is the difference between channel and element.
 #[derive(Clone, Copy)]
 pub(crate) struct Interleaved<'a, V: Simd> {
     groups: Groups<'a, V>,
@@ -209,10 +216,10 @@ pub(crate) struct Interleaved<'a, V: Simd> {
 }
 
 impl<'a, V: Vectors> Interleaved<'a, V> {
-    /// For elements of a tensor from `first` on, whose channels have these parameters.
+    /// For the elements of a stretch, whose parameters are `groups`.
     #[inline(always)]
-    pub fn new(groups: Groups<'a, V>, signed: bool, period: usize, first: usize) -> Self {
-        Interleaved { groups, signed, period, at: 0, channel: first % period }
+    pub fn new(groups: Groups<'a, V>, signed: bool, stretch: &Stretch<'_>) -> Self {
+        Interleaved { groups, signed, period: stretch.period, at: 0, channel: stretch.channel }
     }
 
     /// The zero points of a quad, reordered: loaded as codes, a quarter of the bytes.

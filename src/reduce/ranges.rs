@@ -69,10 +69,23 @@ pub(crate) fn ranges_into(
 fn serial(isa: Isa, x: &[f32], granularity: Granularity, ranges: &mut [Range]) -> i32 {
     match (granularity, EvenGroups::of(x, granularity)) {
         (Granularity::Channel { channels, inner: 1 }, _) => isa.run(ColumnRanges { x, channels, ranges }),
+        (Granularity::Block { length, axis, inner: channels @ 2.. }, _) => {
+            let bands = bands(x, length, axis * channels, channels).zip(ranges.chunks_exact_mut(channels));
+            bands.map(|(x, ranges)| isa.run(ColumnRanges { x, channels, ranges })).fold(0, i32::max)
+        }
         (_, Some(groups)) => isa.run(groups.ranges(0, ranges)),
         _ => isa.run(GroupRanges { x, granularity, ranges }),
     }
 }
+
+/// The elements of each `length` rows of an axis, which have `unit` elements, of `inner` elements each; the last of an axis may
+/// have fewer.
+fn bands(x: &[f32], length: usize, unit: usize, inner: usize) -> impl Iterator<Item = &[f32]> {
+    x.chunks_exact(unit).flat_map(move |x| x.chunks(length.saturating_mul(inner)))
+}
+
+/// Elements of a band that are enough for several threads.
+const LONG_BAND: usize = 64 * PIECE;
 
 /// [`serial`] on several threads: groups are divided if each is in one place, else the elements of all.
 fn shared(isa: Isa, team: &Team<'_>, x: &[f32], granularity: Granularity, ranges: &mut [Range]) -> i32 {
@@ -81,15 +94,25 @@ fn shared(isa: Isa, team: &Team<'_>, x: &[f32], granularity: Granularity, ranges
         Granularity::Channel { channels, inner } if channels * inner < x.len() => {
             return merged(isa, team, x, granularity, ranges);
         }
-        Granularity::Channel { inner, .. } => (inner, 1, &move |channels| Granularity::Channel { channels, inner }),
-        Granularity::Block { length, row } if row.is_multiple_of(length) => {
-            (length, 1, &move |blocks| Granularity::Block { length, row: blocks * length })
+        Granularity::Block { length, axis, inner: inner @ 2.. }
+            if length.min(axis).saturating_mul(inner) >= LONG_BAND =>
+        {
+            let channels = Granularity::Channel { channels: inner, inner: 1 };
+            let bands = bands(x, length, axis * inner, inner).zip(ranges.chunks_exact_mut(inner));
+            return bands.map(|(x, ranges)| merged(isa, team, x, channels, ranges)).fold(0, i32::max);
         }
-        Granularity::Block { length, row } => (row, row.div_ceil(length), &move |_| granularity),
+        Granularity::Channel { inner, .. } => (inner, 1, &move |channels| Granularity::Channel { channels, inner }),
+        Granularity::Block { length, axis, inner } if axis.is_multiple_of(length) => {
+            (length * inner, inner, &move |blocks| Granularity::Block { length, axis: blocks * length, inner })
+        }
+        Granularity::Block { length, axis, inner } => {
+            (axis * inner, axis.div_ceil(length) * inner, &move |_| granularity)
+        }
         Granularity::Tensor => unreachable!("one group is not divided"),
     };
-    let units = PIECE.div_ceil(unit).next_multiple_of(LANES);
-    // (The last piece has sixteen units too, so that those are read together.)
+    let units = PIECE.div_ceil(unit);
+    // Short groups that follow each other are read sixteen together, those of the last piece too.
+    let units = if groups == 1 { units.next_multiple_of(LANES) } else { units };
     let whole = (x.len() / unit / units).saturating_sub(1) * units;
     let (x, last_x) = x.split_at(whole * unit);
     let (ranges, last_ranges) = ranges.split_at_mut(whole * groups);

@@ -8,9 +8,10 @@ pub(super) fn group(granularity: Granularity, i: usize) -> usize {
     match granularity {
         Granularity::Tensor => 0,
         Granularity::Channel { channels, inner } => (i / inner) % channels,
-        Granularity::Block { length, row } => {
-            let blocks_of_a_row = row.div_ceil(length);
-            (i / row) * blocks_of_a_row + (i % row) / length
+        Granularity::Block { length, axis, inner } => {
+            let (before, on_axis, behind) = (i / inner / axis, i / inner % axis, i % inner);
+            let blocks = axis.div_ceil(length);
+            (before * blocks + on_axis / length) * inner + behind
         }
     }
 }

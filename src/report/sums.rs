@@ -126,9 +126,12 @@ impl Kernel for CodedChunk<'_> {
         let (mut blocks, tail) = x.as_chunks();
         let (mut sums, mut start) = (SumLanes::none(v), first);
         while !blocks.is_empty() {
-            let (lanes, run) = params_of_run(v, params, start, elements);
+            let (mut lanes, run, row) = params_of_run(v, params, start, elements);
             let (these, others) = blocks.split_at(run.min(blocks.len()));
-            for x in these {
+            for (i, x) in these.iter().enumerate() {
+                if let Some(group) = row {
+                    lanes = params_of_row(v, params, group + i * LANES);
+                }
                 sums = sums.observe_codes(v, v.load_f32(x), &lanes);
             }
             start += these.len() * LANES;
@@ -142,17 +145,34 @@ impl Kernel for CodedChunk<'_> {
     }
 }
 
-/// The parameters of the block from `start` on, and how many blocks they hold for.
+/// The parameters of the block from `start` on, and how many blocks they hold for; or, where groups alternate, how many blocks
+/// have parameters that follow each other, from those of this group on.
 #[inline(always)]
-fn params_of_run<V: Vectors>(v: V, params: &Params, start: usize, elements: usize) -> (VecParams<V>, usize) {
+fn params_of_run<V: Vectors>(
+    v: V,
+    params: &Params,
+    start: usize,
+    elements: usize,
+) -> (VecParams<V>, usize, Option<usize>) {
     let grouping = params.grouping();
     let run = grouping.run_length(start, elements);
-    if run < LANES || matches!(grouping, Grouping::Interleaved { .. }) {
-        return (params_of_block(v, params, start, elements), 1);
+    if run < LANES {
+        return (params_of_block(v, params, start, elements), 1, None);
     }
     let (all, group) = (params.all(), grouping.group_of(start));
     let (scale, zero_point) = (v.splat_f32(all.scales[group]), v.splat_i32(all.zero_points[group]));
-    (VecParams::new(v, params.bounds(), scale, zero_point), run / LANES)
+    let lanes = VecParams::new(v, params.bounds(), scale, zero_point);
+    (lanes, run / LANES, grouping.alternates().then_some(group))
+}
+
+/// The parameters of sixteen groups that follow each other.
+#[inline(always)]
+fn params_of_row<V: Vectors>(v: V, params: &Params, group: usize) -> VecParams<V> {
+    let some = params.all().slice(group, LANES);
+    let (Some(scales), Some(zero_points)) = (some.scales.first_chunk(), some.zero_points.first_chunk()) else {
+        unreachable!("a slice of sixteen")
+    };
+    VecParams::new(v, params.bounds(), v.load_f32(scales), v.load_i32(zero_points))
 }
 
 /// The parameters of the block from `start` on, whose elements may belong to several groups. Behind the last element they are
@@ -162,11 +182,7 @@ fn params_of_block<V: Vectors>(v: V, params: &Params, start: usize, elements: us
     let (all, grouping) = (params.all(), params.grouping());
     if let Grouping::Interleaved { .. } = grouping {
         // Parameters of neighbouring channels repeat behind the last channel.
-        let some = all.slice(start % params.period(), LANES);
-        let (Some(scales), Some(zero_points)) = (some.scales.first_chunk(), some.zero_points.first_chunk()) else {
-            unreachable!("a slice of sixteen")
-        };
-        return VecParams::new(v, params.bounds(), v.load_f32(scales), v.load_i32(zero_points));
+        return params_of_row(v, params, start % params.period());
     }
     let (mut scales, mut zero_points) = ([1.0; LANES], [0; LANES]);
     let lanes = LANES.min(elements - start);
@@ -174,8 +190,13 @@ fn params_of_block<V: Vectors>(v: V, params: &Params, start: usize, elements: us
     while lane < lanes {
         let end = lanes.min(lane + grouping.run_length(start + lane, elements));
         let group = grouping.group_of(start + lane);
-        scales[lane..end].fill(all.scales[group]);
-        zero_points[lane..end].fill(all.zero_points[group]);
+        if grouping.alternates() {
+            scales[lane..end].copy_from_slice(&all.scales[group..][..end - lane]);
+            zero_points[lane..end].copy_from_slice(&all.zero_points[group..][..end - lane]);
+        } else {
+            scales[lane..end].fill(all.scales[group]);
+            zero_points[lane..end].fill(all.zero_points[group]);
+        }
         lane = end;
     }
     VecParams::new(v, params.bounds(), v.load_f32(&scales), v.load_i32(&zero_points))

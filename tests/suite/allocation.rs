@@ -72,6 +72,8 @@ fn repeated_parameters() {
         Granularity::channel(&[16, 4000], 1),
         Granularity::block(&[640, 100], 32),
         Granularity::block(&[4000, 16], 16),
+        Granularity::block_along(&[640, 100], 0, 32),
+        Granularity::block_along(&[160, 400], 0, 20),
     ]
     .map(Result::unwrap);
     every_isa(|isa| {

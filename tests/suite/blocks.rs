@@ -3,7 +3,7 @@
 use crate::common::{Ranges, bits, codes, every_isa, zero_points};
 use proptest::prelude::*;
 use zeropoint::formats::{BlockFormat, PackedBlocks, encode_blocks, split_blocks};
-use zeropoint::{Error, Isa, Matrix, MatrixMut, raw, reference};
+use zeropoint::{CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Quantized, raw, reference};
 
 #[derive(Debug)]
 struct Problem<A> {
@@ -88,6 +88,45 @@ proptest! {
     fn signed(problem in problems::<i8>()) {
         product_equals_reference(&problem);
     }
+}
+
+/// Weights `[K, N]` in groups along K are those `[N, K]` in groups along K: the same products, and the same errors.
+#[test]
+fn groups_along_columns() {
+    let (m, n, depth, length) = (3, 37, 128, 32);
+    let blocks = depth / length;
+    let weight = |k: usize, j: usize| ((k * 37 + j * 101) % 251) as u8 as i8;
+    let by_row: Vec<i8> = (0..n).flat_map(|j| (0..depth).map(move |k| weight(k, j))).collect();
+    let by_column: Vec<i8> = (0..depth).flat_map(|k| (0..n).map(move |j| weight(k, j))).collect();
+    let scale = |block: usize, j: usize| 0.001 * (1 + block * n + j) as f32;
+    let row_scales: Vec<f32> = (0..n).flat_map(|j| (0..blocks).map(move |block| scale(block, j))).collect();
+    let column_scales: Vec<f32> = (0..blocks).flat_map(|block| (0..n).map(move |j| scale(block, j))).collect();
+    let codes = CodeRange::signed(8).unwrap();
+    let rows =
+        QuantParams::new(codes, Granularity::block(&[n, depth], length).unwrap(), row_scales, vec![0; n * blocks]);
+    let along_columns = Granularity::block_along(&[depth, n], 0, length).unwrap();
+    let columns = QuantParams::new(codes, along_columns, column_scales.clone(), vec![0; n * blocks]).unwrap();
+    let (rows, a) = (rows.unwrap(), (0..m * depth).map(|i| (i * 31 % 256) as u8).collect::<Vec<u8>>());
+    let rows = Quantized::new(Matrix::new(&by_row, n, depth).unwrap(), &rows).unwrap();
+    let columns = Quantized::new(Matrix::new(&by_column, depth, n).unwrap(), &columns).unwrap();
+    let a = raw::BlockActivations::per_row(Matrix::new(&a, m, depth).unwrap(), 117.into(), &[0.5]).unwrap();
+    every_isa(|isa| {
+        let want = product(isa, &a, &PackedBlocks::<u8>::pack(isa, rows).unwrap(), m);
+        assert_eq!(product(isa, &a, &PackedBlocks::<u8>::pack_columns(isa, columns).unwrap(), m), want, "{isa}");
+        assert!(matches!(PackedBlocks::<u8>::pack(isa, columns), Err(Error::Shape { .. })));
+        assert!(matches!(PackedBlocks::<u8>::pack_columns(isa, rows), Err(Error::Shape { .. })));
+        let mut zero_points = vec![0; n * blocks];
+        zero_points[40] = 3;
+        let shifted = QuantParams::new(codes, along_columns, column_scales.clone(), zero_points).unwrap();
+        let shifted = Quantized::new(columns.codes(), &shifted).unwrap();
+        let error = Error::ZeroPoint { index: 40, zero_point: 3, min: 0, max: 0 };
+        assert_eq!(PackedBlocks::<u8>::pack_columns(isa, shifted).err(), Some(error));
+        let uneven = Granularity::block_along(&[depth, n], 0, 48).unwrap();
+        let uneven = QuantParams::new(codes, uneven, vec![1.0; 3 * n], vec![0; 3 * n]).unwrap();
+        let uneven = Quantized::new(columns.codes(), &uneven).unwrap();
+        let error = Error::Multiple { what: "the depth", unit: 48, found: depth };
+        assert_eq!(PackedBlocks::<u8>::pack_columns(isa, uneven).err(), Some(error));
+    });
 }
 
 /// Encoded weights, and encoded activations beside them: close to the product of what they stand for, and the same everywhere.

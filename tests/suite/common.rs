@@ -152,7 +152,16 @@ pub fn granularities() -> impl Strategy<Value = (Granularity, usize)> {
         }),
         (0_usize..4, 1_usize..90, 1_usize..50)
             .prop_map(|(rows, row, length)| { (Granularity::block(&[rows, row], length).unwrap(), rows * row) }),
+        // Blocks along an outer axis: of few long rows, and of many short ones.
+        (0_usize..3, 1_usize..7, 2_usize..90, 1_usize..9).prop_map(along_the_middle_axis),
+        (1_usize..3, 1_usize..60, 2_usize..20, 1_usize..70).prop_map(along_the_middle_axis),
     ]
+}
+
+/// (No more elements than the other kinds have.)
+fn along_the_middle_axis((outer, axis, inner, length): (usize, usize, usize, usize)) -> (Granularity, usize) {
+    let axis = axis.min(900 / (outer.max(1) * inner));
+    (Granularity::block_along(&[outer, axis, inner], 1, length).unwrap(), outer * axis * inner)
 }
 
 /// A tensor with parameters of any granularity: the numbers fit the first scale.

@@ -24,6 +24,9 @@ fn granularities() -> Vec<(Granularity, usize)> {
         (Granularity::block(&[0, 64], 32).unwrap(), 0),
         (Granularity::block(&[4, 0], 32).unwrap(), 0),
         (Granularity::block(&[0, 0], 1).unwrap(), 0),
+        (Granularity::block_along(&[4, 0, 3], 1, 2).unwrap(), 0),
+        (Granularity::block_along(&[0, 4, 3], 1, 2).unwrap(), 0),
+        (Granularity::block_along(&[3, 4, 0], 1, 2).unwrap(), 0),
     ]
 }
 

@@ -222,7 +222,9 @@ fn parameters() {
     refused(Granularity::block(&[], 2), &Error::Shape { why: "the shape has no innermost axis", found: 0 });
     let why = "a block has no length";
     refused(Granularity::block(&[2, 4], 0), &Error::Shape { why, found: 0 });
-    let no_length = Granularity::Block { length: 0, row: 1 };
+    refused(Granularity::block_along(&[2, 4], 0, 0), &Error::Shape { why, found: 0 });
+    refused(Granularity::block_along(&[2, 4], 2, 1), &Error::Shape { why: "the shape has no such axis", found: 2 });
+    let no_length = Granularity::Block { length: 0, axis: 1, inner: 1 };
     refused(QuantParams::new(codes, no_length, vec![], vec![]), &Error::Shape { why, found: 0 });
     refused(no_length.groups(4), &Error::Shape { why, found: 0 });
     every_isa(|isa| refused(ranges(isa, &[1.0; 4], no_length), &Error::Shape { why, found: 0 }));
@@ -230,7 +232,9 @@ fn parameters() {
     for empty in [
         Granularity::Channel { channels: 0, inner: 1 },
         Granularity::Channel { channels: 1, inner: 0 },
-        Granularity::Block { length: 1, row: 0 },
+        Granularity::Block { length: 1, axis: 0, inner: 1 },
+        Granularity::Block { length: 1, axis: 0, inner: 3 },
+        Granularity::Block { length: 1, axis: 3, inner: 0 },
     ] {
         let multiple = Error::Multiple { what: "the tensor", unit: 0, found: 4 };
         refused(empty.groups(4), &multiple);

@@ -617,10 +617,8 @@ fn layers_of_onnxruntime() {
 }
 
 fn averages<C: Code>(case: &Value, pool: AvgPool2d) {
-    let codes = |name: &str| -> Vec<C> {
-        integers(&case[name]).into_iter().map(|code| C::try_from(code).ok().unwrap()).collect()
-    };
-    let (images, want, shape) = (codes("images"), codes("codes"), sizes(&case["shape"]));
+    let (images, want): (Vec<C>, _) = (codes_from(&case["images"]), codes_from::<C>(&case["codes"]));
+    let shape = sizes(&case["shape"]);
     assert_eq!(pool.output_shape(shape), Ok(sizes(&case["output_shape"])));
     every_isa(|isa| {
         let zero_point = case["zero_point"].as_i64().unwrap() as i32;
@@ -629,4 +627,39 @@ fn averages<C: Code>(case: &Value, pool: AvgPool2d) {
         raw::average_pool2d(isa, &pool, raw::Images { codes: &images, shape, zero_points }, &mut out).unwrap();
         assert_eq!(out, want, "{isa}");
     });
+}
+
+/// Blocks along any axis are those of ONNX's `QuantizeLinear` and `DequantizeLinear` with a `block_size`.
+#[test]
+fn blocks_as_onnxruntime() {
+    let golden: Value = serde_json::from_str(include_str!("golden/blocks.json")).unwrap();
+    for case in golden["cases"].as_array().unwrap() {
+        if case["signed"] == true { blocks::<i8>(case) } else { blocks::<u8>(case) }
+    }
+}
+
+fn blocks<C: Code>(case: &Value) {
+    let floats = |name: &str| -> Vec<f32> {
+        let bits = case[name].as_array().unwrap().iter();
+        bits.map(|bits| f32::from_bits(bits.as_u64().unwrap() as u32)).collect()
+    };
+    let shape: Vec<usize> = integers(&case["shape"]).into_iter().map(|length| length as usize).collect();
+    let [axis, block] = ["axis", "block"].map(|name| case[name].as_u64().unwrap() as usize);
+    let granularity = Granularity::block_along(&shape, axis, block).unwrap();
+    let range = CodeRange::new(C::MIN, C::MAX).unwrap();
+    let zero_points: Vec<C> = codes_from(&case["zero_points"]);
+    let params = QuantParams::from_onnx(range, granularity, &floats("scales"), &zero_points).unwrap();
+    let (want, reals) = (integers(&case["codes"]), floats("reals"));
+    let x: Vec<f32> = (0..want.len() as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 4e6 - 2.0).collect();
+    assert_eq!(codes_of(&x, &params), want, "{shape:?}");
+    let codes: Vec<C> = codes_from(&case["codes"]);
+    every_isa(|isa| {
+        let mut out = vec![7.0; reals.len()];
+        dequantize(isa, &codes, &params, &mut out).unwrap();
+        assert_eq!(out, reals, "{isa} {shape:?}");
+    });
+}
+
+fn codes_from<C: Code>(value: &Value) -> Vec<C> {
+    integers(value).into_iter().map(|code| C::try_from(code).ok().unwrap()).collect()
 }

@@ -89,9 +89,12 @@ proptest! {
 fn pieces() {
     let length = 3 * (4096 + 100);
     let x: Vec<f32> = (0..length as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 4e6 - 2.0).collect();
-    for granularity in
-        [Granularity::channel(&[length / 3, 3], 1).unwrap(), Granularity::block(&[3, length / 3], 100).unwrap()]
-    {
+    for granularity in [
+        Granularity::channel(&[length / 3, 3], 1).unwrap(),
+        Granularity::block(&[3, length / 3], 100).unwrap(),
+        Granularity::block_along(&[length / 4, 4], 0, 100).unwrap(),
+        Granularity::block_along(&[4, length / 4], 0, 3).unwrap(),
+    ] {
         let groups = granularity.groups(length).unwrap();
         let scales = (0..groups).map(|group| 0.2 + group as f32 * 1e-3).collect();
         let zero_points = (0..groups).map(|group| group as i32 % 16 - 8).collect();

@@ -11,8 +11,8 @@ use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
-    Accumulators, CodeRange, Exec, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rhs, Rounding, Rule, Stage,
-    Stream, dequantize, fake_quantize, min_max, quantize, raw, reference,
+    Accumulators, CodeRange, Error, Exec, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rhs, Rounding, Rule, Stage,
+    Stream, dequantize, fake_quantize, min_max, quantize, ranges, raw, reference,
 };
 
 /// The elements of a piece of a tensor: tests go beyond twenty.
@@ -47,6 +47,8 @@ fn tensors() {
         Granularity::Tensor,
         Granularity::channel(&[length / 8, 8], 1).unwrap(),
         Granularity::block(&[8, length / 8], 100).unwrap(),
+        Granularity::block_along(&[length / 40, 40], 0, 100).unwrap(),
+        Granularity::block_along(&[8, length / 8], 0, 3).unwrap(),
     ];
     for granularity in granularities {
         let groups = granularity.groups(length).unwrap();
@@ -317,6 +319,41 @@ fn empty() {
                 .unwrap();
                 assert!(out.iter().all(|&sum| sum == 0), "unpacked {isa}");
             });
+        });
+    }
+}
+
+/// Groups in one place each, in many places, and in bands that are divided themselves.
+#[test]
+fn ranges_of_groups() {
+    let length = 2_400_000;
+    let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0).collect();
+    let granularities = [
+        Granularity::channel(&[100, length / 100], 0),
+        Granularity::channel(&[length / 100, 100], 1),
+        Granularity::channel(&[30, 8, length / 240], 1),
+        Granularity::block(&[1000, 2400], 32),
+        Granularity::block(&[1000, 2400], 100),
+        Granularity::block(&[1000, 2400], 77),
+        Granularity::block_along(&[2, 120_000, 10], 1, 110_000),
+        Granularity::block_along(&[1000, 2400], 0, 125),
+        Granularity::block_along(&[1000, 2400], 0, 77),
+        Granularity::block_along(&[5, 4000, 120], 1, 32),
+        Granularity::block_along(&[5, 4000, 120], 1, 3),
+    ];
+    for granularity in granularities.map(Result::unwrap) {
+        let want = reference::ranges(&x, granularity, granularity.groups(length).unwrap());
+        slowest_and_fastest(|isa| {
+            with_threads(|| {
+                let found = ranges(Exec::from(isa).rayon(), &x, granularity).unwrap();
+                assert!(found == want, "{isa} {granularity:?}");
+            });
+        });
+        let mut x = x.clone();
+        x[2_345_678] = f32::NAN;
+        slowest_and_fastest(|isa| {
+            let refused = ranges(Exec::from(isa).rayon(), &x, granularity);
+            assert!(matches!(refused, Err(Error::NonFinite { index: 2_345_678, .. })), "{isa} {granularity:?}");
         });
     }
 }

@@ -161,13 +161,20 @@ fn groups_of_elements() {
     // [2, 3, 4] by its middle axis, and in blocks of 3 along rows of 4.
     let channel = Granularity::channel(&[2, 3, 4], 1).unwrap();
     let block = Granularity::block(&[2, 3, 4], 3).unwrap();
+    // In blocks of 2 along the middle axis, the last of one, and in one that is longer than the first axis.
+    let along = Granularity::block_along(&[2, 3, 4], 1, 2).unwrap();
+    let first = Granularity::block_along(&[2, 3, 4], 0, usize::MAX).unwrap();
     for (i, (outer, middle, inner)) in
         (0..2).flat_map(|a| (0..3).flat_map(move |b| (0..4).map(move |c| (a, b, c)))).enumerate()
     {
         assert_eq!(channel.group_of(i), middle);
         assert_eq!(block.group_of(i), (outer * 3 + middle) * 2 + inner / 3);
+        assert_eq!(along.group_of(i), (outer * 2 + middle / 2) * 4 + inner);
+        assert_eq!(first.group_of(i), middle * 4 + inner);
     }
     assert_eq!((channel.groups(24), block.groups(24)), (Ok(3), Ok(12)));
+    assert_eq!((along.groups(24), first.groups(24)), (Ok(16), Ok(12)));
+    assert_eq!(Granularity::block_along(&[2, 3, 4], 2, 3), Granularity::block(&[2, 3, 4], 3));
 }
 
 #[test]

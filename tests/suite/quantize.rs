@@ -433,6 +433,13 @@ fn several_pieces() {
         Granularity::block(&[36, 1000], 24).unwrap(),
         Granularity::block(&[18, 2000], 16).unwrap(),
         Granularity::block(&[9, 4000], 64).unwrap(),
+        // Bands whose parameters are copied, and such that are taken row by row.
+        Granularity::block_along(&[360, 100], 0, 32).unwrap(),
+        Granularity::block_along(&[2250, 16], 0, 32).unwrap(),
+        Granularity::block_along(&[5, 720, 10], 1, 700).unwrap(),
+        Granularity::block_along(&[12, 3000], 0, 5).unwrap(),
+        Granularity::block_along(&[3, 3, 4000], 1, 2).unwrap(),
+        Granularity::block_along(&[36, 1000], 0, 1).unwrap(),
     ] {
         let groups = granularity.groups(x.len()).unwrap();
         let scales: Vec<f32> = (0..groups).map(|group| 0.1 + group as f32 * 1e-3).collect();
@@ -467,6 +474,8 @@ fn large_tensors() {
         Granularity::channel(&[length / 1024, 1024], 0).unwrap(),
         Granularity::channel(&[length / 120, 120], 1).unwrap(),
         Granularity::block(&[length / 128, 128], 32).unwrap(),
+        Granularity::block_along(&[length / 960, 960], 0, 32).unwrap(),
+        Granularity::block_along(&[length / 4370, 4370], 0, 32).unwrap(),
     ] {
         let scales = (0..granularity.groups(length).unwrap()).map(|group| 0.0623 + (group % 64) as f32 * 1e-4);
         let scales: Vec<f32> = scales.collect();

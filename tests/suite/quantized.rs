@@ -275,6 +275,13 @@ fn operands_that_do_not_go_together() {
     };
     assert!(Quantized::new(matrix(3, 4), &blocks(6).unwrap()).is_ok());
     assert!(Quantized::new(matrix(3, 4), &blocks(8).unwrap()).is_err());
+    let along_columns = |shape: [usize; 2], count| {
+        let granularity = Granularity::block_along(&shape, 0, 2).unwrap();
+        QuantParams::new(CodeRange::unsigned(8).unwrap(), granularity, vec![0.5; count], vec![0; count]).unwrap()
+    };
+    assert!(Quantized::new(matrix(3, 4), &along_columns([3, 4], 8)).is_ok());
+    assert!(matches!(Quantized::new(matrix(4, 3), &along_columns([3, 4], 8)), Err(Error::Shape { .. })));
+    assert!(Quantized::new(matrix(3, 4), &along_columns([3, 4], 16)).is_err());
     every_isa(|isa| {
         let weights = Quantized::new(matrix(3, 4), &rows).unwrap();
         assert!(matches!(PackedMatrix::<u8, u8>::pack_columns(isa, weights), Err(Error::Shape { .. })));

@@ -65,6 +65,9 @@ fn chunks_and_groups() {
         Granularity::channel(&[row, 8], 1).unwrap(),
         Granularity::block(&[8, row], 32).unwrap(),
         Granularity::block(&[8, row], 100).unwrap(),
+        Granularity::block_along(&[8, row], 0, 3).unwrap(),
+        Granularity::block_along(&[row / 2, 16], 0, 32).unwrap(),
+        Granularity::block_along(&[4, row / 4, 8], 1, 7).unwrap(),
     ] {
         let groups = granularity.groups(length).unwrap();
         let scales = (0..groups).map(|group| 0.02 + (group % 97) as f32 * 1e-3).collect();

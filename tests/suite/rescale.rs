@@ -29,6 +29,7 @@ fn params<C: Ranges>(rows: usize, columns: usize, codes: Vec<CodeRange<C>>) -> i
             channel(1),
             Granularity::block(&shape, 16).unwrap(),
             Granularity::block(&shape, 7).unwrap(),
+            Granularity::block_along(&shape, 0, 3).unwrap(),
         ]
     };
     (prop::sample::select(granularities), prop::sample::select(codes)).prop_flat_map(move |(granularity, codes)| {

@@ -54,8 +54,11 @@ fn long_and_short_runs() {
         Granularity::channel(&[2, 3, 513], 1),
         Granularity::channel(&[3, 1100], 1),
         Granularity::channel(&[40, 33], 1),
+        Granularity::block_along(&[3, 1100], 0, 2),
+        Granularity::block_along(&[2, 60, 33], 1, 50),
     ];
-    for (granularity, length) in granularities.into_iter().zip([10_002, 4200, 4200, 4000, 3078, 3300, 1320]) {
+    for (granularity, length) in granularities.into_iter().zip([10_002, 4200, 4200, 4000, 3078, 3300, 1320, 3300, 3960])
+    {
         let granularity = granularity.unwrap();
         let groups = granularity.groups(length).unwrap();
         let scales = (0..groups).map(|group| 0.02 + group as f32 * 1e-3).collect();

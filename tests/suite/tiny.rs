@@ -187,8 +187,12 @@ fn elementwise_on<C: Code>(exec: Exec<'_>, x: &[f32], params: &QuantParams<C>) {
 #[test]
 fn elementwise() {
     let x = reals(72);
-    let granularities =
-        [Granularity::Tensor, Granularity::channel(&[24, 3], 1).unwrap(), Granularity::block(&[72], 16).unwrap()];
+    let granularities = [
+        Granularity::Tensor,
+        Granularity::channel(&[24, 3], 1).unwrap(),
+        Granularity::block(&[72], 16).unwrap(),
+        Granularity::block_along(&[4, 18], 0, 3).unwrap(),
+    ];
     for granularity in granularities {
         let groups = granularity.groups(x.len()).unwrap();
         let scales: Vec<f32> = (0..groups).map(|group| 0.02 + group as f32 * 0.001).collect();

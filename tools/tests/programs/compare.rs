@@ -108,6 +108,20 @@ fn files_of_every_kind_hold_the_same_tensor() {
     // A single axis has no channels, and other blocks at the ends of its rows.
     assert_eq!(lines(&npy).len(), 8 * 2 * (8 + 1));
     assert_eq!(lines(&npy)[..8 * 2 * 8], want[..8 * 2 * 8]);
+    // A block as long as the first axis is a column.
+    let along = |axis, block| {
+        let whole =
+            ["--bits", "4", "--methods", "minmax", "--axis", "1", "--block-axis", axis, "--block", block, "--csv"];
+        compare(&[&[tensors.to_str().unwrap()], &whole[..]].concat())
+    };
+    let of = |text: &str, sharing: &str| -> Vec<String> {
+        let lines = self::lines(text).into_iter().filter(|line| line.contains(sharing));
+        lines.map(|line| line.replace(sharing, "")).collect()
+    };
+    let (columns, parts) = (along("0", "6"), along("0", "3"));
+    assert_eq!(of(&columns, ",block,").len(), 8);
+    assert_eq!(of(&columns, ",block,"), of(&columns, ",channel,"));
+    assert_ne!(of(&parts, ",block,"), of(&parts, ",channel,"));
     [npy, fortran, npz, tensors].iter().for_each(|path| std::fs::remove_file(path).unwrap());
 }
 
@@ -213,6 +227,7 @@ fn an_axis_that_a_tensor_lacks_leaves_it_out() {
         &["--axis", "7"],
         "`notebook` is left out: its shape [3, 4] has no axis 7, and 4 others too",
     );
+    crate::refuses(COMPARE, &["--block-axis", "7"], "`notebook` is left out: its shape [3, 4] has no axis 7");
 }
 
 #[test]

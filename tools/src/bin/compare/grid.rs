@@ -21,6 +21,8 @@ pub struct Grid<'a> {
     pub methods: &'a [Method],
     pub axis: usize,
     pub block: usize,
+    /// The axis that blocks lie along; none for the innermost.
+    pub block_axis: Option<usize>,
 }
 
 /// Which elements share a scale.
@@ -65,7 +67,10 @@ impl Grid<'_> {
     /// Why a tensor cannot be compared as it was asked for.
     pub fn misfit(&self, tensor: &Tensor) -> Option<String> {
         let shape = &tensor.shape;
-        (shape.len() > 1 && self.axis >= shape.len()).then(|| format!("its shape {shape:?} has no axis {}", self.axis))
+        let of_channels = (shape.len() > 1).then_some(self.axis);
+        let of_blocks = self.block_axis.filter(|_| !shape.is_empty());
+        let missing = [of_channels, of_blocks].into_iter().flatten().find(|&axis| axis >= shape.len());
+        missing.map(|axis| format!("its shape {shape:?} has no axis {axis}"))
     }
 
     /// What a tensor takes, in numbers that are quantized.
@@ -80,8 +85,9 @@ impl Grid<'_> {
         if tensor.shape.len() > 1 {
             all.push((Sharing::Channel, Granularity::channel(&tensor.shape, self.axis)?));
         }
-        if !tensor.shape.is_empty() {
-            all.push((Sharing::Block, Granularity::block(&tensor.shape, self.block)?));
+        if let Some(innermost) = tensor.shape.len().checked_sub(1) {
+            let axis = self.block_axis.unwrap_or(innermost);
+            all.push((Sharing::Block, Granularity::block_along(&tensor.shape, axis, self.block)?));
         }
         Ok(all)
     }

@@ -47,9 +47,12 @@ struct Arguments {
     /// The axis of the channels, where a tensor has more than one axis
     #[arg(long, value_name = "N", default_value_t = 0)]
     axis: usize,
-    /// The length of a block along the innermost axis
+    /// The length of a block
     #[arg(long, value_name = "N", default_value = "32")]
     block: NonZeroUsize,
+    /// The axis that blocks lie along, by default the innermost
+    #[arg(long, value_name = "N")]
+    block_axis: Option<usize>,
     /// The name of an ISA, by default the best that this CPU has
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
@@ -74,6 +77,7 @@ fn run(arguments: &Arguments) -> Outcome {
         methods: &arguments.methods,
         axis: arguments.axis,
         block: arguments.block.get(),
+        block_axis: arguments.block_axis,
     };
     loaded.leave_out(|tensor| grid.misfit(tensor));
     let path = arguments.figure.clone().unwrap_or_else(|| {

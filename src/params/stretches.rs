@@ -1,0 +1,88 @@
+//! How kernels walk over elements whose groups alternate: in stretches, each with one row of parameters.
+
+use super::granularity::Grouping;
+use super::storage::{Params, RowParams};
+use crate::memory::Workspace;
+use crate::simd::{LANES, QUAD};
+
+/// Neighbouring elements, and their parameters as vectors.
+pub(crate) struct Stretch<'a> {
+    /// Elements `start .. end`, counted from the first of all.
+    pub start: usize,
+    pub end: usize,
+    /// The place of the first element's parameters in the row.
+    pub channel: usize,
+    /// The length of the row, behind which it begins again.
+    pub period: usize,
+    pub params: RowParams<'a>,
+}
+
+/// The stretches of some elements, in order. Interleaved channels are one.
+///
+/// A band is one, too, with a copy of its parameters that repeats as those of interleaved channels do; or its rows are, which
+/// need no copy, but begin and end with elements that fill no quad.
+pub(crate) struct Stretches<'a> {
+    params: &'a Params,
+    /// The index of the first element in the tensor.
+    first: usize,
+    start: usize,
+    count: usize,
+    /// The copy of a band's parameters.
+    copy: Workspace,
+}
+
+/// Elements of a band for every parameter that is copied to repeat its row: a copy takes about as long as an element.
+const FOR_EVERY_COPY: usize = 4;
+
+/// Parameters of a row that repeats: as many as one retry window, which the level-1 cache still holds.
+const LONG_ROW: usize = 2048;
+
+impl<'a> Stretches<'a> {
+    /// Those of `count` elements of a tensor from `first` on, whose groups alternate.
+    #[inline(always)]
+    pub fn new(params: &'a Params, first: usize, count: usize) -> Self {
+        Stretches { params, first, start: 0, count, copy: Workspace::default() }
+    }
+
+    /// The next one.
+    #[inline(always)]
+    pub fn advance(&mut self) -> Option<Stretch<'_>> {
+        let Stretches { params, first, start, count, .. } = *self;
+        if start == count {
+            return None;
+        }
+        if let Grouping::Bands { length, rows, inner } = params.grouping() {
+            return Some(self.of_band(length, rows, inner));
+        }
+        self.start = count;
+        let (period, params) = (params.period(), RowParams { groups: params.all(), zero_codes: params.zero_codes() });
+        Some(Stretch { start, end: count, channel: first % period, period, params })
+    }
+
+    /// The rest of a band, or of one of its rows.
+    #[inline(never)]
+    fn of_band(&mut self, length: usize, rows: usize, inner: usize) -> Stretch<'_> {
+        let Stretches { params, first, start, count, .. } = *self;
+        let (row, channel) = ((first + start) / inner, (first + start) % inner);
+        let (band, row_in_band) = (row / rows * rows.div_ceil(length) + row % rows / length, row % rows % length);
+        let rows_left = (length - row_in_band).min(rows - row % rows);
+        let elements = (rows_left * inner - channel).min(count - start);
+        let group = band * inner;
+        // (A quad reaches behind the row once.)
+        let period = inner * (elements / FOR_EVERY_COPY).clamp(QUAD * LANES, LONG_ROW).div_ceil(inner);
+        if is_worth_a_copy(period, inner, (channel + elements).div_ceil(inner)) {
+            self.start += elements;
+            let params = params.repeat(group, inner, period, &mut self.copy);
+            return Stretch { start, end: self.start, channel, period, params };
+        }
+        self.start += elements.min(inner - channel);
+        Stretch { start, end: self.start, channel, period: inner, params: params.row(group, inner) }
+    }
+}
+
+/// Whether to copy `period` parameters takes less time than `rows` rows of `inner` elements take longer one by one: each as long
+/// as a quad, and twice as long for every vector that is in no quad.
+fn is_worth_a_copy(period: usize, inner: usize, rows: usize) -> bool {
+    let of_a_row = QUAD * LANES + inner % (QUAD * LANES) * 2;
+    rows > 1 && period + QUAD * LANES < rows.saturating_mul(of_a_row)
+}
