@@ -80,9 +80,9 @@ impl<'a> GroupParams<'a> {
 /// Parameters that are loaded together: those of a quad.
 const LOADED: usize = QUAD * LANES;
 
-/// Elements of interleaved channels that make a row worth starting: as many as one retry window, with parameters that the
-/// level-1 cache still holds.
-const LONG_ROW: usize = 2048;
+/// Elements whose groups alternate that make a row worth starting: as many as one retry window, with parameters that the level-1
+/// cache still holds.
+pub(super) const LONG_ROW: usize = 2048;
 
 impl Params {
     /// Parameters of these scales and zero points, one of each for every group.

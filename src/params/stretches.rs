@@ -1,7 +1,7 @@
 //! How kernels walk over elements whose groups alternate: in stretches, each with one row of parameters.
 
 use super::granularity::Grouping;
-use super::storage::{Params, RowParams};
+use super::storage::{LONG_ROW, Params, RowParams};
 use crate::memory::Workspace;
 use crate::simd::{LANES, QUAD};
 
@@ -31,11 +31,9 @@ pub(crate) struct Stretches<'a> {
     copy: Workspace,
 }
 
-/// Elements of a band for every parameter that is copied to repeat its row: a copy takes about as long as an element.
-const FOR_EVERY_COPY: usize = 4;
-
-/// Parameters of a row that repeats: as many as one retry window, which the level-1 cache still holds.
-const LONG_ROW: usize = 2048;
+/// Elements of a band for every parameter that is copied to repeat its row: a copy takes longer than an element, and a row that
+/// ends sooner costs less.
+const FOR_EVERY_COPY: usize = 8;
 
 impl<'a> Stretches<'a> {
     /// Those of `count` elements of a tensor from `first` on, whose groups alternate.
@@ -63,12 +61,12 @@ impl<'a> Stretches<'a> {
     #[inline(never)]
     fn of_band(&mut self, length: usize, rows: usize, inner: usize) -> Stretch<'_> {
         let Stretches { params, first, start, count, .. } = *self;
-        let (row, channel) = ((first + start) / inner, (first + start) % inner);
-        let (band, row_in_band) = (row / rows * rows.div_ceil(length) + row % rows / length, row % rows % length);
-        let rows_left = (length - row_in_band).min(rows - row % rows);
+        let element = first + start;
+        let (row, channel) = (element / inner % rows, element % inner);
+        let rows_left = (length - row % length).min(rows - row);
         let elements = (rows_left * inner - channel).min(count - start);
-        let group = band * inner;
-        // (A quad reaches behind the row once.)
+        let group = params.grouping().group_of(element) - channel;
+        // (No shorter than a quad, which may reach behind the row once.)
         let period = inner * (elements / FOR_EVERY_COPY).clamp(QUAD * LANES, LONG_ROW).div_ceil(inner);
         if is_worth_a_copy(period, inner, (channel + elements).div_ceil(inner)) {
             self.start += elements;
@@ -80,8 +78,8 @@ impl<'a> Stretches<'a> {
     }
 }
 
-/// Whether to copy `period` parameters takes less time than `rows` rows of `inner` elements take longer one by one: each as long
-/// as a quad, and twice as long for every vector that is in no quad.
+/// Whether to copy `period` parameters takes less time than `rows` rows of `inner` elements take longer one by one. In elements:
+/// the beginning of a row takes as long as a quad, and those that fill no quad take three times as long.
 fn is_worth_a_copy(period: usize, inner: usize, rows: usize) -> bool {
     let of_a_row = QUAD * LANES + inner % (QUAD * LANES) * 2;
     rows > 1 && period + QUAD * LANES < rows.saturating_mul(of_a_row)

@@ -68,6 +68,11 @@ fn elementwise() {
             let mut codes = Guarded::new(against, &vec![0_u8; length]);
             let mut real = Guarded::new(against, &vec![0.0_f32; length]);
             let last_axis = Granularity::channel(&[1, length.max(1)], 1).unwrap();
+            let in_bands = (length.is_multiple_of(3)).then(|| {
+                let bands = Granularity::block_along(&[3, length / 3], 0, 2).unwrap();
+                let groups = bands.groups(length).unwrap();
+                QuantParams::new(CodeRange::unsigned(8).unwrap(), bands, vec![0.1; groups], vec![7; groups]).unwrap()
+            });
             every_isa(|isa| {
                 quantize(isa, x.get(), &params, Rounding::Nearest, codes.get_mut()).unwrap();
                 dequantize(isa, codes.get(), &params, real.get_mut()).unwrap();
@@ -77,6 +82,12 @@ fn elementwise() {
                 quantize(isa, x.get(), &params, stream, codes.get_mut()).unwrap();
                 fake_quantize(isa, x.get(), &params, stream, real.get_mut()).unwrap();
                 fill_uniform(isa, stream, real.get_mut()).unwrap();
+                if let Some(params) = &in_bands {
+                    quantize(isa, x.get(), params, Rounding::Nearest, codes.get_mut()).unwrap();
+                    dequantize(isa, codes.get(), params, real.get_mut()).unwrap();
+                    fake_quantize(isa, x.get(), params, stream, real.get_mut()).unwrap();
+                    ranges(isa, x.get(), params.granularity()).unwrap();
+                }
                 if length > 0 {
                     min_max(isa, x.get()).unwrap();
                     ranges(isa, x.get(), last_axis).unwrap();
