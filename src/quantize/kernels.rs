@@ -195,8 +195,7 @@ impl<O: Operation> Piece<'_, O> {
     fn runs<V: Vectors>(&mut self, v: V) {
         let groups = Groups::new(v, self.params, false);
         for Run { group, start, end } in self.params.grouping().runs(self.first, self.x.len()) {
-            let memory = self.memory_of(start, end);
-            let (x, out) = (&self.x[start..end], &mut self.out[start..end]);
+            let (memory, x, out) = (self.memory_of(start, end), &self.x[start..end], &mut self.out[start..end]);
             // SAFETY: the fence below comes before anything else touches the output, of which no other run has a part.
             unsafe { map(v, self.op.from(start), groups.one(group), Elements { x, out, memory }) };
         }
@@ -210,8 +209,7 @@ impl<O: Operation> Piece<'_, O> {
             let groups = Groups::of(v, self.params.bounds(), stretch.params, one_zero_point);
             let source = vec_params::Interleaved::new(groups, O::SIGNED, &stretch);
             let Stretch { start, end, .. } = stretch;
-            let memory = self.memory_of(start, end);
-            let (x, out) = (&self.x[start..end], &mut self.out[start..end]);
+            let (memory, x, out) = (self.memory_of(start, end), &self.x[start..end], &mut self.out[start..end]);
             // SAFETY: the fence below comes before anything else touches the output, of which no other stretch has a part.
             unsafe { map(v, self.op.from(start), source, Elements { x, out, memory }) };
         }

@@ -114,14 +114,16 @@ fn files_of_every_kind_hold_the_same_tensor() {
             ["--bits", "4", "--methods", "minmax", "--axis", "1", "--block-axis", axis, "--block", block, "--csv"];
         compare(&[&[tensors.to_str().unwrap()], &whole[..]].concat())
     };
+    // (Without which one is the best.)
     let of = |text: &str, sharing: &str| -> Vec<String> {
-        let lines = self::lines(text).into_iter().filter(|line| line.contains(sharing));
-        lines.map(|line| line.replace(sharing, "")).collect()
+        let all = self::lines(text);
+        let some = all.iter().filter_map(|line| line.strip_prefix(sharing)?.rsplit_once(','));
+        some.map(|(line, _)| line.to_owned()).collect()
     };
     let (columns, parts) = (along("0", "6"), along("0", "3"));
-    assert_eq!(of(&columns, ",block,").len(), 8);
-    assert_eq!(of(&columns, ",block,"), of(&columns, ",channel,"));
-    assert_ne!(of(&parts, ",block,"), of(&parts, ",channel,"));
+    assert_eq!(of(&columns, "block").len(), 8);
+    assert_eq!(of(&columns, "block"), of(&columns, "channel"));
+    assert_ne!(of(&parts, "block"), of(&parts, "channel"));
     [npy, fortran, npz, tensors].iter().for_each(|path| std::fs::remove_file(path).unwrap());
 }
 
