@@ -42,8 +42,8 @@ impl<'a> Stretches<'a> {
         Stretches { params, first, start: 0, count, copy: Workspace::default() }
     }
 
-    /// The next one.
-    #[inline(always)]
+    /// The next one. (Called: many kernels walk over stretches.)
+    #[inline(never)]
     pub fn advance(&mut self) -> Option<Stretch<'_>> {
         let Stretches { params, first, start, count, .. } = *self;
         if start == count {
@@ -58,7 +58,6 @@ impl<'a> Stretches<'a> {
     }
 
     /// The rest of a band, or of one of its rows.
-    #[inline(never)]
     fn of_band(&mut self, length: usize, rows: usize, inner: usize) -> Stretch<'_> {
         let Stretches { params, first, start, count, .. } = *self;
         let element = first + start;

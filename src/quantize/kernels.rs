@@ -56,6 +56,7 @@ impl<O: Operation> Piece<'_, O> {
         // Variants for parameters that are read in fewer loads: for one zero point on every ISA, for a quad of few groups where
         // that counts, on the fast path.
         let fast = O::HAS_QUAD && isa.run(HasFastDivision);
+        let stretches = &mut Stretches::new(self.params, self.first, self.x.len());
         match block_length {
             Some(length) if fast => match (self.params.has_one_zero_point(), self.groups_of_quad(length)) {
                 (true, 1) => isa.run(Blocks::<_, true, 1>(self)),
@@ -68,8 +69,8 @@ impl<O: Operation> Piece<'_, O> {
             Some(length) if length >= QUAD * LANES => isa.run(Runs(self)),
             Some(_) if self.params.has_one_zero_point() => isa.run(Blocks::<_, true, QUAD>(self)),
             Some(_) => isa.run(Blocks::<_, false, QUAD>(self)),
-            None if self.params.has_one_zero_point() => isa.run(Interleaved::<_, true>(self)),
-            None => isa.run(Interleaved::<_, false>(self)),
+            None if self.params.has_one_zero_point() => isa.run(Interleaved::<_, true>(self, stretches)),
+            None => isa.run(Interleaved::<_, false>(self, stretches)),
         }
     }
 
@@ -158,14 +159,14 @@ impl<O: Operation> Kernel for Runs<'_, Piece<'_, O>> {
 }
 
 /// Groups that alternate: parameters are vectors too. As these repeat behind the last channel of a stretch, its rows do not matter.
-struct Interleaved<'k, P, const ONE_ZERO_POINT: bool>(&'k mut P);
+struct Interleaved<'k, P, const ONE_ZERO_POINT: bool>(&'k mut P, &'k mut Stretches<'k>);
 
 impl<O: Operation, const ONE_ZERO_POINT: bool> Kernel for Interleaved<'_, Piece<'_, O>, ONE_ZERO_POINT> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        self.0.interleaved(v, ONE_ZERO_POINT);
+        self.0.interleaved(v, self.1, ONE_ZERO_POINT);
     }
 }
 
@@ -203,8 +204,7 @@ impl<O: Operation> Piece<'_, O> {
     }
 
     #[cfg_attr(not(unoptimized), inline(always))]
-    fn interleaved<V: Vectors>(&mut self, v: V, one_zero_point: bool) {
-        let mut stretches = Stretches::new(self.params, self.first, self.x.len());
+    fn interleaved<V: Vectors>(&mut self, v: V, stretches: &mut Stretches<'_>, one_zero_point: bool) {
         while let Some(stretch) = stretches.advance() {
             let groups = Groups::of(v, self.params.bounds(), stretch.params, one_zero_point);
             let source = vec_params::Interleaved::new(groups, O::SIGNED, &stretch);

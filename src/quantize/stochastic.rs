@@ -17,7 +17,8 @@ impl<O: Operation> Piece<'_, O> {
     /// Computes all elements, rounding stochastically: the stream is that of the whole tensor.
     pub fn stochastic(&mut self, isa: Isa, stream: Stream) {
         if self.params.grouping().alternates() {
-            isa.run(InterleavedStochastic(self, stream));
+            let stretches = &mut Stretches::new(self.params, self.first, self.x.len());
+            isa.run(InterleavedStochastic(self, stretches, stream));
         } else {
             isa.run(RunsStochastic(self, stream));
         }
@@ -44,16 +45,15 @@ impl<O: Operation> Kernel for RunsStochastic<'_, Piece<'_, O>> {
 }
 
 /// Groups that alternate.
-struct InterleavedStochastic<'k, P>(&'k mut P, Stream);
+struct InterleavedStochastic<'k, P>(&'k mut P, &'k mut Stretches<'k>, Stream);
 
 impl<O: Operation> Kernel for InterleavedStochastic<'_, Piece<'_, O>> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let InterleavedStochastic(piece, stream) = self;
+        let InterleavedStochastic(piece, stretches, stream) = self;
         let mut cursor = Cursor::at(v, stream.at(piece.first), piece.x.len());
-        let mut stretches = Stretches::new(piece.params, piece.first, piece.x.len());
         while let Some(stretch) = stretches.advance() {
             let groups = Groups::of(v, piece.params.bounds(), stretch.params, false);
             let source = vec_params::Interleaved::new(groups, false, &stretch);
