@@ -63,10 +63,12 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Codes of fewer than 2 or more than 8 bits.
+    /// Codes of fewer than 2 bits, or of more than their type has.
     Bits {
         /// The bits that were asked for.
         bits: u32,
+        /// The bits of the type.
+        most: u32,
     },
     /// A code range that no quantizer can have.
     Codes {
@@ -215,7 +217,7 @@ impl fmt::Display for Error {
             Error::Empty { what } => write!(f, "{what} is empty"),
             Error::NonFinite { what, index, found } => write!(f, "{what} contains {found}, at index {index}"),
             Error::Range { index, min, max, why } => write!(f, "range {index}, [{min}, {max}]: {why}"),
-            Error::Bits { bits } => write!(f, "{bits} bits; codes have 2 to 8"),
+            Error::Bits { bits, most } => write!(f, "{bits} bits; codes of this type have 2 to {most}"),
             Error::Codes { min, max, why } => write!(f, "codes {min}..={max}: {why}"),
             Error::Code { index, code, min, max } => {
                 write!(f, "code {code}, at index {index}, is outside of {min}..={max}")

@@ -29,7 +29,7 @@ mod sign;
 mod simd;
 mod views;
 
-pub use codes::{Code, CodeRange};
+pub use codes::{ByteCode, Code, CodeRange};
 pub use error::Error;
 pub use exec::{Exec, Threads};
 pub use half::{Halves, HalvesMut};

@@ -134,7 +134,7 @@ fn strided<C: Code>(range: CodeRange<C>) {
     }
 }
 
-fn nibbles<C: Code>(range: CodeRange<C>) {
+fn nibbles<C: ByteCode>(range: CodeRange<C>) {
     for (name, granularity) in granularities() {
         let n = elements(granularity);
         let (x, params) = (&reals(n)[..], &params(range, granularity));
@@ -255,7 +255,7 @@ fn calibration() {
 }
 
 /// Every stage on a packed and an unpacked right operand.
-fn products<A: Code, B: Code>() {
+fn products<A: ByteCode, B: ByteCode>() {
     let name = |name: &str| format!("{name} of {} by {}", std::any::type_name::<A>(), std::any::type_name::<B>());
     for [m, n, k] in [[1, 70, 130], [23, 70, 130]] {
         let (a, b) = (&codes::<A>(m * k)[..], &codes::<B>(n * k)[..]);
@@ -411,7 +411,7 @@ fn operands_with_parameters() {
     });
 }
 
-fn by_blocks<A: Code>() {
+fn by_blocks<A: ByteCode>() {
     let [m, n, k] = [9, 40, 128];
     let (a, weights) = (&codes::<A>(m * k)[..], &codes::<i8>(n * k)[..]);
     let per_row = &vec![0.02; m][..];

@@ -8,7 +8,7 @@ use super::output::Output;
 use super::packed::Packed;
 use super::rhs::check_isa;
 use super::tile::MAX_COLUMNS;
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::formats::decode::split_blocks;
@@ -42,7 +42,7 @@ fn check_blocks(depth: usize, length: usize) -> Result<usize, Error> {
 }
 
 /// The length of a block, and the scale of every block along a row, of codes whose zero points are 0.
-fn block_scales<'a, C: Code>(x: &Quantized<'a, C>) -> Result<(usize, &'a [f32]), Error> {
+fn block_scales<'a, C: ByteCode>(x: &Quantized<'a, C>) -> Result<(usize, &'a [f32]), Error> {
     let length = x.group_length()?;
     check_blocks(x.codes().columns(), length)?;
     let zero_points = x.params().zero_points();
@@ -79,7 +79,7 @@ fn pack(isa: Isa, a: Sign, codes: Matrix<'_, i8>, length: usize, scales: &[f32])
     Ok(BlockWeights { packed, length, scales: packed_scales, negative_sums })
 }
 
-impl<A: Code> PackedBlocks<A> {
+impl<A: ByteCode> PackedBlocks<A> {
     /// Packs i8 weights `[N, K]`, a row for every output, with a scale for every group of them along a row, zero
     /// points 0. Groups have a length that is a multiple of 16, up to 65536.
     ///
@@ -171,7 +171,7 @@ pub struct BlockActivations<'a, A> {
     length: Option<usize>,
 }
 
-impl<'a, A: Code> BlockActivations<'a, A> {
+impl<'a, A: ByteCode> BlockActivations<'a, A> {
     /// With one scale for all, or one for every row.
     ///
     /// # Errors
@@ -197,7 +197,7 @@ impl<'a, A: Code> BlockActivations<'a, A> {
     }
 }
 
-impl<'a, A: Code> BlockActivations<'a, A> {
+impl<'a, A: ByteCode> BlockActivations<'a, A> {
     fn of(x: &Quantized<'a, A>) -> Result<Self, Error> {
         match x.by_row() {
             Ok((zero_points, scales)) => Self::per_row(x.codes(), zero_points, scales),
@@ -229,7 +229,7 @@ impl<'a, A: Code> BlockActivations<'a, A> {
 /// # Errors
 /// [`Error::PackedIsa`] when the weights are packed for another ISA; [`Error::Shape`] for activations of another granularity;
 /// [`Error::Length`] when the shapes do not go together. Then `out` is untouched.
-pub fn matmul_blocks<'e, A: Code>(
+pub fn matmul_blocks<'e, A: ByteCode>(
     exec: impl Into<Exec<'e>>,
     x: Quantized<'_, A>,
     weights: &PackedBlocks<A>,
@@ -243,7 +243,7 @@ pub fn matmul_blocks<'e, A: Code>(
 /// # Errors
 /// [`Error::PackedIsa`] when the weights are packed for another ISA; [`Error::Shape`] for blocks of another length;
 /// [`Error::Length`] when the shapes do not go together. Then `out` is untouched.
-pub fn raw_matmul_blocks<'e, A: Code>(
+pub fn raw_matmul_blocks<'e, A: ByteCode>(
     exec: impl Into<Exec<'e>>,
     a: &BlockActivations<'_, A>,
     weights: &PackedBlocks<A>,

@@ -9,7 +9,7 @@ use core::ops::Range;
 
 use super::shape::Shape;
 use super::split::Split;
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::Error;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
@@ -272,7 +272,7 @@ pub(super) fn sum_codes<V: Vectors>(v: V, sign: Sign, codes: &[u8]) -> i32 {
 }
 
 #[inline(always)]
-fn sum_of<V: Vectors, C: Code>(v: V, codes: &[C]) -> i32 {
+fn sum_of<V: Vectors, C: ByteCode>(v: V, codes: &[C]) -> i32 {
     let mut sum = v.splat_i32(0);
     let (quads, rest) = codes.as_chunks();
     for quad in quads {
