@@ -133,7 +133,7 @@ pub enum Error {
         /// The code it would have.
         code: f64,
     },
-    /// The sum could leave i32: `depth · max|a − za| · max|b − zb| + max|bias| > 2³¹ − 1`.
+    /// The sum could leave i32: `depth · max|a − za| · max|b − zb| + max|bias| > 2³¹ − 1`; or 48 bits, of i16 activations.
     Depth {
         /// The depth (K) that was asked for.
         depth: usize,
@@ -239,7 +239,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::Depth { depth, limit } => {
-                write!(f, "depth {depth} could overflow the i32 accumulator; the limit with this bias is {limit}")
+                write!(f, "depth {depth} could overflow the accumulator; the limit with this bias is {limit}")
             }
             Error::Stream { offset, words } => {
                 write!(f, "{words} random words from index {offset} on would pass the last one, {}", u64::MAX)

@@ -9,6 +9,7 @@ mod error;
 mod exec;
 pub mod formats;
 mod half;
+pub mod int16x8;
 mod isa;
 mod kernel;
 pub mod layers;

@@ -176,6 +176,8 @@ fn elements_of_tensors() {
     elementwise(CodeRange::unsigned(8).unwrap());
     elementwise(CodeRange::narrow(8).unwrap());
     elementwise(CodeRange::signed(3).unwrap());
+    elementwise(CodeRange::unsigned16(16).unwrap());
+    elementwise(CodeRange::signed16(16).unwrap());
     strided(CodeRange::unsigned(8).unwrap());
     strided(CodeRange::signed(8).unwrap());
     nibbles(CodeRange::unsigned(4).unwrap());
@@ -250,6 +252,33 @@ fn calibration() {
                 observer.observe(isa.into(), batch).unwrap();
             }
             observer.range().unwrap();
+        });
+    }
+}
+
+#[test]
+fn products_of_i16() {
+    for [m, n, k] in [[1, 70, 130], [23, 70, 600]] {
+        let a = vec![-7_i16; m * k];
+        let w = vec![3_i8; n * k];
+        let x_params = QuantParams::per_tensor(CodeRange::signed16(16).unwrap(), 1e-4, 0).unwrap();
+        let w_params = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 0.01, 0).unwrap();
+        small(&format!("int16x8 {m} × {n} × {k}"), |isa| {
+            let x = Quantized::new(Matrix::new(&a, m, k).unwrap(), &x_params).unwrap();
+            let weights = Quantized::new(Matrix::new(&w, n, k).unwrap(), &w_params).unwrap();
+            let weights = int16x8::PackedMatrix::pack(isa, weights).unwrap();
+            let mut sums = vec![0; m * n];
+            let out = MatrixMut::new(&mut sums, m, n).unwrap();
+            int16x8::matmul(isa, x, &weights, &int16x8::Accumulators, out).unwrap();
+            let mut floats = vec![0.0; m * n];
+            let out = MatrixMut::new(&mut floats, m, n).unwrap();
+            int16x8::matmul(isa, x, &weights, &int16x8::Dequantize::new(), out).unwrap();
+            for rule in [int16x8::Rule::Float, int16x8::Rule::HalfAway, int16x8::Rule::Reduced] {
+                let stage = int16x8::Requantize::new(&weights, &x_params, &x_params, rule).unwrap();
+                let mut codes = vec![0; m * n];
+                let out = MatrixMut::new(&mut codes, m, n).unwrap();
+                int16x8::matmul(isa, x, &weights, &stage, out).unwrap();
+            }
         });
     }
 }

@@ -95,7 +95,7 @@ impl Lhs<'_> {
 pub(super) const SETS: usize = 1024;
 
 /// Columns of B that pay for copying rows of A that could be read in place.
-const MIN_COLUMNS_TO_COPY: usize = 256;
+pub(super) const MIN_COLUMNS_TO_COPY: usize = 256;
 
 /// Bytes that are made before they are summed or widened: they are still in the level-1 cache then.
 const MADE_AT_A_TIME: usize = 8 << 10;

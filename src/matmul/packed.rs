@@ -35,7 +35,7 @@ impl Packed {
     ) -> Result<Self, Error> {
         let shape = [codes.rows(), codes.columns()];
         let largest = zero_points.check_for(b, codes.columns())?;
-        Ok(Self::of(Panels::pack(isa, [a, b], &RowMajor(codes), shape, zero_points)?, largest))
+        Ok(Self::of(Panels::pack(isa, isa.microkernel(a), b, &RowMajor(codes), shape, zero_points)?, largest))
     }
 
     /// Packs codes given as `[N, K]`, for left operands of the first sign.
@@ -54,7 +54,7 @@ impl Packed {
     ) -> Result<Self, Error> {
         let largest = zero_points.check_for(b, shape[1])?;
         let elements = Elements { at, columns: shape[1] };
-        Ok(Self::of(Panels::pack(isa, [a, b], &elements, shape, zero_points)?, largest))
+        Ok(Self::of(Panels::pack(isa, isa.microkernel(a), b, &elements, shape, zero_points)?, largest))
     }
 
     fn of(panels: Panels, largest: i64) -> Self {

@@ -482,6 +482,26 @@ fn ties_of_many_scales() {
     }
 }
 
+/// Quotients beyond ±255 beside a half, which a product with the two parts of a reciprocal rounds to the half itself.
+#[test]
+fn wide_quotients_need_a_division() {
+    let cases = [
+        (0x3fc0_00ff_u32, 0x476f_407d_u32),
+        (0x3fc0_01fe, 0x4784_61c0),
+        (0x3fc0_03fe, 0x4705_8387),
+        (0x3fc0_04ff, 0x47b1_667e),
+        (0x3fc0_07ff, 0x45c0_0e00),
+        (0x3fc0_0fff, 0x4570_07fd),
+    ];
+    for (scale, x) in cases.map(|(scale, x)| (f32::from_bits(scale), f32::from_bits(x))) {
+        let half = (x / scale).floor() + 0.5;
+        assert!(x / scale != half && (x / scale - half).abs() < 0.01, "{x} / {scale}");
+        let x: Vec<f32> = (0..200).map(|i| if i % 3 == 0 { x } else { i as f32 }).collect();
+        let codes = CodeRange::unsigned16(16).unwrap();
+        everything_equals_reference(&x, &QuantParams::per_tensor(codes, scale, 0).unwrap());
+    }
+}
+
 /// Tensors of several pieces, with numbers in doubt in some of them: in place too, and from the middle of a stream.
 #[test]
 fn several_pieces() {

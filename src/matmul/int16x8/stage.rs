@@ -1,0 +1,111 @@
+//! Output stages of accumulators of i64.
+
+use super::requantize::{CodeBounds, ReducedMultiplier};
+use crate::error::{Error, check_length};
+use crate::matmul::erased::largest;
+use crate::matmul::stage::check_bias;
+
+/// An output stage of a [`matmul`](super::matmul()): how accumulators of i64 become elements of the result. The table of stages is
+/// in the documentation of [`int16x8`](crate::int16x8).
+pub trait Stage: Sync + EraseStage {
+    /// The type of the result's elements.
+    type Element: Copy + Default + Send + Sync;
+}
+
+mod sealed {
+    use super::{Error, OperandScales, StageRef};
+
+    /// How a stage is handed to the engine.
+    pub trait EraseStage {
+        /// The stage for operands of these scales.
+        fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<StageRef<'s>, Error>;
+    }
+}
+pub(super) use sealed::EraseStage;
+
+/// The scales of both operands.
+#[derive(Clone, Copy)]
+pub struct OperandScales<'a> {
+    /// One, or one for every row.
+    pub lhs: &'a [f32],
+    /// One, or one for every column.
+    pub rhs: &'a [f32],
+}
+
+/// A stage as the engine sees it. Values of columns are one for all, or one for every column.
+#[derive(Clone, Copy)]
+pub enum StageRef<'a> {
+    Accumulators,
+    Dequantize { scales: OperandScales<'a>, bias: Option<&'a [f32]> },
+    Float { multipliers: &'a [f32], codes: CodeBounds },
+    HalfAway { multipliers: &'a [f64], codes: CodeBounds },
+    Reduced { multipliers: &'a [ReducedMultiplier], codes: CodeBounds },
+}
+
+impl StageRef<'_> {
+    /// `Ok` when the stage has values for a result of this shape.
+    pub fn check(&self, rows: usize, columns: usize) -> Result<(), Error> {
+        let one_or = |what, count, length| if length == 1 { Ok(()) } else { check_length(what, count, length) };
+        match self {
+            StageRef::Accumulators => Ok(()),
+            StageRef::Dequantize { scales, bias } => {
+                one_or("activation scales", rows, scales.lhs.len())?;
+                bias.map_or(Ok(()), |bias| check_length("the bias", columns, bias.len()))
+            }
+            StageRef::Float { multipliers, .. } => one_or("multipliers", columns, multipliers.len()),
+            StageRef::HalfAway { multipliers, .. } => one_or("multipliers", columns, multipliers.len()),
+            StageRef::Reduced { multipliers, .. } => one_or("multipliers", columns, multipliers.len()),
+        }
+    }
+}
+
+/// The accumulators themselves, as i64.
+#[derive(Clone, Copy, Debug)]
+pub struct Accumulators;
+
+impl Stage for Accumulators {
+    type Element = i64;
+}
+
+impl EraseStage for Accumulators {
+    fn erase<'s>(&'s self, _: OperandScales<'s>) -> Result<StageRef<'s>, Error> {
+        Ok(StageRef::Accumulators)
+    }
+}
+
+/// Float results, `acc as f32 · (S_a · S_w) + bias`, by the scales of both operands; the accumulator is rounded once to f32.
+#[derive(Clone, Debug, Default)]
+pub struct Dequantize {
+    bias: Option<Vec<f32>>,
+}
+
+impl Dequantize {
+    /// Without a bias.
+    #[must_use]
+    pub fn new() -> Self {
+        Dequantize { bias: None }
+    }
+
+    /// With a bias for every column, in real numbers: added to the product, besides a bias that the weights may have.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`]. A length that is not that of the columns is an error of the operation.
+    pub fn with_bias(self, bias: &[f32]) -> Result<Self, Error> {
+        check_bias(bias)?;
+        Ok(Dequantize { bias: Some(bias.to_vec()) })
+    }
+}
+
+impl Stage for Dequantize {
+    type Element = f32;
+}
+
+impl EraseStage for Dequantize {
+    fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<StageRef<'s>, Error> {
+        let column = largest(scales.rhs);
+        if let Some(index) = scales.lhs.iter().position(|row| (row * column).is_infinite()) {
+            return Err(Error::Scale { index, scale: scales.lhs[index] * column });
+        }
+        Ok(StageRef::Dequantize { scales, bias: self.bias.as_deref() })
+    }
+}
