@@ -1,5 +1,4 @@
-//! i16 activations by i8 weights, TFLite's 16x8 quantization: for activations that 8 bits are too coarse for. The weights take
-//! no more memory than those of u8 activations, and a product some twice the time.
+//! i16 activations by i8 weights, TFLite's 16x8 quantization: for activations that 8 bits are too coarse for.
 //!
 //! ```text
 //! C[i,j] = Σₖ A[i,k] · W[j,k] + bias[j]     A in i16, W in i8, zero points 0; exact, in i64

@@ -54,10 +54,7 @@ impl<O: Operation> Piece<'_, O> {
             return isa.run(Runs(self));
         }
         if const { O::FEW_KERNELS } {
-            return match block_length {
-                Some(_) => isa.run(Runs(self)),
-                None => isa.run(Interleaved::<_, false>(self)),
-            };
+            return if block_length.is_some() { isa.run(Runs(self)) } else { isa.run(Interleaved::<_, false>(self)) };
         }
         // Variants for parameters that are read in fewer loads: for one zero point on every ISA, for a quad of few groups where
         // that counts, on the fast path.

@@ -13,7 +13,7 @@ use core::ptr::null;
 use core::slice::from_raw_parts_mut;
 
 use super::packed::PackedMatrix;
-use super::requantize::{CodeBounds, ReducedMultiplier};
+use super::requantize::CodeBounds;
 use super::stage::{OperandScales, StageRef};
 use crate::cache::level2;
 use crate::exec::{Exec, PIECE};
@@ -204,9 +204,13 @@ impl Multiply<'_> {
         // has the rows of the tile, each with these steps, by the assertion; `initial` and `acc`, which is borrowed mutably and
         // has MAX_ROWS rows, are for every tile.
         unsafe { kernel.tiles[panel.vectors - 1][tile.len() - 1](operands) };
+        let vectors = (panel.vectors * kernel.lanes).div_ceil(LANES);
         for (totals, acc) in totals.iter_mut().zip(acc) {
-            for (total, acc) in totals.iter_mut().zip(acc.0) {
-                *total += i64::from(acc);
+            let acc = &acc.0.as_chunks::<LANES>().0[..vectors];
+            for (totals, acc) in totals.as_chunks_mut::<LANES>().0.iter_mut().zip(acc) {
+                for i in 0..LANES {
+                    totals[i] += i64::from(acc[i]);
+                }
             }
         }
     }
@@ -230,6 +234,12 @@ fn copy_columns<T: Copy, U>(values: &[T], columns: Range<usize>, out: &mut [U; M
     }
 }
 
+/// A vector of values from a column of a panel on.
+#[inline(always)]
+fn lanes<T>(values: &[T; MAX_COLUMNS], first: usize) -> &[T; LANES] {
+    values[first..].first_chunk().expect("vectors of columns are whole")
+}
+
 impl ColumnValues {
     #[inline(always)]
     fn new(stage: &StageRef<'_>, columns: Range<usize>) -> Self {
@@ -246,82 +256,102 @@ impl ColumnValues {
             StageRef::Dequantize { scales: OperandScales { rhs, .. }, bias } => {
                 copy_columns(rhs, columns.clone(), &mut values.scales, |scale| scale);
                 if let Some(bias) = bias {
-                    copy_columns(&bias[columns.clone()], 0..columns.len(), &mut values.bias, |bias| bias);
+                    values.bias[..columns.len()].copy_from_slice(&bias[columns]);
                 }
             }
             StageRef::Float { multipliers, .. } => copy_columns(multipliers, columns, &mut values.scales, |m| m),
             StageRef::HalfAway { multipliers, .. } => copy_columns(multipliers, columns, &mut values.reals, |m| m),
             StageRef::Reduced { multipliers, .. } => {
                 copy_columns(multipliers, columns.clone(), &mut values.multipliers, |m| m.multiplier);
-                copy_columns(multipliers, columns, &mut values.shifts, |ReducedMultiplier { shift, .. }| shift);
+                copy_columns(multipliers, columns, &mut values.shifts, |m| m.shift);
             }
         }
         values
     }
 
-    /// Makes the elements of some columns of a row of their accumulators.
+    /// Makes the elements of some columns of a row of their accumulators, a vector of columns after the other.
     #[inline(always)]
     fn store<V: Vectors>(&self, simd: V, job: &Job<'_>, row: usize, columns: Range<usize>, totals: &Totals) {
-        let width = columns.len();
-        let out = job.out.place(row, columns.start, 1, width).data;
-        let mut codes = [0_i32; MAX_COLUMNS];
-        match *job.stage {
-            StageRef::Accumulators => {
-                // SAFETY: `place` has this many elements of the stage's type, i64, and no other thread has them.
-                let out = unsafe { from_raw_parts_mut(out.cast::<i64>(), width) };
-                out.copy_from_slice(&totals[..width]);
-            }
-            StageRef::Dequantize { scales: OperandScales { lhs, .. }, .. } => {
-                let scale = if let [one] = *lhs { one } else { lhs[row] };
-                let mut floats = [0.0; MAX_COLUMNS];
-                for j in 0..MAX_COLUMNS {
-                    floats[j] = totals[j] as f32 * (scale * self.scales[j]) + self.bias[j];
+        for first in (0..columns.len()).step_by(LANES) {
+            let width = LANES.min(columns.len() - first);
+            let out = job.out.place(row, columns.start + first, 1, width).data;
+            let some = lanes(totals, first);
+            let (bounds, codes) = match *job.stage {
+                StageRef::Accumulators => {
+                    // SAFETY: `place` has this many elements of the stage's type, i64, and no other thread has them.
+                    unsafe { from_raw_parts_mut(out.cast(), width) }.copy_from_slice(&some[..width]);
+                    continue;
                 }
-                // SAFETY: `place` has this many elements of the stage's type, f32, and no other thread has them.
-                let out = unsafe { from_raw_parts_mut(out.cast::<f32>(), width) };
-                out.copy_from_slice(&floats[..width]);
-            }
-            StageRef::Float { codes: bounds, .. } => {
-                let CodeBounds { zero_point, min, max, .. } = bounds;
-                let (low, high) =
-                    (simd.splat_f32((min - zero_point) as f32), simd.splat_f32((max - zero_point) as f32));
-                let mut products = [0.0; MAX_COLUMNS];
-                for j in 0..MAX_COLUMNS {
-                    products[j] = totals[j] as f32 * self.scales[j];
+                StageRef::Dequantize { scales: OperandScales { lhs, .. }, .. } => {
+                    let scale = if let [one] = *lhs { one } else { lhs[row] };
+                    let floats = self.dequantized(some, first, scale);
+                    // SAFETY: `place` has this many elements of the stage's type, f32, and no other thread has them.
+                    unsafe { from_raw_parts_mut(out.cast(), width) }.copy_from_slice(&floats[..width]);
+                    continue;
                 }
-                for (products, codes) in products.as_chunks::<LANES>().0.iter().zip(codes.as_chunks_mut().0) {
-                    let clamped = simd.min_f32(simd.max_f32(simd.load_f32(products), low), high);
-                    simd.store_i32(simd.add_i32(simd.round_to_i32(clamped), simd.splat_i32(zero_point)), codes);
-                }
-                // SAFETY: `place` has this many codes of the bounds' size, and no other thread has them.
-                unsafe { store_codes(&codes[..width], bounds.size, out) }
-            }
-            StageRef::HalfAway { codes: bounds, .. } => {
-                let CodeBounds { zero_point, min, max, .. } = bounds;
-                let [low, high] = [min - zero_point, max - zero_point].map(f64::from);
-                for j in 0..MAX_COLUMNS {
-                    // Accumulators are exact as f64.
-                    let product = (totals[j] as f64 * self.reals[j]).max(low).min(high);
-                    let whole = product.abs() as i32;
-                    let rounded = whole + i32::from(product.abs() - f64::from(whole) >= 0.5);
-                    codes[j] = if product < 0.0 { -rounded } else { rounded } + zero_point;
-                }
-                // SAFETY: `place` has this many codes of the bounds' size, and no other thread has them.
-                unsafe { store_codes(&codes[..width], bounds.size, out) }
-            }
-            StageRef::Reduced { codes: bounds, .. } => {
-                let CodeBounds { zero_point, min, max, .. } = bounds;
-                let [zero_point, min, max] = [zero_point, min, max].map(i64::from);
-                for j in 0..width {
-                    let (multiplier, shift) = (self.multipliers[j], self.shifts[j]);
-                    // |total| < 2⁴⁷, multipliers are below 2¹⁵.
-                    let product = (totals[j] * multiplier + (1 << (shift - 1))) >> shift;
-                    codes[j] = (product + zero_point).clamp(min, max) as i32;
-                }
-                // SAFETY: `place` has this many codes of the bounds' size, and no other thread has them.
-                unsafe { store_codes(&codes[..width], bounds.size, out) }
-            }
+                StageRef::Float { codes, .. } => (codes, self.float(simd, some, first, &codes)),
+                StageRef::HalfAway { codes, .. } => (codes, self.half_away(some, first, &codes)),
+                StageRef::Reduced { codes, .. } => (codes, self.reduced(some, first, &codes)),
+            };
+            // SAFETY: `place` has this many codes of the bounds' size, and no other thread has them.
+            unsafe { store_codes(&codes[..width], bounds.size, out) }
         }
+    }
+
+    #[inline(always)]
+    fn dequantized(&self, totals: &[i64; LANES], first: usize, row_scale: f32) -> [f32; LANES] {
+        let (scales, bias) = (lanes(&self.scales, first), lanes(&self.bias, first));
+        let mut floats = [0.0; LANES];
+        for i in 0..LANES {
+            floats[i] = totals[i] as f32 * (row_scale * scales[i]) + bias[i];
+        }
+        floats
+    }
+
+    /// [`Rule::Float`](super::requantize::Rule).
+    #[inline(always)]
+    fn float<V: Vectors>(&self, simd: V, totals: &[i64; LANES], first: usize, bounds: &CodeBounds) -> [i32; LANES] {
+        let CodeBounds { zero_point, min, max, .. } = *bounds;
+        let (low, high) = (simd.splat_f32((min - zero_point) as f32), simd.splat_f32((max - zero_point) as f32));
+        let multipliers = lanes(&self.scales, first);
+        let (mut products, mut codes) = ([0.0; LANES], [0; LANES]);
+        for i in 0..LANES {
+            products[i] = totals[i] as f32 * multipliers[i];
+        }
+        let clamped = simd.min_f32(simd.max_f32(simd.load_f32(&products), low), high);
+        simd.store_i32(simd.add_i32(simd.round_to_i32(clamped), simd.splat_i32(zero_point)), &mut codes);
+        codes
+    }
+
+    /// [`Rule::HalfAway`](super::requantize::Rule).
+    #[inline(always)]
+    fn half_away(&self, totals: &[i64; LANES], first: usize, bounds: &CodeBounds) -> [i32; LANES] {
+        let CodeBounds { zero_point, min, max, .. } = *bounds;
+        let [low, high] = [min - zero_point, max - zero_point].map(f64::from);
+        let multipliers = lanes(&self.reals, first);
+        let mut codes = [0; LANES];
+        for i in 0..LANES {
+            // Accumulators are exact as f64, and bounds are integers.
+            let product = (totals[i] as f64 * multipliers[i]).max(low).min(high);
+            let whole = product.abs() as i32;
+            let rounded = whole + i32::from(product.abs() - f64::from(whole) >= 0.5);
+            codes[i] = if product < 0.0 { -rounded } else { rounded } + zero_point;
+        }
+        codes
+    }
+
+    /// [`Rule::Reduced`](super::requantize::Rule).
+    #[inline(always)]
+    fn reduced(&self, totals: &[i64; LANES], first: usize, bounds: &CodeBounds) -> [i32; LANES] {
+        let [zero_point, min, max] = [bounds.zero_point, bounds.min, bounds.max].map(i64::from);
+        let (multipliers, shifts) = (lanes(&self.multipliers, first), lanes(&self.shifts, first));
+        let mut codes = [0; LANES];
+        for i in 0..LANES {
+            // Inside i64: accumulators are below 2⁴⁷, multipliers below 2¹⁵. (Behind the last column multipliers are 0.)
+            let product = (totals[i] * multipliers[i] + (1 << (shifts[i] - 1))) >> shifts[i];
+            codes[i] = (product + zero_point).clamp(min, max) as i32;
+        }
+        codes
     }
 }
 
