@@ -4,8 +4,8 @@
 //! C[i,j] = Σₖ A[i,k] · W[j,k] + bias[j]     A in i16, W in i8, zero points 0; exact, in i64
 //! ```
 //!
-//! Products are summed in i32 for 504 k at a time, which none can leave, and these sums in i64: exact for every code pair, at any
-//! depth. Then an output [`Stage`] makes elements of them:
+//! Products are summed in i32 for 504 k at a time, which none can leave, and these sums in i64: exact for every code pair, up to
+//! a depth of 2²⁵ − 1. Then an output [`Stage`] makes elements of them:
 //!
 //! | stage | element |
 //! |---|---|

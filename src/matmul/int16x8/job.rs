@@ -12,9 +12,8 @@ use core::ops::Range;
 use core::ptr::null;
 use core::slice::from_raw_parts_mut;
 
+use super::erased::{CodeBounds, OperandScales, StageRef};
 use super::packed::PackedMatrix;
-use super::requantize::CodeBounds;
-use super::stage::{OperandScales, StageRef};
 use crate::cache::level2;
 use crate::exec::{Exec, PIECE};
 use crate::kernel::{Kernel, Vectors};

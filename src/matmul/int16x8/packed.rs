@@ -1,6 +1,6 @@
 //! i8 weights that are packed for left operands of i16.
 
-use super::{ACCUMULATORS, check_depth, check_symmetric};
+use super::limits::{ACCUMULATORS, check_depth, check_symmetric};
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::isa::Isa;

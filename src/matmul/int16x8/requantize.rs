@@ -4,8 +4,9 @@ use core::marker::PhantomData;
 use core::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::erased::{CodeBounds, OperandScales, ReducedMultiplier, StageRef};
 use super::packed::PackedMatrix;
-use super::stage::{EraseStage, OperandScales, Stage, StageRef};
+use super::stage::{EraseStage, Stage};
 use crate::codes::Code;
 use crate::error::Error;
 use crate::matmul::multiplier::{check_multipliers, multipliers, quantize_multiplier, quantize_multipliers};
@@ -30,14 +31,6 @@ pub enum Rule {
     /// `(acc · m + 2^(14 − e)) >> (15 − e)`, in integers alone, halves toward +∞, where m is M₀ reduced to 16 bits:
     /// `(M₀ + 2¹⁵) >> 16`, at most 0x7fff.
     Reduced,
-}
-
-/// A multiplier of [`Rule::Reduced`].
-#[derive(Clone, Copy, Debug)]
-pub struct ReducedMultiplier {
-    pub multiplier: i64,
-    /// 8 … 46.
-    pub shift: i64,
 }
 
 /// The multipliers of a rule, one or one for every column.
@@ -71,31 +64,6 @@ impl Multipliers {
                 };
                 Ok(Multipliers::Reduced(mantissas.iter().zip(&exponents).map(reduced).collect()))
             }
-        }
-    }
-}
-
-/// The codes of a result: their zero point, the activation bounds and their bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct CodeBounds {
-    pub zero_point: i32,
-    pub min: i32,
-    pub max: i32,
-    /// Bytes of a code, 1 or 2.
-    pub size: usize,
-}
-
-impl CodeBounds {
-    fn new<C: Code>(zero_point: i32, bounds: &RangeInclusive<C>) -> Result<Self, Error> {
-        let (min, max) = (C::MIN.into(), C::MAX.into());
-        if !(min..=max).contains(&zero_point) {
-            return Err(Error::ZeroPoint { index: 0, zero_point, min, max });
-        }
-        let (min, max): (i32, i32) = ((*bounds.start()).into(), (*bounds.end()).into());
-        if min > max {
-            Err(Error::Bounds { min, max })
-        } else {
-            Ok(CodeBounds { zero_point, min, max, size: size_of::<C>() })
         }
     }
 }

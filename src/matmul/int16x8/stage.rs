@@ -1,7 +1,7 @@
 //! Output stages of accumulators of i64.
 
-use super::requantize::{CodeBounds, ReducedMultiplier};
-use crate::error::{Error, check_length};
+use super::erased::{OperandScales, StageRef};
+use crate::error::Error;
 use crate::matmul::erased::largest;
 use crate::matmul::stage::check_bias;
 
@@ -22,42 +22,6 @@ mod sealed {
     }
 }
 pub(super) use sealed::EraseStage;
-
-/// The scales of both operands.
-#[derive(Clone, Copy)]
-pub struct OperandScales<'a> {
-    /// One, or one for every row.
-    pub lhs: &'a [f32],
-    /// One, or one for every column.
-    pub rhs: &'a [f32],
-}
-
-/// A stage as the engine sees it. Values of columns are one for all, or one for every column.
-#[derive(Clone, Copy)]
-pub enum StageRef<'a> {
-    Accumulators,
-    Dequantize { scales: OperandScales<'a>, bias: Option<&'a [f32]> },
-    Float { multipliers: &'a [f32], codes: CodeBounds },
-    HalfAway { multipliers: &'a [f64], codes: CodeBounds },
-    Reduced { multipliers: &'a [ReducedMultiplier], codes: CodeBounds },
-}
-
-impl StageRef<'_> {
-    /// `Ok` when the stage has values for a result of this shape.
-    pub fn check(&self, rows: usize, columns: usize) -> Result<(), Error> {
-        let one_or = |what, count, length| if length == 1 { Ok(()) } else { check_length(what, count, length) };
-        match self {
-            StageRef::Accumulators => Ok(()),
-            StageRef::Dequantize { scales, bias } => {
-                one_or("activation scales", rows, scales.lhs.len())?;
-                bias.map_or(Ok(()), |bias| check_length("the bias", columns, bias.len()))
-            }
-            StageRef::Float { multipliers, .. } => one_or("multipliers", columns, multipliers.len()),
-            StageRef::HalfAway { multipliers, .. } => one_or("multipliers", columns, multipliers.len()),
-            StageRef::Reduced { multipliers, .. } => one_or("multipliers", columns, multipliers.len()),
-        }
-    }
-}
 
 /// The accumulators themselves, as i64.
 #[derive(Clone, Copy, Debug)]
