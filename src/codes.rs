@@ -98,7 +98,8 @@ pub(crate) use erased::{Byte, Codes, CodesMut, Erase};
 
 /// A type that stores codes: `u8`, `i8`, `u16` or `i16`.
 ///
-/// All of them are quantized to and dequantized, and have parameters; products and layers take [bytes](ByteCode).
+/// All of them are quantized to and dequantized, and have parameters; products and layers take [bytes](ByteCode), but for those of
+/// [i16 activations](crate::int16x8).
 pub trait Code: Erase + Copy + Default + Ord + Debug + Into<i32> + TryFrom<i32> + Send + Sync + 'static {
     /// The smallest value of the type.
     const MIN: Self;
