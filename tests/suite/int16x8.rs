@@ -172,7 +172,7 @@ fn threads() {
             let want = product(isa, x, &weights, &Accumulators);
             for pool in &pools {
                 pool.install(|| {
-                    for _ in 0..8 {
+                    for _ in 0..3 {
                         let mut out = vec![0; m * n];
                         let into = MatrixMut::new(&mut out, m, n).unwrap();
                         matmul(zeropoint::Exec::from(isa).rayon(), x, &weights, &Accumulators, into).unwrap();
