@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use zeropoint::raw::AccumulatorBias as _;
-use zeropoint::{Accumulators, Code, Isa, Matrix, MatrixMut, PackedMatrix, Rhs, Rule, Stage, raw};
+use zeropoint::{Accumulators, ByteCode, Isa, Matrix, MatrixMut, PackedMatrix, Rhs, Rule, Stage, raw};
 
 /// M × N × K: cubes, thin ones, convolutions, odd sizes, a layer of a language model.
 const SHAPES: [[usize; 3]; 12] = [
@@ -26,14 +26,14 @@ const SHAPES: [[usize; 3]; 12] = [
 const FEW_SHAPES: [[usize; 3]; 4] = [[64, 64, 64], [256, 256, 256], [17, 33, 65], [8, 1024, 1024]];
 
 /// Codes of every value, the same in every run.
-fn codes<C: Code>(count: usize) -> Vec<C> {
+fn codes<C: ByteCode>(count: usize) -> Vec<C> {
     let span = C::MAX.into() - C::MIN.into() + 1;
     let code = |i: u32| C::MIN.into() + (i.wrapping_mul(2_654_435_761) >> 13) as i32 % span;
     (0..count as u32).map(|i| C::try_from(code(i)).ok().expect("inside the type")).collect()
 }
 
 /// A group of an operation: `A · right(B)` by an output stage, on every ISA.
-fn group<'b, A: Code, B: Code, R: Rhs<A>, S: Stage>(
+fn group<'b, A: ByteCode, B: ByteCode, R: Rhs<A>, S: Stage>(
     c: &mut Criterion,
     name: &str,
     [m, n, k]: [usize; 3],
@@ -58,7 +58,7 @@ fn group<'b, A: Code, B: Code, R: Rhs<A>, S: Stage>(
     }
 }
 
-fn pack<A: Code, B: Code>(isa: Isa, b: Matrix<'_, B>, zero_points: raw::ZeroPoints<'_>) -> PackedMatrix<A, B> {
+fn pack<A: ByteCode, B: ByteCode>(isa: Isa, b: Matrix<'_, B>, zero_points: raw::ZeroPoints<'_>) -> PackedMatrix<A, B> {
     raw::pack(isa, b, zero_points).unwrap()
 }
 

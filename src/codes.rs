@@ -1,4 +1,4 @@
-//! Codes: u8 or i8, of 2 to 8 bits or of any range around 0.
+//! Codes: u8, i8, u16 or i16, of any number of bits from 2 on or of any range around 0.
 
 use core::fmt::Debug;
 
@@ -9,106 +9,97 @@ use crate::kernel::Vectors;
 use crate::sign::Sign;
 use crate::simd::LANES;
 
-/// How the generic public functions hand codes to the functions of this crate, which are compiled once and know both
-/// types by a [`Sign`] or a variant.
+/// How the generic public functions hand codes to the functions of this crate, which are compiled once and know the types by
+/// a [`Sign`] or a variant.
 mod erased {
     use super::{LANES, Pod, Sign, Vectors};
 
-    /// Codes of either type.
+    /// Codes of any type.
     #[derive(Clone, Copy, Debug)]
     pub enum Codes<'a> {
         U8(&'a [u8]),
         I8(&'a [i8]),
+        /// The bits of u16 or i16.
+        Wide(&'a [u16], Sign),
     }
 
-    /// Codes of either type, to be written.
+    /// Codes of any type, to be written.
     #[derive(Debug)]
     pub enum CodesMut<'a> {
         U8(&'a mut [u8]),
         I8(&'a mut [i8]),
+        /// The bits of u16 or i16.
+        Wide(&'a mut [u16], Sign),
     }
 
     /// A code type whose slices can be erased.
     pub trait Erase: Pod {
-        /// u8 or i8.
-        const SIGN: Sign;
-        /// The code with these bits.
-        fn from_byte(byte: u8) -> Self;
-        /// The bits of the code.
-        fn to_byte(self) -> u8;
-        /// [`InterleaveVectors::add_four_u8`](crate::matmul::interleave::InterleaveVectors) or its signed counterpart
-        fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32;
-        /// `x[i] as i32`
-        fn load<V: Vectors>(v: V, x: &[Self; LANES]) -> V::I32;
-        /// `out[i] = a[i]`, for codes
-        fn store<V: Vectors>(v: V, a: V::I32, out: &mut [Self; LANES]);
         /// The codes with their type as a variant.
         fn erase(codes: &[Self]) -> Codes<'_>;
         /// The codes with their type as a variant, to be written.
         fn erase_mut(codes: &mut [Self]) -> CodesMut<'_>;
     }
 
-    impl Erase for u8 {
-        const SIGN: Sign = Sign::Unsigned;
-        fn from_byte(byte: u8) -> Self {
-            byte
-        }
-        #[inline(always)]
-        fn to_byte(self) -> u8 {
-            self
-        }
-        #[inline(always)]
-        fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32 {
-            v.add_four_u8(a, x)
-        }
-        #[inline(always)]
-        fn load<V: Vectors>(v: V, x: &[Self; LANES]) -> V::I32 {
-            v.load_u8(x)
-        }
-        #[inline(always)]
-        fn store<V: Vectors>(v: V, a: V::I32, out: &mut [Self; LANES]) {
-            v.store_u8(a, out);
-        }
-        fn erase(codes: &[Self]) -> Codes<'_> {
-            Codes::U8(codes)
-        }
-        fn erase_mut(codes: &mut [Self]) -> CodesMut<'_> {
-            CodesMut::U8(codes)
-        }
+    /// A code type of 8 bits.
+    pub trait Byte: Erase {
+        /// u8 or i8.
+        const SIGN: Sign;
+        /// [`InterleaveVectors::add_four_u8`](crate::matmul::interleave::InterleaveVectors) or its signed counterpart
+        fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32;
+        /// `x[i] as i32`
+        fn load<V: Vectors>(v: V, x: &[Self; LANES]) -> V::I32;
+        /// `out[i] = a[i]`, for codes
+        fn store<V: Vectors>(v: V, a: V::I32, out: &mut [Self; LANES]);
     }
 
-    impl Erase for i8 {
-        const SIGN: Sign = Sign::Signed;
-        fn from_byte(byte: u8) -> Self {
-            byte.cast_signed()
-        }
-        #[inline(always)]
-        fn to_byte(self) -> u8 {
-            self.cast_unsigned()
-        }
-        #[inline(always)]
-        fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32 {
-            v.add_four_i8(a, x)
-        }
-        #[inline(always)]
-        fn load<V: Vectors>(v: V, x: &[Self; LANES]) -> V::I32 {
-            v.load_i8(x)
-        }
-        #[inline(always)]
-        fn store<V: Vectors>(v: V, a: V::I32, out: &mut [Self; LANES]) {
-            v.store_i8(a, out);
-        }
-        fn erase(codes: &[Self]) -> Codes<'_> {
-            Codes::I8(codes)
-        }
-        fn erase_mut(codes: &mut [Self]) -> CodesMut<'_> {
-            CodesMut::I8(codes)
-        }
+    macro_rules! erase {
+        ($Code:ident: $codes:ident => $erased:expr, $erased_mut:expr) => {
+            impl Erase for $Code {
+                fn erase($codes: &[Self]) -> Codes<'_> {
+                    $erased
+                }
+                fn erase_mut($codes: &mut [Self]) -> CodesMut<'_> {
+                    $erased_mut
+                }
+            }
+        };
     }
+    erase!(u8: codes => Codes::U8(codes), CodesMut::U8(codes));
+    erase!(i8: codes => Codes::I8(codes), CodesMut::I8(codes));
+    erase!(u16: codes => Codes::Wide(codes, Sign::Unsigned), CodesMut::Wide(codes, Sign::Unsigned));
+    erase!(i16: codes =>
+        Codes::Wide(bytemuck::must_cast_slice(codes), Sign::Signed),
+        CodesMut::Wide(bytemuck::must_cast_slice_mut(codes), Sign::Signed)
+    );
+
+    macro_rules! byte {
+        ($Code:ident, $sign:ident, $add_four:ident, $load:ident, $store:ident) => {
+            impl Byte for $Code {
+                const SIGN: Sign = Sign::$sign;
+                #[inline(always)]
+                fn add_four<V: Vectors>(v: V, a: V::I32, x: &[Self; 4 * LANES]) -> V::I32 {
+                    v.$add_four(a, x)
+                }
+                #[inline(always)]
+                fn load<V: Vectors>(v: V, x: &[Self; LANES]) -> V::I32 {
+                    v.$load(x)
+                }
+                #[inline(always)]
+                fn store<V: Vectors>(v: V, a: V::I32, out: &mut [Self; LANES]) {
+                    v.$store(a, out);
+                }
+            }
+        };
+    }
+    byte!(u8, Unsigned, add_four_u8, load_u8, store_u8);
+    byte!(i8, Signed, add_four_i8, load_i8, store_i8);
 }
-pub(crate) use erased::{Codes, CodesMut, Erase};
+pub(crate) use erased::{Byte, Codes, CodesMut, Erase};
 
-/// A type that stores codes: `u8` or `i8`.
+/// A type that stores codes: `u8`, `i8`, `u16` or `i16`.
+///
+/// All of them are quantized to and dequantized, and have parameters; products and layers take [bytes](ByteCode), but for those of
+/// [i16 activations](crate::int16x8).
 pub trait Code: Erase + Copy + Default + Ord + Debug + Into<i32> + TryFrom<i32> + Send + Sync + 'static {
     /// The smallest value of the type.
     const MIN: Self;
@@ -116,24 +107,32 @@ pub trait Code: Erase + Copy + Default + Ord + Debug + Into<i32> + TryFrom<i32> 
     const MAX: Self;
 }
 
-impl Code for u8 {
-    const MIN: u8 = u8::MIN;
-    const MAX: u8 = u8::MAX;
+macro_rules! code {
+    ($($Code:ident)+) => { $(
+        impl Code for $Code {
+            const MIN: $Code = $Code::MIN;
+            const MAX: $Code = $Code::MAX;
+        }
+    )+ };
 }
+code!(u8 i8 u16 i16);
 
-impl Code for i8 {
-    const MIN: i8 = i8::MIN;
-    const MAX: i8 = i8::MAX;
-}
+/// A type of codes of 8 bits, `u8` or `i8`: what matrices, layers and block formats are multiplied in, what packed codes are
+/// unpacked to, and what is rescaled.
+pub trait ByteCode: Code + Byte {}
 
-/// The codes that a quantizer may produce: of 2 to 8 bits, or between any two codes around 0.
+impl ByteCode for u8 {}
+impl ByteCode for i8 {}
+
+/// The codes that a quantizer may produce: of n bits, or between any two codes around 0.
 ///
-/// | n bits | range |
-/// |---|---|
-/// | unsigned | 0 … 2ⁿ − 1 |
-/// | signed | −2ⁿ⁻¹ … 2ⁿ⁻¹ − 1 |
-/// | narrow | −(2ⁿ⁻¹ − 1) … 2ⁿ⁻¹ − 1 |
-/// | [`new`](CodeRange::new) | `quant_min` … `quant_max` of PyTorch's observers |
+/// | n bits | range | 2 … 8 | 2 … 16 |
+/// |---|---|---|---|
+/// | unsigned | 0 … 2ⁿ − 1 | u8: [`unsigned`](CodeRange::unsigned) | u16: [`unsigned16`](CodeRange::unsigned16) |
+/// | signed | −2ⁿ⁻¹ … 2ⁿ⁻¹ − 1 | i8: [`signed`](CodeRange::signed) | i16: [`signed16`](CodeRange::signed16) |
+/// | narrow | −(2ⁿ⁻¹ − 1) … 2ⁿ⁻¹ − 1 | i8: [`narrow`](CodeRange::narrow) | i16: [`narrow16`](CodeRange::narrow16) |
+///
+/// [`new`](CodeRange::new) takes `quant_min` and `quant_max` of PyTorch's observers, of any of the types.
 ///
 /// ```
 /// use zeropoint::CodeRange;
@@ -141,6 +140,7 @@ impl Code for i8 {
 /// assert_eq!(CodeRange::narrow(8)?.min(), -127);
 /// assert_eq!(CodeRange::new(-100_i8, 27)?.max(), 27);
 /// assert!(CodeRange::unsigned(9).is_err());
+/// assert_eq!(CodeRange::unsigned16(9)?.max(), 511_u16);
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -209,10 +209,16 @@ impl CodeBounds {
         self.max - self.min
     }
 
+    /// Whether codes less a zero point lie in ±255, whatever the zero point: the fast paths of quantization are exact there.
+    #[inline(always)]
+    pub fn fit_fast_path(self) -> bool {
+        self.steps() <= 255
+    }
+
     /// n of codes of n bits; of any other range, the nearest number of bits to the logarithm of how many codes there are.
     pub fn bits(self) -> u32 {
         // 2ᵇ⁻½ ≤ codes < 2ᵇ⁺½, squared.
-        let codes = self.steps() as u32 + 1;
+        let codes = self.steps() as u64 + 1;
         (codes * codes).ilog2().div_ceil(2)
     }
 
@@ -255,8 +261,31 @@ impl CodeBounds {
     }
 }
 
-fn check_bits(bits: u32) -> Result<(), Error> {
-    if (2..=8).contains(&bits) { Ok(()) } else { Err(Error::Bits { bits }) }
+impl<C: Code> CodeRange<C> {
+    /// Codes of n bits, whose ends are a function of 2ⁿ.
+    fn of_bits(bits: u32, ends: impl FnOnce(i32) -> [i32; 2]) -> Result<Self, Error> {
+        let most = 8 * size_of::<C>() as u32;
+        if !(2..=most).contains(&bits) {
+            return Err(Error::Bits { bits, most });
+        }
+        let [min, max] = ends(1 << bits).map(|end| C::try_from(end).ok().expect("codes of n bits fit their type"));
+        Ok(CodeRange { min, max })
+    }
+}
+
+/// Of 2ⁿ codes.
+fn unsigned_ends(codes: i32) -> [i32; 2] {
+    [0, codes - 1]
+}
+
+/// Of 2ⁿ codes.
+fn signed_ends(codes: i32) -> [i32; 2] {
+    [-codes / 2, codes / 2 - 1]
+}
+
+/// Of 2ⁿ codes, without the smallest.
+fn narrow_ends(codes: i32) -> [i32; 2] {
+    [1 - codes / 2, codes / 2 - 1]
 }
 
 impl CodeRange<u8> {
@@ -265,8 +294,7 @@ impl CodeRange<u8> {
     /// # Errors
     /// [`Error::Bits`] outside 2…8.
     pub fn unsigned(bits: u32) -> Result<Self, Error> {
-        check_bits(bits)?;
-        Ok(CodeRange { min: 0, max: u8::MAX >> (8 - bits) })
+        Self::of_bits(bits, unsigned_ends)
     }
 }
 
@@ -276,8 +304,7 @@ impl CodeRange<i8> {
     /// # Errors
     /// [`Error::Bits`] outside 2…8.
     pub fn signed(bits: u32) -> Result<Self, Error> {
-        check_bits(bits)?;
-        Ok(CodeRange { min: i8::MIN >> (8 - bits), max: i8::MAX >> (8 - bits) })
+        Self::of_bits(bits, signed_ends)
     }
 
     /// −(2ⁿ⁻¹ − 1) … 2ⁿ⁻¹ − 1, also called restricted: the usual range of weights.
@@ -285,8 +312,43 @@ impl CodeRange<i8> {
     /// # Errors
     /// [`Error::Bits`] outside 2…8.
     pub fn narrow(bits: u32) -> Result<Self, Error> {
-        check_bits(bits)?;
-        let max = i8::MAX >> (8 - bits);
-        Ok(CodeRange { min: -max, max })
+        Self::of_bits(bits, narrow_ends)
+    }
+}
+
+impl CodeRange<u16> {
+    /// 0 … 2ⁿ − 1, in u16.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Exec, QuantParams, Rounding, quantize};
+    /// let params = QuantParams::per_tensor(CodeRange::unsigned16(16)?, 0.001, 30_000)?;
+    /// let mut codes = [0; 3];
+    /// quantize(Exec::best()?, &[1.5, -40.0, f32::NAN], &params, Rounding::Nearest, &mut codes)?;
+    /// assert_eq!(codes, [31_500, 0, 30_000]);
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Bits`] outside 2…16.
+    pub fn unsigned16(bits: u32) -> Result<Self, Error> {
+        Self::of_bits(bits, unsigned_ends)
+    }
+}
+
+impl CodeRange<i16> {
+    /// −2ⁿ⁻¹ … 2ⁿ⁻¹ − 1, in i16.
+    ///
+    /// # Errors
+    /// [`Error::Bits`] outside 2…16.
+    pub fn signed16(bits: u32) -> Result<Self, Error> {
+        Self::of_bits(bits, signed_ends)
+    }
+
+    /// −(2ⁿ⁻¹ − 1) … 2ⁿ⁻¹ − 1, in i16.
+    ///
+    /// # Errors
+    /// [`Error::Bits`] outside 2…16.
+    pub fn narrow16(bits: u32) -> Result<Self, Error> {
+        Self::of_bits(bits, narrow_ends)
     }
 }

@@ -65,10 +65,12 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Codes of fewer than 2 or more than 8 bits.
+    /// Codes of fewer than 2 bits, or of more than their type has.
     Bits {
         /// The bits that were asked for.
         bits: u32,
+        /// The bits of the type.
+        most: u32,
     },
     /// A code range that no quantizer can have.
     Codes {
@@ -133,7 +135,7 @@ pub enum Error {
         /// The code it would have.
         code: f64,
     },
-    /// The sum could leave i32: `depth · max|a − za| · max|b − zb| + max|bias| > 2³¹ − 1`.
+    /// The sum could leave i32: `depth · max|a − za| · max|b − zb| + max|bias| > 2³¹ − 1`; or 48 bits, of i16 activations.
     Depth {
         /// The first row of the result whose activations are furthest from their zero point; 0 of a single zero point. (A
         /// convolution has a row for every output pixel.)
@@ -227,7 +229,7 @@ impl fmt::Display for Error {
             Error::Empty { what, group: Some(group) } => write!(f, "group {group} of {what} is empty"),
             Error::NonFinite { what, index, found } => write!(f, "{what} contains {found}, at index {index}"),
             Error::Range { index, min, max, why } => write!(f, "range {index}, [{min}, {max}]: {why}"),
-            Error::Bits { bits } => write!(f, "{bits} bits; codes have 2 to 8"),
+            Error::Bits { bits, most } => write!(f, "{bits} bits; codes of this type have 2 to {most}"),
             Error::Codes { min, max, why } => write!(f, "codes {min}..={max}: {why}"),
             Error::Code { index, code, min, max } => {
                 write!(f, "code {code}, at index {index}, is outside of {min}..={max}")
@@ -250,8 +252,8 @@ impl fmt::Display for Error {
             }
             Error::Depth { row, channel, depth, limit } => write!(
                 f,
-                "depth {depth} could overflow the i32 accumulator of row {row}, channel {channel}; the limit with these zero \
-                 points and this bias is {limit}"
+                "depth {depth} could overflow the accumulator of row {row}, channel {channel}; the limit with these zero points \
+                 and this bias is {limit}"
             ),
             Error::Stream { offset, words } => {
                 write!(f, "{words} random words from index {offset} on would pass the last one, {}", u64::MAX)

@@ -63,6 +63,11 @@ macro_rules! tiers {
             pub(crate) fn microkernel(self, a: Sign) -> &'static Microkernel {
                 match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.microkernel(a), )* }
             }
+
+            /// The matmul micro-kernel of this ISA for left operands of i16.
+            pub(crate) fn microkernel_i16(self) -> &'static Microkernel {
+                match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.microkernel_i16(), )* }
+            }
         }
     };
 }

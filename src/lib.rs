@@ -9,6 +9,7 @@ mod error;
 mod exec;
 pub mod formats;
 mod half;
+pub mod int16x8;
 mod isa;
 mod kernel;
 pub mod layers;
@@ -29,7 +30,7 @@ mod sign;
 mod simd;
 mod views;
 
-pub use codes::{Code, CodeRange};
+pub use codes::{ByteCode, Code, CodeRange};
 pub use error::Error;
 pub use exec::{Exec, Threads};
 pub use half::{Halves, HalvesMut};

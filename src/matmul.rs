@@ -10,7 +10,8 @@
 //! A [`job`](mod@job) divides a product in blocks of rows and panels of B, which stay in the level-2 cache while they meet.
 //! The depth is not divided: a panel of any depth that occurs fits there too, and accumulators stay in registers from the
 //! first product to the output stage. A B that is not [packed](mod@packed) is packed some panels at a time, or for a single
-//! tile of rows read in place ([`unpacked`]).
+//! tile of rows read in place ([`unpacked`]). Left operands of i16 have loops of their own ([`int16x8`](mod@int16x8)), in which the
+//! depth is divided, since their sums leave i32.
 //!
 //! The public functions are generic over the types of codes and results; they hand the engine bytes with a
 //! [sign](crate::sign::Sign), a [right operand](rhs::RhsRef), a [stage](erased_stage::ErasedStage) and an [output](output::Output),
@@ -24,6 +25,7 @@ pub(crate) mod erased;
 pub(crate) mod erased_stage;
 pub(crate) mod fixed_point;
 pub(crate) mod given;
+pub(crate) mod int16x8;
 pub(crate) mod interleave;
 pub(crate) mod job;
 pub(crate) mod lhs;

@@ -1,6 +1,6 @@
 //! Views of row-major matrices, and the zero points that go with their rows or columns.
 
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, check_length, elements_of};
 use crate::sign::Sign;
 
@@ -116,7 +116,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-impl<'a, C: Code> Matrix<'a, C> {
+impl<'a, C: ByteCode> Matrix<'a, C> {
     /// The codes as bytes.
     pub(crate) fn bytes(&self) -> Matrix<'a, u8> {
         self.with_elements(bytemuck::cast_slice(self.data))
@@ -245,7 +245,7 @@ impl ZeroPoints<'_> {
     }
 
     /// The largest `|code − zero point|` over every code of `C`, for `count` rows or columns.
-    pub(crate) fn check<C: Code>(&self, count: usize) -> Result<Largest, Error> {
+    pub(crate) fn check<C: ByteCode>(&self, count: usize) -> Result<Largest, Error> {
         self.check_for(C::SIGN, count)
     }
 

@@ -53,7 +53,8 @@ use rows::{DequantizeRows, FakeQuantizeRows, QuantizeRows, RealRows, StraightThr
 /// ends of the code range. With [`Rounding::Stochastic`], element i takes the word `stream.offset + i`, NaN and infinities
 /// too: a slice of a tensor whose elements share a scale gets the codes that it has in the whole tensor if the stream begins
 /// where the slice does. Over many streams the mean of the codes is x / S + Z, without bias; with parameters of a
-/// [stochastic scheme](crate::Scheme::stochastic) up to the ends of the range.
+/// [stochastic scheme](crate::Scheme::stochastic) up to the ends of the range. (x / S is an f32. Beside codes of 16 bits that
+/// rounding shows: at 65535 steps from Z the quotient is a multiple of 1/256, at 255 steps of 2⁻¹⁶.)
 ///
 /// ```
 /// use zeropoint::{CodeRange, Exec, QuantParams, Rounding, Stream, quantize};

@@ -6,7 +6,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::layers::{Conv2d, ConvTranspose2d, Linear, TransposedWindow, Window};
@@ -42,7 +42,7 @@ pub use crate::matrix::ZeroPoints;
 ///
 /// # Errors
 /// [`Error::ZeroPoint`]; [`Error::Length`] of the zero points; [`Error::Memory`].
-pub fn pack<'e, A: Code, B: Code>(
+pub fn pack<'e, A: ByteCode, B: ByteCode>(
     exec: impl Into<Exec<'e>>,
     b: Matrix<'_, B>,
     zero_points: ZeroPoints<'_>,
@@ -55,7 +55,7 @@ pub fn pack<'e, A: Code, B: Code>(
 ///
 /// # Errors
 /// [`Error::ZeroPoint`]; [`Error::Length`] of the zero points; [`Error::Memory`].
-pub fn pack_transposed<'e, A: Code, B: Code>(
+pub fn pack_transposed<'e, A: ByteCode, B: ByteCode>(
     exec: impl Into<Exec<'e>>,
     b: Matrix<'_, B>,
     zero_points: ZeroPoints<'_>,
@@ -67,7 +67,7 @@ pub fn pack_transposed<'e, A: Code, B: Code>(
 ///
 /// # Errors
 /// [`Error::ZeroPoint`]; [`Error::Length`] of the zero points.
-pub fn unpacked<'a, 'e, A: Code, B: Code>(
+pub fn unpacked<'a, 'e, A: ByteCode, B: ByteCode>(
     exec: impl Into<Exec<'e>>,
     b: Matrix<'a, B>,
     zero_points: ZeroPoints<'a>,
@@ -80,7 +80,7 @@ pub fn unpacked<'a, 'e, A: Code, B: Code>(
 /// # Errors
 /// [`Error::Shape`] when `length` is not a multiple of 16, up to 65536; [`Error::Multiple`] when K is not whole blocks;
 /// [`Error::Length`] of the scales; [`Error::Memory`].
-pub fn pack_blocks<'e, A: Code>(
+pub fn pack_blocks<'e, A: ByteCode>(
     exec: impl Into<Exec<'e>>,
     codes: Matrix<'_, i8>,
     length: usize,
@@ -94,7 +94,7 @@ pub fn pack_blocks<'e, A: Code>(
 /// # Errors
 /// [`Error::Length`]; [`Error::Shape`] when the window or the groups do not go with the shape; [`Error::ZeroPoint`];
 /// [`Error::Memory`].
-pub fn conv2d<'e, A: Code, B: Code>(
+pub fn conv2d<'e, A: ByteCode, B: ByteCode>(
     exec: impl Into<Exec<'e>>,
     weights: &[B],
     shape: [usize; 4],
@@ -109,7 +109,7 @@ pub fn conv2d<'e, A: Code, B: Code>(
 ///
 /// # Errors
 /// [`Error::Length`]; [`Error::Shape`] when the window or the groups do not go with the shape; [`Error::ZeroPoint`].
-pub fn conv_transpose2d<'e, A: Code, B: Code>(
+pub fn conv_transpose2d<'e, A: ByteCode, B: ByteCode>(
     exec: impl Into<Exec<'e>>,
     weights: &[B],
     shape: [usize; 4],
@@ -134,7 +134,7 @@ pub fn conv_transpose2d<'e, A: Code, B: Code>(
 /// # Errors
 /// [`Error::Multiplier`] for a multiplier that the rule does not have; [`Error::Empty`] without multipliers;
 /// [`Error::ZeroPoint`] outside the type; [`Error::Bounds`] when they are empty.
-pub fn requantize<C: Code>(
+pub fn requantize<C: ByteCode>(
     rule: Rule,
     multipliers: &[f64],
     zero_point: i32,
@@ -152,34 +152,34 @@ pub trait AccumulatorBias<'a>: Sized + Sealed {
     fn with_accumulator_bias(self, bias: &'a [i32]) -> Result<Self, Error>;
 }
 
-impl<A: Code, B: Code> AccumulatorBias<'_> for PackedMatrix<A, B> {
+impl<A: ByteCode, B: ByteCode> AccumulatorBias<'_> for PackedMatrix<A, B> {
     fn with_accumulator_bias(mut self, bias: &[i32]) -> Result<Self, Error> {
         self.packed_mut().set_bias(bias, None)?;
         Ok(self)
     }
 }
 
-impl<'a, A: Code, B: Code> AccumulatorBias<'a> for UnpackedMatrix<'a, A, B> {
+impl<'a, A: ByteCode, B: ByteCode> AccumulatorBias<'a> for UnpackedMatrix<'a, A, B> {
     fn with_accumulator_bias(mut self, bias: &'a [i32]) -> Result<Self, Error> {
         self.set_bias(bias)?;
         Ok(self)
     }
 }
 
-impl<A: Code, B: Code> AccumulatorBias<'_> for Linear<A, B> {
+impl<A: ByteCode, B: ByteCode> AccumulatorBias<'_> for Linear<A, B> {
     fn with_accumulator_bias(self, bias: &[i32]) -> Result<Self, Error> {
         Ok(Linear::from(self.into_weights().with_accumulator_bias(bias)?))
     }
 }
 
-impl<A: Code, B: Code> AccumulatorBias<'_> for Conv2d<A, B> {
+impl<A: ByteCode, B: ByteCode> AccumulatorBias<'_> for Conv2d<A, B> {
     fn with_accumulator_bias(mut self, bias: &[i32]) -> Result<Self, Error> {
         self.set_bias(bias)?;
         Ok(self)
     }
 }
 
-impl<A: Code, B: Code> AccumulatorBias<'_> for ConvTranspose2d<A, B> {
+impl<A: ByteCode, B: ByteCode> AccumulatorBias<'_> for ConvTranspose2d<A, B> {
     fn with_accumulator_bias(mut self, bias: &[i32]) -> Result<Self, Error> {
         self.set_bias(bias)?;
         Ok(self)

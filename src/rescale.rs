@@ -7,7 +7,7 @@
 //!
 //! What the parameters of each operand are, how it is rounded, and on how many threads, is free.
 
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::params::QuantParams;
@@ -34,7 +34,7 @@ use crate::views::Destination;
 /// [`Error::Length`] when the shapes do not go together; [`Error::Multiple`], [`Error::Codes`], [`Error::Stream`] and
 /// [`Error::Rounding`] as [`quantize`](crate::quantize()) has them.
 #[inline(always)]
-pub fn requantize<'e, A: Code, C: Code>(
+pub fn requantize<'e, A: ByteCode, C: ByteCode>(
     exec: impl Into<Exec<'e>>,
     x: Quantized<'_, A>,
     y: &QuantParams<C>,
@@ -68,7 +68,7 @@ pub fn requantize<'e, A: Code, C: Code>(
 /// # Errors
 /// [`Error::Length`] when the shapes of `a` and `b` differ; those of [`quantize`](crate::quantize()).
 #[inline(always)]
-pub fn add<'e, A: Code, B: Code, C: Code>(
+pub fn add<'e, A: ByteCode, B: ByteCode, C: ByteCode>(
     exec: impl Into<Exec<'e>>,
     a: Quantized<'_, A>,
     b: Quantized<'_, B>,
@@ -97,7 +97,7 @@ pub fn add<'e, A: Code, B: Code, C: Code>(
 /// # Errors
 /// [`Error::Empty`] without parts; [`Error::Length`] when their rows differ; those of [`quantize`](crate::quantize()).
 #[inline(always)]
-pub fn concat<'e, A: Code, C: Code>(
+pub fn concat<'e, A: ByteCode, C: ByteCode>(
     exec: impl Into<Exec<'e>>,
     parts: &[Quantized<'_, A>],
     y: &QuantParams<C>,
@@ -109,7 +109,7 @@ pub fn concat<'e, A: Code, C: Code>(
 }
 
 #[inline(always)]
-fn run<C: Code>(
+fn run<C: ByteCode>(
     exec: Exec<'_>,
     reals: &dyn Reals,
     y: &QuantParams<C>,

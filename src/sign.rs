@@ -1,11 +1,11 @@
-//! Whether 8-bit codes are signed.
+//! Whether codes are signed.
 
-/// Whether 8-bit codes are u8 or i8.
+/// Whether codes are signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sign {
-    /// u8
+    /// u8, or u16
     Unsigned,
-    /// i8
+    /// i8, or i16
     Signed,
 }
 

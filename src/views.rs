@@ -6,7 +6,7 @@
 
 use core::marker::PhantomData;
 
-use crate::codes::{Code, CodeBounds};
+use crate::codes::{ByteCode, CodeBounds};
 use crate::error::{Error, check_length};
 use crate::half::{Halves, HalvesMut};
 use crate::matrix::{Matrix, MatrixMut};
@@ -130,7 +130,7 @@ sealed! {
     [T, S: AsRef<[T]> + ?Sized] &S: T, |this| View::Slice((**this).as_ref());
     [T, S: AsRef<[T]> + ?Sized] &mut S: T, |this| View::Slice((**this).as_ref());
     [T] Matrix<'_, T>: T, |this| View::Matrix(*this);
-    [C: Code] PackedCodes<'_, C>: C,
+    [C: ByteCode] PackedCodes<'_, C>: C,
         |this| View::Packed(this.erase());
     [] Halves<'_>: f32, |this| View::Halves(*this);
 }
@@ -138,7 +138,7 @@ sealed! {
 sealed_mut! {
     [T, S: AsMut<[T]> + ?Sized] &mut S: T, |this| ViewMut::Slice((**this).as_mut());
     [T] MatrixMut<'_, T>: T, |this| ViewMut::Matrix(this.reborrow());
-    [C: Code] PackedCodesMut<'_, C>: C,
+    [C: ByteCode] PackedCodesMut<'_, C>: C,
         |this| ViewMut::Packed(this.erase());
     [] HalvesMut<'_>: f32, |this| ViewMut::Halves(HalvesMut { bits: &mut *this.bits, kind: this.kind });
 }
@@ -208,7 +208,7 @@ pub struct PackedCodes<'a, C> {
     codes: PhantomData<fn() -> C>,
 }
 
-impl<'a, C: Code> PackedCodes<'a, C> {
+impl<'a, C: ByteCode> PackedCodes<'a, C> {
     /// `length` codes in `length.div_ceil(2)` bytes.
     ///
     /// # Errors
@@ -246,7 +246,7 @@ pub struct PackedCodesMut<'a, C> {
     codes: PhantomData<fn() -> C>,
 }
 
-impl<'a, C: Code> PackedCodesMut<'a, C> {
+impl<'a, C: ByteCode> PackedCodesMut<'a, C> {
     /// `length` codes in `length.div_ceil(2)` bytes.
     ///
     /// # Errors

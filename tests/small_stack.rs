@@ -135,7 +135,7 @@ fn strided<C: Code>(range: CodeRange<C>) {
     }
 }
 
-fn nibbles<C: Code>(range: CodeRange<C>) {
+fn nibbles<C: ByteCode>(range: CodeRange<C>) {
     for (name, granularity) in granularities() {
         let n = elements(granularity);
         let (x, params) = (&reals(n)[..], &params(range, granularity));
@@ -177,6 +177,8 @@ fn elements_of_tensors() {
     elementwise(CodeRange::unsigned(8).unwrap());
     elementwise(CodeRange::narrow(8).unwrap());
     elementwise(CodeRange::signed(3).unwrap());
+    elementwise(CodeRange::unsigned16(16).unwrap());
+    elementwise(CodeRange::signed16(16).unwrap());
     strided(CodeRange::unsigned(8).unwrap());
     strided(CodeRange::signed(8).unwrap());
     nibbles(CodeRange::unsigned(4).unwrap());
@@ -255,8 +257,35 @@ fn calibration() {
     }
 }
 
+#[test]
+fn products_of_i16() {
+    for [m, n, k] in [[1, 70, 130], [23, 70, 600]] {
+        let a = vec![-7_i16; m * k];
+        let w = vec![3_i8; n * k];
+        let x_params = QuantParams::per_tensor(CodeRange::signed16(16).unwrap(), 1e-4, 0).unwrap();
+        let w_params = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 0.01, 0).unwrap();
+        small(&format!("int16x8 {m} × {n} × {k}"), |isa| {
+            let x = Quantized::new(Matrix::new(&a, m, k).unwrap(), &x_params).unwrap();
+            let weights = Quantized::new(Matrix::new(&w, n, k).unwrap(), &w_params).unwrap();
+            let weights = int16x8::PackedMatrix::pack(isa, weights).unwrap();
+            let mut sums = vec![0; m * n];
+            let out = MatrixMut::new(&mut sums, m, n).unwrap();
+            int16x8::matmul(isa, x, &weights, &int16x8::Accumulators, out).unwrap();
+            let mut floats = vec![0.0; m * n];
+            let out = MatrixMut::new(&mut floats, m, n).unwrap();
+            int16x8::matmul(isa, x, &weights, &int16x8::Dequantize::new(), out).unwrap();
+            for rule in [int16x8::Rule::Float, int16x8::Rule::HalfAway, int16x8::Rule::Reduced] {
+                let stage = int16x8::Requantize::new(&weights, &x_params, &x_params, rule).unwrap();
+                let mut codes = vec![0; m * n];
+                let out = MatrixMut::new(&mut codes, m, n).unwrap();
+                int16x8::matmul(isa, x, &weights, &stage, out).unwrap();
+            }
+        });
+    }
+}
+
 /// Every stage on a packed and an unpacked right operand.
-fn products<A: Code, B: Code>() {
+fn products<A: ByteCode, B: ByteCode>() {
     let name = |name: &str| format!("{name} of {} by {}", std::any::type_name::<A>(), std::any::type_name::<B>());
     for [m, n, k] in [[1, 70, 130], [23, 70, 130]] {
         let (a, b) = (&codes::<A>(m * k)[..], &codes::<B>(n * k)[..]);
@@ -412,7 +441,7 @@ fn operands_with_parameters() {
     });
 }
 
-fn by_blocks<A: Code>() {
+fn by_blocks<A: ByteCode>() {
     let [m, n, k] = [9, 40, 128];
     let (a, weights) = (&codes::<A>(m * k)[..], &codes::<i8>(n * k)[..]);
     let per_row = &vec![0.02; m][..];

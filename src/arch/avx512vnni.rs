@@ -6,6 +6,7 @@ use super::avx512::Avx512;
 use super::vnni::{Quads, Vnni};
 use crate::matmul::dot::{Accumulate, rows};
 use crate::matmul::interleave::InterleaveVectors;
+use crate::matmul::tile::Microkernel;
 use crate::simd::Simd;
 
 token! {
@@ -42,4 +43,11 @@ microkernels! {
     Avx512Vnni = "avx512vnni", Quads<Avx512Vnni>: |a_signed| Quads { token: Avx512Vnni::witness(), a_signed },
     "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni", [u8 i8, i8 u8],
     tiles { [1 2 3] x [1 2 3 4 5 6 7 8], [4] x [1 2 3 4 5 6] }, unpacked { [1 2 3] x [1 2 3 4 5 6 7 8] }
+}
+
+impl Avx512Vnni {
+    /// The micro-kernel for left operands of i16, of the ISA that this one adds to.
+    pub fn microkernel_i16(self) -> &'static Microkernel {
+        self.0.microkernel_i16()
+    }
 }

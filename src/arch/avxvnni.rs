@@ -5,6 +5,7 @@ use core::arch::x86_64::*;
 use super::avx2::Avx2;
 use super::vnni::{Quads, Vnni};
 use crate::matmul::dot::{Accumulate, rows};
+use crate::matmul::tile::Microkernel;
 
 token! {
     /// The CPU has AVX2 and AVX-VNNI.
@@ -37,4 +38,11 @@ impl Vnni for AvxVnni {
 microkernels! {
     AvxVnni = "avxvnni", Quads<AvxVnni>: |a_signed| Quads { token: AvxVnni::witness(), a_signed }, "avx2,fma,avxvnni",
     [u8 i8, i8 u8], tiles { [1 2] x [1 2 3 4 5 6] }, unpacked { [1 2] x [1 2 3 4 5 6] }
+}
+
+impl AvxVnni {
+    /// The micro-kernel for left operands of i16, of the ISA that this one adds to.
+    pub fn microkernel_i16(self) -> &'static Microkernel {
+        self.0.microkernel_i16()
+    }
 }

@@ -4,7 +4,8 @@
 /// of a token, whose tiles run the dot-product instruction `dot` on left operands that are signed or not.
 ///
 /// `a b` are the operand types that the instruction multiplies: `u8 b, i8 b` for a micro-kernel for each sign of A, or
-/// `i16 b` for one that serves both, whose A is widened. Sizes of tiles are given as `[vectors …] x [rows …]`.
+/// `i16 b` for one that serves both, whose A is widened, and left operands of i16 too; `only i16 b` for one that serves these
+/// beside others. Sizes of tiles are given as `[vectors …] x [rows …]`.
 macro_rules! microkernels {
     (
         $Token:ident = $isa:literal, $Dot:ty: |$a_signed:ident| $dot:expr, $($features:literal,)? [$($kernels:tt)+],
@@ -42,6 +43,21 @@ macro_rules! microkernels {
         impl $Token {
             /// The micro-kernel, which serves left operands of both signs.
             pub fn microkernel(self, _: Sign) -> &'static Microkernel {
+                &KERNEL
+            }
+
+            /// The micro-kernel for left operands of i16.
+            pub fn microkernel_i16(self) -> &'static Microkernel {
+                &KERNEL
+            }
+        }
+    };
+    (@kernels $Token:ident, $isa:literal, $Dot:ty, [only i16 $b:ident], $tiles:tt, $unpacked:tt) => {
+        microkernels! { @kernel KERNEL, $isa, $Dot, i16 $b, $tiles, $unpacked }
+
+        impl $Token {
+            /// The micro-kernel for left operands of i16.
+            pub fn microkernel_i16(self) -> &'static Microkernel {
                 &KERNEL
             }
         }

@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use super::neon::Neon;
 use crate::matmul::dot::Dot;
-use crate::matmul::tile::MAX_VECTORS;
+use crate::matmul::tile::{MAX_VECTORS, Microkernel};
 
 token! {
     /// The CPU has NEON and the dot product extension.
@@ -80,4 +80,11 @@ microkernels! {
     NeonDotprod = "neon-dotprod", Quads: |a_signed| Quads { token: NeonDotprod::witness(), a_signed },
     "neon,dotprod", [u8 u8, i8 i8],
     tiles { [1 2 3 4] x [1 2 3 4 5 6] }, unpacked { [1 2 3 4] x [1 2 3 4 5 6] }
+}
+
+impl NeonDotprod {
+    /// The micro-kernel for left operands of i16, of the ISA that this one adds to.
+    pub fn microkernel_i16(self) -> &'static Microkernel {
+        self.0.microkernel_i16()
+    }
 }

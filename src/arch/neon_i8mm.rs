@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use super::neon::Neon;
 use crate::matmul::dot::{Accs, Depth, Dot, Layout, load_step};
-use crate::matmul::tile::{MAX_ROWS, MAX_VECTORS};
+use crate::matmul::tile::{MAX_ROWS, MAX_VECTORS, Microkernel};
 
 token! {
     /// The CPU has NEON and the matrix multiplication extension for codes.
@@ -158,4 +158,11 @@ microkernels! {
     NeonI8mm = "neon-i8mm", Blocks: |a_signed| Blocks { token: NeonI8mm::witness(), a_signed },
     "neon,i8mm", [u8 u8, i8 i8],
     tiles { [1 2 3 4] x [1 2 3 4 5 6] }, unpacked { [1 2 3 4] x [1 2 3 4 5 6] }
+}
+
+impl NeonI8mm {
+    /// The micro-kernel for left operands of i16, of the ISA that this one adds to.
+    pub fn microkernel_i16(self) -> &'static Microkernel {
+        self.0.microkernel_i16()
+    }
 }

@@ -285,7 +285,7 @@ impl Accumulate for Portable {
     }
 }
 
-/// Eight columns, two k at a time, in 16 bits: exact, since `|a·b| ≤ 255·128`.
+/// Eight columns, two k at a time, in 16 bits: exact, since the sum of two products is no more than 2 · 2¹⁵ · 2⁷.
 #[derive(Clone, Copy)]
 struct Pairs(Portable);
 

@@ -10,6 +10,10 @@ use crate::params::{OffsetKind, RoundingKind, Scheme};
 /// An asymmetric scheme has all its levels on the sides of 0 where data lies: all 2ⁿ behind a ReLU, and 2ⁿ⁻¹ of them on each side
 /// of a range −a … a, whatever the code type. A symmetric scheme has the same on both sides, even if one has no data.
 ///
+/// A search takes up to 255 steps, those of 8 bits. Codes of more have about as many levels as a [histogram](super::Histogram) has
+/// bins, or more, so it does not tell them apart, and they lose little by a wide range: for them an observer of these levels is an
+/// [`Error::Setting`]. Take minimum and maximum, or percentiles.
+///
 /// ```
 /// use zeropoint::calibrate::{Clip, Histogram, Levels};
 /// use zeropoint::{CodeRange, Scheme};

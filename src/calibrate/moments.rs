@@ -43,13 +43,13 @@ pub enum Spread {
 }
 
 impl Spread {
-    /// [`Spread::Gauss`] for these codes.
+    /// [`Spread::Gauss`] for these codes. (Codes of more than 8 bits have no α: an observer of them is an [`Error::Setting`].)
     #[must_use]
     pub fn gauss<C: Code>(codes: CodeRange<C>) -> Self {
         Spread::Gauss { bits: codes.bounds().bits(), half: false }
     }
 
-    /// [`Spread::Laplace`] for these codes.
+    /// [`Spread::Laplace`] for these codes. (Codes of more than 8 bits have no α: an observer of them is an [`Error::Setting`].)
     #[must_use]
     pub fn laplace<C: Code>(codes: CodeRange<C>) -> Self {
         Spread::Laplace { bits: codes.bounds().bits(), half: false }

@@ -8,7 +8,7 @@ use super::images::{ImageZeroPoints, Images, RawImages, load_zero_points};
 use super::patches::{Patch, Windows};
 use super::pool::share_windows;
 use super::window::Window;
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::kernel::{Kernel, Vectors};
@@ -106,7 +106,7 @@ impl AvgPool2d {
     /// # Errors
     /// [`Error::Shape`], as [`output_shape`](AvgPool2d::output_shape) and for parameters of another granularity;
     /// [`Error::Length`].
-    pub fn forward<'e, C: Code>(
+    pub fn forward<'e, C: ByteCode>(
         &self,
         exec: impl Into<Exec<'e>>,
         images: &[C],
@@ -137,7 +137,7 @@ impl AvgPool2d {
 ///
 /// # Errors
 /// [`Error::Shape`], as [`AvgPool2d::output_shape`]; [`Error::Length`]; [`Error::ZeroPoint`].
-pub fn average_pool2d<'e, C: Code>(
+pub fn average_pool2d<'e, C: ByteCode>(
     exec: impl Into<Exec<'e>>,
     pool: &AvgPool2d,
     images: RawImages<'_, C>,
@@ -179,7 +179,7 @@ impl AvgPool<'_> {
     /// < 2²⁴ and n are exact as f32, and |v| ≤ 255, so v is rounded by at most 2⁻¹⁷. If v is half of an odd number, it is exact.
     /// Else it is at least 1 / (2 n) > 2⁻¹⁷ away from each of these, and stays on its side.
     #[inline(always)]
-    fn average<V: Vectors, C: Code>(self, v: V) {
+    fn average<V: Vectors, C: ByteCode>(self, v: V) {
         let AvgPool { windows, zero_points, counts_padding, first, out, .. } = self;
         let size = windows.window.size.map(|length| length as u128);
         let channels = windows.shape[3].max(1);
@@ -225,7 +225,7 @@ struct Mean<'a, V: Vectors> {
 impl<V: Vectors> Mean<'_, V> {
     /// The codes of the sums of a vector of channels.
     #[inline(always)]
-    fn store<C: Code>(&self, v: V, sum: V::I32, channel: usize, out: &mut [C; LANES]) {
+    fn store<C: ByteCode>(&self, v: V, sum: V::I32, channel: usize, out: &mut [C; LANES]) {
         let zero_point = load_zero_points(v, self.zero_points, channel);
         let sum = v.sub_i32(sum, v.mul_i32(zero_point, self.taps));
         let mean = v.div_f32(v.to_f32(sum), self.divisor);
@@ -236,7 +236,7 @@ impl<V: Vectors> Mean<'_, V> {
 /// The sums of some rows and columns of taps that are on the image, for vectors of channels from one on. What is behind the last
 /// channel makes sums that nobody reads.
 #[inline(always)]
-fn sum_taps<V: Vectors, C: Code, const VECTORS: usize>(
+fn sum_taps<V: Vectors, C: ByteCode, const VECTORS: usize>(
     v: V,
     patch: &Patch<'_>,
     rows: Range<usize>,
@@ -269,7 +269,7 @@ fn sum_taps<V: Vectors, C: Code, const VECTORS: usize>(
 /// Averages of 2¹⁶ taps or more, or of a window of so many: sums that may exceed i32, and an exact division, which takes no time
 /// beside them.
 #[inline(always)]
-fn average_many<V: Vectors, C: Code>(
+fn average_many<V: Vectors, C: ByteCode>(
     v: V,
     patch: &Patch<'_>,
     zero_points: ZeroPoints<'_>,

@@ -8,7 +8,7 @@ use super::convolution::Convolution;
 use super::images::{Images, RawImages};
 use super::kernels::WeightCodes;
 use super::window::Window;
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, elements_of};
 use crate::exec::Exec;
 use crate::isa::Isa;
@@ -59,7 +59,7 @@ pub(super) use sealed::EraseConvolution;
 /// A convolution of images of type `A`: [`Conv2d`] or [`ConvTranspose2d`](super::ConvTranspose2d).
 pub trait Convolve<A>: EraseConvolution {}
 
-impl<A: Code, B: Code> Conv2d<A, B> {
+impl<A: ByteCode, B: ByteCode> Conv2d<A, B> {
     /// Weights of shape `[outputs, channels / groups, height, width]` (height and width are the window's), with parameters
     /// per tensor or per output.
     ///
@@ -145,7 +145,7 @@ impl<A: Code, B: Code> Conv2d<A, B> {
 /// # Errors
 /// [`Error::Shape`], as [`Conv2d::output_shape`]; [`Error::Length`]; [`Error::ZeroPoint`]; then those of
 /// [`raw::matmul`](crate::raw::matmul()).
-pub fn convolve<'e, A: Code, S: Stage>(
+pub fn convolve<'e, A: ByteCode, S: Stage>(
     exec: impl Into<Exec<'e>>,
     conv: &impl Convolve<A>,
     images: RawImages<'_, A>,
@@ -157,7 +157,7 @@ pub fn convolve<'e, A: Code, S: Stage>(
     conv.forward(exec.into(), Images::by_hand(images)?, stage, out)
 }
 
-impl<A: Code, B: Code> Convolve<A> for Conv2d<A, B> {}
+impl<A: ByteCode, B: ByteCode> Convolve<A> for Conv2d<A, B> {}
 
 impl<A, B> EraseConvolution for Conv2d<A, B> {
     fn erase(&self) -> &Convolution {
@@ -167,7 +167,7 @@ impl<A, B> EraseConvolution for Conv2d<A, B> {
 
 impl<A, B> Sealed for Conv2d<A, B> {}
 
-impl<A: Code, B: Code> Weights<A> for Conv2d<A, B> {
+impl<A: ByteCode, B: ByteCode> Weights<A> for Conv2d<A, B> {
     fn scales(&self) -> &[f32] {
         self.convolution.scales().values()
     }

@@ -9,7 +9,7 @@ use super::convolution::Convolution;
 use super::images::Images;
 use super::kernels::WeightCodes;
 use super::window::Window;
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::isa::Isa;
@@ -64,7 +64,7 @@ impl From<Window> for TransposedWindow {
     }
 }
 
-impl<A: Code, B: Code> ConvTranspose2d<A, B> {
+impl<A: ByteCode, B: ByteCode> ConvTranspose2d<A, B> {
     /// Weights of shape `[channels, outputs / groups, height, width]` (height and width are the window's), with parameters per
     /// tensor or per output: `Granularity::channel(&shape, 1)`, the same for every group.
     ///
@@ -159,7 +159,7 @@ impl<A: Code, B: Code> ConvTranspose2d<A, B> {
     }
 }
 
-impl<A: Code, B: Code> Convolve<A> for ConvTranspose2d<A, B> {}
+impl<A: ByteCode, B: ByteCode> Convolve<A> for ConvTranspose2d<A, B> {}
 
 impl<A, B> EraseConvolution for ConvTranspose2d<A, B> {
     fn erase(&self) -> &Convolution {
@@ -169,7 +169,7 @@ impl<A, B> EraseConvolution for ConvTranspose2d<A, B> {
 
 impl<A, B> Sealed for ConvTranspose2d<A, B> {}
 
-impl<A: Code, B: Code> Weights<A> for ConvTranspose2d<A, B> {
+impl<A: ByteCode, B: ByteCode> Weights<A> for ConvTranspose2d<A, B> {
     fn scales(&self) -> &[f32] {
         self.convolution.scales().values()
     }

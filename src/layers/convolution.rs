@@ -16,7 +16,7 @@ use super::kernels::{Kernels, WeightCodes, WeightShape};
 use super::patches::{Patches, Windows};
 use super::transposed::Transposed;
 use super::window::Window;
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::isa::Isa;
@@ -118,7 +118,7 @@ impl Convolution {
     }
 
     /// The bias for every output, as real numbers, quantized for images of the scale of `x`.
-    pub(super) fn quantize_bias<A: Code>(&mut self, bias: &[f32], x: &QuantParams<A>) -> Result<(), Error> {
+    pub(super) fn quantize_bias<A: ByteCode>(&mut self, bias: &[f32], x: &QuantParams<A>) -> Result<(), Error> {
         check_length("the bias", self.outputs, bias.len())?;
         let (image_scale, _) = x.one_group()?;
         let bias = self.scales.quantize_bias(bias, image_scale)?;

@@ -2,7 +2,7 @@
 
 use bytemuck::cast_slice;
 
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, check_length, elements_of};
 use crate::kernel::Vectors;
 use crate::matrix::{Largest, Matrix, ZeroPoints};
@@ -81,7 +81,11 @@ pub(super) struct Images<'a> {
 
 impl<'a> Images<'a> {
     /// Images whose parameters are per tensor, per image or per channel.
-    pub fn quantized<A: Code>(codes: &'a [A], shape: [usize; 4], params: &'a QuantParams<A>) -> Result<Self, Error> {
+    pub fn quantized<A: ByteCode>(
+        codes: &'a [A],
+        shape: [usize; 4],
+        params: &'a QuantParams<A>,
+    ) -> Result<Self, Error> {
         check_length("the images", elements_of(&shape), codes.len())?;
         let (zero_points, scales) = match params.granularity() {
             Granularity::Channel { channels, inner: 1 } if channels == shape[3] => {
@@ -99,7 +103,7 @@ impl<'a> Images<'a> {
     }
 
     /// Images whose zero points are given by hand.
-    pub fn by_hand<A: Code>(RawImages { codes, shape, zero_points }: RawImages<'a, A>) -> Result<Self, Error> {
+    pub fn by_hand<A: ByteCode>(RawImages { codes, shape, zero_points }: RawImages<'a, A>) -> Result<Self, Error> {
         check_length("the images", elements_of(&shape), codes.len())?;
         Ok(Images { codes: cast_slice(codes), sign: A::SIGN, shape, zero_points, scales: &[] })
     }

@@ -1,6 +1,6 @@
 //! The linear layer: a matrix multiplication whose weights are given a row an output.
 
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::matmul::packed::PackedMatrix;
@@ -38,7 +38,7 @@ pub struct Linear<A, B> {
     weights: PackedMatrix<A, B>,
 }
 
-impl<A: Code, B: Code> Linear<A, B> {
+impl<A: ByteCode, B: ByteCode> Linear<A, B> {
     /// Weights `[outputs, inputs]`, with parameters per tensor or per output.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl<A, B> From<PackedMatrix<A, B>> for Linear<A, B> {
 
 impl<A, B> Sealed for Linear<A, B> {}
 
-impl<A: Code, B: Code> Weights<A> for Linear<A, B> {
+impl<A: ByteCode, B: ByteCode> Weights<A> for Linear<A, B> {
     fn scales(&self) -> &[f32] {
         self.weights.scales()
     }

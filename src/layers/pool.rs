@@ -4,7 +4,7 @@ use bytemuck::{must_cast_slice, must_cast_slice_mut};
 
 use super::patches::Windows;
 use super::window::Window;
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::kernel::{Kernel, Vectors};
@@ -51,7 +51,7 @@ impl MaxPool2d {
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::Shape`], as [`output_shape`](MaxPool2d::output_shape).
-    pub fn forward<'e, C: Code>(
+    pub fn forward<'e, C: ByteCode>(
         &self,
         exec: impl Into<Exec<'e>>,
         images: &[C],

@@ -8,7 +8,7 @@ use super::output::Output;
 use super::packed::Packed;
 use super::rhs::check_isa;
 use super::tile::MAX_COLUMNS;
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::formats::decode::split_blocks;
@@ -42,14 +42,14 @@ fn check_blocks(depth: usize, length: usize) -> Result<usize, Error> {
 }
 
 /// The length of a block, and the scale of every block along a row, of codes whose zero points are 0.
-fn block_scales<'a, C: Code>(x: &Quantized<'a, C>) -> Result<(usize, &'a [f32]), Error> {
+fn block_scales<'a, C: ByteCode>(x: &Quantized<'a, C>) -> Result<(usize, &'a [f32]), Error> {
     let length = x.group_length()?;
     check_blocks(x.codes().columns(), length)?;
     Ok((length, scales_around_zero(x)?))
 }
 
 /// The scales of codes whose zero points are 0.
-fn scales_around_zero<'a, C: Code>(x: &Quantized<'a, C>) -> Result<&'a [f32], Error> {
+fn scales_around_zero<'a, C: ByteCode>(x: &Quantized<'a, C>) -> Result<&'a [f32], Error> {
     let zero_points = x.params().zero_points();
     match zero_points.iter().position(|&zero_point| zero_point != 0) {
         Some(index) => Err(Error::ZeroPoint { index, zero_point: zero_points[index], min: 0, max: 0 }),
@@ -114,7 +114,7 @@ fn pack(
     BlockWeights { packed, length, scales: packed_scales, negative_sums }
 }
 
-impl<A: Code> PackedBlocks<A> {
+impl<A: ByteCode> PackedBlocks<A> {
     /// Packs i8 weights `[N, K]`, a row for every output, with a scale for every group of them along a row, zero
     /// points 0. Groups have a length that is a multiple of 16, up to 65536.
     ///
@@ -219,7 +219,7 @@ pub struct BlockActivations<'a, A> {
     length: Option<usize>,
 }
 
-impl<'a, A: Code> BlockActivations<'a, A> {
+impl<'a, A: ByteCode> BlockActivations<'a, A> {
     /// With one scale for all, or one for every row.
     ///
     /// # Errors
@@ -245,7 +245,7 @@ impl<'a, A: Code> BlockActivations<'a, A> {
     }
 }
 
-impl<'a, A: Code> BlockActivations<'a, A> {
+impl<'a, A: ByteCode> BlockActivations<'a, A> {
     fn of(x: &Quantized<'a, A>) -> Result<Self, Error> {
         match x.by_row() {
             Ok((zero_points, scales)) => Self::per_row(x.codes(), zero_points, scales),
@@ -277,7 +277,7 @@ impl<'a, A: Code> BlockActivations<'a, A> {
 /// # Errors
 /// [`Error::PackedIsa`] when the weights are packed for another ISA; [`Error::Shape`] for activations of another granularity;
 /// [`Error::Length`] when the shapes do not go together. Then `out` is untouched.
-pub fn matmul_blocks<'e, A: Code>(
+pub fn matmul_blocks<'e, A: ByteCode>(
     exec: impl Into<Exec<'e>>,
     x: Quantized<'_, A>,
     weights: &PackedBlocks<A>,
@@ -291,7 +291,7 @@ pub fn matmul_blocks<'e, A: Code>(
 /// # Errors
 /// [`Error::PackedIsa`] when the weights are packed for another ISA; [`Error::Shape`] for blocks of another length;
 /// [`Error::Length`] when the shapes do not go together. Then `out` is untouched.
-pub fn raw_matmul_blocks<'e, A: Code>(
+pub fn raw_matmul_blocks<'e, A: ByteCode>(
     exec: impl Into<Exec<'e>>,
     a: &BlockActivations<'_, A>,
     weights: &PackedBlocks<A>,

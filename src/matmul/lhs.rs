@@ -9,7 +9,7 @@ use core::ops::Range;
 
 use super::shape::Shape;
 use super::split::Split;
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::Error;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
@@ -95,7 +95,7 @@ impl Lhs<'_> {
 pub(super) const SETS: usize = 1024;
 
 /// Columns of B that pay for copying rows of A that could be read in place.
-const MIN_COLUMNS_TO_COPY: usize = 256;
+pub(super) const MIN_COLUMNS_TO_COPY: usize = 256;
 
 /// Bytes that are made before they are summed or widened: they are still in the level-1 cache then.
 const MADE_AT_A_TIME: usize = 8 << 10;
@@ -272,7 +272,7 @@ pub(super) fn sum_codes<V: Vectors>(v: V, sign: Sign, codes: &[u8]) -> i32 {
 }
 
 #[inline(always)]
-fn sum_of<V: Vectors, C: Code>(v: V, codes: &[C]) -> i32 {
+fn sum_of<V: Vectors, C: ByteCode>(v: V, codes: &[C]) -> i32 {
     let mut sum = v.splat_i32(0);
     let (quads, rest) = codes.as_chunks();
     for quad in quads {

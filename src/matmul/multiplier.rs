@@ -40,6 +40,17 @@ pub fn f32_multipliers(activation_scale: f32, weight_scales: &[f32], output_scal
 /// [`Error::Scale`]; [`Error::Length`]; [`Error::NonFinite`] in the bias; [`Error::Bias`] with the first
 /// channel whose bias no i32 reaches.
 pub fn quantize_bias(bias: &[f32], activation_scale: f32, weight_scales: &[f32]) -> Result<Vec<i32>, Error> {
+    let codes = bias_codes(bias, activation_scale, weight_scales, i32::MAX.into())?;
+    Ok(codes.into_iter().map(|code| code as i32).collect())
+}
+
+/// [`quantize_bias`] with magnitudes up to `most`.
+pub(super) fn bias_codes(
+    bias: &[f32],
+    activation_scale: f32,
+    weight_scales: &[f32],
+    most: f64,
+) -> Result<Vec<i64>, Error> {
     check_each_scale(&[activation_scale])?;
     check_each_scale(weight_scales)?;
     if weight_scales.len() != 1 {
@@ -50,7 +61,7 @@ pub fn quantize_bias(bias: &[f32], activation_scale: f32, weight_scales: &[f32])
             return Err(Error::NonFinite { what: "the bias", index, found: bias });
         }
         let code = (f64::from(bias) / (f64::from(activation_scale) * f64::from(weight_scale))).round_ties_even();
-        if code.abs() <= f64::from(i32::MAX) { Ok(code as i32) } else { Err(Error::Bias { index, bias, code }) }
+        if code.abs() <= most { Ok(code as i64) } else { Err(Error::Bias { index, bias, code }) }
     };
     bias.iter().zip(weight_scales.iter().cycle()).enumerate().map(code).collect()
 }

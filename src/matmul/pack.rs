@@ -6,7 +6,7 @@ use super::offsets::ColumnTerms;
 use super::pack_panel::{PackPanel, SLICE, Source, sum_columns};
 use super::per_column::PerColumn;
 use super::shape::{Shape, Stored};
-use super::tile::{AccRow, MAX_COLUMNS};
+use super::tile::{AccRow, MAX_COLUMNS, Microkernel};
 use crate::error::Error;
 use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
@@ -50,17 +50,17 @@ pub struct Panel<'a> {
 }
 
 impl Panels {
-    /// Packs the codes of a source, whose sign is `b`, for left operands of the sign `a`. The zero points are checked.
+    /// Packs the codes of a source, whose sign is `b`, for a micro-kernel of the ISA. The zero points are checked.
     ///
     /// What is allocated is bounded by the codes, not by the columns: there may be any number of these where the depth is 0.
     pub(super) fn pack(
         isa: Isa,
-        [a, b]: [Sign; 2],
+        kernel: &'static Microkernel,
+        b: Sign,
         source: &impl Source,
         [depth, columns]: [usize; 2],
         zero_points: ZeroPoints<'_>,
     ) -> Result<Self, Error> {
-        let kernel = isa.microkernel(a);
         let shape = Shape::new(isa, kernel, depth, columns, kernel.panels(columns));
         let stored = Stored::new(shape.kernel, b);
         let mut codes = AlignedBuffer::default();

@@ -7,7 +7,7 @@ use super::pack_panel::{Elements, RowMajor};
 use super::rhs::{EraseRhs, Rhs, RhsCodes, RhsRef};
 use super::shape::largest_of;
 use super::weights::{Sealed, WeightScales, Weights};
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::isa::Isa;
@@ -35,7 +35,7 @@ impl Packed {
     ) -> Result<Self, Error> {
         let shape = [codes.rows(), codes.columns()];
         let largest = zero_points.check_for(b, codes.columns())?;
-        Ok(Self::of(Panels::pack(isa, [a, b], &RowMajor(codes), shape, zero_points)?, largest))
+        Ok(Self::of(Panels::pack(isa, isa.microkernel(a), b, &RowMajor(codes), shape, zero_points)?, largest))
     }
 
     /// Packs codes given as `[N, K]`, for left operands of the first sign.
@@ -54,7 +54,7 @@ impl Packed {
     ) -> Result<Self, Error> {
         let largest = zero_points.check_for(b, shape[1])?;
         let elements = Elements { at, columns: shape[1] };
-        Ok(Self::of(Panels::pack(isa, [a, b], &elements, shape, zero_points)?, largest))
+        Ok(Self::of(Panels::pack(isa, isa.microkernel(a), b, &elements, shape, zero_points)?, largest))
     }
 
     fn of(panels: Panels, largest: Largest) -> Self {
@@ -92,7 +92,7 @@ pub struct PackedMatrix<A, B> {
     operands: PhantomData<fn(A) -> B>,
 }
 
-impl<A: Code, B: Code> PackedMatrix<A, B> {
+impl<A: ByteCode, B: ByteCode> PackedMatrix<A, B> {
     /// Packs weights `[outputs, depth]`, a row for every output, as linear layers keep them, with parameters per tensor or
     /// per row.
     ///
@@ -176,9 +176,9 @@ impl<A: Code, B: Code> PackedMatrix<A, B> {
     }
 }
 
-impl<A: Code, B: Code> Rhs<A> for PackedMatrix<A, B> {}
+impl<A: ByteCode, B: ByteCode> Rhs<A> for PackedMatrix<A, B> {}
 
-impl<A: Code, B: Code> EraseRhs for PackedMatrix<A, B> {
+impl<A: ByteCode, B: ByteCode> EraseRhs for PackedMatrix<A, B> {
     fn erase(&self) -> RhsRef<'_> {
         self.packed.erase()
     }
@@ -186,7 +186,7 @@ impl<A: Code, B: Code> EraseRhs for PackedMatrix<A, B> {
 
 impl<A, B> Sealed for PackedMatrix<A, B> {}
 
-impl<A: Code, B: Code> Weights<A> for PackedMatrix<A, B> {
+impl<A: ByteCode, B: ByteCode> Weights<A> for PackedMatrix<A, B> {
     fn scales(&self) -> &[f32] {
         self.packed.scales.values()
     }

@@ -7,7 +7,7 @@ use super::output::Output;
 use super::partition;
 use super::rhs::{Rhs, RhsRef, check_isa};
 use super::stage::Stage;
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::matrix::{Matrix, MatrixMut, ZeroPoints};
@@ -40,7 +40,7 @@ use crate::quantized::Quantized;
 /// another way; [`Error::Operand`] when the stage, or the bias of the weights, was made for other scales; [`Error::Length`] when
 /// the shapes do not go together; [`Error::Depth`] when a sum could leave i32; [`Error::Stream`] when a stochastic stage has too
 /// few words. Then `out` is untouched.
-pub fn matmul<'e, A: Code, S: Stage>(
+pub fn matmul<'e, A: ByteCode, S: Stage>(
     exec: impl Into<Exec<'e>>,
     x: Quantized<'_, A>,
     weights: &impl Rhs<A>,
@@ -71,7 +71,7 @@ pub fn matmul<'e, A: Code, S: Stage>(
 /// [`Error::PackedIsa`] when the right operand is made for another ISA; [`Error::Length`] when the shapes do not go together;
 /// [`Error::ZeroPoint`]; [`Error::Depth`] when a sum could leave i32; [`Error::Stream`] when a stochastic stage has too few
 /// words. Then `out` is untouched.
-pub fn raw_matmul<'e, A: Code, S: Stage>(
+pub fn raw_matmul<'e, A: ByteCode, S: Stage>(
     exec: impl Into<Exec<'e>>,
     a: Matrix<'_, A>,
     a_zero_points: ZeroPoints<'_>,
@@ -82,7 +82,7 @@ pub fn raw_matmul<'e, A: Code, S: Stage>(
     multiply(exec.into(), lhs(&a, a_zero_points), &[], b.erase(), stage, Output::new(&mut out))
 }
 
-fn lhs<'a, A: Code>(a: &Matrix<'a, A>, zero_points: ZeroPoints<'a>) -> Lhs<'a> {
+fn lhs<'a, A: ByteCode>(a: &Matrix<'a, A>, zero_points: ZeroPoints<'a>) -> Lhs<'a> {
     Lhs { source: RowSource::Matrix(a.bytes()), sign: A::SIGN, zero_points }
 }
 

@@ -20,7 +20,7 @@ use super::multiply::multiply_to_codes;
 use super::per_column::PerColumn;
 use super::stage::Stage;
 use super::weights::{Weights, check_one_scale};
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::Error;
 use crate::params::QuantParams;
 use crate::random::fill::WordSource;
@@ -58,13 +58,13 @@ pub struct Requantize<C> {
     element: PhantomData<fn() -> C>,
 }
 
-impl<C: Code> Requantize<C> {
+impl<C: ByteCode> Requantize<C> {
     /// The stage that makes codes with the parameters `y` of products of `weights` and of activations with the parameters
     /// `x`: multipliers `S_x · S_w / S_y`, all codes of `y` as bounds.
     ///
     /// # Errors
     /// [`Error::Shape`] when `x` or `y` is not per tensor; [`Error::Multiplier`] for a multiplier that the rule does not have.
-    pub fn new<A: Code>(
+    pub fn new<A: ByteCode>(
         weights: &impl Weights<A>,
         x: &QuantParams<A>,
         y: &QuantParams<C>,
@@ -91,7 +91,7 @@ impl<C: Code> Requantize<C> {
     ///
     /// # Errors
     /// [`Error::Shape`] when `x` or `y` is not per tensor; [`Error::Multiplier`] for a multiplier beyond every f32.
-    pub fn onnxruntime<A: Code>(
+    pub fn onnxruntime<A: ByteCode>(
         weights: &impl Weights<A>,
         x: &QuantParams<A>,
         y: &QuantParams<C>,
@@ -99,7 +99,7 @@ impl<C: Code> Requantize<C> {
         Self::of_scales(weights, x, y, Rule::Float, f32_multipliers)
     }
 
-    fn of_scales<A: Code>(
+    fn of_scales<A: ByteCode>(
         weights: &impl Weights<A>,
         x: &QuantParams<A>,
         y: &QuantParams<C>,
@@ -179,11 +179,11 @@ impl<C: Code> Requantize<C> {
     }
 }
 
-impl<C: Code> Stage for Requantize<C> {
+impl<C: ByteCode> Stage for Requantize<C> {
     type Element = C;
 }
 
-impl<C: Code> EraseStage for Requantize<C> {
+impl<C: ByteCode> EraseStage for Requantize<C> {
     fn erase<'s>(&'s self, scales: OperandScales<'s>) -> Result<ErasedStage<'s>, Error> {
         self.stage(scales)
     }

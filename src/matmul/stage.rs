@@ -101,9 +101,15 @@ impl EraseStage for Dequantize {
 
 /// A bias of finite values.
 fn float_bias(bias: &[f32]) -> Result<PerColumn<f32>, Error> {
+    check_bias(bias)?;
+    Ok(PerColumn::each(bias.to_vec()))
+}
+
+/// `Ok` for a bias of finite values.
+pub(super) fn check_bias(bias: &[f32]) -> Result<(), Error> {
     match bias.iter().position(|bias| !bias.is_finite()) {
         Some(index) => Err(Error::NonFinite { what: "the bias", index, found: bias[index] }),
-        None => Ok(PerColumn::each(bias.to_vec())),
+        None => Ok(()),
     }
 }
 

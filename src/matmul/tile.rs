@@ -20,7 +20,7 @@ use bytemuck::{Pod, Zeroable};
 use super::split::Split;
 use crate::sign::Sign;
 
-/// The matmul micro-kernel of an ISA for left operands of one sign.
+/// The matmul micro-kernel of an ISA for left operands of one sign, or of i16.
 pub struct Microkernel {
     /// Operand types as the instruction sees them, rows × columns × depth, ISA.
     pub name: &'static str,
@@ -30,7 +30,7 @@ pub struct Microkernel {
     pub lanes: usize,
     /// How B's codes are stored in panels.
     pub b_sign: Sign,
-    /// Whether A is copied to i16 before it is read.
+    /// Whether A is of i16: codes of 8 bits are copied to that before they are read.
     pub widen_a: bool,
     /// `tiles[v - 1][r - 1]` computes r rows × v vectors of columns. The widest may have fewer rows than the others.
     pub tiles: &'static [&'static [Tile]],

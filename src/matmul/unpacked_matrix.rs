@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use super::rhs::{EraseRhs, Rhs, RhsCodes, RhsRef};
 use super::unpacked::Unpacked;
 use super::weights::{Sealed, WeightScales, Weights};
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::isa::Isa;
@@ -37,7 +37,7 @@ pub struct UnpackedMatrix<'a, A, B> {
     operands: PhantomData<fn(A) -> B>,
 }
 
-impl<'a, A: Code, B: Code> UnpackedMatrix<'a, A, B> {
+impl<'a, A: ByteCode, B: ByteCode> UnpackedMatrix<'a, A, B> {
     /// A matrix `[K, N]` with parameters per tensor or per column.
     ///
     /// # Errors
@@ -63,9 +63,9 @@ impl<'a, A: Code, B: Code> UnpackedMatrix<'a, A, B> {
     }
 }
 
-impl<A: Code, B: Code> Rhs<A> for UnpackedMatrix<'_, A, B> {}
+impl<A: ByteCode, B: ByteCode> Rhs<A> for UnpackedMatrix<'_, A, B> {}
 
-impl<A: Code, B: Code> EraseRhs for UnpackedMatrix<'_, A, B> {
+impl<A: ByteCode, B: ByteCode> EraseRhs for UnpackedMatrix<'_, A, B> {
     fn erase(&self) -> RhsRef<'_> {
         RhsRef {
             codes: RhsCodes::Unpacked(&self.b),
@@ -78,7 +78,7 @@ impl<A: Code, B: Code> EraseRhs for UnpackedMatrix<'_, A, B> {
 
 impl<A, B> Sealed for UnpackedMatrix<'_, A, B> {}
 
-impl<A: Code, B: Code> Weights<A> for UnpackedMatrix<'_, A, B> {
+impl<A: ByteCode, B: ByteCode> Weights<A> for UnpackedMatrix<'_, A, B> {
     fn scales(&self) -> &[f32] {
         self.scales.values()
     }

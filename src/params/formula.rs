@@ -29,7 +29,7 @@ impl Scheme {
         self.parameters_in(codes.bounds(), 0, range)
     }
 
-    /// [`parameters`](Scheme::parameters) in codes of either type, of the group of this index.
+    /// [`parameters`](Scheme::parameters) in codes of any type, of the group of this index.
     pub(super) fn parameters_in(self, codes: CodeBounds, index: usize, range: Range) -> Result<(f32, i32), Error> {
         range.check(index)?;
         let formula = Formula::new(self, codes);

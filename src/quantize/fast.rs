@@ -19,7 +19,8 @@
 //!
 //! **The clamp.** Integers saturate as they are narrowed, which is the clamp to the code range: adding Z before or after the
 //! clamp gives the same, since bounds and Z are integers. Beyond ±255 the rounded v may differ from the rounded x / S, but
-//! both are outside of every code range on the same side, |Z| ≤ 255.
+//! both are outside of every code range on the same side, |Z| ≤ 255. (Codes of 16 bits have no fast path, but for
+//! fake-quantization to a range of no more than 256 of them: |q − Z| ≤ 255 is all that the proof needs.)
 //!
 //! **The order.** Pack instructions work inside 128-bit halves, so the 16-bit values of a quad come in an order of the ISA's
 //! own. Nothing has to be put in order until the codes are bytes: zero points are kept in the same order

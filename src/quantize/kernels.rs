@@ -53,6 +53,9 @@ impl<O: Operation> Piece<'_, O> {
         if block_length.is_none() && !grouping.alternates() {
             return isa.run(Runs(self));
         }
+        if const { O::FEW_KERNELS } {
+            return if block_length.is_some() { isa.run(Runs(self)) } else { isa.run(Interleaved::<_, false>(self)) };
+        }
         // Variants for parameters that are read in fewer loads: for one zero point on every ISA, for a quad of few groups where
         // that counts, on the fast path.
         let fast = O::HAS_QUAD && isa.run(HasFastDivision);
@@ -243,7 +246,7 @@ const fn is_fast<V: Vectors, O: Operation>() -> bool {
 /// Computes all elements.
 ///
 /// Quads go through windows: where the operation has a fast path and that leaves a marked sticky mask, the window is
-/// computed again vector by vector. The last vector may overlap the one before: operations depend on their arguments only.
+/// computed again vector by vector; and at once, where the fast path is not exact for the codes. The last vector may overlap the one before: operations depend on their arguments only.
 /// Both may touch quads that were streamed, so a fence comes first.
 ///
 /// Every call of an operation below is a copy of its code, in every kernel: so there is one for vectors that are in no quad,
@@ -268,10 +271,14 @@ unsafe fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: 
             walk.vectors(segment, start, elements);
             continue;
         }
+        if const { is_fast::<V, O>() } && !op.has_exact_quads() {
+            progress.back(quads);
+            continue;
+        }
         // SAFETY: quads that follow are others; before vectors, which may be of the same ones, there is a fence; after the last
         // the caller fences. (Two calls, so that each is compiled for one way through memory.)
         let exact = unsafe {
-            if const { V::HAS_NON_TEMPORAL_STORES } && memory == Memory::Cached {
+            if const { V::HAS_NON_TEMPORAL_STORES && !O::FEW_KERNELS } && memory == Memory::Cached {
                 walk.quads(segment, start, quads, Memory::Cached)
             } else {
                 walk.quads(segment, start, quads, memory)

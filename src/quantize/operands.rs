@@ -10,6 +10,7 @@ use crate::isa::Isa;
 use crate::params::Params;
 use crate::random::stream::{CHUNK, Stream};
 use crate::rounding::Rounding;
+use crate::sign::Sign;
 use crate::views::{Packed, PackedMut, Packing, View, ViewMut};
 
 /// The most codes that a byte has: pieces of packed codes are multiples of them.
@@ -211,6 +212,8 @@ impl<T> Divide for RowsMut<'_, T> {
 pub(crate) enum CodeRows<'a> {
     U8(Rows<'a, u8>),
     I8(Rows<'a, i8>),
+    /// The bits of u16 or i16.
+    Wide(Rows<'a, u16>, Sign),
     Packed(&'a [u8], Packing),
 }
 
@@ -218,6 +221,8 @@ pub(crate) enum CodeRows<'a> {
 pub(crate) enum CodeRowsMut<'a> {
     U8(RowsMut<'a, u8>),
     I8(RowsMut<'a, i8>),
+    /// The bits of u16 or i16.
+    Wide(RowsMut<'a, u16>, Sign),
     Packed(&'a mut [u8], Packing),
 }
 
@@ -234,6 +239,10 @@ macro_rules! divide_codes {
                     $Codes::I8(rows) => {
                         let (before, rest) = rows.divide(at);
                         ($Codes::I8(before), $Codes::I8(rest))
+                    }
+                    $Codes::Wide(rows, sign) => {
+                        let (before, rest) = rows.divide(at);
+                        ($Codes::Wide(before, sign), $Codes::Wide(rest, sign))
                     }
                     $Codes::Packed(bytes, packing) => {
                         let (before, rest) = bytes.$split_at(packed_bytes(at, packing));
@@ -387,6 +396,7 @@ impl Shape {
         match C::erase(data) {
             Codes::U8(data) => CodeRows::U8(Rows { data, stride }),
             Codes::I8(data) => CodeRows::I8(Rows { data, stride }),
+            Codes::Wide(data, sign) => CodeRows::Wide(Rows { data, stride }, sign),
         }
     }
 
@@ -399,6 +409,7 @@ impl Shape {
         match C::erase_mut(data) {
             CodesMut::U8(data) => CodeRowsMut::U8(RowsMut { data, stride }),
             CodesMut::I8(data) => CodeRowsMut::I8(RowsMut { data, stride }),
+            CodesMut::Wide(data, sign) => CodeRowsMut::Wide(RowsMut { data, stride }, sign),
         }
     }
 }

@@ -7,7 +7,7 @@ use bytemuck::Pod;
 
 use super::fast::QuantizeVectors;
 use super::vec_params::{QuadParams, VecParams};
-use crate::codes::{Code, CodeBounds};
+use crate::codes::{ByteCode, CodeBounds};
 use crate::kernel::Vectors;
 use crate::random::vectors::RandomVectors;
 use crate::sign::Sign;
@@ -55,8 +55,18 @@ pub(crate) trait Operation: Copy {
     /// Whether [`quad`](Operation::quad) is faster than four vectors where there is a fast division.
     const HAS_QUAD: bool = false;
 
+    /// Whether kernels are few and small: one for runs and one for interleaved channels, whatever their zero points, each with one
+    /// loop for every way through memory. For operations that are rarely used, or slower than what a choice saves.
+    const FEW_KERNELS: bool = false;
+
     /// Whether the results are i8 codes: then zero points that are read as codes are so, too.
     const SIGNED: bool = false;
+
+    /// Whether quads are exact for the codes of the operation, where they are faster. If not, every vector is computed exactly.
+    #[inline(always)]
+    fn has_exact_quads(self) -> bool {
+        true
+    }
 
     /// The operation for a walk that begins at element `start` of this one's.
     #[inline(always)]
@@ -97,7 +107,7 @@ pub(crate) struct Quad<'a, T, U> {
 }
 
 /// Codes as vectors of integers.
-pub(crate) trait CodeVectors: Code {
+pub(crate) trait CodeVectors: ByteCode {
     /// [`QuantizeVectors::narrow_quad_u8`] or [`QuantizeVectors::narrow_quad_i8`]
     fn narrow_quad<V: QuantizeVectors>(
         v: V,
@@ -175,14 +185,66 @@ impl<C: CodeVectors> Operation for Dequantize<C> {
     }
 }
 
+/// [`Quantize`] into codes of 16 bits, u16 or i16. It has no fast path: the parts of reciprocals are exact up to ±255 only.
+#[derive(Clone, Copy)]
+pub(crate) struct QuantizeWide;
+
+impl Operation for QuantizeWide {
+    type In = f32;
+    type Out = u16;
+    const FEW_KERNELS: bool = true;
+
+    #[inline(always)]
+    fn vector<V: Vectors>(self, v: V, params: &VecParams<V>, round: impl Round<V>, block: Block<'_, f32, u16>) {
+        let q = round.round(v, params.clamped(v, v.load_f32(block.x)));
+        // The low 16 bits, of a code of either sign.
+        let code = v.and_i32(v.add_i32(q, params.zero_point), v.splat_i32(0xffff));
+        v.store_u16(code, block.out);
+    }
+}
+
+/// [`Dequantize`] of codes of 16 bits.
+#[derive(Clone, Copy)]
+pub(crate) struct DequantizeWide {
+    pub sign: Sign,
+}
+
+impl Operation for DequantizeWide {
+    type In = u16;
+    type Out = f32;
+    const FEW_KERNELS: bool = true;
+
+    #[inline(always)]
+    fn vector<V: Vectors>(self, v: V, params: &VecParams<V>, _: impl Round<V>, block: Block<'_, u16, f32>) {
+        // The sign bit is extended by flipping it and subtracting what it stands for.
+        let flip = v.splat_i32(if self.sign == Sign::Signed { 0x8000 } else { 0 });
+        let code = v.sub_i32(v.xor_i32(v.load_u16(block.x), flip), flip);
+        v.store_f32(params.real(v, v.sub_i32(code, params.zero_point)), block.out);
+    }
+}
+
 /// [`Dequantize`] of [`Quantize`], without codes in memory.
 #[derive(Clone, Copy)]
-pub(crate) struct FakeQuantize;
+pub(crate) struct FakeQuantize {
+    /// Whether the parts of reciprocals are exact for these codes.
+    has_exact_quads: bool,
+}
+
+impl FakeQuantize {
+    pub fn new(bounds: CodeBounds) -> Self {
+        FakeQuantize { has_exact_quads: bounds.fit_fast_path() }
+    }
+}
 
 impl Operation for FakeQuantize {
     type In = f32;
     type Out = f32;
     const HAS_QUAD: bool = true;
+
+    #[inline(always)]
+    fn has_exact_quads(self) -> bool {
+        self.has_exact_quads
+    }
 
     #[inline(always)]
     fn vector<V: Vectors>(self, v: V, params: &VecParams<V>, round: impl Round<V>, block: Block<'_, f32, f32>) {
@@ -205,6 +267,7 @@ impl Operation for FakeQuantize {
 /// [`FakeQuantize`], and the mask of its straight-through gradient: 1 where the code of x needs no clamping, else 0.
 #[derive(Clone, Copy)]
 pub(crate) struct FakeQuantizeWithMask<'a> {
+    pub plain: FakeQuantize,
     /// One for every element of the walk.
     pub mask: &'a [Cell<u8>],
 }
@@ -226,8 +289,13 @@ impl Operation for FakeQuantizeWithMask<'_> {
     const HAS_QUAD: bool = true;
 
     #[inline(always)]
+    fn has_exact_quads(self) -> bool {
+        self.plain.has_exact_quads
+    }
+
+    #[inline(always)]
     fn from(self, start: usize) -> Self {
-        FakeQuantizeWithMask { mask: &self.mask[start..] }
+        FakeQuantizeWithMask { mask: &self.mask[start..], ..self }
     }
 
     #[inline(always)]
@@ -242,7 +310,7 @@ impl Operation for FakeQuantizeWithMask<'_> {
                 cell.set(mask);
             }
         }
-        FakeQuantize.vector(v, params, round, block);
+        self.plain.vector(v, params, round, block);
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Packing codes of a few bits, several in a byte, and unpacking them.
 
-use crate::codes::{Code, CodeBounds, Codes};
+use crate::codes::{ByteCode, CodeBounds};
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::isa::Isa;
@@ -28,26 +28,24 @@ use crate::views::{Packed, PackedCodes, PackedCodesMut, PackedMut, Packing, Widt
 /// # Errors
 /// [`Error::Length`] of `codes`; [`Error::Code`] for a code that needs more bits, or a pad (whose index is behind the last
 /// code).
-pub fn pack_codes<'e, C: Code>(
+pub fn pack_codes<'e, C: ByteCode>(
     exec: impl Into<Exec<'e>>,
     codes: &[C],
     pad: C,
     mut packed: PackedCodesMut<'_, C>,
 ) -> Result<(), Error> {
-    pack_checked(exec.into().isa(), C::erase(codes), pad.into(), packed.erase())
+    pack_checked(exec.into().isa(), bytemuck::cast_slice(codes), pad.into(), packed.erase())
 }
 
-fn pack_checked(isa: Isa, codes: Codes<'_>, pad: i32, packed: PackedMut<'_>) -> Result<(), Error> {
+fn pack_checked(isa: Isa, codes: &[u8], pad: i32, packed: PackedMut<'_>) -> Result<(), Error> {
     let PackedMut { bytes, length, packing: Packing { width, sign } } = packed;
-    let all = match codes {
-        Codes::U8(codes) => codes,
-        Codes::I8(codes) => bytemuck::cast_slice(codes),
-    };
-    check_length("the codes", length, all.len())?;
+    check_length("the codes", length, codes.len())?;
     let bounds = width.bounds(sign);
-    check_codes(isa, codes, bounds)?;
+    if isa.run(AnyOutside { codes, sign, bounds }) {
+        codes.iter().enumerate().try_for_each(|(i, &code)| bounds.check_code(i, sign.value(code)))?;
+    }
     bounds.check_code(length, pad)?;
-    pack(isa, all, pad as u8, width, bytes);
+    pack(isa, codes, pad as u8, width, bytes);
     Ok(())
 }
 
@@ -55,7 +53,7 @@ fn pack_checked(isa: Isa, codes: Codes<'_>, pad: i32, packed: PackedMut<'_>) -> 
 ///
 /// # Errors
 /// [`Error::Length`] of `codes`.
-pub fn unpack_codes<'e, C: Code>(
+pub fn unpack_codes<'e, C: ByteCode>(
     exec: impl Into<Exec<'e>>,
     packed: PackedCodes<'_, C>,
     codes: &mut [C],
@@ -64,17 +62,6 @@ pub fn unpack_codes<'e, C: Code>(
     check_length("the codes", length, codes.len())?;
     unpack(exec.into().isa(), bytes, packing, bytemuck::cast_slice_mut(codes));
     Ok(())
-}
-
-/// An error with the first code that is outside of the bounds, if there is one.
-fn check_codes(isa: Isa, codes: Codes<'_>, bounds: CodeBounds) -> Result<(), Error> {
-    if !isa.run(AnyOutside { codes, bounds }) {
-        return Ok(());
-    }
-    match codes {
-        Codes::U8(codes) => codes.iter().enumerate().try_for_each(|(i, &code)| bounds.check_code(i, code.into())),
-        Codes::I8(codes) => codes.iter().enumerate().try_for_each(|(i, &code)| bounds.check_code(i, code.into())),
-    }
 }
 
 /// Packs the bytes of codes that have no more bits.
@@ -89,7 +76,8 @@ pub(crate) fn unpack(isa: Isa, bytes: &[u8], packing: Packing, codes: &mut [u8])
 
 /// Whether a code is outside of the bounds.
 struct AnyOutside<'a> {
-    codes: Codes<'a>,
+    codes: &'a [u8],
+    sign: Sign,
     bounds: CodeBounds,
 }
 
@@ -98,19 +86,21 @@ impl Kernel for AnyOutside<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) -> bool {
-        let AnyOutside { codes, bounds } = self;
+        let AnyOutside { codes, sign, bounds } = self;
+        if codes.is_empty() {
+            return false;
+        }
         let (low, high) = (v.splat_i32(bounds.min), v.splat_i32(bounds.max));
         let (mut min, mut max) = (low, high);
-        match codes {
-            Codes::U8([]) | Codes::I8([]) => {}
-            Codes::U8(codes) => fold_blocks(
+        match sign {
+            Sign::Unsigned => fold_blocks(
                 codes,
                 Memory::Cached,
                 #[inline(always)]
                 |_, codes| max = v.max_i32(max, v.load_u8(codes)),
             ),
-            Codes::I8(codes) => fold_blocks(
-                codes,
+            Sign::Signed => fold_blocks(
+                bytemuck::must_cast_slice(codes),
                 Memory::Cached,
                 #[inline(always)]
                 |_, codes| {

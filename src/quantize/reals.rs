@@ -7,7 +7,7 @@ use super::job::Job;
 use super::operands::{At, CodeRowsMut, Context, Divide, Extent, OUTPUT, Operands, RoundingMode, Shape, common_shape};
 use super::ops::{self, ToNearest};
 use super::rows::{QuantizeRows, RealRows};
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::isa::Isa;
@@ -38,7 +38,7 @@ pub(crate) struct ComputedRows<'a> {
 
 impl<'a> ComputedRows<'a> {
     /// The numbers and their codes, with their common shape.
-    pub fn new<C: Code>(reals: &'a dyn Reals, codes: ViewMut<'a, C>) -> Result<(Shape, Self), Error> {
+    pub fn new<C: ByteCode>(reals: &'a dyn Reals, codes: ViewMut<'a, C>) -> Result<(Shape, Self), Error> {
         let [rows, columns] = reals.shape();
         let shape = common_shape(Extent::matrix(rows, columns, columns), [(codes.extent(), OUTPUT)])?;
         Ok((shape, ComputedRows { reals, codes: shape.codes_mut(codes) }))
@@ -109,7 +109,7 @@ pub(crate) struct Dequantized<'a> {
 }
 
 impl<'a> Dequantized<'a> {
-    pub fn new<C: Code>(x: Quantized<'a, C>) -> Self {
+    pub fn new<C: ByteCode>(x: Quantized<'a, C>) -> Self {
         Dequantized { codes: x.codes().bytes(), sign: C::SIGN, params: x.params().inner() }
     }
 }

@@ -70,7 +70,8 @@ impl Operands for QuantizeRows<'_> {
     }
 
     fn streams(&self, columns: usize) -> bool {
-        self.packed().is_none() && past_caches(columns.saturating_mul(5))
+        let code = if let CodeRowsMut::Wide(..) = self.codes { 2 } else { 1 };
+        self.packed().is_none() && past_caches(columns.saturating_mul(4 + code))
     }
 
     fn run_halves<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
@@ -84,6 +85,10 @@ impl Operands for QuantizeRows<'_> {
         match self.codes {
             CodeRowsMut::U8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
             CodeRowsMut::I8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
+            CodeRowsMut::Wide(codes, _) => {
+                let mut piece = context.piece(ops::QuantizeWide, first, x, &mut codes.data[..columns]);
+                context.rounding.run(context.isa, &mut piece);
+            }
             CodeRowsMut::Packed(bytes, Packing { width, sign }) => match sign {
                 Sign::Unsigned => context.quantize_packed::<u8>(first, x, width, bytes),
                 Sign::Signed => context.quantize_packed::<i8>(first, x, width, bytes),
@@ -140,7 +145,8 @@ impl Operands for DequantizeRows<'_> {
     }
 
     fn streams(&self, columns: usize) -> bool {
-        self.packed().is_none() && past_caches(columns.saturating_mul(5))
+        let code = if let CodeRows::Wide(..) = self.codes { 2 } else { 1 };
+        self.packed().is_none() && past_caches(columns.saturating_mul(4 + code))
     }
 
     fn run_halves<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
@@ -155,6 +161,10 @@ impl Operands for DequantizeRows<'_> {
         match self.codes {
             CodeRows::U8(codes) => context.dequantize(first, &codes.data[..columns], out),
             CodeRows::I8(codes) => context.dequantize(first, &codes.data[..columns], out),
+            CodeRows::Wide(codes, sign) => {
+                let op = ops::DequantizeWide { sign };
+                context.piece(op, first, &codes.data[..columns], out).nearest(context.isa);
+            }
             CodeRows::Packed(bytes, packing) => match packing.sign {
                 Sign::Unsigned => context.dequantize_packed::<u8>(first, bytes, packing, out),
                 Sign::Signed => context.dequantize_packed::<i8>(first, bytes, packing, out),
@@ -236,11 +246,12 @@ impl Operands for FakeQuantizeRows<'_> {
 
 impl<R: RoundingMode> Context<'_, R> {
     fn fake_quantize(&self, first: usize, x: &[f32], out: &mut [f32], mask: Option<&mut [u8]>) {
+        let plain = ops::FakeQuantize::new(self.params.bounds());
         if let Some(mask) = mask {
-            let op = ops::FakeQuantizeWithMask { mask: Cell::from_mut(mask).as_slice_of_cells() };
+            let op = ops::FakeQuantizeWithMask { plain, mask: Cell::from_mut(mask).as_slice_of_cells() };
             return self.rounding.run(self.isa, &mut self.piece(op, first, x, out));
         }
-        self.rounding.run(self.isa, &mut self.piece(ops::FakeQuantize, first, x, out));
+        self.rounding.run(self.isa, &mut self.piece(plain, first, x, out));
     }
 }
 

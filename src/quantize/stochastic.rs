@@ -88,7 +88,9 @@ pub(crate) fn map<V: Vectors, O: Operation, P: ParamSource<V>>(
                     // Two calls, so that each is compiled for one way through memory: a branch in every vector costs a fifth
                     // on ISAs whose vectors the compiler makes. (There the words of a vector take longer to make than its
                     // elements to come from memory.)
-                    if const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached {
+                    if const { O::FEW_KERNELS } {
+                        walk.blocks(segment, at, steps, &mut state, memory != Memory::Cached);
+                    } else if const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached {
                         walk.blocks(segment, at, steps, &mut state, true);
                     } else {
                         walk.blocks(segment, at, steps, &mut state, false);

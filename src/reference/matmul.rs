@@ -61,3 +61,16 @@ pub fn dequantize_accumulator(acc: i32, activation_scale: f32, weight_scale: f32
     let product = acc as f32 * (activation_scale * weight_scale);
     bias.map_or(product, |bias| product + bias)
 }
+
+/// The accumulators of [`int16x8::matmul`](crate::int16x8::matmul()) for weights `[N, K]`: `Σₖ a · w + bias`, row-major.
+#[must_use]
+pub fn matmul_int16x8(a: Matrix<'_, i16>, weights: Matrix<'_, i8>, bias: Option<&[i64]>) -> Vec<i64> {
+    let mut c = Vec::with_capacity(a.rows() * weights.rows());
+    for i in 0..a.rows() {
+        for j in 0..weights.rows() {
+            let products = a.row(i).iter().zip(weights.row(j)).map(|(&a, &w)| i64::from(a) * i64::from(w));
+            c.push(products.sum::<i64>() + bias.map_or(0, |bias| bias[j]));
+        }
+    }
+    c
+}

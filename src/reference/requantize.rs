@@ -90,6 +90,32 @@ pub fn gemmlowp_product(acc: i32, multiplier: f64) -> i64 {
     high.signum() * ((2 * high.abs() + divisor) / (2 * divisor))
 }
 
+/// The product of [`int16x8::Rule::Float`](crate::int16x8::Rule::Float): `RNE(acc as f32 · M)`.
+#[must_use]
+pub fn float_product_i64(acc: i64, multiplier: f64) -> i64 {
+    (acc as f32 * multiplier as f32).round_ties_even() as i64
+}
+
+/// The product of [`int16x8::Rule::HalfAway`](crate::int16x8::Rule::HalfAway): `acc · M` in f64, rounded, halves away from zero.
+#[must_use]
+pub fn half_away_product_i64(acc: i64, multiplier: f64) -> i64 {
+    (acc as f64 * multiplier).round() as i64
+}
+
+/// The product of [`int16x8::Rule::Reduced`](crate::int16x8::Rule::Reduced): by M₀ reduced to 16 bits, halves up.
+///
+/// ```
+/// use zeropoint::reference::reduced_product_i64;
+/// assert_eq!((reduced_product_i64(6, 0.25), reduced_product_i64(-6, 0.25)), (2, -1));
+/// ```
+#[must_use]
+pub fn reduced_product_i64(acc: i64, multiplier: f64) -> i64 {
+    let (mantissa, exponent) = quantize_multiplier(multiplier);
+    let reduced = if mantissa < 0x7fff_0000 { (mantissa + (1 << 15)) / (1 << 16) } else { 0x7fff };
+    let unit = 1_i128 << (15 - exponent);
+    (2 * i128::from(acc) * i128::from(reduced) + unit).div_euclid(2 * unit) as i64
+}
+
 /// The product of [`Rule::Shift`](crate::Rule::Shift): `RNE(acc · 2⁻ˢ)`.
 #[must_use]
 pub fn shift_product(acc: i32, shift: u32) -> i64 {

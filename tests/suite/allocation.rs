@@ -4,7 +4,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use crate::common::{every_isa, quantize_dynamic};
-use zeropoint::{Accumulators, CodeRange, Granularity, Matrix, MatrixMut, Rule, Scheme, Stream, raw};
+use zeropoint::{
+    Accumulators, CodeRange, Granularity, Matrix, MatrixMut, QuantParams, Quantized, Rule, Scheme, Stream, int16x8, raw,
+};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -57,6 +59,29 @@ fn repeated_products() {
         });
     }
     assert!(ALLOCATIONS.get() > 0, "nothing was counted");
+}
+
+#[test]
+fn repeated_products_of_i16() {
+    let codes = (CodeRange::signed16(16).unwrap(), CodeRange::signed(8).unwrap());
+    let x_params = QuantParams::per_tensor(codes.0, 1e-4, 0).unwrap();
+    let w_params = QuantParams::per_tensor(codes.1, 0.01, 0).unwrap();
+    for [m, n, k] in [[1, 100, 131], [40, 300, 1024]] {
+        let (a, w, mut out) = (vec![-200_i16; m * k], vec![-3_i8; k * n], vec![0_i16; m * n]);
+        every_isa(|isa| {
+            let x = Quantized::new(Matrix::new(&a, m, k).unwrap(), &x_params).unwrap();
+            let weights = Quantized::new(Matrix::new(&w, n, k).unwrap(), &w_params).unwrap();
+            let weights = int16x8::PackedMatrix::pack(isa, weights).unwrap();
+            let stage = int16x8::Requantize::new(&weights, &x_params, &x_params, int16x8::Rule::Float).unwrap();
+            let mut product = || {
+                let before = ALLOCATIONS.get();
+                int16x8::matmul(isa, x, &weights, &stage, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+                ALLOCATIONS.get() - before
+            };
+            let counts = [product(), product(), product(), product()];
+            assert_eq!(counts[3], 0, "{isa} {m}x{n}x{k}: {counts:?}");
+        });
+    }
 }
 
 /// Parameters that are found, of every granularity.

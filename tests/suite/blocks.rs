@@ -3,7 +3,9 @@
 use crate::common::{Ranges, bits, codes, every_isa, zero_points};
 use proptest::prelude::*;
 use zeropoint::formats::{BlockFormat, PackedBlocks, encode_blocks, split_blocks};
-use zeropoint::{CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Quantized, raw, reference};
+use zeropoint::{
+    ByteCode, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Quantized, raw, reference,
+};
 
 #[derive(Debug)]
 struct Problem<A> {
@@ -22,7 +24,7 @@ fn scale() -> impl Strategy<Value = f32> {
     prop_oneof![6 => 1e-3_f32..2.0, 1 => Just(0.0), 1 => -1.0_f32..1.0, 1 => any::<u32>().prop_map(f32::from_bits)]
 }
 
-fn problems<A: Ranges>() -> impl Strategy<Value = Problem<A>> {
+fn problems<A: Ranges + ByteCode>() -> impl Strategy<Value = Problem<A>> {
     let block = prop_oneof![Just(32_usize), Just(16), Just(48), Just(64), Just(128), Just(272)];
     let shape = (prop_oneof![1_usize..4, 1_usize..20], 1_usize..70, 0_usize..4, 0_usize..3, block);
     shape.prop_flat_map(|(m, n, blocks, gap, block)| {
@@ -45,7 +47,12 @@ fn problems<A: Ranges>() -> impl Strategy<Value = Problem<A>> {
     })
 }
 
-fn product<A: Ranges>(isa: Isa, a: &raw::BlockActivations<'_, A>, packed: &PackedBlocks<A>, m: usize) -> Vec<u32> {
+fn product<A: Ranges + ByteCode>(
+    isa: Isa,
+    a: &raw::BlockActivations<'_, A>,
+    packed: &PackedBlocks<A>,
+    m: usize,
+) -> Vec<u32> {
     let n = packed.outputs();
     let mut out = vec![7.0; m * n];
     raw::matmul_blocks(isa, a, packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
@@ -53,7 +60,7 @@ fn product<A: Ranges>(isa: Isa, a: &raw::BlockActivations<'_, A>, packed: &Packe
     bits(&out)
 }
 
-fn product_equals_reference<A: Ranges>(problem: &Problem<A>) {
+fn product_equals_reference<A: Ranges + ByteCode>(problem: &Problem<A>) {
     let Problem { shape: [m, n, blocks, gap], block: length, a, each, a_scales, weights, w_scales } = problem;
     let (&m, &n, &length, depth) = (m, n, length, blocks * length);
     let a = Matrix::with_stride(a, m, depth, depth + gap).unwrap();

@@ -262,3 +262,28 @@ fn groups_name_the_element() {
         assert_eq!(group_ranges(isa, &x, columns, &observer), Err(error), "{isa}");
     });
 }
+
+/// Searches and tables that end at 8 bits refuse codes of more; of codes of 16 bits that are no more, they do not.
+#[test]
+fn codes_of_more_than_eight_bits() {
+    let (wide, few) = (CodeRange::signed16(16).unwrap(), CodeRange::signed16(8).unwrap());
+    for (scheme, found) in [(Scheme::ASYMMETRIC, 65_535.0), (Scheme::SYMMETRIC, 32_768.0)] {
+        for method in [Method::Mse, Method::Entropy] {
+            let refused = Error::Setting { what: "steps of a range", found, why: "not in 1 … 255" };
+            assert_eq!(method.observer(wide, scheme, 1).unwrap_err(), refused);
+            assert!(method.observer(few, scheme, 1).is_ok());
+        }
+        for method in [Method::Gauss, Method::Laplace] {
+            let refused = Error::Setting { what: "bits", found: 16.0, why: "not in 1 … 8" };
+            assert_eq!(method.observer(wide, scheme, 1).unwrap_err(), refused);
+            assert_eq!(method.observer(CodeRange::unsigned16(16).unwrap(), scheme, 1).unwrap_err(), refused);
+            assert!(method.observer(few, scheme, 1).is_ok());
+        }
+        for method in ["minmax", "absmax", "moving", "std", "percentiles:99.9"] {
+            let mut observer = method.parse::<Method>().unwrap().observer(wide, scheme, 1).unwrap();
+            observer.observe(exec(), &[-1.0, 0.5, 2.0]).unwrap();
+            let params = QuantParams::from_ranges(wide, scheme, Granularity::Tensor, &[observer.range().unwrap()]);
+            assert!(params.unwrap().scales()[0] < 1e-3, "{method}");
+        }
+    }
+}

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Code, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rounding, Rule, Scheme, Stream, quantize,
-    raw,
+    ByteCode, Code, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rounding, Rule, Scheme, Stream,
+    quantize, raw,
 };
 
 /// Finds the parameters of a tensor's own ranges, and quantizes it by them.
@@ -52,12 +52,18 @@ pub fn every_isa(check: impl FnMut(Isa)) {
     ISAS.iter().copied().for_each(check);
 }
 
-/// Numbers around the boundaries of a scale, and the special ones: NaN, infinities, zeros, subnormals, huge, ties and
+/// Numbers around the boundaries of a scale of bytes, and the special ones: NaN, infinities, zeros, subnormals, huge, ties and
 /// one ulp around ties.
 pub fn reals(scale: f32) -> impl Strategy<Value = f32> {
+    reals_within(scale, 260)
+}
+
+/// Numbers within so many steps of a scale, and somewhat more; and the special ones.
+pub fn reals_within(scale: f32, steps: i32) -> impl Strategy<Value = f32> {
+    let most = 1.15 * steps as f32;
     prop_oneof![
-        8 => (-300.0_f32..300.0).prop_map(move |v| v * scale),
-        3 => (-260_i32..260, -1_i32..=1).prop_map(move |(k, ulps)| nudge((k as f32 + 0.5) * scale, ulps)),
+        8 => (-most..most).prop_map(move |v| v * scale),
+        3 => (-steps..steps, -1_i32..=1).prop_map(move |(k, ulps)| nudge((k as f32 + 0.5) * scale, ulps)),
         1 => any::<u32>().prop_map(f32::from_bits),
         1 => prop::sample::select(SPECIALS.to_vec()),
     ]
@@ -134,6 +140,21 @@ impl Ranges for i8 {
     }
 }
 
+impl Ranges for u16 {
+    fn all() -> Vec<CodeRange<u16>> {
+        let others = [2, 255, 256, 1000, 65_534].map(|max| CodeRange::new(0, max).unwrap());
+        (2..=16).map(|bits| CodeRange::unsigned16(bits).unwrap()).chain(others).collect()
+    }
+}
+
+impl Ranges for i16 {
+    fn all() -> Vec<CodeRange<i16>> {
+        let of = |bits| [CodeRange::signed16(bits).unwrap(), CodeRange::narrow16(bits).unwrap()];
+        let others = [(-100, 155), (-100, 156), (-20_000, 27), (-3, 32_767), (-32_768, 1), (0, 32_767)];
+        (2..=16).flat_map(of).chain(others.map(|(min, max)| CodeRange::new(min, max).unwrap())).collect()
+    }
+}
+
 /// The eight types, and those that are symmetric around the middle of the codes.
 pub fn schemes() -> Vec<Scheme> {
     let around_the_middle = [Scheme::MIDDLE, Scheme::SHIFT_MIDDLE];
@@ -171,7 +192,8 @@ pub fn tensors<C: Ranges>() -> impl Strategy<Value = (Vec<f32>, QuantParams<C>)>
         let (min, max): (i32, i32) = (codes.min().into(), codes.max().into());
         let zero_points = prop::collection::vec(prop_oneof![min..=max, Just(min), Just(max)], groups);
         (prop::collection::vec(scales(), groups), zero_points).prop_flat_map(move |(scales, zero_points)| {
-            let x = prop::collection::vec(reals(scales.first().copied().unwrap_or(1.0)), length);
+            let x = reals_within(scales.first().copied().unwrap_or(1.0), (max - min).max(260));
+            let x = prop::collection::vec(x, length);
             (x, Just(QuantParams::new(codes, granularity, scales, zero_points).unwrap()))
         })
     })
@@ -211,7 +233,7 @@ pub fn guarded<T: Copy + PartialEq + std::fmt::Debug>(
 
 /// What a requantizer makes of accumulators, on one ISA: of those that are the bias of a product without depth, and of those
 /// that are given.
-pub fn requantized<C: Code>(
+pub fn requantized<C: ByteCode>(
     isa: Isa,
     accumulators: &[i32],
     (rule, multipliers): (Rule, &[f64]),

@@ -32,7 +32,7 @@ fn granularities() -> Vec<(Granularity, usize)> {
 
 const NONE: Error = Error::Empty { what: "the tensor", group: None };
 
-fn elementwise<C: Code>(codes: CodeRange<C>, scheme: Scheme) {
+fn elementwise<C: ByteCode>(codes: CodeRange<C>, scheme: Scheme) {
     for (granularity, groups) in granularities() {
         assert_eq!(granularity.groups(0), Ok(groups), "{granularity:?}");
         every_isa(|isa| {

@@ -171,9 +171,14 @@ fn ranges_of_data() {
 fn parameters() {
     let codes = CodeRange::unsigned(8).unwrap();
     for bits in [0, 1, 9, u32::MAX] {
-        refused(CodeRange::unsigned(bits), &Error::Bits { bits });
-        refused(CodeRange::signed(bits), &Error::Bits { bits });
-        refused(CodeRange::narrow(bits), &Error::Bits { bits });
+        refused(CodeRange::unsigned(bits), &Error::Bits { bits, most: 8 });
+        refused(CodeRange::signed(bits), &Error::Bits { bits, most: 8 });
+        refused(CodeRange::narrow(bits), &Error::Bits { bits, most: 8 });
+    }
+    for bits in [0, 1, 17, 32, u32::MAX] {
+        refused(CodeRange::unsigned16(bits), &Error::Bits { bits, most: 16 });
+        refused(CodeRange::signed16(bits), &Error::Bits { bits, most: 16 });
+        refused(CodeRange::narrow16(bits), &Error::Bits { bits, most: 16 });
     }
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
         refused(QuantParams::per_tensor(codes, scale, 0), &Error::Scale { index: 0, scale });

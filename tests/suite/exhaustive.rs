@@ -69,6 +69,13 @@ fn every_float_to_i8() {
     nearest(&QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 5.0 / 255.0, -5).unwrap());
 }
 
+/// Without a fast path.
+#[test]
+#[ignore = "2³² inputs"]
+fn every_float_to_i16() {
+    nearest(&QuantParams::per_tensor(CodeRange::signed16(16).unwrap(), 5.0 / 65_535.0, -1234).unwrap());
+}
+
 /// A scale whose reciprocal is just sure enough: the 24 bits of its mantissa are 32 above a multiple of 2¹⁶.
 #[test]
 #[ignore = "2³² inputs"]

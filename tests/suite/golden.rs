@@ -12,8 +12,8 @@ use zeropoint::calibrate::{
 use zeropoint::layers::{AvgPool2d, Linear, TransposedWindow, Window};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, Code, CodeRange, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, Quantized, Range,
-    Requantize, Rounding, Rule, Scheme, Stream, dequantize, quantize, ranges, raw, reference,
+    Accumulators, ByteCode, Code, CodeRange, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, Quantized,
+    Range, Requantize, Rounding, Rule, Scheme, Stream, dequantize, quantize, ranges, raw, reference,
 };
 
 fn seeds() -> Value {
@@ -616,7 +616,7 @@ fn layers_of_onnxruntime() {
     }
 }
 
-fn averages<C: Code>(case: &Value, pool: AvgPool2d) {
+fn averages<C: ByteCode>(case: &Value, pool: AvgPool2d) {
     let (images, want): (Vec<C>, _) = (codes_from(&case["images"]), codes_from::<C>(&case["codes"]));
     let shape = sizes(&case["shape"]);
     assert_eq!(pool.output_shape(shape), Ok(sizes(&case["output_shape"])));

@@ -6,7 +6,7 @@ use zeropoint::layers::{AvgPool2d, Conv2d, ConvTranspose2d, Convolve, Linear, Ma
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::reference::{dequantize_accumulator, fixed_point_product, saturate};
 use zeropoint::{
-    Accumulators, Code, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Quantized, Requantize,
+    Accumulators, ByteCode, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Quantized, Requantize,
     Rule, Stream, raw, reference,
 };
 
@@ -29,7 +29,7 @@ fn windows(kernel: impl Strategy<Value = [usize; 2]>) -> impl Strategy<Value = W
         .prop_map(|(size, stride, padding, dilation)| Window { size, stride, padding, dilation })
 }
 
-fn cases<A: Code + Arbitrary, B: Code + Arbitrary>() -> impl Strategy<Value = Case<A, B>> {
+fn cases<A: ByteCode + Arbitrary, B: ByteCode + Arbitrary>() -> impl Strategy<Value = Case<A, B>> {
     // Groups, channels and outputs of a group: ordinary, grouped, depthwise (also wider than a vector).
     let channels = prop_oneof![
         (Just(1_usize), 1_usize..20, 1_usize..40),
@@ -76,7 +76,7 @@ impl<A, B> Case<A, B> {
     }
 }
 
-fn equals_reference<A: Code, B: Code>(case: &Case<A, B>) {
+fn equals_reference<A: ByteCode, B: ByteCode>(case: &Case<A, B>) {
     let Case { shape, images, weights_shape, weights, weight_zero_points, bias, window, groups, .. } = case;
     let of_weights = weight_zero_points.as_slice().into();
     for zero_points in case.zero_points() {
@@ -92,7 +92,13 @@ fn equals_reference<A: Code, B: Code>(case: &Case<A, B>) {
 }
 
 /// The accumulators, and stages whose constants differ by output.
-fn every_stage<A: Code>(isa: Isa, conv: &impl Convolve<A>, images: raw::Images<'_, A>, want: &[i64], outputs: usize) {
+fn every_stage<A: ByteCode>(
+    isa: Isa,
+    conv: &impl Convolve<A>,
+    images: raw::Images<'_, A>,
+    want: &[i64],
+    outputs: usize,
+) {
     let mut out = vec![i32::MIN; want.len()];
     raw::convolve(isa, conv, images, &Accumulators, &mut out).unwrap();
     assert!(out.iter().map(|&sum| i64::from(sum)).eq(want.iter().copied()), "{isa}: {out:?} for {want:?}");
@@ -114,8 +120,8 @@ fn every_stage<A: Code>(isa: Isa, conv: &impl Convolve<A>, images: raw::Images<'
     }
 }
 
-fn transposed_cases<A: Code + Arbitrary, B: Code + Arbitrary>() -> impl Strategy<Value = (Case<A, B>, TransposedWindow)>
-{
+fn transposed_cases<A: ByteCode + Arbitrary, B: ByteCode + Arbitrary>()
+-> impl Strategy<Value = (Case<A, B>, TransposedWindow)> {
     let channels = prop_oneof![
         (Just(1_usize), 1_usize..12, 1_usize..80),
         (2_usize..4, 1_usize..6, 1_usize..20),
@@ -170,7 +176,7 @@ fn transposed_cases<A: Code + Arbitrary, B: Code + Arbitrary>() -> impl Strategy
     )
 }
 
-fn transposed_equals_reference<A: Code, B: Code>(case: &Case<A, B>, window: TransposedWindow) {
+fn transposed_equals_reference<A: ByteCode, B: ByteCode>(case: &Case<A, B>, window: TransposedWindow) {
     let Case { shape, images, weights_shape, weights, weight_zero_points, bias, groups, .. } = case;
     let (weights_shape, of_weights) = (*weights_shape, weight_zero_points.as_slice().into());
     for zero_points in case.zero_points() {
@@ -195,7 +201,7 @@ fn transposed_equals_reference<A: Code, B: Code>(case: &Case<A, B>, window: Tran
     }
 }
 
-fn averages_equal_reference<C: Code>(images: &[C], shape: [usize; 4], zero_point: i32, window: Window) {
+fn averages_equal_reference<C: ByteCode>(images: &[C], shape: [usize; 4], zero_point: i32, window: Window) {
     let (min, max): (i32, i32) = (C::MIN.into(), C::MAX.into());
     let each: Vec<i32> = (0..shape[3] as i32).map(|c| (zero_point - min + 77 * c) % (max - min + 1) + min).collect();
     for (counts, zero_points) in [

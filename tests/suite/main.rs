@@ -17,6 +17,7 @@ mod golden;
 #[cfg(unix)]
 mod guard_pages;
 mod halves;
+mod int16x8;
 mod isa;
 mod layers;
 mod matmul;

@@ -4,7 +4,7 @@ use crate::common::{codes, every_isa, requantized, zero_points};
 use proptest::prelude::*;
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, Code, Isa, Matrix, MatrixMut, PackedMatrix, Requantize, Rhs, Rule, Stage, UnpackedMatrix, raw,
+    Accumulators, ByteCode, Isa, Matrix, MatrixMut, PackedMatrix, Requantize, Rhs, Rule, Stage, UnpackedMatrix, raw,
     reference,
 };
 
@@ -22,7 +22,7 @@ struct Case<A, B> {
     bias: Vec<i32>,
 }
 
-fn cases<A: Code + Arbitrary, B: Code + Arbitrary>() -> impl Strategy<Value = Case<A, B>> {
+fn cases<A: ByteCode + Arbitrary, B: ByteCode + Arbitrary>() -> impl Strategy<Value = Case<A, B>> {
     let sizes = prop_oneof![
         4 => (0_usize..20, 0_usize..60, 0_usize..70),
         1 => (Just(1_usize), 0_usize..130, 0_usize..300),
@@ -57,7 +57,7 @@ fn of(zero_points: &[i32], count: usize) -> raw::ZeroPoints<'_> {
     if zero_points.len() == 1 && count != 1 { zero_points[0].into() } else { zero_points[..count].into() }
 }
 
-impl<A: Code, B: Code> Case<A, B> {
+impl<A: ByteCode, B: ByteCode> Case<A, B> {
     fn a(&self) -> Matrix<'_, A> {
         Matrix::with_stride(&self.a, self.m, self.k, self.k + self.a_gap).unwrap()
     }
@@ -212,7 +212,7 @@ macro_rules! sign_pairs {
 }
 
 /// Operands without gaps, one zero point each, no bias.
-fn plain<A: Code, B: Code>([m, n, k]: [usize; 3], a: Vec<A>, b: Vec<B>, zero_points: [i32; 2]) -> Case<A, B> {
+fn plain<A: ByteCode, B: ByteCode>([m, n, k]: [usize; 3], a: Vec<A>, b: Vec<B>, zero_points: [i32; 2]) -> Case<A, B> {
     let [a_zero_points, b_zero_points] = zero_points.map(|zero_point| vec![zero_point]);
     Case { m, n, k, a_gap: 0, a, b, a_zero_points, b_zero_points, bias: vec![0; n] }
 }
@@ -220,7 +220,7 @@ fn plain<A: Code, B: Code>([m, n, k]: [usize; 3], a: Vec<A>, b: Vec<B>, zero_poi
 /// Every tile size of every kernel, at the extremes where 16-bit saturation would show.
 #[test]
 fn every_tile_size_at_the_extremes() {
-    fn check<A: Code, B: Code>(m: usize, n: usize) {
+    fn check<A: ByteCode, B: ByteCode>(m: usize, n: usize) {
         let k = 9 + m;
         for (a, b) in [(A::MIN, B::MIN), (A::MIN, B::MAX), (A::MAX, B::MIN), (A::MAX, B::MAX)] {
             let zero_points = [A::MAX.into(), B::MIN.into()];
@@ -264,7 +264,7 @@ fn divided_shapes() {
 /// All 65 536 pairs of codes of all four sign pairs, in one product.
 #[test]
 fn every_pair_of_codes() {
-    fn check<A: Code, B: Code>() {
+    fn check<A: ByteCode, B: ByteCode>() {
         let a = (0..=255_i32).map(|code| A::try_from(code + A::MIN.into()).ok().unwrap()).collect();
         let b = (0..=255_i32).map(|code| B::try_from(code + B::MIN.into()).ok().unwrap()).collect();
         plain::<A, B>([256, 256, 1], a, b, [0, 0]).accumulators_equal_reference();
@@ -347,7 +347,7 @@ fn a_relu_is_a_bound() {
     });
 }
 
-fn requantizers_equal_reference<C: Code>(zero_point: i32, bounds: (C, C)) {
+fn requantizers_equal_reference<C: ByteCode>(zero_point: i32, bounds: (C, C)) {
     let everywhere: Vec<i32> = (0..31)
         .flat_map(|bit| (-3..=3).map(move |delta| (1_i32 << bit) + delta))
         .chain((0..1_000).map(|i: i32| i.wrapping_mul(214_013).wrapping_add(2_531_011).wrapping_mul(69_069)))

@@ -3,12 +3,12 @@
 use crate::common::{Ranges, bits, every_isa, guarded, streams, tensors};
 use proptest::prelude::*;
 use zeropoint::{
-    Code, CodeRange, Error, Granularity, PackedCodes, PackedCodesMut, QuantParams, Rounding, Stream, dequantize,
+    ByteCode, CodeRange, Error, Granularity, PackedCodes, PackedCodesMut, QuantParams, Rounding, Stream, dequantize,
     quantize, raw, reference,
 };
 
 /// Element 0 in the lowest of so many bits.
-fn packed<C: Code>(code_bits: usize, codes: &[C], pad: i32) -> Vec<u8> {
+fn packed<C: ByteCode>(code_bits: usize, codes: &[C], pad: i32) -> Vec<u8> {
     let low = |code: i32| code & ((1 << code_bits) - 1);
     let byte = |codes: &[C]| {
         let code = |i: usize| low(codes.get(i).map_or(pad, |&code| code.into())) << (i * code_bits);
@@ -17,15 +17,20 @@ fn packed<C: Code>(code_bits: usize, codes: &[C], pad: i32) -> Vec<u8> {
     codes.chunks(8 / code_bits).map(byte).collect()
 }
 
-fn source<C: Code>(code_bits: usize, bytes: &[u8], length: usize) -> Result<PackedCodes<'_, C>, Error> {
+fn source<C: ByteCode>(code_bits: usize, bytes: &[u8], length: usize) -> Result<PackedCodes<'_, C>, Error> {
     if code_bits == 2 { PackedCodes::two_bits(bytes, length) } else { PackedCodes::four_bits(bytes, length) }
 }
 
-fn destination<C: Code>(code_bits: usize, bytes: &mut [u8], length: usize) -> Result<PackedCodesMut<'_, C>, Error> {
+fn destination<C: ByteCode>(code_bits: usize, bytes: &mut [u8], length: usize) -> Result<PackedCodesMut<'_, C>, Error> {
     if code_bits == 2 { PackedCodesMut::two_bits(bytes, length) } else { PackedCodesMut::four_bits(bytes, length) }
 }
 
-fn everything_equals_reference<C: Ranges>(code_bits: usize, x: &[f32], params: &QuantParams<C>, stream: Stream) {
+fn everything_equals_reference<C: Ranges + ByteCode>(
+    code_bits: usize,
+    x: &[f32],
+    params: &QuantParams<C>,
+    stream: Stream,
+) {
     let n = x.len();
     let (nearest, stochastic) = (reference::quantize(x, params), reference::quantize_stochastic(x, params, stream));
     let pad = n.checked_sub(1).map_or(0, |last| params.zero_points()[params.granularity().group_of(last)]);
@@ -54,12 +59,12 @@ fn everything_equals_reference<C: Ranges>(code_bits: usize, x: &[f32], params: &
 }
 
 /// The code ranges of few bits, also those that are not of n bits.
-fn within<C: Ranges>(min: i32, max: i32) -> Vec<CodeRange<C>> {
+fn within<C: Ranges + ByteCode>(min: i32, max: i32) -> Vec<CodeRange<C>> {
     let fits = |codes: &CodeRange<C>| codes.min().into() >= min && codes.max().into() <= max;
     C::all().into_iter().filter(fits).collect()
 }
 
-fn of_range<C: Ranges>((x, params): (Vec<f32>, QuantParams<C>), codes: CodeRange<C>, stream: Stream) {
+fn of_range<C: Ranges + ByteCode>((x, params): (Vec<f32>, QuantParams<C>), codes: CodeRange<C>, stream: Stream) {
     let (min, max): (i32, i32) = (codes.min().into(), codes.max().into());
     let zero_points = params.zero_points().iter().map(|z| z.rem_euclid(max - min + 1) + min).collect();
     let params = QuantParams::new(codes, params.granularity(), params.scales().to_vec(), zero_points).unwrap();

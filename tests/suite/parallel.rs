@@ -11,8 +11,8 @@ use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
-    Accumulators, CodeRange, Error, Exec, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rhs, Rounding, Rule, Stage,
-    Stream, dequantize, fake_quantize, min_max, quantize, ranges, raw, reference,
+    Accumulators, Code, CodeRange, Error, Exec, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rhs, Rounding, Rule,
+    Stage, Stream, dequantize, fake_quantize, min_max, quantize, ranges, raw, reference,
 };
 
 /// The elements of a piece of a tensor: tests go beyond twenty.
@@ -40,9 +40,13 @@ fn repeated(times: usize, mut call: impl FnMut()) {
 
 #[test]
 fn tensors() {
+    tensors_of(CodeRange::signed(8).unwrap(), 1.0);
+    tensors_of(CodeRange::signed16(16).unwrap(), 1e-2);
+}
+
+fn tensors_of<C: Code>(codes: CodeRange<C>, unit: f32) {
     let length = 20 * PIECE + 840;
     let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0).collect();
-    let codes = CodeRange::signed(8).unwrap();
     let granularities = [
         Granularity::Tensor,
         Granularity::channel(&[length / 8, 8], 1).unwrap(),
@@ -52,12 +56,12 @@ fn tensors() {
     ];
     for granularity in granularities {
         let groups = granularity.groups(length).unwrap();
-        let scales = (0..groups).map(|group| 0.02 + group as f32 * 1e-4).collect();
+        let scales = (0..groups).map(|group| (0.02 + group as f32 * 1e-4) * unit).collect();
         let zero_points = (0..groups).map(|group| group as i32 % 100 - 50).collect();
         let params = QuantParams::new(codes, granularity, scales, zero_points).unwrap();
         slowest_and_fastest(|isa| {
-            let (mut want, mut want_real, mut want_fake) = (vec![0; length], vec![0.0; length], vec![0.0; length]);
-            let (mut want_stochastic, mut want_both) = (vec![0; length], vec![0.0; length]);
+            let (mut want, mut want_real, mut want_fake) = (vec![C::MIN; length], vec![0.0; length], vec![0.0; length]);
+            let (mut want_stochastic, mut want_both) = (vec![C::MIN; length], vec![0.0; length]);
             let want_range = min_max(isa, &x);
             let stream = Stream { seed: 1, offset: 16_384 * 9 - 701 };
             quantize(isa, &x, &params, stream, &mut want_stochastic).unwrap();
@@ -68,7 +72,7 @@ fn tensors() {
             let want_report = quantization_error(isa, &x, &params);
             let want_given = reconstruction_error(isa, &x, &want_real);
             with_threads(|| {
-                let (mut out, mut real) = (vec![0; length], vec![0.0; length]);
+                let (mut out, mut real) = (vec![C::MIN; length], vec![0.0; length]);
                 repeated(4, || quantize(Exec::from(isa).rayon(), &x, &params, Rounding::Nearest, &mut out).unwrap());
                 assert!(out == want, "{isa} {granularity:?}");
                 repeated(8, || dequantize(Exec::from(isa).rayon(), &out, &params, &mut real).unwrap());

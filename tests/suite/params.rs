@@ -135,6 +135,10 @@ proptest! {
         check::<i8>(range);
         check_stochastic::<u8>(range);
         check_stochastic::<i8>(range);
+        check::<u16>(range);
+        check::<i16>(range);
+        check_stochastic::<u16>(range);
+        check_stochastic::<i16>(range);
     }
 }
 
@@ -146,6 +150,10 @@ fn degenerate_ranges() {
             check::<i8>(range);
             check_stochastic::<u8>(range);
             check_stochastic::<i8>(range);
+            check::<u16>(range);
+            check::<i16>(range);
+            check_stochastic::<u16>(range);
+            check_stochastic::<i16>(range);
         }
         // A range without zero is widened to it.
         if amax > 0.0 {
@@ -190,6 +198,15 @@ fn code_ranges() {
     assert_eq!(<i8 as Code>::MIN, -128);
     assert_eq!(ends(CodeRange::new(-100, 27).unwrap()), (-100, 27));
     assert_eq!(CodeRange::new(0_u8, 255), CodeRange::unsigned(8));
+    for bits in 2..=16 {
+        let half = 1_i32 << (bits - 1);
+        let unsigned = CodeRange::unsigned16(bits).unwrap();
+        assert_eq!((i32::from(unsigned.min()), i32::from(unsigned.max())), (0, 2 * half - 1));
+        let ends = |codes: CodeRange<i16>| (i32::from(codes.min()), i32::from(codes.max()));
+        assert_eq!(ends(CodeRange::signed16(bits).unwrap()), (-half, half - 1));
+        assert_eq!(ends(CodeRange::narrow16(bits).unwrap()), (1 - half, half - 1));
+    }
+    assert_eq!(CodeRange::new(i16::MIN, i16::MAX), CodeRange::signed16(16));
     for (min, max, why) in [
         (1_i8, 100, "0 is not one of them"),
         (5, -5, "0 is not one of them"),

@@ -6,7 +6,7 @@ use crate::common::{
 };
 use proptest::prelude::*;
 use zeropoint::{
-    CodeRange, Error, Granularity, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Rounding, Scheme, Stream,
+    CodeRange, Error, Granularity, Halves, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Rounding, Scheme, Stream,
     abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize, ranges, reference, straight_through,
     straight_through_in_place,
 };
@@ -64,6 +64,16 @@ proptest! {
 
     #[test]
     fn signed((x, params) in tensors::<i8>()) {
+        everything_equals_reference(&x, &params);
+    }
+
+    #[test]
+    fn wide_unsigned((x, params) in tensors::<u16>()) {
+        everything_equals_reference(&x, &params);
+    }
+
+    #[test]
+    fn wide_signed((x, params) in tensors::<i16>()) {
         everything_equals_reference(&x, &params);
     }
 
@@ -342,6 +352,39 @@ fn ranges_of_columns() {
     }
 }
 
+/// Rows of codes of 16 bits that lie apart, of reals of 16 bits.
+#[test]
+fn wide_codes_in_views() {
+    let (rows, columns, stride, out_stride) = (9, 37, 41, 38);
+    let x: Vec<f32> = (0..rows * columns).map(|i| ((i * 7919) % 6151) as f32 / 64.0 - 48.0).collect();
+    let granularity = Granularity::channel(&[rows, columns], 1).unwrap();
+    let scales = (0..columns).map(|column| 1e-3 + column as f32 * 1e-4).collect();
+    let zero_points = (0..columns as i32).map(|column| column * 1500 - 30_000).collect();
+    let params = QuantParams::new(CodeRange::signed16(16).unwrap(), granularity, scales, zero_points).unwrap();
+    let codes = reference::quantize(&x, &params);
+    // Multiples of 1/64 below 64 are bf16 only if they have 8 bits.
+    let halves: Vec<u16> = x.iter().map(|x| (x.to_bits() >> 16) as u16).collect();
+    let narrowed: Vec<f32> = halves.iter().map(|&half| f32::from_bits(u32::from(half) << 16)).collect();
+    let of_halves = reference::quantize(&narrowed, &params);
+    let (x_rows, code_rows) = (apart(&x, columns, stride, f32::NAN), apart(&codes, columns, out_stride, 99));
+    let real = apart(&reference::dequantize(&codes, &params), columns, stride, 7.5);
+    every_isa(|isa| {
+        let mut out = vec![99; rows * out_stride];
+        let into = MatrixMut::with_stride(&mut out, rows, columns, out_stride).unwrap();
+        let from = Matrix::with_stride(&x_rows, rows, columns, stride).unwrap();
+        quantize(isa, from, &params, Rounding::Nearest, into).unwrap();
+        assert_eq!(out, code_rows, "{isa}");
+        let mut reals = vec![7.5; rows * stride];
+        let into = MatrixMut::with_stride(&mut reals, rows, columns, stride).unwrap();
+        let from = Matrix::with_stride(&code_rows, rows, columns, out_stride).unwrap();
+        dequantize(isa, from, &params, into).unwrap();
+        assert_eq!(bits(&reals), bits(&real), "{isa}");
+        let mut out = vec![99; x.len()];
+        quantize(isa, Halves::bf16(&halves), &params, Rounding::Nearest, &mut out).unwrap();
+        assert_eq!(out, of_halves, "{isa}");
+    });
+}
+
 /// Lengths 0…80 at every start offset 0…63 of input and output: bodies, tails and alignments.
 #[test]
 fn every_length_at_every_offset() {
@@ -385,6 +428,23 @@ fn special_values_of_every_code_range() {
             everything_equals_reference(&x, &QuantParams::per_tensor(codes, scale, zero_point.into()).unwrap());
         }
     }
+    // The ends of 16 bits.
+    for k in [-65_536, -65_535, -65_534, -32_769, -32_768, -32_767, 32_766, 32_767, 32_768, 65_534, 65_535, 65_536] {
+        for ulps in -2..=2 {
+            x.push(nudge((k as f32 + 0.5) * scale, ulps));
+            x.push(nudge(k as f32 * scale, ulps));
+        }
+    }
+    for codes in u16::all() {
+        for zero_point in [codes.min(), codes.max() / 2, codes.max()] {
+            everything_equals_reference(&x, &QuantParams::per_tensor(codes, scale, zero_point.into()).unwrap());
+        }
+    }
+    for codes in i16::all() {
+        for zero_point in [codes.min(), 0, 1, codes.max()] {
+            everything_equals_reference(&x, &QuantParams::per_tensor(codes, scale, zero_point.into()).unwrap());
+        }
+    }
     assert_eq!(
         reference::quantize_one(-2.5, scale, 0, CodeRange::signed(8).unwrap()),
         -127,
@@ -414,7 +474,31 @@ fn ties_of_many_scales() {
                 x[i] = SPECIALS[i % SPECIALS.len()];
             }
             everything_equals_reference(&x, &QuantParams::per_tensor(CodeRange::narrow(8).unwrap(), scale, 5).unwrap());
+            // A thousand ties of 16 bits.
+            let x: Vec<f32> = (-32_768..32_768).step_by(331).flat_map(around).collect();
+            let codes = CodeRange::signed16(16).unwrap();
+            everything_equals_reference(&x, &QuantParams::per_tensor(codes, scale, i32::from(low_bits as u8)).unwrap());
         }
+    }
+}
+
+/// Quotients beyond ±255 beside a half, which a product with the two parts of a reciprocal rounds to the half itself.
+#[test]
+fn wide_quotients_need_a_division() {
+    let cases = [
+        (0x3fc0_00ff_u32, 0x476f_407d_u32),
+        (0x3fc0_01fe, 0x4784_61c0),
+        (0x3fc0_03fe, 0x4705_8387),
+        (0x3fc0_04ff, 0x47b1_667e),
+        (0x3fc0_07ff, 0x45c0_0e00),
+        (0x3fc0_0fff, 0x4570_07fd),
+    ];
+    for (scale, x) in cases.map(|(scale, x)| (f32::from_bits(scale), f32::from_bits(x))) {
+        let half = (x / scale).floor() + 0.5;
+        assert!(x / scale != half && (x / scale - half).abs() < 0.01, "{x} / {scale}");
+        let x: Vec<f32> = (0..200).map(|i| if i % 3 == 0 { x } else { i as f32 }).collect();
+        let codes = CodeRange::unsigned16(16).unwrap();
+        everything_equals_reference(&x, &QuantParams::per_tensor(codes, scale, 0).unwrap());
     }
 }
 
@@ -445,6 +529,12 @@ fn several_pieces() {
         let scales: Vec<f32> = (0..groups).map(|group| 0.1 + group as f32 * 1e-3).collect();
         let one_zero_point = QuantParams::new(codes, granularity, scales.clone(), vec![117; groups]).unwrap();
         everything_equals_reference(&x, &one_zero_point);
+        let wide = CodeRange::unsigned16(16).unwrap();
+        let fine = scales.iter().map(|scale| scale / 300.0).collect::<Vec<_>>();
+        let one_wide = QuantParams::new(wide, granularity, fine.clone(), vec![41_117; groups]).unwrap();
+        everything_equals_reference(&x, &one_wide);
+        let zero_points = (0..groups).map(|group| (group as i32 * 3701) % 65_536).collect();
+        everything_equals_reference(&x, &QuantParams::new(wide, granularity, fine, zero_points).unwrap());
         let zero_points = (0..groups).map(|group| (group as i32 * 37) % 256).collect();
         let params = QuantParams::new(codes, granularity, scales, zero_points).unwrap();
         everything_equals_reference(&x, &params);
@@ -468,6 +558,7 @@ fn large_tensors() {
     let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0).collect();
     let isa = zeropoint::Isa::best().unwrap();
     let (mut codes, mut real, mut fake) = (vec![0; length], vec![0.0; length + 1], vec![0.0; length]);
+    let mut wide_codes = vec![0; length];
     for granularity in [
         Granularity::Tensor,
         Granularity::channel(&[length / 128, 128], 0).unwrap(),
@@ -480,6 +571,18 @@ fn large_tensors() {
         let scales = (0..granularity.groups(length).unwrap()).map(|group| 0.0623 + (group % 64) as f32 * 1e-4);
         let scales: Vec<f32> = scales.collect();
         let zero_points = vec![130; scales.len()];
+        let wide = CodeRange::signed16(16).unwrap();
+        let fine = scales.iter().map(|scale| scale / 400.0).collect();
+        let wide = QuantParams::new(wide, granularity, fine, zero_points.clone()).unwrap();
+        quantize(isa, &x, &wide, Rounding::Nearest, &mut wide_codes).unwrap();
+        dequantize(isa, &wide_codes, &wide, &mut real[1..]).unwrap();
+        fake_quantize(isa, &x, &wide, Rounding::Nearest, &mut fake).unwrap();
+        for i in (0..length).step_by(61).chain(length - 100..length) {
+            let scale = wide.scales()[granularity.group_of(i)];
+            let code = reference::quantize_one(x[i], scale, 130, wide.codes());
+            let want = scale * (code - 130) as f32;
+            assert_eq!((i32::from(wide_codes[i]), real[i + 1], fake[i]), (code, want, want), "{granularity:?} {i}");
+        }
         let params = QuantParams::new(CodeRange::unsigned(8).unwrap(), granularity, scales, zero_points).unwrap();
         quantize(isa, &x, &params, Rounding::Nearest, &mut codes).unwrap();
         dequantize(isa, &codes, &params, &mut real[1..]).unwrap();

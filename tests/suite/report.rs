@@ -41,6 +41,17 @@ proptest! {
         }
     }
 
+    #[test]
+    fn wide_codes((mut x, params) in tensors::<u16>(), (mut y, signed) in tensors::<i16>()) {
+        x.iter_mut().chain(&mut y).for_each(|x| if !x.is_finite() { *x = 1e-3 });
+        if !x.is_empty() {
+            report_equals_reference(&x, &params);
+        }
+        if !y.is_empty() {
+            report_equals_reference(&y, &signed);
+        }
+    }
+
     /// Without overflow of the difference.
     #[test]
     fn any_reconstruction(pairs in prop::collection::vec((finite(), finite()), 1..200)) {

@@ -3,13 +3,13 @@
 use crate::common::{Ranges, bits, every_isa, scales, streams};
 use proptest::prelude::*;
 use zeropoint::{
-    Accumulators, Code, CodeRange, Dequantize, Error, Granularity, Matrix, MatrixMut, PackedCodes, PackedCodesMut,
+    Accumulators, ByteCode, CodeRange, Dequantize, Error, Granularity, Matrix, MatrixMut, PackedCodes, PackedCodesMut,
     QuantParams, Quantized, Rounding, Rule, Stream, raw, reference, rescale,
 };
 
 /// A matrix with parameters of any granularity that goes with one, its rows further apart than they are long.
 #[derive(Debug, Clone)]
-struct Operand<C: Code> {
+struct Operand<C: ByteCode> {
     rows: usize,
     columns: usize,
     stride: usize,
@@ -41,7 +41,7 @@ fn params<C: Ranges>(rows: usize, columns: usize, codes: Vec<CodeRange<C>>) -> i
     })
 }
 
-fn operand<C: Ranges>(rows: usize, columns: usize) -> impl Strategy<Value = Operand<C>> {
+fn operand<C: Ranges + ByteCode>(rows: usize, columns: usize) -> impl Strategy<Value = Operand<C>> {
     (0_usize..3, params::<C>(rows, columns, C::all())).prop_flat_map(move |(gap, params)| {
         let stride = columns + gap;
         prop::collection::vec(any::<C>(), rows * stride).prop_map(move |codes| {
@@ -51,7 +51,7 @@ fn operand<C: Ranges>(rows: usize, columns: usize) -> impl Strategy<Value = Oper
     })
 }
 
-impl<C: Code> Operand<C> {
+impl<C: ByteCode> Operand<C> {
     fn quantized(&self) -> Quantized<'_, C> {
         let codes = Matrix::with_stride(&self.codes, self.rows, self.columns, self.stride).unwrap();
         Quantized::new(codes, &self.params).unwrap()
@@ -67,7 +67,7 @@ impl<C: Code> Operand<C> {
 
 /// `write` makes what the reference makes of `reals`, to nearest and stochastically: in a slice, in rows with gaps, and in
 /// nibbles if the codes fit.
-fn check<C: Code>(
+fn check<C: ByteCode>(
     [rows, columns]: [usize; 2],
     reals: &[f32],
     y: &QuantParams<C>,

@@ -7,8 +7,8 @@ use zeropoint::Exec;
 use zeropoint::layers::Window;
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Code, CodeRange, Granularity, Isa, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Rule, Scheme, Stream,
-    fake_quantize, quantize, raw, reference,
+    ByteCode, Code, CodeRange, Granularity, Isa, Matrix, MatrixMut, OffsetKind, QuantParams, Range, Rule, Scheme,
+    Stream, fake_quantize, quantize, raw, reference,
 };
 
 fn equals_reference<C: Ranges>(x: &[f32], params: &QuantParams<C>, stream: Stream) {
@@ -39,6 +39,16 @@ proptest! {
 
     #[test]
     fn signed(((x, params), stream) in tensors_and_streams::<i8>()) {
+        equals_reference(&x, &params, stream);
+    }
+
+    #[test]
+    fn wide_unsigned(((x, params), stream) in tensors_and_streams::<u16>()) {
+        equals_reference(&x, &params, stream);
+    }
+
+    #[test]
+    fn wide_signed(((x, params), stream) in tensors_and_streams::<i16>()) {
         equals_reference(&x, &params, stream);
     }
 }
@@ -145,12 +155,15 @@ fn integers_never_move() {
                 // Through scales that divide exactly.
                 for scale in [1.0, 0.125, 2_f32.powi(-100), 3.0] {
                     let params = QuantParams::per_tensor(codes, scale, zero_point).unwrap();
-                    let x: Vec<f32> = (min..=max).map(|code| (code - zero_point) as f32 * scale).collect();
+                    let step = ((max - min) / 500).max(1) as usize;
+                    let codes: Vec<i32> = (min..=max).step_by(step).chain([max]).collect();
+                    let x: Vec<f32> = codes.iter().map(|code| (code - zero_point) as f32 * scale).collect();
                     for seed in 0..8 {
                         every_isa(|isa| {
                             let mut out = vec![C::MIN; x.len()];
                             quantize(isa, &x, &params, Stream::new(seed), &mut out).unwrap();
-                            assert!(out.iter().zip(min..).all(|(&code, want)| code.into() == want), "{isa} {codes:?}");
+                            let same = |(&code, &want): (&C, &i32)| code.into() == want;
+                            assert!(out.iter().zip(&codes).all(same), "{isa} {min}…{max}");
                         });
                     }
                 }
@@ -159,6 +172,8 @@ fn integers_never_move() {
     }
     check::<u8>();
     check::<i8>();
+    check::<u16>();
+    check::<i16>();
 }
 
 /// Sums of `repetitions` codes of every element, each with words of its own, and of their squared errors.
@@ -219,7 +234,8 @@ fn is_unbiased<C: Ranges>(codes: CodeRange<C>, scheme: Scheme, range: Range) {
 fn every_stochastic_type_is_unbiased() {
     fn check<C: Ranges>() {
         // The fewest bits, where an end is near every number, and the most.
-        for codes in C::all().into_iter().filter(|codes| [1, 3, 127, 255].contains(&codes.max().into())) {
+        for codes in C::all().into_iter().filter(|codes| [1, 3, 127, 255, 32_767, 65_535].contains(&codes.max().into()))
+        {
             for scheme in schemes().into_iter().filter(|scheme| *scheme == scheme.stochastic()) {
                 for (min, max) in [(-1.7, 2.3), (-0.013, 0.0), (0.0, 900.0), (-1.0, 1.0), (3.0, 5.0)] {
                     let no_negatives = scheme.offset == OffsetKind::Zero && codes.min().into() == 0_i32;
@@ -232,10 +248,17 @@ fn every_stochastic_type_is_unbiased() {
     }
     check::<u8>();
     check::<i8>();
+    check::<u16>();
+    check::<i16>();
 }
 
 /// With zero points for every row and column, a bias, and rows of the result apart.
-fn product_equals_reference<C: Ranges>([m, n, k]: [usize; 3], bounds: (C, C), zero_point: i32, stream: Stream) {
+fn product_equals_reference<C: Ranges + ByteCode>(
+    [m, n, k]: [usize; 3],
+    bounds: (C, C),
+    zero_point: i32,
+    stream: Stream,
+) {
     let a: Vec<u8> = (0..m * k).map(|i| (i * 31 % 251) as u8).collect();
     let b: Vec<i8> = (0..k * n).map(|i| (i * 17 % 253) as u8 as i8).collect();
     let (za, zb): (Vec<i32>, Vec<i32>) =

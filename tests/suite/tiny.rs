@@ -12,12 +12,12 @@ use zeropoint::layers::{MaxPool2d, Window};
 use zeropoint::random::fill_words;
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, Code, CodeRange, Exec, Granularity, Matrix, MatrixMut, PackedCodes, PackedCodesMut, QuantParams,
+    Accumulators, ByteCode, CodeRange, Exec, Granularity, Matrix, MatrixMut, PackedCodes, PackedCodesMut, QuantParams,
     Quantized, Rounding, Rule, Scheme, Stream, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize,
     ranges, raw, reference, straight_through,
 };
 
-fn codes<C: Code>(count: usize, step: usize) -> Vec<C> {
+fn codes<C: ByteCode>(count: usize, step: usize) -> Vec<C> {
     (0..count).map(|i| C::try_from((i * step % 256) as i32 + C::MIN.into()).ok().unwrap()).collect()
 }
 
@@ -27,7 +27,7 @@ fn reals(count: usize) -> Vec<f32> {
 }
 
 /// Packed from both forms and unpacked, rows of A and of the result with gaps, one zero point and one for every row and column.
-fn products<A: Code, B: Code>([m, n, k]: [usize; 3]) {
+fn products<A: ByteCode, B: ByteCode>([m, n, k]: [usize; 3]) {
     let (stride, out_stride) = (k + 1, n + 2);
     let (a, b) = (codes::<A>(m * stride, 37), codes::<B>(k * n, 91));
     let transposed: Vec<B> = (0..n * k).map(|i| b[i % k * n + i / k]).collect();
@@ -155,7 +155,7 @@ fn block_formats() {
     }
 }
 
-fn elementwise_on<C: Code>(exec: Exec<'_>, x: &[f32], params: &QuantParams<C>) {
+fn elementwise_on<C: ByteCode>(exec: Exec<'_>, x: &[f32], params: &QuantParams<C>) {
     let (n, stream) = (x.len(), Stream { seed: 1, offset: 9 });
     let real = bits(&reference::fake_quantize(x, params));
     for rounding in [Rounding::Nearest, stream.into()] {

@@ -1,5 +1,5 @@
-//! The micro-kernel of `avx2`: B is widened to 16 bits and `vpmaddwd` multiplies pairs, which is exact for every code pair;
-//! `vpmaddubsw` would saturate.
+//! The micro-kernel of `avx2`: B is widened to 16 bits and `vpmaddwd` multiplies pairs, which is exact for every code pair, also
+//! where A is of i16; `vpmaddubsw` would saturate.
 
 use core::arch::x86_64::*;
 

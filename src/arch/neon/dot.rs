@@ -168,3 +168,51 @@ microkernels! {
     Neon = "neon", Pairs: |a_signed| Pairs { token: Neon::witness(), a_signed }, "neon", [u8 u8, i8 i8],
     tiles { [1 2] x [1 2 3 4] }, unpacked { [1 2] x [1 2 3 4] }
 }
+
+/// Eight columns, one k at a time, of left operands of i16: B is widened, and `smlal` multiplies to 32 bits.
+#[derive(Clone, Copy)]
+struct Wide(Neon);
+
+impl Wide {
+    ops! { "neon"
+        fn widened(b: &[u8; 8], flip: u8) -> int16x8_t {
+            // SAFETY: eight bytes may be read.
+            vmovl_s8(vreinterpret_s8_u8(veor_u8(unsafe { vld1_u8(b.as_ptr()) }, vdup_n_u8(flip))))
+        }
+    }
+}
+
+impl Dot for Wide {
+    type Vectors = Eight;
+    type StepA = [u8; 2];
+    type StepB = [u8; 8];
+    type A = int16x8_t;
+    type B = int16x8_t;
+    const DEPTH: usize = 1;
+
+    ops! { "neon"
+        fn broadcast(a: &[u8; 2]) -> int16x8_t { vdupq_n_s16(i16::from_ne_bytes(*a)) }
+        fn dot(acc: [int32x4_t; 2], a: int16x8_t, b: int16x8_t) -> [int32x4_t; 2] {
+            [vmlal_s16(acc[0], vget_low_s16(a), vget_low_s16(b)), vmlal_high_s16(acc[1], a, b)]
+        }
+    }
+
+    #[inline(always)]
+    fn vectors(self) -> Eight {
+        Eight(self.0)
+    }
+    #[inline(always)]
+    fn load(self, b: &[u8; 8]) -> int16x8_t {
+        self.widened(b, 0)
+    }
+    #[inline(always)]
+    unsafe fn load_rows(self, b: *const u8, _: usize, flip: u8) -> int16x8_t {
+        // SAFETY: eight bytes, one for every column, may be read of the row.
+        self.widened(unsafe { &*b.cast() }, flip)
+    }
+}
+
+microkernels! {
+    Neon = "neon", Wide: |_signed| Wide(Neon::witness()), "neon", [only i16 i8],
+    tiles { [1 2] x [1 2 3 4] }, unpacked { [1 2] x [1] }
+}

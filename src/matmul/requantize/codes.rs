@@ -2,7 +2,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::codes::Code;
+use crate::codes::ByteCode;
 use crate::error::Error;
 use crate::kernel::Vectors;
 use crate::sign::Sign;
@@ -18,7 +18,7 @@ pub struct CodeBounds {
 }
 
 impl CodeBounds {
-    pub fn new<C: Code>(zero_point: i32, bounds: RangeInclusive<C>) -> Result<Self, Error> {
+    pub fn new<C: ByteCode>(zero_point: i32, bounds: RangeInclusive<C>) -> Result<Self, Error> {
         let (min, max) = (C::MIN.into(), C::MAX.into());
         if !(min..=max).contains(&zero_point) {
             return Err(Error::ZeroPoint { index: 0, zero_point, min, max });
