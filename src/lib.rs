@@ -8,6 +8,7 @@ mod codes;
 mod error;
 mod exec;
 pub mod formats;
+pub mod groups;
 mod half;
 mod isa;
 mod kernel;

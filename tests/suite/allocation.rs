@@ -4,7 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use crate::common::{every_isa, quantize_dynamic};
-use zeropoint::{Accumulators, CodeRange, Granularity, Matrix, MatrixMut, Rule, Scheme, Stream, raw};
+use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
+use zeropoint::{Accumulators, CodeRange, Granularity, Halves, Matrix, MatrixMut, Rule, Scheme, Stream, raw};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -57,6 +58,31 @@ fn repeated_products() {
         });
     }
     assert!(ALLOCATIONS.get() > 0, "nothing was counted");
+}
+
+/// Products of weights in groups, by activations that are quantized in the call.
+#[test]
+fn repeated_products_of_groups() {
+    let [m, n, k] = [9, 100, 96];
+    let (x, codes, mut out) = (vec![0.5; m * k], vec![1_u8; n * k], vec![0.0; m * n]);
+    let scales = vec![0x3c00; n * k / 32];
+    let zero_points: Vec<i32> = (0..scales.len() as i32).map(|group| group % 4).collect();
+    let stage = RealStage::new().with_bias(&vec![1.0; n]).unwrap();
+    every_isa(|isa| {
+        let codes = Matrix::new(&codes, n, k).unwrap();
+        let weights = Weights::new(codes, CodeRange::unsigned(2).unwrap(), 32, Halves::f16(&scales)).unwrap();
+        let packed = PackedWeights::pack(isa, &weights.with_zero_points(&zero_points).unwrap()).unwrap();
+        let x = Matrix::new(&x, m, k).unwrap();
+        let mut products = || {
+            let before = ALLOCATIONS.get();
+            for scheme in [Scheme::SYMMETRIC, Scheme::ASYMMETRIC] {
+                groups::matmul(isa, &Activations::reals(x, scheme), &packed, &stage, &mut out).unwrap();
+            }
+            ALLOCATIONS.get() - before
+        };
+        let counts = [products(), products(), products(), products()];
+        assert_eq!(counts[3], 0, "{isa}: {counts:?}");
+    });
 }
 
 /// Parameters that are found, of every granularity.
