@@ -1,12 +1,13 @@
-//! Block formats, packed codes, error reports and products with block-scaled weights: one group for every operation and
+//! Block formats, packed codes, error reports and products with weights in groups: one group for every operation and
 //! shape, one function for every ISA.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use zeropoint::formats::{BlockFormat, PackedBlocks, decode_blocks, encode_blocks};
+use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
+use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
-    CodeRange, Granularity, Isa, Matrix, MatrixMut, PackedCodes, PackedCodesMut, QuantParams, Rounding, dequantize,
-    quantize, raw,
+    CodeRange, Granularity, Halves, Isa, Matrix, PackedCodes, PackedCodesMut, QuantParams, Rounding, Scheme,
+    dequantize, quantize,
 };
 
 const LENGTH: usize = 64 << 10;
@@ -66,25 +67,29 @@ fn elementwise(c: &mut Criterion) {
     });
 }
 
-/// M rows, N outputs, depth K; the throughput is bytes of weights a second.
+/// M rows of f32, N outputs, depth K, groups of 32; the throughput is products a second.
 fn products(c: &mut Criterion) {
-    for [m, n, k] in [[1, 1024, 1024], [1, 4096, 4096], [64, 1024, 1024]] {
-        let codes = |count: usize| (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8);
-        let (a, weights): (Vec<u8>, Vec<i8>) = (codes(m * k).collect(), codes(n * k).map(|code| code as i8).collect());
-        let scales = vec![0.01; n * k / 32];
-        let mut out = vec![0.0; m * n];
-        let bytes = Throughput::Bytes((n * k + n * k / 32 * 4) as u64);
-        let mut packed: Option<PackedBlocks<u8>> = None;
-        each(c, format!("block weights {m}×{n}×{k}"), bytes, &mut |isa| {
-            let packed = match &mut packed {
-                Some(packed) if packed.isa() == isa => packed,
-                other => {
-                    other.insert(raw::pack_blocks(isa, Matrix::new(&weights, n, k).unwrap(), 32, &scales).unwrap())
-                }
-            };
-            let a = raw::BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 117.into(), &[0.02]).unwrap();
-            raw::matmul_blocks(isa, &a, packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
-        });
+    for [m, n, k] in [[1, 4096, 4096], [1, 11008, 4096], [8, 4096, 4096], [64, 1024, 1024], [128, 4096, 4096]] {
+        for bits in [2, 4, 8] {
+            let x = reals(m * k);
+            let x = Activations::reals(Matrix::new(&x, m, k).unwrap(), Scheme::SYMMETRIC);
+            let codes: Vec<u8> =
+                (0..(n * k) as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> (32 - bits)) as u8).collect();
+            let scales = vec![0x2000; n * k / 32];
+            let zero_points = vec![1 << (bits - 1); scales.len()];
+            let range = CodeRange::unsigned(bits).unwrap();
+            let weights = Weights::new(Matrix::new(&codes, n, k).unwrap(), range, 32, Halves::f16(&scales)).unwrap();
+            let weights = weights.with_zero_points(&zero_points).unwrap();
+            let (mut out, products) = (vec![0.0; m * n], Throughput::Elements((m * n * k) as u64));
+            let mut packed: Option<PackedWeights> = None;
+            each(c, format!("{bits} bits in groups, {m}×{n}×{k}"), products, &mut |isa| {
+                let packed = match &mut packed {
+                    Some(packed) if packed.isa() == isa => packed,
+                    other => other.insert(PackedWeights::pack(isa, &weights).unwrap()),
+                };
+                groups::matmul(isa, &x, packed, &RealStage::new(), &mut out).unwrap();
+            });
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use gungraun::{
 };
 use zeropoint::calibrate::{Method, Observer};
 use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
+use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::random::fill_words;
 use zeropoint::report::quantization_error;
 use zeropoint::{
@@ -131,8 +132,9 @@ groups! {
         encode_q4_0_4096: encoded(BlockFormat::Q4_0)
         decode_q8_0_4096: decoded(BlockFormat::Q8_0)
         decode_q4_0_4096: decoded(BlockFormat::Q4_0)
-        block_weights_1x512x512: by_block_weights([1, 512, 512])
-        block_weights_64x64x64: by_block_weights([64, 64, 64])
+        groups_of_8_bits_1x512x512: weights_in_groups(8, [1, 512, 512])
+        groups_of_4_bits_1x512x512: weights_in_groups(4, [1, 512, 512])
+        groups_of_4_bits_64x64x64: weights_in_groups(4, [64, 64, 64])
     }
 }
 
@@ -387,12 +389,15 @@ fn decoded(isa: Isa, format: BlockFormat) -> Call {
     warm(move || decode_blocks(isa, format, &bytes, &mut out).unwrap())
 }
 
-fn by_block_weights(isa: Isa, [m, n, k]: [usize; 3]) -> Call {
-    let (a, weights, scales) = (bytes(m * k), signed_bytes(n * k), vec![0.01; n * k / 32]);
-    let packed = raw::pack_blocks::<u8>(isa, Matrix::new(&weights, n, k).unwrap(), 32, &scales).unwrap();
+fn weights_in_groups(isa: Isa, bits: u32, [m, n, k]: [usize; 3]) -> Call {
+    let (x, scales) = (reals(), vec![0.01; n * k / 32]);
+    let codes: Vec<u8> = bytes(n * k).into_iter().map(|byte| byte >> (8 - bits)).collect();
+    let zero_points = vec![1 << (bits - 1); scales.len()];
+    let weights = Weights::new(Matrix::new(&codes, n, k).unwrap(), CodeRange::unsigned(bits).unwrap(), 32, &scales);
+    let packed = PackedWeights::pack(isa, &weights.unwrap().with_zero_points(&zero_points).unwrap()).unwrap();
     let mut out = vec![0.0; m * n];
     warm(move || {
-        let a = raw::BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 117.into(), &[0.02]).unwrap();
-        raw::matmul_blocks(isa, &a, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+        let x = Activations::reals(Matrix::new(&x[..m * k], m, k).unwrap(), Scheme::SYMMETRIC);
+        groups::matmul(isa, &x, &packed, &RealStage::new(), &mut out).unwrap();
     })
 }

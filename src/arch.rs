@@ -132,6 +132,8 @@ macro_rules! register_ops {
 }
 
 #[macro_use]
+mod group_kernels;
+#[macro_use]
 mod microkernels;
 
 mod portable;
@@ -147,6 +149,8 @@ mod avx512;
 mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+#[cfg(target_arch = "x86_64")]
+mod byte_products;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 #[cfg(target_arch = "x86_64")]

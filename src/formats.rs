@@ -6,6 +6,8 @@
 //! | [Q8_0](BlockFormat::Q8_0) | 34 | d (f16, little-endian), 32 × i8 | `q · d` |
 //! | [Q4_0](BlockFormat::Q4_0) | 18 | d (f16, little-endian), 16 × u8 | `(nibble − 8) · d`; byte j has value j low, j + 16 high |
 //!
+//! [`PackedWeights::from_format`](crate::groups::PackedWeights::from_format) prepares encoded weights for products.
+//!
 //! The scale of a block comes from its own largest magnitude. Sixteen blocks are encoded together: their largest magnitudes
 //! make one vector, and so do their scales, so that a division is paid for once and not per block; then the codes are
 //! written, two blocks at a time. What a format cannot store is found before the first byte is written.
@@ -31,7 +33,6 @@ mod q4_0;
 mod q8_0;
 pub(crate) mod vectors;
 
-pub use crate::matmul::blocks::{PackedBlocks, matmul_blocks};
 pub use decode::{decode_blocks, split_blocks};
 pub use encode::encode_blocks;
 pub use format::BlockFormat;

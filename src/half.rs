@@ -163,7 +163,7 @@ impl Kernel for Widen<'_> {
                 bits,
                 out,
                 #[inline(always)]
-                |x, out| v.store_f32(f16::from_half_lanes(v, v.load_u16(x)), out),
+                |x, out| v.store_f32(v.load_f16(x), out),
             ),
             HalfKind::Bf16 => convert(
                 bits,
@@ -191,7 +191,7 @@ impl Kernel for Narrow<'_> {
                 x,
                 bits,
                 #[inline(always)]
-                |x, out| v.store_u16(f16::to_any_half(v, v.load_f32(x)), out),
+                |x, out| v.store_f16(v.load_f32(x), out),
             ),
             HalfKind::Bf16 => convert(
                 x,

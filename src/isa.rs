@@ -8,6 +8,7 @@ use core::fmt;
 
 use crate::arch;
 use crate::error::Error;
+use crate::groups::tile::GroupKernel;
 use crate::kernel::Kernel;
 use crate::matmul::tile::Microkernel;
 use crate::sign::Sign;
@@ -67,6 +68,11 @@ macro_rules! tiers {
             /// The matmul micro-kernel of this ISA for left operands of i16.
             pub(crate) fn microkernel_i16(self) -> &'static Microkernel {
                 match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.microkernel_i16(), )* }
+            }
+
+            /// The micro-kernel of this ISA for weights in groups, of this many bits.
+            pub(crate) fn group_kernel(self, bits: u32) -> &'static GroupKernel {
+                match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.group_kernel(bits), )* }
             }
         }
     };

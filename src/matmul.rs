@@ -17,8 +17,6 @@
 //! [sign](crate::sign::Sign), a [right operand](rhs::RhsRef), a [stage](erased_stage::ErasedStage) and an [output](output::Output),
 //! so that its loops are compiled once for every ISA.
 
-pub(crate) mod blocks;
-mod blocks_job;
 pub(crate) mod dot;
 pub(crate) mod epilogue;
 pub(crate) mod erased;

@@ -22,8 +22,6 @@ pub use crate::half::{narrow, widen};
 pub use crate::layers::average::average_pool2d;
 pub use crate::layers::conv::convolve;
 pub use crate::layers::images::{ImageZeroPoints, RawImages as Images};
-use crate::matmul::blocks::PackedBlocks;
-pub use crate::matmul::blocks::{BlockActivations, raw_matmul_blocks as matmul_blocks};
 pub use crate::matmul::given::apply;
 pub use crate::matmul::multiplier::{f32_multipliers, multipliers, quantize_bias, quantize_multiplier};
 pub use crate::matmul::product::raw_matmul as matmul;
@@ -73,20 +71,6 @@ pub fn unpacked<'a, 'e, A: ByteCode, B: ByteCode>(
     zero_points: ZeroPoints<'a>,
 ) -> Result<UnpackedMatrix<'a, A, B>, Error> {
     UnpackedMatrix::with_zero_points(exec.into().isa(), b, zero_points)
-}
-
-/// Packs i8 codes `[N, K]`, a row for every output, with a scale for every `length` of a row: `[N, K / length]`.
-///
-/// # Errors
-/// [`Error::Shape`] when `length` is not a multiple of 16, up to 65536; [`Error::Multiple`] when K is not whole blocks;
-/// [`Error::Length`] of the scales; [`Error::Memory`].
-pub fn pack_blocks<'e, A: ByteCode>(
-    exec: impl Into<Exec<'e>>,
-    codes: Matrix<'_, i8>,
-    length: usize,
-    scales: &[f32],
-) -> Result<PackedBlocks<A>, Error> {
-    PackedBlocks::with_scales(exec, codes, length, scales)
 }
 
 /// A convolution by weights `[outputs, channels / groups, height, width]`, with one zero point or one for every output.

@@ -24,7 +24,7 @@ pub use calibrate::{
 pub use formats::{decode_blocks, encode_blocks};
 pub use half::{narrow_to_bf16, narrow_to_f16, widen};
 pub use layers::{average_pool2d, conv_transpose2d, conv2d, max_pool2d};
-pub use matmul::{dequantize_accumulator, matmul, matmul_blocks, matmul_int16x8};
+pub use matmul::{GroupScales, dequantize_accumulator, matmul, matmul_groups, matmul_int16x8};
 pub use quantize::{
     dequantize, fake_quantize, fake_quantize_stochastic, quantize, quantize_dynamic, quantize_one,
     quantize_one_stochastic, quantize_stochastic, round_stochastically, straight_through, straight_through_mask,

@@ -6,6 +6,7 @@ use std::thread;
 
 use zeropoint::calibrate::{Method, Observer, group_ranges};
 use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
+use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::layers::{AvgPool2d, Conv2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{StreamRng, fill_uniform, fill_words};
 use zeropoint::raw::AccumulatorBias;
@@ -409,9 +410,9 @@ fn operands_with_parameters() {
         let unpacked = UnpackedMatrix::<u8, i8>::new(isa, columns()).unwrap();
         let out = MatrixMut::new(&mut reals, m, n).unwrap();
         matmul(isa, x(), &unpacked, &Dequantize::new(), out).unwrap();
-        let packed = formats::PackedBlocks::<u8>::pack(isa, rows(by_block)).unwrap();
-        let out = MatrixMut::new(&mut reals, m, n).unwrap();
-        formats::matmul_blocks(isa, x(), &packed, out).unwrap();
+        let packed = PackedWeights::pack(isa, &Weights::quantized(rows(by_block)).unwrap()).unwrap();
+        let activations = Activations::quantized(x()).unwrap();
+        groups::matmul(isa, &activations, &packed, &RealStage::new(), &mut reals).unwrap();
         let layer = Linear::<u8, i8>::new(isa, rows(by_row)).unwrap().with_bias(bias, px).unwrap();
         let out = MatrixMut::new(&mut reals, m, n).unwrap();
         layer.forward(isa, x(), &Dequantize::new(), out).unwrap();
@@ -441,128 +442,41 @@ fn operands_with_parameters() {
     });
 }
 
-fn by_blocks<A: ByteCode>() {
+fn by_groups<A: ByteCode>() {
     let [m, n, k] = [9, 40, 128];
-    let (a, weights) = (&codes::<A>(m * k)[..], &codes::<i8>(n * k)[..]);
-    let per_row = &vec![0.02; m][..];
-    let per_block = &vec![0.02; m * k / 32][..];
-    small(&format!("blocks by {}", std::any::type_name::<A>()), |isa| {
-        let packed =
-            raw::pack_blocks::<A>(isa, Matrix::new(weights, n, k).unwrap(), 32, &vec![0.01; n * k / 32]).unwrap();
+    let (a, weights) = (&codes::<A>(m * k)[..], &codes::<u8>(n * k)[..]);
+    let (per_row, per_group) = (&vec![0.02; m][..], &vec![0.02; m * k / 32][..]);
+    let (x, zero_points) = (&reals(m * k)[..], &(0..n * k / 32).map(|i| i as i32 % 3).collect::<Vec<_>>()[..]);
+    let few_bits = &weights.iter().map(|code| code % 4).collect::<Vec<_>>()[..];
+    small(&format!("groups by {}", std::any::type_name::<A>()), |isa| {
+        let (mut out, stage) = (vec![0.0; m * n], RealStage::new());
         let a = Matrix::new(a, m, k).unwrap();
-        let mut out = vec![0.0; m * n];
-        let rows = raw::BlockActivations::per_row(a, 7.into(), per_row).unwrap();
-        raw::matmul_blocks(isa, &rows, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
-        let blocks = raw::BlockActivations::per_block(a, 32, per_block).unwrap();
-        raw::matmul_blocks(isa, &blocks, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+        let rows = Activations::per_row(a, 7.into(), per_row).unwrap();
+        let in_groups = Activations::per_group(a, 32, 7.into(), per_group).unwrap();
+        let real = Activations::reals(Matrix::new(x, m, k).unwrap(), Scheme::ASYMMETRIC);
+        let scales = vec![0.01; n * k / 32];
+        let mut all = Vec::new();
+        for (codes, bits) in [(few_bits, 2), (few_bits, 4), (few_bits, 6), (weights, 8)] {
+            let range = CodeRange::unsigned(bits).unwrap();
+            let weights = Weights::new(Matrix::new(codes, n, k).unwrap(), range, 32, &scales).unwrap();
+            all.push(PackedWeights::pack(isa, &weights.with_zero_points(zero_points).unwrap()).unwrap());
+            all.push(PackedWeights::pack(isa, &weights.with_offsets(&scales).unwrap()).unwrap());
+        }
         for format in BlockFormat::ALL {
             let mut bytes = vec![0; format.bytes(n * k).unwrap()];
             encode_blocks(isa, format, &reals(n * k), &mut bytes).unwrap();
-            let packed = formats::PackedBlocks::from_format(isa, format, &bytes, n, k).unwrap();
-            raw::matmul_blocks(isa, &rows, &packed, MatrixMut::new(&mut out, m, n).unwrap()).unwrap();
+            all.push(PackedWeights::from_format(isa, format, &bytes, n, k).unwrap());
+        }
+        for packed in &all {
+            for x in [&rows, &in_groups, &real, &real.in_groups(32).unwrap()] {
+                groups::matmul(isa, x, packed, &stage, &mut out).unwrap();
+            }
         }
     });
 }
 
 #[test]
-fn block_weights() {
-    by_blocks::<u8>();
-    by_blocks::<i8>();
-}
-
-#[test]
-fn network_layers() {
-    let (images, shape) = (&codes::<u8>(2 * 9 * 8 * 6)[..], [2, 9, 8, 6]);
-    let window = Window { stride: [1, 2], padding: [1; 4], ..Window::new([3, 3]) };
-    for (outputs, groups) in [(10, 1), (9, 3), (6, 6)] {
-        let weights = &codes::<i8>(outputs * 6 / groups * 9)[..];
-        small(&format!("convolution of {groups} groups"), |isa| {
-            let layer = raw::conv2d::<u8, i8>(isa, weights, [outputs, 6 / groups, 3, 3], 0.into(), window, groups);
-            let layer = layer.unwrap().with_accumulator_bias(&vec![5; outputs]).unwrap();
-            let output = layer.output_shape(shape).unwrap().iter().product();
-            raw::convolve(
-                isa,
-                &layer,
-                raw::Images { codes: images, shape, zero_points: 117.into() },
-                &Accumulators,
-                &mut vec![0; output],
-            )
-            .unwrap();
-            let stage = raw::requantize(Rule::Float, &[0.001], 3, 0_u8..=255).unwrap();
-            raw::convolve(
-                isa,
-                &layer,
-                raw::Images { codes: images, shape, zero_points: 117.into() },
-                &stage,
-                &mut vec![0; output],
-            )
-            .unwrap();
-        });
-    }
-    for (outputs, groups) in [(10, 1), (9, 3), (6, 6)] {
-        let weights = &codes::<i8>(6 * outputs / groups * 9)[..];
-        for zero_points in [117.into(), raw::ImageZeroPoints::PerChannel(&[0, 1, 117, 128, 254, 255])] {
-            small(&format!("transposed convolution of {groups} groups"), |isa| {
-                let weights_shape = [6, outputs / groups, 3, 3];
-                let layer = raw::conv_transpose2d::<u8, i8>(isa, weights, weights_shape, 0.into(), window, groups);
-                let layer = layer.unwrap().with_accumulator_bias(&vec![5; outputs]).unwrap();
-                let output = layer.output_shape(shape).unwrap().iter().product();
-                let images = raw::Images { codes: images, shape, zero_points };
-                raw::convolve(isa, &layer, images, &Accumulators, &mut vec![0; output]).unwrap();
-                let stage = raw::requantize(Rule::Float, &[0.001], 3, 0_u8..=255).unwrap();
-                raw::convolve(isa, &layer, images, &stage, &mut vec![0; output]).unwrap();
-            });
-        }
-    }
-    small("linear", |isa| {
-        let layer = Linear::from(
-            raw::pack_transposed::<u8, i8>(isa, Matrix::new(&codes::<i8>(12 * 54), 12, 54).unwrap(), 0.into()).unwrap(),
-        );
-        let mut out = vec![0; 16 * 12];
-        let out = MatrixMut::new(&mut out, 16, 12).unwrap();
-        raw::matmul(isa, Matrix::new(images, 16, 54).unwrap(), 117.into(), layer.weights(), &Accumulators, out)
-            .unwrap();
-    });
-    small("max-pooling", |isa| {
-        let pool = MaxPool2d::new(Window { stride: [2, 2], ..Window::new([2, 2]) });
-        let output = pool.output_shape(shape).unwrap().iter().product();
-        pool.forward(isa, images, shape, &mut vec![0_u8; output]).unwrap();
-    });
-    small("average pooling", |isa| {
-        let large = &codes::<u8>(70_000 * 3)[..];
-        for (codes, shape) in [(images, shape), (large, [1, 7, 10_000, 3])] {
-            let pool = AvgPool2d::global();
-            let output = pool.output_shape(shape).unwrap().iter().product();
-            let images = raw::Images { codes, shape, zero_points: 117.into() };
-            raw::average_pool2d(isa, &pool, images, &mut vec![0_u8; output]).unwrap();
-        }
-    });
-}
-
-/// Operations on the threads of a pool whose stacks are as small.
-#[cfg(feature = "rayon")]
-#[test]
-fn threads() {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).stack_size(stack()).build().unwrap();
-    let n = 1 << 18;
-    let x = &reals(n)[..];
-    let params = &QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.0129, 117).unwrap();
-    for isa in Isa::supported() {
-        pool.install(|| {
-            let mut codes = vec![0_u8; n];
-            quantize(Exec::from(isa).rayon(), x, params, Rounding::Nearest, &mut codes).unwrap();
-            quantize(Exec::from(isa).rayon(), x, params, Stream::new(7), &mut codes).unwrap();
-            dequantize(Exec::from(isa).rayon(), &codes, params, &mut vec![0.0; n]).unwrap();
-            fake_quantize(Exec::from(isa).rayon(), x, params, Rounding::Nearest, &mut vec![0.0; n]).unwrap();
-            min_max(Exec::from(isa).rayon(), x).unwrap();
-            quantization_error(Exec::from(isa).rayon(), x, params).unwrap();
-            fill_words(Exec::from(isa).rayon(), Stream::new(7), &mut vec![0; n]).unwrap();
-            let [m, n, k] = [64, 256, 256];
-            let packed = raw::pack::<u8, u8>(isa, Matrix::new(&codes[..k * n], k, n).unwrap(), 0.into());
-            let mut out = vec![0; m * n];
-            let out = MatrixMut::new(&mut out, m, n).unwrap();
-            let a = Matrix::new(&codes[..m * k], m, k).unwrap();
-            raw::matmul(Exec::from(isa).rayon(), a, 3.into(), &packed.unwrap(), &Accumulators, out).unwrap();
-        });
-    }
+fn weights_in_groups() {
+    by_groups::<u8>();
+    by_groups::<i8>();
 }

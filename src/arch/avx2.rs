@@ -11,19 +11,19 @@ use crate::simd::{LANES, Simd, quad};
 
 token! {
     /// The CPU has AVX2, and the fused multiply-add that came with it.
-    Avx2, is_x86_feature_detected, ["avx2", "fma"], "avx2,fma"
+    Avx2, is_x86_feature_detected, ["avx2", "fma", "f16c"], "avx2,fma,f16c"
 }
 
 /// Sixteen values that fit 16 bits, in order.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn narrow([low, high]: [__m256i; 2]) -> __m256i {
     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high))
 }
 
 /// A block of bytes in two halves, for the instructions that widen eight.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn load_bytes(x: &[u8; LANES]) -> [__m128i; 2] {
     // SAFETY: sixteen bytes may be read.
     let bytes = unsafe { _mm_loadu_si128(x.as_ptr().cast()) };
@@ -36,7 +36,7 @@ impl Simd for Avx2 {
     type F64 = [__m256d; 4];
     type Mask = [__m256; 2];
 
-    register_ops! { "avx2,fma", 2
+    register_ops! { "avx2,fma,f16c", 2
         fn add_f32(a: __m256, b: __m256) -> __m256 { _mm256_add_ps(a, b) }
         fn sub_f32(a: __m256, b: __m256) -> __m256 { _mm256_sub_ps(a, b) }
         fn mul_f32(a: __m256, b: __m256) -> __m256 { _mm256_mul_ps(a, b) }
@@ -77,7 +77,7 @@ impl Simd for Avx2 {
         fn shift_right_logical(a: __m256i, shift: __m256i) -> __m256i { _mm256_srlv_epi32(a, shift) }
     }
 
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         fn splat_f32(x: f32) -> [__m256; 2] { [_mm256_set1_ps(x); 2] }
         fn load_f32(x: &[f32; LANES]) -> [__m256; 2] {
             // SAFETY: sixteen f32 may be read.

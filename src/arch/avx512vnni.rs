@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::avx512::Avx512;
+use super::byte_products::ByteProducts;
 use super::vnni::{Quads, Vnni};
 use crate::matmul::dot::{Accumulate, rows};
 use crate::matmul::interleave::InterleaveVectors;
@@ -32,6 +33,10 @@ impl Vnni for Avx512Vnni {
         self.0.read(&bytemuck::cast(*bytes))
     }
     #[inline(always)]
+    fn extract(self, b: __m512i, shift: u32, bits: u32) -> __m512i {
+        ByteProducts::extract(self.0, b, shift, bits)
+    }
+    #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> __m512i {
         // SAFETY: sixteen bytes, one for every column, may be read of each of the four rows.
         let quads = self.0.load_interleaved(unsafe { rows(b, stride) });
@@ -50,4 +55,9 @@ impl Avx512Vnni {
     pub fn microkernel_i16(self) -> &'static Microkernel {
         self.0.microkernel_i16()
     }
+}
+
+group_kernels! {
+    Avx512Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni", [2 3] x [1 2 3 4 5 6 7 8],
+    Quads<Avx512Vnni> = Quads { token: Avx512Vnni::witness(), a_signed: true }, [i8 u8]
 }

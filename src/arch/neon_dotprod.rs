@@ -4,6 +4,7 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::neon::Neon;
+use crate::groups::dot::GroupDot;
 use crate::matmul::dot::Dot;
 use crate::matmul::tile::{MAX_VECTORS, Microkernel};
 
@@ -87,4 +88,16 @@ impl NeonDotprod {
     pub fn microkernel_i16(self) -> &'static Microkernel {
         self.0.microkernel_i16()
     }
+}
+
+impl GroupDot for Quads {
+    #[inline(always)]
+    fn extract(self, b: uint8x16_t, shift: u32, bits: u32) -> uint8x16_t {
+        self.vectors().extract_bits(b, shift, bits)
+    }
+}
+
+group_kernels! {
+    NeonDotprod, "neon,dotprod", [4] x [1 2 3 4],
+    Quads = Quads { token: NeonDotprod::witness(), a_signed: true }, [i8 i8]
 }

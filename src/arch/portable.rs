@@ -2,10 +2,11 @@
 //! x86-64, NEON on aarch64, plain arrays elsewhere.
 
 use wide::bytemuck::{cast, cast_ref};
-use wide::{f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
+use wide::{f32x8, f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 
 use super::scalar::Scalar;
 use crate::formats::vectors::FormatVectors;
+use crate::groups::dot::{GroupDot, Totals};
 use crate::half::vectors::HalfVectors;
 use crate::kernel::{Kernel, Outline};
 use crate::matmul::dot::{Accumulate, Dot, rows};
@@ -329,3 +330,42 @@ microkernels! {
     Portable = "portable", Pairs: |_signed| Pairs(Portable(Scalar::witness())), [i16 i8],
     tiles { [1] x [1 2 3 4] }, unpacked { [1] x [1 2 3 4] }
 }
+
+impl Totals for Portable {
+    type Reals = f32x8;
+    type RealColumns = [f32; 8];
+
+    #[inline(always)]
+    fn splat_real(self, x: f32) -> f32x8 {
+        f32x8::splat(x)
+    }
+    #[inline(always)]
+    fn read_reals(self, x: &[f32; 8]) -> f32x8 {
+        f32x8::new(*x)
+    }
+    #[inline(always)]
+    fn to_reals(self, acc: i32x8) -> f32x8 {
+        f32x8::from_i32x8(acc)
+    }
+    #[inline(always)]
+    fn add_reals(self, a: f32x8, b: f32x8) -> f32x8 {
+        a + b
+    }
+    #[inline(always)]
+    fn multiply_reals(self, a: f32x8, b: f32x8) -> f32x8 {
+        a * b
+    }
+    #[inline(always)]
+    fn store_reals(self, a: f32x8, out: &mut [f32; 8]) {
+        *out = a.to_array();
+    }
+}
+
+impl GroupDot for Pairs {
+    #[inline(always)]
+    fn extract(self, b: i16x16, shift: u32, bits: u32) -> i16x16 {
+        (b >> shift as i32) & i16x16::splat((1 << bits) - 1)
+    }
+}
+
+group_kernels! { Portable, [1] x [1 2 3 4], Pairs = Pairs(Portable(Scalar::witness())), [i16 i8] }

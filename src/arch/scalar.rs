@@ -2,6 +2,7 @@
 //! through the same kernels as every other ISA, and shows what they cost without hand-written vectors.
 
 use crate::formats::vectors::FormatVectors;
+use crate::groups::dot::{GroupDot, Totals};
 use crate::half::vectors::HalfVectors;
 use crate::kernel::{Kernel, Outline};
 use crate::matmul::dot::{Accs, Accumulate, Depth, Dot, Layout, load_step};
@@ -379,3 +380,42 @@ microkernels! {
 microkernels! {
     Scalar = "scalar", WideProduct: |_signed| WideProduct, [only i16 i8], tiles { [1] x [1 2 3 4] }, unpacked { [1] x [1] }
 }
+
+impl Totals for Scalar {
+    type Reals = Array<f32>;
+    type RealColumns = Array<f32>;
+
+    #[inline(always)]
+    fn splat_real(self, x: f32) -> Array<f32> {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn read_reals(self, x: &Array<f32>) -> Array<f32> {
+        *x
+    }
+    #[inline(always)]
+    fn to_reals(self, acc: Array<i32>) -> Array<f32> {
+        map(acc, |x| x as f32)
+    }
+    #[inline(always)]
+    fn add_reals(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
+        zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn multiply_reals(self, a: Array<f32>, b: Array<f32>) -> Array<f32> {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn store_reals(self, a: Array<f32>, out: &mut Array<f32>) {
+        *out = a;
+    }
+}
+
+impl GroupDot for Product {
+    #[inline(always)]
+    fn extract(self, b: Array<i32>, shift: u32, bits: u32) -> Array<i32> {
+        map(b, |b| b >> shift & ((1 << bits) - 1))
+    }
+}
+
+group_kernels! { Scalar, [1] x [1 2 3 4], Product = Product { a_signed: true }, [i8 i8] }

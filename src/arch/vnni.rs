@@ -1,5 +1,6 @@
 //! The micro-kernels of `vpdpbusd`: four exact products of u8 and i8 a column and instruction, added to an i32 that wraps.
 
+use crate::groups::dot::{GroupDot, Totals};
 use crate::matmul::dot::{Accumulate, Dot};
 
 /// The token of a CPU with `vpdpbusd` on vectors of some width.
@@ -15,6 +16,8 @@ pub trait Vnni: Copy {
     fn load(self, bytes: &Self::Bytes) -> Vector<Self>;
     /// `acc[j] + Σ u[j][k]·i[j][k]` over the four bytes of every column, of u without sign, of i with sign
     fn dpbusd(self, acc: Vector<Self>, u: Vector<Self>, i: Vector<Self>) -> Vector<Self>;
+    /// `(b[j] >> shift) & (2ᵇⁱᵗˢ − 1)` for each byte
+    fn extract(self, b: Vector<Self>, shift: u32, bits: u32) -> Vector<Self>;
     /// Makes a vector of four unpacked rows of B ([`Dot::load_rows`]).
     ///
     /// # Safety
@@ -61,5 +64,12 @@ impl<T: Vnni> Dot for Quads<T> {
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> Vector<T> {
         // SAFETY: DEPTH rows, which are four, have a byte for every column.
         unsafe { self.token.load_rows(b, stride, flip) }
+    }
+}
+
+impl<T: Vnni<Vectors: Totals>> GroupDot for Quads<T> {
+    #[inline(always)]
+    fn extract(self, b: Vector<T>, shift: u32, bits: u32) -> Vector<T> {
+        self.token.extract(b, shift, bits)
     }
 }

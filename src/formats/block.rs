@@ -5,8 +5,8 @@ use bytemuck::cast_mut;
 use super::vectors::FormatVectors;
 use crate::cache;
 use crate::half::f16::to_half;
-use crate::reduce::extremes::magnitude_bits;
 use crate::reduce::vectors::ReduceVectors;
+use crate::reduce::vectors::magnitude_bits;
 use crate::simd::{LANES, QUAD};
 
 /// Sixteen blocks.

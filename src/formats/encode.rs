@@ -17,8 +17,9 @@ use crate::exec::{Exec, Team};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::Workspace;
-use crate::reduce::extremes::{finite, magnitude_bits, memory_of};
+use crate::reduce::extremes::{finite, memory_of};
 use crate::reduce::tensor::magnitude;
+use crate::reduce::vectors::magnitude_bits;
 use crate::simd::LANES;
 use crate::simd::memory::Memory;
 

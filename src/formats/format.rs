@@ -1,5 +1,6 @@
 //! The block formats, and their sizes.
 
+use crate::codes::CodeRange;
 use crate::error::Error;
 
 /// How a block of values is stored together.
@@ -66,6 +67,16 @@ impl BlockFormat {
             BlockFormat::Q8_0 => 34,
             BlockFormat::Q4_0 => 18,
         }
+    }
+
+    /// The codes that [`split_blocks`](super::split_blocks) makes of a block.
+    #[must_use]
+    pub fn codes(self) -> CodeRange<i8> {
+        let bits = match self {
+            BlockFormat::MxInt8 | BlockFormat::Q8_0 => 8,
+            BlockFormat::Q4_0 => 4,
+        };
+        CodeRange::signed(bits).expect("at most 8 bits")
     }
 
     /// Bytes of this many values.

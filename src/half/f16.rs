@@ -1,7 +1,7 @@
 //! Between f32 and f16: sixteen values at a time, and one from f16.
 
-use crate::reduce::extremes::magnitude_bits;
 use crate::reduce::vectors::ReduceVectors;
+use crate::reduce::vectors::magnitude_bits;
 
 /// Up to here, and somewhat further, an f16 is finite.
 pub(crate) const FINITE: f32 = 65_519.0;

@@ -264,7 +264,7 @@ impl Kernel for SumRows<'_> {
 
 /// The sum of codes of this sign, which wraps.
 #[inline(always)]
-pub(super) fn sum_codes<V: Vectors>(v: V, sign: Sign, codes: &[u8]) -> i32 {
+pub(crate) fn sum_codes<V: Vectors>(v: V, sign: Sign, codes: &[u8]) -> i32 {
     match sign {
         Sign::Unsigned => sum_of::<V, u8>(v, codes),
         Sign::Signed => sum_of::<V, i8>(v, bytemuck::must_cast_slice(codes)),

@@ -14,9 +14,6 @@ use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, RankOneUpdate};
 use crate::kernel::Vectors;
 use crate::simd::LANES;
 
-/// The terms of a panel that has none.
-pub static NO_TERMS: [i32; MAX_COLUMNS + LANES] = [0; MAX_COLUMNS + LANES];
-
 /// The terms of the columns of a panel: slices from its first column on, sixteen elements longer than the panel.
 #[derive(Clone, Copy)]
 pub struct ColumnTerms<'a> {

@@ -71,10 +71,6 @@ impl Packed {
         Ok(())
     }
 
-    pub fn panels(&self) -> &Panels {
-        &self.panels
-    }
-
     pub fn erase(&self) -> RhsRef<'_> {
         let Packed { panels, scales, largest, largest_bias } = self;
         RhsRef { codes: RhsCodes::Packed(panels), scales, largest: *largest, largest_bias: *largest_bias }

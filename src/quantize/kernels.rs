@@ -53,13 +53,16 @@ impl<O: Operation> Piece<'_, O> {
         if block_length.is_none() && !grouping.alternates() {
             return isa.run(Runs(self));
         }
+        let stretches = &mut Stretches::new(self.params, self.first, self.x.len());
         if const { O::FEW_KERNELS } {
-            return if block_length.is_some() { isa.run(Runs(self)) } else { isa.run(Interleaved::<_, false>(self)) };
+            return match block_length {
+                Some(_) => isa.run(Runs(self)),
+                None => isa.run(Interleaved::<_, false>(self, stretches)),
+            };
         }
         // Variants for parameters that are read in fewer loads: for one zero point on every ISA, for a quad of few groups where
         // that counts, on the fast path.
         let fast = O::HAS_QUAD && isa.run(HasFastDivision);
-        let stretches = &mut Stretches::new(self.params, self.first, self.x.len());
         match block_length {
             Some(length) if fast => match (self.params.has_one_zero_point(), self.groups_of_quad(length)) {
                 (true, 1) => isa.run(Blocks::<_, true, 1>(self)),

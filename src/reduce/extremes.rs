@@ -28,12 +28,6 @@ pub(crate) fn first_non_finite(what: &'static str, x: &[f32]) -> Option<Error> {
     Some(Error::NonFinite { what, index, found: x[index] })
 }
 
-/// The bits of `|x[i]|`.
-#[inline(always)]
-pub(crate) fn magnitude_bits<V: ReduceVectors>(v: V, x: V::F32) -> V::I32 {
-    v.and_i32(v.to_bits(x), v.splat_i32(i32::MAX))
-}
-
 /// Where a tensor is: whatever exceeds the last level of cache comes from memory.
 pub(crate) fn memory_of(x: &[f32]) -> Memory {
     if size_of_val(x) > cache::last_level() { Memory::Beyond } else { Memory::Cached }

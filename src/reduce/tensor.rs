@@ -2,7 +2,8 @@
 
 use std::sync::Mutex;
 
-use super::extremes::{ExtremeLanes, Extremes, finite, magnitude_bits, memory_of};
+use super::extremes::{ExtremeLanes, Extremes, finite, memory_of};
+use super::vectors::magnitude_bits;
 use crate::cache::prefetch_ahead;
 use crate::error::Error;
 use crate::exec::Exec;

@@ -64,6 +64,12 @@ pub trait ReduceVectors: Simd {
     }
 }
 
+/// The bits of `|x[i]|`.
+#[inline(always)]
+pub(crate) fn magnitude_bits<V: Simd>(v: V, x: V::F32) -> V::I32 {
+    v.and_i32(v.to_bits(x), v.splat_i32(i32::MAX))
+}
+
 /// Lane i is the largest lane of `vectors[i]`.
 #[inline(always)]
 pub fn largest_lanes<V: ReduceVectors>(v: V, vectors: &[[i32; LANES]; LANES]) -> V::I32 {

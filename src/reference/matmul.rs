@@ -26,30 +26,53 @@ pub fn matmul<A: Code, B: Code>(
     c
 }
 
-/// [`matmul_blocks`](crate::formats::matmul_blocks()) for weights `[N, K]` in blocks of this length: `scales_a` and `scales_w`
-/// tell the scale of a row and a block.
+/// The scales of activations `[M, K]`: which one a row has, or a group of a row.
+pub enum GroupScales<'a> {
+    /// Of a row.
+    Rows(&'a dyn Fn(usize) -> f32),
+    /// Of a row and a group.
+    Groups(&'a dyn Fn(usize, usize) -> f32),
+}
+
+/// [`groups::matmul`](crate::groups::matmul()) of activations `[M, K]` and weights `[N, K]` in groups of this length, without a
+/// bias: `a(i, k)` is a code of A less its zero point, `w(j, k)` one of W, `scales` and `offsets` tell those of an output and a
+/// group.
 #[must_use]
-pub fn matmul_blocks<A: Code>(
+pub fn matmul_groups(
+    [m, n, depth]: [usize; 3],
     length: usize,
-    a: Matrix<'_, A>,
-    a_zero_points: ZeroPoints<'_>,
-    scales_a: impl Fn(usize, usize) -> f32,
-    weights: Matrix<'_, i8>,
-    scales_w: impl Fn(usize, usize) -> f32,
+    a: impl Fn(usize, usize) -> i32,
+    a_scales: GroupScales<'_>,
+    w: impl Fn(usize, usize) -> i32,
+    scales: impl Fn(usize, usize) -> f32,
+    offsets: Option<&dyn Fn(usize, usize) -> f32>,
 ) -> Vec<f32> {
-    let mut c = Vec::with_capacity(a.rows() * weights.rows());
-    for i in 0..a.rows() {
-        for j in 0..weights.rows() {
-            let mut sum = 0.0;
-            for block in 0..a.columns() / length {
-                let mut acc = 0;
-                for k in length * block..length * (block + 1) {
-                    let (a, w): (i32, i32) = (a.row(i)[k].into(), weights.row(j)[k].into());
-                    acc += (a - a_zero_points.at(i)) * w;
+    let mut c = Vec::with_capacity(m * n);
+    for i in 0..m {
+        for j in 0..n {
+            let mut total = 0.0;
+            for group in 0..depth.div_ceil(length) {
+                let (mut acc, mut sum) = (0, 0);
+                for k in length * group..depth.min(length * (group + 1)) {
+                    acc += a(i, k) * w(j, k);
+                    sum += a(i, k);
                 }
-                sum += acc as f32 * (scales_a(i, block) * scales_w(j, block));
+                let of_group = |x: f32| match a_scales {
+                    GroupScales::Rows(_) => x,
+                    GroupScales::Groups(scale) => scale(i, group) * x,
+                };
+                total += acc as f32 * of_group(scales(j, group));
+                if let Some(offset) = offsets {
+                    total += sum as f32 * of_group(offset(j, group));
+                }
             }
-            c.push(if sum.is_nan() { f32::NAN } else { sum });
+            // (Without depth there is nothing to scale.)
+            if let GroupScales::Rows(scale) = a_scales
+                && depth > 0
+            {
+                total *= scale(i);
+            }
+            c.push(if total.is_nan() { f32::NAN } else { total });
         }
     }
     c

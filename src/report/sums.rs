@@ -5,7 +5,7 @@ use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::params::{Grouping, Params};
 use crate::quantize::vec_params::VecParams;
-use crate::reduce::extremes::magnitude_bits;
+use crate::reduce::vectors::magnitude_bits;
 use crate::simd::LANES;
 use crate::simd::walk::block;
 

@@ -4,8 +4,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use crate::common::{every_isa, quantize_dynamic};
+use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::{
-    Accumulators, CodeRange, Granularity, Matrix, MatrixMut, QuantParams, Quantized, Rule, Scheme, Stream, int16x8, raw,
+    Accumulators, CodeRange, Granularity, Halves, Matrix, MatrixMut, QuantParams, Quantized, Rule, Scheme, Stream,
+    int16x8, raw,
 };
 
 thread_local! {
@@ -82,6 +84,31 @@ fn repeated_products_of_i16() {
             assert_eq!(counts[3], 0, "{isa} {m}x{n}x{k}: {counts:?}");
         });
     }
+}
+
+/// Products of weights in groups, by activations that are quantized in the call.
+#[test]
+fn repeated_products_of_groups() {
+    let [m, n, k] = [9, 100, 96];
+    let (x, codes, mut out) = (vec![0.5; m * k], vec![1_u8; n * k], vec![0.0; m * n]);
+    let scales = vec![0x3c00; n * k / 32];
+    let zero_points: Vec<i32> = (0..scales.len() as i32).map(|group| group % 4).collect();
+    let stage = RealStage::new().with_bias(&vec![1.0; n]).unwrap();
+    every_isa(|isa| {
+        let codes = Matrix::new(&codes, n, k).unwrap();
+        let weights = Weights::new(codes, CodeRange::unsigned(2).unwrap(), 32, Halves::f16(&scales)).unwrap();
+        let packed = PackedWeights::pack(isa, &weights.with_zero_points(&zero_points).unwrap()).unwrap();
+        let x = Matrix::new(&x, m, k).unwrap();
+        let mut products = || {
+            let before = ALLOCATIONS.get();
+            for scheme in [Scheme::SYMMETRIC, Scheme::ASYMMETRIC] {
+                groups::matmul(isa, &Activations::reals(x, scheme), &packed, &stage, &mut out).unwrap();
+            }
+            ALLOCATIONS.get() - before
+        };
+        let counts = [products(), products(), products(), products()];
+        assert_eq!(counts[3], 0, "{isa}: {counts:?}");
+    });
 }
 
 /// Parameters that are found, of every granularity.

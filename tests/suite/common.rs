@@ -32,8 +32,12 @@ static ISAS: LazyLock<Vec<Isa>> = LazyLock::new(|| match std::env::var("ZEROPOIN
 /// The configuration of a property that is tested by this number of cases on a CPU; by a fraction of them where
 /// `ZEROPOINT_TEST_FRACTION` says so, on an emulated CPU that runs what the machine itself has run by all cases.
 pub fn cases(number: u32) -> ProptestConfig {
-    let fraction = std::env::var("ZEROPOINT_TEST_FRACTION").map_or(1, |fraction| fraction.parse().unwrap());
-    ProptestConfig::with_cases(number.div_ceil(fraction))
+    ProptestConfig::with_cases(number.div_ceil(fraction()))
+}
+
+/// Which part of its cases a long test has: all, or what the environment says.
+pub fn fraction() -> u32 {
+    std::env::var("ZEROPOINT_TEST_FRACTION").map_or(1, |fraction| fraction.parse().unwrap())
 }
 
 /// Whether an emulator runs the tests.

@@ -9,6 +9,8 @@ use zeropoint::calibrate::{
     AverageMinMax, Ema, GAUSS, LAPLACE, Moments, Observer, Spread, clip_by_entropy, clip_by_mse, percentile,
     percentile_of_bins,
 };
+use zeropoint::formats::BlockFormat;
+use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::layers::{AvgPool2d, Linear, TransposedWindow, Window};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
@@ -369,12 +371,14 @@ fn a_block_of_q4_0_and_ggml() {
     let mut weights = [-8_i8; 32];
     weights[31] = -7;
     every_isa(|isa| {
-        let packed = raw::pack_blocks::<i8>(isa, Matrix::new(&weights, 1, 32).unwrap(), 32, &[scale]).unwrap();
-        let a = [127_i8; 32];
         let scales = [scale];
-        let a = raw::BlockActivations::per_block(Matrix::new(&a, 1, 32).unwrap(), 32, &scales).unwrap();
+        let w = Matrix::new(&weights, 1, 32).unwrap();
+        let w = Weights::new(w, BlockFormat::Q4_0.codes(), 32, &scales).unwrap();
+        let packed = PackedWeights::pack(isa, &w).unwrap();
+        let a = [127_i8; 32];
+        let a = Activations::per_group(Matrix::new(&a, 1, 32).unwrap(), 32, 0.into(), &scales).unwrap();
         let mut out = [0.0];
-        raw::matmul_blocks(isa, &a, &packed, MatrixMut::new(&mut out, 1, 1).unwrap()).unwrap();
+        groups::matmul(isa, &a, &packed, &RealStage::new(), &mut out).unwrap();
         let ggml = -32_385.0_f32 * scale * scale;
         assert_eq!((out[0], ggml), (-129_413.52, -129_413.53), "{isa}");
     });

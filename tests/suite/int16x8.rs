@@ -237,7 +237,10 @@ fn real_bias() {
         let other = a_params(1, 3, true);
         let x = Quantized::new(x.codes(), &other).unwrap();
         let refused = matmul(isa, x, &weights, &Accumulators, MatrixMut::new(&mut [0; 2], 1, 2).unwrap());
-        assert_eq!(refused, Err(Error::Operand { why: "the bias was quantized for activations of another scale" }));
+        assert_eq!(
+            refused,
+            Err(Error::Operand { index: 0, why: "the bias was quantized for activations of another scale" })
+        );
     });
 }
 
@@ -275,13 +278,16 @@ fn errors() {
     let most = (1_i64 << 47) - 1 - 2 * (1 << 22);
     let bias = |bias| weights.clone().with_accumulator_bias(&[0, bias]);
     assert!(bias(most).is_ok() && bias(-most).is_ok());
-    assert_eq!(bias(most + 1).unwrap_err(), Error::Depth { depth: 2, limit: 1 });
-    assert_eq!(bias(i64::MIN).unwrap_err(), Error::Depth { depth: 2, limit: 0 });
+    assert_eq!(bias(most + 1).unwrap_err(), Error::Depth { row: 0, channel: 0, depth: 2, limit: 1 });
+    assert_eq!(bias(i64::MIN).unwrap_err(), Error::Depth { row: 0, channel: 0, depth: 2, limit: 0 });
     assert_eq!(weights.clone().with_accumulator_bias(&[0]).unwrap_err(), length("the bias", 2, 1));
     assert!(matches!(weights.clone().with_bias(&[0.0, 1e30], &x_params), Err(Error::Bias { index: 1, .. })));
     let no_depth = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 1.0, 0).unwrap();
     let deep = Quantized::new(Matrix::new(&[], 0, 1 << 25).unwrap(), &no_depth).unwrap();
-    assert_eq!(PackedMatrix::pack(isa, deep).unwrap_err(), Error::Depth { depth: 1 << 25, limit: (1 << 25) - 1 });
+    assert_eq!(
+        PackedMatrix::pack(isa, deep).unwrap_err(),
+        Error::Depth { row: 0, channel: 0, depth: 1 << 25, limit: (1 << 25) - 1 }
+    );
 
     let reduced = |multiplier| Requantize::with_multipliers(Rule::Reduced, &[multiplier], 0, i16::MIN..=i16::MAX);
     assert!([0.0, 1e-30, 1.0, 127.999].into_iter().all(|multiplier| reduced(multiplier).is_ok()));
@@ -296,7 +302,7 @@ fn errors() {
     let y = QuantParams::per_tensor(CodeRange::signed16(16).unwrap(), 1.0, 0).unwrap();
     let stage = Requantize::new(&weights, &y, &y, Rule::Float).unwrap();
     let refused = matmul(isa, x, &weights, &stage, MatrixMut::new(&mut [0; 4], 2, 2).unwrap());
-    assert_eq!(refused, Err(Error::Operand { why: "the stage was made for activations of another scale" }));
+    assert_eq!(refused, Err(Error::Operand { index: 0, why: "the stage was made for activations of another scale" }));
 
     // No rows, no columns, no depth.
     let empty = |m: usize, n: usize, k: usize| {

@@ -4,7 +4,6 @@
 mod common;
 
 mod allocation;
-mod blocks;
 mod calibrate;
 mod clips;
 mod conventions;
@@ -14,6 +13,7 @@ mod errors;
 mod exhaustive;
 mod formats;
 mod golden;
+mod groups;
 #[cfg(unix)]
 mod guard_pages;
 mod halves;

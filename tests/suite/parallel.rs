@@ -8,6 +8,7 @@ use crate::common::{emulated, slowest_and_fastest};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread};
 use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
+use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
@@ -144,22 +145,23 @@ fn formats() {
 }
 
 #[test]
-fn block_products() {
+fn products_of_groups() {
     for [m, n, k] in [[1, 1500, 640], [40, 300, 256]] {
         let a: Vec<i8> = (0..m * k).map(|i| (i * 31 % 251) as u8 as i8).collect();
         let weights: Vec<i8> = (0..n * k).map(|i| (i * 17 % 253) as u8 as i8).collect();
         let scales: Vec<f32> = (0..n * k / 32).map(|i| 0.001 + (i % 89) as f32 * 1e-4).collect();
         slowest_and_fastest(|isa| {
-            let packed = raw::pack_blocks(isa, Matrix::new(&weights, n, k).unwrap(), 32, &scales).unwrap();
-            let a = raw::BlockActivations::per_row(Matrix::new(&a, m, k).unwrap(), 5.into(), &[0.3]).unwrap();
+            let weights = Matrix::new(&weights, n, k).unwrap();
+            let weights = Weights::new(weights, CodeRange::signed(8).unwrap(), 32, &scales).unwrap();
+            let packed = PackedWeights::pack(isa, &weights).unwrap();
+            let a = Activations::per_row(Matrix::new(&a, m, k).unwrap(), 5.into(), &[0.3]).unwrap();
             let mut want = vec![0.0; m * n];
-            raw::matmul_blocks(isa, &a, &packed, MatrixMut::new(&mut want, m, n).unwrap()).unwrap();
+            groups::matmul(isa, &a, &packed, &RealStage::new(), &mut want).unwrap();
             with_threads(|| {
                 let mut out = vec![0.0; m * n];
                 repeated(8, || {
                     out.fill(0.0);
-                    let out = MatrixMut::new(&mut out, m, n).unwrap();
-                    raw::matmul_blocks(Exec::from(isa).rayon(), &a, &packed, out).unwrap();
+                    groups::matmul(Exec::from(isa).rayon(), &a, &packed, &RealStage::new(), &mut out).unwrap();
                 });
                 assert!(out == want, "{isa} {m}×{n}×{k}");
             });

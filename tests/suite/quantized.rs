@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::common::{bits, every_isa};
-use zeropoint::formats::{PackedBlocks, matmul_blocks};
+use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::layers::{Conv2d, Linear, MaxPool2d, Window};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
@@ -237,20 +237,19 @@ fn products_of_blocks_equal_those_by_hand() {
     let per_row = i8_params(Granularity::channel(&[m, k], 0).unwrap(), m);
     every_isa(|isa| {
         let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, n, k).unwrap());
-        let packed = PackedBlocks::<i8>::pack(isa, Quantized::new(b, &w).unwrap()).unwrap();
-        let by_hand = raw::pack_blocks(isa, b, 32, w.scales()).unwrap();
+        let packed = PackedWeights::pack(isa, &Weights::quantized(Quantized::new(b, &w).unwrap()).unwrap()).unwrap();
+        let by_hand = PackedWeights::pack(isa, &Weights::new(b, codes, 32, w.scales()).unwrap()).unwrap();
         for (x, blocks) in [(&per_tensor, false), (&per_row, false), (&per_block, true)] {
             let (mut out, mut want) = (vec![0.0; m * n], vec![0.0; m * n]);
-            matmul_blocks(isa, Quantized::new(a, x).unwrap(), &packed, MatrixMut::new(&mut out, m, n).unwrap())
-                .unwrap();
+            let activations = Activations::quantized(Quantized::new(a, x).unwrap()).unwrap();
+            groups::matmul(isa, &activations, &packed, &RealStage::new(), &mut out).unwrap();
             let zero_points: Vec<i32> = (0..m).map(|i| x.zero_points()[i % x.zero_points().len()]).collect();
             let activations = if blocks {
-                raw::BlockActivations::per_block(a, 32, x.scales())
+                Activations::per_group(a, 32, 0.into(), x.scales())
             } else {
-                raw::BlockActivations::per_row(a, zero_points[..].into(), x.scales())
+                Activations::per_row(a, zero_points[..].into(), x.scales())
             };
-            let c = MatrixMut::new(&mut want, m, n).unwrap();
-            raw::matmul_blocks(isa, &activations.unwrap(), &by_hand, c).unwrap();
+            groups::matmul(isa, &activations.unwrap(), &by_hand, &RealStage::new(), &mut want).unwrap();
             assert_eq!(bits(&out), bits(&want), "{isa}");
         }
     });
@@ -328,9 +327,10 @@ fn weights_of_another_isa() {
         }
         let (codes, mut floats) = ([1_i8; 32], [7.0]);
         let codes = Matrix::new(&codes, 1, 32).unwrap();
-        let blocks = raw::pack_blocks::<i8>(isa, codes, 32, &[1.0]).unwrap();
-        let a = raw::BlockActivations::per_row(codes, 0.into(), &[1.0]).unwrap();
-        assert_eq!(raw::matmul_blocks(scalar, &a, &blocks, MatrixMut::new(&mut floats, 1, 1).unwrap()), refused);
+        let weights = Weights::new(codes, CodeRange::signed(8).unwrap(), 32, &[1.0]).unwrap();
+        let weights = PackedWeights::pack(isa, &weights).unwrap();
+        let a = Activations::per_row(codes, 0.into(), &[1.0]).unwrap();
+        assert_eq!(groups::matmul(scalar, &a, &weights, &RealStage::new(), &mut floats), refused);
         assert_eq!((out, floats), ([7; 4], [7.0]), "untouched");
     }
 }

@@ -1,7 +1,8 @@
 //! Sizes that come from a caller: nothing is allocated, and no loop runs, that data in memory does not bound.
 
 use crate::common::every_isa;
-use zeropoint::formats::{BlockFormat, PackedBlocks, matmul_blocks};
+use zeropoint::formats::BlockFormat;
+use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::layers::Linear;
 use zeropoint::{
     Accumulators, CodeRange, Dequantize, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, Quantized,
@@ -91,18 +92,22 @@ fn empty_matrices_of_any_length() {
             matmul(isa, very_many_rows, &nothing.unwrap(), &Dequantize::new(), out).unwrap();
 
             for format in BlockFormat::ALL {
-                let packed = PackedBlocks::<u8>::from_format(isa, format, &[], long, 0).unwrap();
+                let packed = PackedWeights::from_format(isa, format, &[], long, 0).unwrap();
                 assert_eq!((packed.depth(), packed.outputs()), (0, long));
                 let out = MatrixMut::new(&mut real, 0, long).unwrap();
-                matmul_blocks(isa, no_rows(0), &packed, out).unwrap();
+                let x = Activations::quantized(no_rows(0)).unwrap();
+                groups::matmul(isa, &x, &packed, &RealStage::new(), out).unwrap();
                 let depth = long / 32 * 32;
-                let packed = PackedBlocks::<u8>::from_format(isa, format, &[], 0, depth).unwrap();
+                let packed = PackedWeights::from_format(isa, format, &[], 0, depth).unwrap();
                 assert_eq!((packed.depth(), packed.outputs()), (depth, 0));
                 let out = MatrixMut::new(&mut real, 0, 0).unwrap();
-                matmul_blocks(isa, no_rows(depth), &packed, out).unwrap();
+                let x = Activations::quantized(no_rows(depth)).unwrap();
+                groups::matmul(isa, &x, &packed, &RealStage::new(), out).unwrap();
             }
-            let blocks = raw::pack_blocks::<u8>(isa, Matrix::new(&[], long, 0).unwrap(), 32, &[]).unwrap();
-            assert_eq!((blocks.depth(), blocks.outputs()), (0, long));
+            let weights = Matrix::<i8>::new(&[], long, 0).unwrap();
+            let weights = Weights::new(weights, CodeRange::signed(4).unwrap(), 32, &[]).unwrap();
+            let packed = PackedWeights::pack(isa, &weights).unwrap();
+            assert_eq!((packed.depth(), packed.outputs()), (0, long));
         });
     }
 }

@@ -7,7 +7,8 @@
 //! ```
 
 use crate::common::{bits, every_isa, requantized};
-use zeropoint::formats::{BlockFormat, PackedBlocks, decode_blocks, encode_blocks, matmul_blocks, split_blocks};
+use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
+use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::layers::{MaxPool2d, Window};
 use zeropoint::random::fill_words;
 use zeropoint::raw::AccumulatorBias as _;
@@ -142,16 +143,48 @@ fn block_formats() {
             assert_eq!(bits(&decoded), bits(&reference::decode_blocks(format, &bytes)), "{isa} {format:?}");
             let (mut codes, mut scales) = ([0; 32], [0.0; 1]);
             split_blocks(isa, format, &encoded, &mut codes, &mut scales).unwrap();
-            let weights = PackedBlocks::<u8>::from_format(isa, format, &encoded, 1, 32).unwrap();
+            let weights = PackedWeights::from_format(isa, format, &encoded, 1, 32).unwrap();
             let a = [201_u8; 32];
             let params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.5, 3).unwrap();
             let activations = Quantized::new(Matrix::new(&a, 1, 32).unwrap(), &params).unwrap();
             let mut out = [0.0; 1];
-            matmul_blocks(isa, activations, &weights, MatrixMut::new(&mut out, 1, 1).unwrap()).unwrap();
-            let (a, w) = (Matrix::new(&a, 1, 32).unwrap(), Matrix::new(&codes, 1, 32).unwrap());
-            let want = reference::matmul_blocks(32, a, 3.into(), |_, _| 0.5, w, |row, _| scales[row]);
+            let activations = Activations::quantized(activations).unwrap();
+            groups::matmul(isa, &activations, &weights, &RealStage::new(), &mut out).unwrap();
+            let (a, w) = (|_, k: usize| i32::from(a[k]) - 3, |_, k: usize| i32::from(codes[k]));
+            let a_scales = reference::GroupScales::Rows(&|_| 0.5);
+            let want = reference::matmul_groups([1, 1, 32], 32, a, a_scales, w, |_, _| scales[0], None);
             assert_eq!(bits(&out), bits(&want), "{isa} {format:?}");
         });
+    }
+}
+
+/// Weights of few bits with zero points or offsets, and a short last group; activations of every kind.
+#[test]
+fn weights_in_groups() {
+    let [m, n, k] = [2, 3, 40];
+    let x: Vec<f32> = (0..m * k).map(|i| (i as f32 * 0.73).sin()).collect();
+    let (real, stage) = (Matrix::new(&x, m, k).unwrap(), RealStage::new());
+    let codes: Vec<u8> = (0..n * k).map(|i| (i * 7 % 4) as u8).collect();
+    let scales = [0.5, 0.25, 2.0, 1.0, 0.125, 4.0];
+    for bits in [2, 4, 8] {
+        let matrix = Matrix::new(&codes, n, k).unwrap();
+        let weights = Weights::new(matrix, CodeRange::unsigned(bits).unwrap(), 32, &scales).unwrap();
+        let zero_points = [1, 2, 3, 0, 1, 2];
+        for weights in [weights.with_zero_points(&zero_points).unwrap(), weights.with_offsets(&scales).unwrap()] {
+            let mut first: Option<Vec<u32>> = None;
+            every_isa(|isa| {
+                let packed = PackedWeights::pack(isa, &weights).unwrap();
+                let mut all = Vec::new();
+                for x in [Activations::reals(real, Scheme::SYMMETRIC), Activations::reals(real, Scheme::ASYMMETRIC)] {
+                    for x in [x, x.in_groups(32).unwrap()] {
+                        let mut out = vec![0.0; m * n];
+                        groups::matmul(isa, &x, &packed, &stage, &mut out).unwrap();
+                        all.extend(crate::common::bits(&out));
+                    }
+                }
+                assert_eq!(*first.get_or_insert_with(|| all.clone()), all, "{isa}, {bits} bits");
+            });
+        }
     }
 }
 

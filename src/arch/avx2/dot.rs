@@ -4,13 +4,15 @@
 use core::arch::x86_64::*;
 
 use super::Avx2;
+use crate::arch::byte_products::{ByteProducts, SmallQuads};
+use crate::groups::dot::{GroupDot, Totals};
 use crate::matmul::dot::{Accumulate, Dot, rows};
 
 impl Accumulate for Avx2 {
     type Acc = __m256i;
     type Columns = [i32; 8];
 
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         fn read(x: &[i32; 8]) -> __m256i {
             // SAFETY: eight i32 may be read.
             unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
@@ -27,8 +29,28 @@ impl Accumulate for Avx2 {
     }
 }
 
+impl Totals for Avx2 {
+    type Reals = __m256;
+    type RealColumns = [f32; 8];
+
+    ops! { "avx2,fma,f16c"
+        fn splat_real(x: f32) -> __m256 { _mm256_set1_ps(x) }
+        fn read_reals(x: &[f32; 8]) -> __m256 {
+            // SAFETY: eight f32 may be read.
+            unsafe { _mm256_loadu_ps(x.as_ptr()) }
+        }
+        fn to_reals(acc: __m256i) -> __m256 { _mm256_cvtepi32_ps(acc) }
+        fn add_reals(a: __m256, b: __m256) -> __m256 { _mm256_add_ps(a, b) }
+        fn multiply_reals(a: __m256, b: __m256) -> __m256 { _mm256_mul_ps(a, b) }
+        fn store_reals(a: __m256, out: &mut [f32; 8]) {
+            // SAFETY: eight f32 may be written.
+            unsafe { _mm256_storeu_ps(out.as_mut_ptr(), a) }
+        }
+    }
+}
+
 impl Avx2 {
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         // The columns of four rows, each byte XORed with `flip`.
         pub(in crate::arch) fn quads_of_eight(rows: [&[u8; 8]; 4], flip: u8) -> __m256i {
             // SAFETY: eight bytes may be read of each.
@@ -45,7 +67,7 @@ impl Avx2 {
 struct Pairs(Avx2);
 
 impl Pairs {
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         fn pairs(rows: [&[u8; 8]; 2], flip: u8) -> __m256i {
             // SAFETY: eight bytes may be read of each.
             let [a, b] = rows.map(|row| unsafe { _mm_loadl_epi64(row.as_ptr().cast()) });
@@ -62,7 +84,7 @@ impl Dot for Pairs {
     type B = __m256i;
     const DEPTH: usize = 2;
 
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         fn broadcast(a: &[u8; 4]) -> __m256i { _mm256_set1_epi32(i32::from_ne_bytes(*a)) }
         fn load(b: &[u8; 16]) -> __m256i {
             // SAFETY: sixteen bytes may be read.
@@ -83,7 +105,50 @@ impl Dot for Pairs {
     }
 }
 
+impl ByteProducts for Avx2 {
+    type Vectors = Avx2;
+    type Bytes = [u8; 32];
+
+    ops! { "avx2,fma,f16c"
+        fn load(bytes: &[u8; 32]) -> __m256i {
+            // SAFETY: 32 bytes may be read.
+            unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+        }
+        fn multiply(u: __m256i, i: __m256i) -> __m256i { _mm256_maddubs_epi16(u, i) }
+        fn add_16(a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi16(a, b) }
+        fn add_pairs(acc: __m256i, sums: __m256i) -> __m256i {
+            _mm256_add_epi32(acc, _mm256_madd_epi16(sums, _mm256_set1_epi16(1)))
+        }
+        fn extract(b: __m256i, shift: u32, bits: u32) -> __m256i {
+            let mask = _mm256_set1_epi8(((1_u32 << bits) - 1) as i8);
+            _mm256_and_si256(_mm256_srl_epi16(b, _mm_cvtsi32_si128(shift as i32)), mask)
+        }
+    }
+
+    #[inline(always)]
+    fn vectors(self) -> Avx2 {
+        self
+    }
+}
+
 microkernels! {
-    Avx2 = "avx2", Pairs: |_signed| Pairs(Avx2::witness()), "avx2,fma", [i16 i8],
+    Avx2 = "avx2", Pairs: |_signed| Pairs(Avx2::witness()), "avx2,fma,f16c", [i16 i8],
     tiles { [1 2] x [1 2 3 4 5 6] }, unpacked { [1 2] x [1 2 3 4 5 6] }
+}
+
+impl GroupDot for Pairs {
+    ops! { "avx2,fma,f16c"
+        fn extract(b: __m256i, shift: u32, bits: u32) -> __m256i {
+            let mask = _mm256_set1_epi16((1 << bits) - 1);
+            _mm256_and_si256(_mm256_srl_epi16(b, _mm_cvtsi32_si128(shift as i32)), mask)
+        }
+    }
+}
+
+group_kernels! {
+    Avx2, "avx2,fma,f16c", [2] x [1 2 3 4 5 6],
+    two SmallQuads<Avx2, 2> = SmallQuads::<_, 2>(Avx2::witness()),
+    four SmallQuads<Avx2, 4> = SmallQuads::<_, 4>(Avx2::witness()),
+    six SmallQuads<Avx2, 6> = SmallQuads::<_, 6>(Avx2::witness()), [i8 u8],
+    eight Pairs = Pairs(Avx2::witness()), [i16 i8]
 }

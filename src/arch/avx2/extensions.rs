@@ -6,6 +6,7 @@ use bytemuck::cast_ref;
 
 use super::Avx2;
 use crate::formats::vectors::FormatVectors;
+use crate::half::f16::{from_half_lanes, to_any_half};
 use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
@@ -14,15 +15,15 @@ use crate::quantize::packing::PackVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
 use crate::simd::memory::{Line, StreamVectors};
-use crate::simd::{LANES, QUAD, quad};
+use crate::simd::{LANES, QUAD, Simd, quad};
 
 impl FixedPointVectors for Avx2 {
-    register_ops! { "avx2,fma", 2
+    register_ops! { "avx2,fma,f16c", 2
         fn mul_shift_round(a: __m256i, b: __m256i, shift: __m256i) -> __m256i {
             // AVX2 has no arithmetic 64-bit shift: shift p + 2⁶³ logically, then take 2⁶³ >> shift away again. The low 32
             // bits, all that is kept, are right since shift ≤ 62.
             #[inline]
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             fn lane(a: __m256i, b: __m256i, shift: __m256i) -> __m256i {
                 let bias = _mm256_set1_epi64x(i64::MIN);
                 let half = _mm256_sllv_epi64(_mm256_set1_epi64x(1), _mm256_sub_epi64(shift, _mm256_set1_epi64x(1)));
@@ -38,7 +39,7 @@ impl FixedPointVectors for Avx2 {
         fn mul_shift_round_add(a: __m256i, b: __m256i, shift: __m256i, c: __m256i) -> __m256i {
             // Sums are not negative: a logical shift does.
             #[inline]
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             fn sums(a: __m256i, b: __m256i, shift: __m256i, c: __m256i) -> __m256i {
                 let half = _mm256_sllv_epi64(_mm256_set1_epi64x(1), _mm256_sub_epi64(shift, _mm256_set1_epi64x(1)));
                 _mm256_add_epi64(_mm256_mul_epi32(a, b), _mm256_add_epi64(_mm256_sllv_epi64(c, shift), half))
@@ -56,7 +57,7 @@ impl FixedPointVectors for Avx2 {
 }
 
 impl FormatVectors for Avx2 {
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         fn store_symmetric_i8(a: [[[__m256i; 2]; 2]; 2], out: [&mut [i8; 2 * LANES]; 2]) {
             for (a, out) in a.into_iter().zip(out) {
                 let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a[0][0], a[0][1]), _mm256_packs_epi32(a[1][0], a[1][1]));
@@ -80,14 +81,14 @@ impl FormatVectors for Avx2 {
 
 /// Sums of pairs of 16-bit integers, added.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn add_pairs(a: __m256i, x: __m256i) -> __m256i {
     _mm256_add_epi32(a, _mm256_madd_epi16(x, _mm256_set1_epi16(1)))
 }
 
 /// Two halves of 64 bytes.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn load_halves(x: &[u8; QUAD * LANES]) -> [__m256i; 2] {
     let x: *const __m256i = x.as_ptr().cast();
     // SAFETY: 64 bytes may be read.
@@ -95,7 +96,7 @@ fn load_halves(x: &[u8; QUAD * LANES]) -> [__m256i; 2] {
 }
 
 impl HalfVectors for Avx2 {
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         fn load_u16(x: &[u16; LANES]) -> [__m256i; 2] {
             // SAFETY: sixteen u16 may be read.
             let words = unsafe { _mm256_loadu_si256(x.as_ptr().cast()) };
@@ -109,10 +110,42 @@ impl HalfVectors for Avx2 {
             unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), words) }
         }
     }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; LANES]) -> [__m256; 2] {
+        // The instruction changes signalling NaN.
+        let reals = self.widen_f16(x);
+        if self.any(self.is_nan(reals)) { from_half_lanes(self, self.load_u16(x)) } else { reals }
+    }
+    #[inline(always)]
+    fn store_f16(self, a: [__m256; 2], out: &mut [u16; LANES]) {
+        // The instruction makes other NaN.
+        if self.any(self.is_nan(a)) {
+            self.store_u16(to_any_half(self, a), out);
+        } else {
+            self.narrow_to_f16(a, out);
+        }
+    }
+}
+
+impl Avx2 {
+    ops! { "avx2,fma,f16c"
+        fn widen_f16(x: &[u16; LANES]) -> [__m256; 2] {
+            // SAFETY: sixteen u16 may be read.
+            let halves = unsafe { _mm256_loadu_si256(x.as_ptr().cast()) };
+            [_mm256_cvtph_ps(_mm256_castsi256_si128(halves)), _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(halves))]
+        }
+        fn narrow_to_f16(a: [__m256; 2], out: &mut [u16; LANES]) {
+            let low = _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(a[0]);
+            let high = _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(a[1]);
+            // SAFETY: sixteen u16 may be written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm256_set_m128i(high, low)) }
+        }
+    }
 }
 
 impl InterleaveVectors for Avx2 {
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         fn load_interleaved(x: [&[u8; LANES]; 4]) -> [__m256i; 2] {
             // SAFETY: sixteen bytes may be read of each.
             let [a, b, c, d] = x.map(|x| unsafe { _mm_loadu_si128(x.as_ptr().cast()) });
@@ -143,7 +176,7 @@ impl InterleaveVectors for Avx2 {
 }
 
 impl PackVectors for Avx2 {
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         fn pack_pairs[BITS](x: &[u8; 2 * LANES], out: &mut [u8; LANES]) {
             // SAFETY: 32 bytes may be read.
             let codes = unsafe { _mm256_loadu_si256(x.as_ptr().cast()) };
@@ -169,7 +202,7 @@ impl PackVectors for Avx2 {
 
 /// A quad as 16-bit integers, saturated: in every half of a register, four lanes of each of two.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn to_i16(a: [[__m256i; 2]; QUAD]) -> [__m256i; QUAD] {
     quad(
         #[inline(always)]
@@ -180,7 +213,7 @@ fn to_i16(a: [[__m256i; 2]; QUAD]) -> [__m256i; QUAD] {
 /// A quad rounded, as [`to_i16`], plus zero points, saturated; and the sticky mask: what has no i32 becomes `i32::MIN`, which
 /// saturates to `i16::MIN`.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn round_to_i16(
     a: [[__m256; 2]; QUAD],
     b: [[__m256i; 2]; 2],
@@ -200,21 +233,21 @@ fn round_to_i16(
 
 /// Bytes in the order that two vectors of [`to_i16`] have when they are narrowed again.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn as_narrowed(bytes: __m256i) -> __m256i {
     _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7))
 }
 
 /// Bytes that were narrowed from two vectors of [`to_i16`], in order.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn in_order(bytes: __m256i) -> __m256i {
     _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
 }
 
 /// Stores bytes that were narrowed from a quad.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn store_narrowed<T>([low, high]: [__m256i; 2], out: &mut [[T; LANES]; QUAD]) {
     const { assert!(size_of::<T>() == 1) };
     let out: *mut __m256i = out.as_mut_ptr().cast();
@@ -228,7 +261,7 @@ fn store_narrowed<T>([low, high]: [__m256i; 2], out: &mut [[T; LANES]; QUAD]) {
 impl QuantizeVectors for Avx2 {
     const HAS_FAST_DIVISION: bool = true;
 
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         fn reorder(b: [[__m256i; 2]; QUAD]) -> [[__m256i; 2]; 2] {
             let [a, b, c, d] = to_i16(b);
             [[a, b], [c, d]]
@@ -298,7 +331,7 @@ impl QuantizeVectors for Avx2 {
 }
 
 impl RandomVectors for Avx2 {
-    register_ops! { "avx2,fma", 2
+    register_ops! { "avx2,fma,f16c", 2
         // A mask is −1.
         fn add_if_less(a: __m256i, x: __m256, y: __m256) -> __m256i {
             _mm256_sub_epi32(a, _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(x, y)))
@@ -314,12 +347,12 @@ impl ReduceVectors for Avx2 {
     const HAS_INTEGER_MIN_MAX: bool = true;
     const UNROLL: usize = 2;
 
-    register_ops! { "avx2,fma", 2
+    register_ops! { "avx2,fma,f16c", 2
         fn max_u32(a: __m256i, b: __m256i) -> __m256i { _mm256_max_epu32(a, b) }
         fn min_u32(a: __m256i, b: __m256i) -> __m256i { _mm256_min_epu32(a, b) }
     }
 
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         // In every half of the first register, a lane for every vector.
         fn quad_maxima(a: [[__m256i; 2]; QUAD]) -> [__m256i; 2] {
             let [a, b, c, d] = quad(#[inline(always)] |i| _mm256_max_epi32(a[i][0], a[i][1]));
@@ -351,7 +384,7 @@ impl StreamVectors for Avx2 {
     #[inline(always)]
     unsafe fn stream(self, x: &Line, out: &mut Line) {
         #[inline]
-        #[target_feature(enable = "avx2,fma")]
+        #[target_feature(enable = "avx2,fma,f16c")]
         unsafe fn op(x: &Line, out: &mut Line) {
             let (x, out): (*const __m256i, *mut __m256i) =
                 (core::ptr::from_ref(x).cast(), core::ptr::from_mut(out).cast());
@@ -365,7 +398,7 @@ impl StreamVectors for Avx2 {
         unsafe { op(x, out) }
     }
 
-    ops! { "avx2,fma"
+    ops! { "avx2,fma,f16c"
         fn fence() {
             #[allow(unused_unsafe, reason = "an unsafe function in older releases that we support")]
             // SAFETY: every x86-64 CPU has the instruction.

@@ -3,6 +3,8 @@
 use core::arch::x86_64::*;
 
 use super::Avx512;
+use crate::arch::byte_products::{ByteProducts, SmallQuads};
+use crate::groups::dot::{GroupDot, Totals};
 use crate::matmul::dot::{Accumulate, Dot, rows};
 
 impl Accumulate for Avx512 {
@@ -22,6 +24,26 @@ impl Accumulate for Avx512 {
         fn store(acc: __m512i, out: &mut [i32; 16]) {
             // SAFETY: sixteen i32 may be written.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), acc) }
+        }
+    }
+}
+
+impl Totals for Avx512 {
+    type Reals = __m512;
+    type RealColumns = [f32; 16];
+
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn splat_real(x: f32) -> __m512 { _mm512_set1_ps(x) }
+        fn read_reals(x: &[f32; 16]) -> __m512 {
+            // SAFETY: sixteen f32 may be read.
+            unsafe { _mm512_loadu_ps(x.as_ptr()) }
+        }
+        fn to_reals(acc: __m512i) -> __m512 { _mm512_cvtepi32_ps(acc) }
+        fn add_reals(a: __m512, b: __m512) -> __m512 { _mm512_add_ps(a, b) }
+        fn multiply_reals(a: __m512, b: __m512) -> __m512 { _mm512_mul_ps(a, b) }
+        fn store_reals(a: __m512, out: &mut [f32; 16]) {
+            // SAFETY: sixteen f32 may be written.
+            unsafe { _mm512_storeu_ps(out.as_mut_ptr(), a) }
         }
     }
 }
@@ -70,7 +92,50 @@ impl Dot for Pairs {
     }
 }
 
+impl ByteProducts for Avx512 {
+    type Vectors = Avx512;
+    type Bytes = [u8; 64];
+
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn load(bytes: &[u8; 64]) -> __m512i {
+            // SAFETY: 64 bytes may be read.
+            unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+        }
+        fn multiply(u: __m512i, i: __m512i) -> __m512i { _mm512_maddubs_epi16(u, i) }
+        fn add_16(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi16(a, b) }
+        fn add_pairs(acc: __m512i, sums: __m512i) -> __m512i {
+            _mm512_add_epi32(acc, _mm512_madd_epi16(sums, _mm512_set1_epi16(1)))
+        }
+        fn extract(b: __m512i, shift: u32, bits: u32) -> __m512i {
+            let mask = _mm512_set1_epi8(((1_u32 << bits) - 1) as i8);
+            _mm512_and_si512(_mm512_srl_epi16(b, _mm_cvtsi32_si128(shift as i32)), mask)
+        }
+    }
+
+    #[inline(always)]
+    fn vectors(self) -> Avx512 {
+        self
+    }
+}
+
 microkernels! {
     Avx512 = "avx512", Pairs: |_signed| Pairs(Avx512::witness()), "avx512f,avx512bw,avx512vl,avx512dq", [i16 i8],
     tiles { [1 2 3] x [1 2 3 4 5 6 7 8], [4] x [1 2 3 4 5 6] }, unpacked { [1 2 3] x [1 2 3 4 5 6 7 8] }
+}
+
+impl GroupDot for Pairs {
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn extract(b: __m512i, shift: u32, bits: u32) -> __m512i {
+            let mask = _mm512_set1_epi16((1 << bits) - 1);
+            _mm512_and_si512(_mm512_srl_epi16(b, _mm_cvtsi32_si128(shift as i32)), mask)
+        }
+    }
+}
+
+group_kernels! {
+    Avx512, "avx512f,avx512bw,avx512vl,avx512dq", [2 3] x [1 2 3 4],
+    two SmallQuads<Avx512, 2> = SmallQuads::<_, 2>(Avx512::witness()),
+    four SmallQuads<Avx512, 4> = SmallQuads::<_, 4>(Avx512::witness()),
+    six SmallQuads<Avx512, 6> = SmallQuads::<_, 6>(Avx512::witness()), [i8 u8],
+    eight Pairs = Pairs(Avx512::witness()), [i16 i8]
 }

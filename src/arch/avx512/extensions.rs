@@ -7,6 +7,7 @@ use bytemuck::cast_slice;
 
 use super::Avx512;
 use crate::formats::vectors::FormatVectors;
+use crate::half::f16::{from_half_lanes, to_any_half};
 use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
@@ -15,7 +16,7 @@ use crate::quantize::packing::PackVectors;
 use crate::random::vectors::RandomVectors;
 use crate::reduce::vectors::ReduceVectors;
 use crate::simd::memory::{Line, StreamVectors};
-use crate::simd::{LANES, QUAD, quad};
+use crate::simd::{LANES, QUAD, Simd, quad};
 
 /// Eight 64-bit products, rounded and shifted; the low 32 bits count.
 #[inline]
@@ -159,6 +160,36 @@ impl HalfVectors for Avx512 {
         fn store_u16(a: __m512i, out: &mut [u16; LANES]) {
             // SAFETY: sixteen u16 may be written.
             unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(a)) }
+        }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; LANES]) -> __m512 {
+        // The instruction changes signalling NaN.
+        let reals = self.widen_f16(x);
+        if self.any(self.is_nan(reals)) { from_half_lanes(self, self.load_u16(x)) } else { reals }
+    }
+    #[inline(always)]
+    fn store_f16(self, a: __m512, out: &mut [u16; LANES]) {
+        // The instruction makes other NaN.
+        if self.any(self.is_nan(a)) {
+            self.store_u16(to_any_half(self, a), out);
+        } else {
+            self.narrow_to_f16(a, out);
+        }
+    }
+}
+
+impl Avx512 {
+    ops! { "avx512f,avx512bw,avx512vl,avx512dq"
+        fn widen_f16(x: &[u16; LANES]) -> __m512 {
+            // SAFETY: sixteen u16 may be read.
+            _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(x.as_ptr().cast()) })
+        }
+        fn narrow_to_f16(a: __m512, out: &mut [u16; LANES]) {
+            let halves = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(a);
+            // SAFETY: sixteen u16 may be written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), halves) }
         }
     }
 }

@@ -7,6 +7,7 @@
 use core::arch::aarch64::*;
 
 use super::Neon;
+use crate::groups::dot::{GroupDot, Totals};
 use crate::matmul::dot::{Accumulate, Dot, rows};
 use crate::matmul::interleave::InterleaveVectors;
 use crate::matmul::tile::MAX_VECTORS;
@@ -22,6 +23,10 @@ impl Neon {
         pub(in crate::arch) fn load_bytes(b: &[u8; 16]) -> uint8x16_t {
             // SAFETY: sixteen bytes may be read.
             unsafe { vld1q_u8(b.as_ptr()) }
+        }
+        pub(in crate::arch) fn extract_bits(b: uint8x16_t, shift: u32, bits: u32) -> uint8x16_t {
+            // A shift to the left by a negative amount is one to the right.
+            vandq_u8(vshlq_u8(b, vdupq_n_s8(-(shift as i8))), vdupq_n_u8((1 << bits) - 1))
         }
         fn quads_of_four(rows: [&[u8; 4]; 4], flip: u8) -> uint8x16_t {
             let rows = rows.map(|row| u32::from_le_bytes(*row));
@@ -76,6 +81,26 @@ impl Accumulate for Neon {
     }
 }
 
+impl Totals for Neon {
+    type Reals = float32x4_t;
+    type RealColumns = [f32; 4];
+
+    ops! { "neon"
+        fn splat_real(x: f32) -> float32x4_t { vdupq_n_f32(x) }
+        fn read_reals(x: &[f32; 4]) -> float32x4_t {
+            // SAFETY: four f32 may be read.
+            unsafe { vld1q_f32(x.as_ptr()) }
+        }
+        fn to_reals(acc: int32x4_t) -> float32x4_t { vcvtq_f32_s32(acc) }
+        fn add_reals(a: float32x4_t, b: float32x4_t) -> float32x4_t { vaddq_f32(a, b) }
+        fn multiply_reals(a: float32x4_t, b: float32x4_t) -> float32x4_t { vmulq_f32(a, b) }
+        fn store_reals(a: float32x4_t, out: &mut [f32; 4]) {
+            // SAFETY: four f32 may be written.
+            unsafe { vst1q_f32(out.as_mut_ptr(), a) }
+        }
+    }
+}
+
 /// Vectors of eight accumulators: two registers.
 #[derive(Clone, Copy)]
 struct Eight(Neon);
@@ -99,6 +124,33 @@ impl Accumulate for Eight {
             unsafe {
                 vst1q_s32(out.as_mut_ptr(), acc[0]);
                 vst1q_s32(out.as_mut_ptr().add(4), acc[1]);
+            }
+        }
+    }
+}
+
+impl Totals for Eight {
+    type Reals = [float32x4_t; 2];
+    type RealColumns = [f32; 8];
+
+    ops! { "neon"
+        fn splat_real(x: f32) -> [float32x4_t; 2] { [vdupq_n_f32(x); 2] }
+        fn read_reals(x: &[f32; 8]) -> [float32x4_t; 2] {
+            // SAFETY: eight f32 may be read.
+            unsafe { [vld1q_f32(x.as_ptr()), vld1q_f32(x.as_ptr().add(4))] }
+        }
+        fn to_reals(acc: [int32x4_t; 2]) -> [float32x4_t; 2] { [vcvtq_f32_s32(acc[0]), vcvtq_f32_s32(acc[1])] }
+        fn add_reals(a: [float32x4_t; 2], b: [float32x4_t; 2]) -> [float32x4_t; 2] {
+            [vaddq_f32(a[0], b[0]), vaddq_f32(a[1], b[1])]
+        }
+        fn multiply_reals(a: [float32x4_t; 2], b: [float32x4_t; 2]) -> [float32x4_t; 2] {
+            [vmulq_f32(a[0], b[0]), vmulq_f32(a[1], b[1])]
+        }
+        fn store_reals(a: [float32x4_t; 2], out: &mut [f32; 8]) {
+            // SAFETY: eight f32 may be written.
+            unsafe {
+                vst1q_f32(out.as_mut_ptr(), a[0]);
+                vst1q_f32(out.as_mut_ptr().add(4), a[1]);
             }
         }
     }
@@ -215,4 +267,18 @@ impl Dot for Wide {
 microkernels! {
     Neon = "neon", Wide: |_signed| Wide(Neon::witness()), "neon", [only i16 i8],
     tiles { [1 2] x [1 2 3 4] }, unpacked { [1 2] x [1] }
+}
+
+impl GroupDot for Pairs {
+    ops! { "neon"
+        fn extract(b: [uint8x8_t; 2], shift: u32, bits: u32) -> [uint8x8_t; 2] {
+            // A shift to the left by a negative amount is one to the right.
+            let (shift, mask) = (vdup_n_s8(-(shift as i8)), vdup_n_u8((1 << bits) - 1));
+            [vand_u8(vshl_u8(b[0], shift), mask), vand_u8(vshl_u8(b[1], shift), mask)]
+        }
+    }
+}
+
+group_kernels! {
+    Neon, "neon", [2] x [1 2 3 4], Pairs = Pairs { token: Neon::witness(), a_signed: true }, [i8 i8]
 }

@@ -1,17 +1,21 @@
 //! What operands may be, so that sums are exact.
 
 use crate::error::Error;
-use crate::matrix::ZeroPoints;
+use crate::matrix::{Largest, ZeroPoints};
 
 /// Accumulators are below this, as LiteRT's are: the product with a multiplier of 16 bits is inside i64.
 pub const ACCUMULATORS: i64 = 1 << 47;
 
 /// `Ok` when no accumulator of this depth can reach [`ACCUMULATORS`].
-pub fn check_depth(depth: usize, largest_bias: i64) -> Result<(), Error> {
+pub fn check_depth(depth: usize, bias: Largest) -> Result<(), Error> {
     /// The largest product: −2¹⁵ · −2⁷.
     const PRODUCT: i64 = 1 << 22;
-    let limit = ((ACCUMULATORS - 1 - largest_bias).max(0) / PRODUCT) as usize;
-    if depth > limit || largest_bias >= ACCUMULATORS { Err(Error::Depth { depth, limit }) } else { Ok(()) }
+    let limit = ((ACCUMULATORS - 1 - bias.value).max(0) / PRODUCT) as usize;
+    if depth <= limit && bias.value < ACCUMULATORS {
+        Ok(())
+    } else {
+        Err(Error::Depth { row: 0, channel: bias.index, depth, limit })
+    }
 }
 
 /// The first zero point that is not 0, as an error.

@@ -7,7 +7,8 @@ use crate::isa::Isa;
 use crate::matmul::multiplier::bias_codes;
 use crate::matmul::pack::Panels;
 use crate::matmul::pack_panel::{Elements, RowMajor, Source};
-use crate::matrix::ZeroPoints;
+use crate::matmul::weights::check_one_scale;
+use crate::matrix::{Largest, ZeroPoints};
 use crate::params::QuantParams;
 use crate::quantized::Quantized;
 use crate::sign::Sign;
@@ -57,7 +58,7 @@ impl PackedMatrix {
         (zero_points, scales): (ZeroPoints<'_>, &[f32]),
     ) -> Result<Self, Error> {
         check_symmetric(zero_points)?;
-        check_depth(shape[0], 0)?;
+        check_depth(shape[0], Largest::default())?;
         let panels = Panels::pack(isa, isa.microkernel_i16(), Sign::Signed, source, shape, 0.into())?;
         Ok(PackedMatrix { panels, scales: scales.to_vec(), bias: Vec::new(), bias_for: None })
     }
@@ -83,8 +84,8 @@ impl PackedMatrix {
     /// [`Error::Length`]: one for every output; [`Error::Depth`] when accumulators could reach 2⁴⁷.
     pub fn with_accumulator_bias(self, bias: &[i64]) -> Result<Self, Error> {
         check_length("the bias", self.columns(), bias.len())?;
-        let largest = bias.iter().map(|bias| bias.unsigned_abs()).max().unwrap_or(0);
-        check_depth(self.depth(), i64::try_from(largest).unwrap_or(i64::MAX))?;
+        let each = bias.iter().enumerate().map(|(index, bias)| Largest { value: bias.saturating_abs(), index });
+        check_depth(self.depth(), each.fold(Largest::default(), Largest::max))?;
         Ok(PackedMatrix { bias: bias.to_vec(), bias_for: None, ..self })
     }
 
@@ -129,11 +130,7 @@ impl PackedMatrix {
 
     /// `Ok` when the bias is for activations of these scales, as far as they are known.
     pub(super) fn check_bias(&self, activation_scales: &[f32]) -> Result<(), Error> {
-        match self.bias_for {
-            Some(scale) if activation_scales.iter().any(|&found| found != scale) => {
-                Err(Error::Operand { why: "the bias was quantized for activations of another scale" })
-            }
-            _ => Ok(()),
-        }
+        let why = "the bias was quantized for activations of another scale";
+        self.bias_for.map_or(Ok(()), |scale| check_one_scale(activation_scales, scale, why))
     }
 }

@@ -10,6 +10,7 @@ use super::stage::{EraseStage, Stage};
 use crate::codes::Code;
 use crate::error::Error;
 use crate::matmul::multiplier::{check_multipliers, multipliers, quantize_multiplier, quantize_multipliers};
+use crate::matmul::weights::check_one_scale;
 use crate::params::QuantParams;
 
 /// How a [`Requantize`] multiplies an accumulator by the real multiplier M of its column. RNE rounds to nearest, ties to even.
@@ -132,11 +133,10 @@ impl<C: Code> Stage for Requantize<C> {
 impl<C: Code> EraseStage for Requantize<C> {
     fn erase<'s>(&'s self, OperandScales { lhs, rhs }: OperandScales<'s>) -> Result<StageRef<'s>, Error> {
         if let Some((lhs_scale, rhs_scales)) = &self.scales {
-            if lhs.iter().any(|found| found != lhs_scale) {
-                return Err(Error::Operand { why: "the stage was made for activations of another scale" });
-            }
+            check_one_scale(lhs, *lhs_scale, "the stage was made for activations of another scale")?;
             if rhs != &rhs_scales[..] {
-                return Err(Error::Operand { why: "the stage was made for weights of other scales" });
+                let index = rhs.iter().zip(&**rhs_scales).position(|(found, scale)| found != scale).unwrap_or(0);
+                return Err(Error::Operand { index, why: "the stage was made for weights of other scales" });
             }
         }
         let codes = self.codes;

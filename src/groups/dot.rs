@@ -1,0 +1,169 @@
+//! The loop of every micro-kernel of weights in groups, over the few operations that an ISA brings: [`Totals`] for its vectors
+//! of f32, [`GroupDot`] for how it takes codes of few bits out of a vector.
+
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices run over several arrays, and iterators would be more code to compile"
+)]
+
+use super::tile::GroupOperands;
+use crate::cache::prefetch_line;
+use crate::matmul::dot::{AHEAD, Accs, Accumulate, Depth, Dot, Layout, lanes, load_step};
+use crate::matmul::tile::{MAX_ROWS, MAX_VECTORS};
+use crate::memory::CACHE_LINE;
+
+/// The vectors of an ISA that hold totals, an f32 for every column of a vector of accumulators.
+pub trait Totals: Accumulate {
+    /// A vector of totals.
+    type Reals: Copy;
+    /// The totals of a vector in memory.
+    type RealColumns;
+
+    /// `x`
+    fn splat_real(self, x: f32) -> Self::Reals;
+    /// `x[j]`
+    fn read_reals(self, x: &Self::RealColumns) -> Self::Reals;
+    /// `acc[j] as f32`, ties to even
+    fn to_reals(self, acc: Self::Acc) -> Self::Reals;
+    /// `a[j] + b[j]`
+    fn add_reals(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
+    /// `a[j] · b[j]`
+    fn multiply_reals(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
+    /// Writes all totals of a vector.
+    fn store_reals(self, a: Self::Reals, out: &mut Self::RealColumns);
+}
+
+/// The totals of a vector in memory.
+type RealColumns<D> = <<D as Dot>::Vectors as Totals>::RealColumns;
+
+/// A dot-product instruction for codes of few bits.
+pub trait GroupDot: Dot<Vectors: Totals> {
+    /// The codes of one step out of those that share bytes: `(b >> shift) & (2ᵇⁱᵗˢ − 1)` for each byte.
+    fn extract(self, b: Self::B, shift: u32, bits: u32) -> Self::B;
+
+    /// `acc[r][v] + Σₖ a[r][k]·w[k][v]` over some steps of a group: a multiple of the steps that share bytes.
+    ///
+    /// # Safety
+    /// Every row of A has the bytes of `depth.steps` steps that may be read, and so has W for `vectors` vectors.
+    #[cfg_attr(not(unoptimized), inline(always))]
+    unsafe fn add_steps(self, acc: &mut Accs<Self>, [rows, vectors]: [usize; 2], depth: Depth, bits: u32) {
+        let layout = Layout::Panel { prefetch: false };
+        let Depth { steps, mut a, a_stride, b: mut w } = depth;
+        let sharing = 8 / bits;
+        for _ in 0..steps / sharing as usize {
+            // SAFETY: W has the bytes of `sharing` steps more, of `vectors` vectors.
+            let bytes = unsafe { load_step(self, &mut w, layout, vectors) };
+            for s in 0..sharing {
+                let mut codes = bytes;
+                if bits < 8 {
+                    for v in 0..vectors {
+                        codes[v] = self.extract(bytes[v], s * bits, bits);
+                    }
+                }
+                for r in 0..rows {
+                    // SAFETY: row r of A has a step more; StepA is an array of bytes.
+                    let codes_a = self.broadcast(unsafe { &*a.add(r * a_stride).cast::<Self::StepA>() });
+                    for v in 0..vectors {
+                        acc[r][v] = self.dot(acc[r][v], codes_a, codes[v]);
+                    }
+                }
+                a = a.wrapping_add(size_of::<Self::StepA>());
+            }
+        }
+    }
+}
+
+/// Steps that are computed between prefetches.
+const SLICE: usize = 16;
+
+/// The tile of `rows` rows and `vectors` vectors, of codes that are stored in `bits` bits.
+///
+/// # Safety
+/// The requirements of [`GroupTile`](super::tile::GroupTile) for this number of rows and vectors, 1 at least and
+/// [`MAX_ROWS`] × [`MAX_VECTORS`] at most.
+#[cfg_attr(not(unoptimized), inline(always))]
+pub unsafe fn group_tile<D: GroupDot>(dot: D, size: [usize; 2], bits: u32, operands: GroupOperands<'_>) {
+    let GroupOperands { groups, steps, last_steps, mut a, a_stride, mut w, row_terms, updates, .. } = operands;
+    let GroupOperands { scales, row_scales, offsets, row_sums, totals: out, totals_stride, prefetch, .. } = operands;
+    let ([rows, vectors], simd) = (size, dot.vectors());
+    let width = vectors * lanes::<D>();
+    let step_bytes = vectors * size_of::<D::StepB>();
+    let mut totals = [[simd.splat_real(0.0); MAX_VECTORS]; MAX_ROWS];
+    for g in 0..groups {
+        let mut acc = [[simd.splat(0); MAX_VECTORS]; MAX_ROWS];
+        if !row_terms.is_null() {
+            for r in 0..rows {
+                // SAFETY: there is a term for every row and group.
+                let term = simd.splat(unsafe { *row_terms.add(r * groups + g) });
+                for v in 0..vectors {
+                    acc[r][v] = term;
+                }
+            }
+        }
+        let mut left = if g + 1 < groups { steps } else { last_steps };
+        while left > 0 {
+            let steps = left.min(SLICE);
+            let bytes = steps * bits as usize * step_bytes / 8;
+            if prefetch {
+                for line in 0..bytes.div_ceil(CACHE_LINE) {
+                    prefetch_line(w.wrapping_add(AHEAD + line * CACHE_LINE));
+                }
+            }
+            // SAFETY: A's rows and the panel have these steps.
+            unsafe { dot.add_steps(&mut acc, size, Depth { steps, a, a_stride, b: w }, bits) };
+            a = a.wrapping_add(steps * size_of::<D::StepA>());
+            w = w.wrapping_add(bytes);
+            left -= steps;
+        }
+        for update in updates {
+            for v in 0..vectors {
+                // SAFETY: an update has a factor for every group and column.
+                let columns = simd.read(unsafe { &*update.columns.add(g * width + v * lanes::<D>()).cast() });
+                for r in 0..rows {
+                    // SAFETY: an update has a factor for every row and group.
+                    let factor = unsafe { *update.rows.add(r * groups + g) };
+                    acc[r][v] = simd.add_product(acc[r][v], factor, columns);
+                }
+            }
+        }
+        // SAFETY: there is a value for every group and column.
+        let columns =
+            |of: *const f32, v: usize| unsafe { &*of.add(g * width + v * lanes::<D>()).cast::<RealColumns<D>>() };
+        // SAFETY: there is a value for every row and group.
+        let row = |of: *const f32, r: usize| simd.splat_real(unsafe { *of.add(r * groups + g) });
+        let mut column_scales = [simd.read_reals(columns(scales, 0)); MAX_VECTORS];
+        for v in 1..vectors {
+            column_scales[v] = simd.read_reals(columns(scales, v));
+        }
+        for r in 0..rows {
+            let mut both = column_scales;
+            if !row_scales.is_null() {
+                for v in 0..vectors {
+                    both[v] = simd.multiply_reals(row(row_scales, r), column_scales[v]);
+                }
+            }
+            for v in 0..vectors {
+                totals[r][v] = simd.add_reals(totals[r][v], simd.multiply_reals(simd.to_reals(acc[r][v]), both[v]));
+            }
+        }
+        if !offsets.is_null() {
+            for v in 0..vectors {
+                let column_offsets = simd.read_reals(columns(offsets, v));
+                for r in 0..rows {
+                    let mut both = column_offsets;
+                    if !row_scales.is_null() {
+                        both = simd.multiply_reals(row(row_scales, r), column_offsets);
+                    }
+                    totals[r][v] = simd.add_reals(totals[r][v], simd.multiply_reals(row(row_sums, r), both));
+                }
+            }
+        }
+    }
+    for r in 0..rows {
+        for v in 0..vectors {
+            // SAFETY: `totals` may be written in `rows` rows of `vectors` vectors; RealColumns is an array of f32.
+            let out = unsafe { &mut *out.add(r * totals_stride + v * lanes::<D>()).cast::<RealColumns<D>>() };
+            simd.store_reals(totals[r][v], out);
+        }
+    }
+}

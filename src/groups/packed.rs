@@ -1,0 +1,322 @@
+//! Weights in groups as the micro-kernels read them.
+
+use core::ops::Range;
+
+use super::reals::PackedReals;
+use super::tile::GroupKernel;
+use super::weights::Weights;
+use crate::codes::CodeBounds;
+use crate::error::{Error, check_length, elements_of};
+use crate::exec::Exec;
+use crate::formats::decode::split_blocks;
+use crate::formats::format::BlockFormat;
+use crate::isa::Isa;
+use crate::matmul::split::Split;
+use crate::matrix::{Largest, Matrix};
+use crate::memory::AlignedBuffer;
+use crate::sign::Sign;
+
+/// Weights in groups, prepared for one ISA: codes at their width (three bits in four, five to seven in eight), scales and
+/// offsets in the type they were given in, zero points in a byte.
+///
+/// They remember the ISA they were packed for: with another one, operations return [`Error::PackedIsa`].
+#[derive(Clone, Debug)]
+pub struct PackedWeights {
+    pub(super) isa: Isa,
+    pub(super) kernel: &'static GroupKernel,
+    /// K.
+    depth: usize,
+    /// N.
+    columns: usize,
+    /// The columns in panels, in vectors.
+    split: Split,
+    /// Codes of a group.
+    pub(super) length: usize,
+    /// Groups of a row.
+    pub(super) groups: usize,
+    /// `max |w − zw|`
+    pub(super) largest: Largest,
+    codes: AlignedBuffer,
+    pub(super) scales: PackedReals,
+    zero_points: StoredZeroPoints,
+    pub(super) offsets: Option<PackedReals>,
+    /// The places that the codes of a row have in a row of activations, unless they are in order.
+    pub(super) order: Option<Vec<u32>>,
+}
+
+/// Zero points of codes as they are stored.
+#[derive(Clone, Debug)]
+enum StoredZeroPoints {
+    Uniform(i32),
+    /// For every panel, group and column, less the smallest.
+    Each {
+        smallest: i32,
+        above: AlignedBuffer,
+    },
+}
+
+/// The steps of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Steps {
+    /// Of every group but the last.
+    pub each: usize,
+    pub last: usize,
+}
+
+impl PackedWeights {
+    /// Packs weights.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn pack<'e>(exec: impl Into<Exec<'e>>, weights: &Weights<'_>) -> Result<Self, Error> {
+        Self::for_isa(exec.into().isa(), weights)
+    }
+
+    /// Packs encoded weights `[outputs, depth]`, as [`encode_blocks`](crate::formats::encode_blocks) writes them.
+    ///
+    /// # Errors
+    /// [`Error::Multiple`] when the depth is not whole blocks; [`Error::Length`] of the bytes; [`Error::Memory`].
+    pub fn from_format<'e>(
+        exec: impl Into<Exec<'e>>,
+        format: BlockFormat,
+        bytes: &[u8],
+        outputs: usize,
+        depth: usize,
+    ) -> Result<Self, Error> {
+        let (exec, length) = (exec.into(), format.block_length());
+        if !depth.is_multiple_of(length) {
+            return Err(Error::Multiple { what: "the depth", unit: length, found: depth });
+        }
+        let blocks = elements_of(&[outputs, depth / length]);
+        check_length("the blocks", elements_of(&[blocks, format.block_bytes()]), bytes.len())?;
+        let (mut codes, mut scales) = (vec![0; blocks * length], vec![0.0; blocks]);
+        split_blocks(exec, format, bytes, &mut codes, &mut scales)?;
+        let weights = Weights::new(Matrix::new(&codes, outputs, depth)?, format.codes(), length, &scales)?;
+        Self::for_isa(exec.isa(), &weights)
+    }
+
+    fn for_isa(isa: Isa, weights: &Weights<'_>) -> Result<Self, Error> {
+        let Weights { bounds, length, .. } = *weights;
+        let (groups, [outputs, depth]) = (weights.groups(), weights.shape());
+        let bits = (bounds.steps() as u32).ilog2() + 1;
+        let mut kernel = isa.group_kernel(bits);
+        // The steps of a group that share bytes are whole.
+        if !length.min(depth).is_multiple_of(kernel.depth * kernel.per_byte()) && length < depth {
+            kernel = kernel.unpacked.unwrap_or(isa.group_kernel(6));
+        }
+        // Stored codes begin at 0; where eight bits have a sign, at −128.
+        let signed = kernel.bits == 8 && kernel.w_sign == Sign::Signed && bits > 6;
+        let base = bounds.min + if signed { 128 } else { 0 };
+        // Without depth there may be any number of outputs, and nothing of them is kept.
+        let split = kernel.panels(if depth == 0 { 0 } else { outputs });
+        let mut packed = PackedWeights {
+            isa,
+            kernel,
+            depth,
+            columns: outputs,
+            split,
+            length: length.min(depth.max(1)),
+            groups,
+            largest: weights.largest(),
+            codes: AlignedBuffer::default(),
+            scales: PackedReals::new(weights.scales, [].into_iter()),
+            zero_points: StoredZeroPoints::Uniform(-base),
+            offsets: None,
+            order: weights.order.map(<[u32]>::to_vec),
+        };
+        let bytes = elements_of(&[packed.vectors(), kernel.lanes, packed.row_bytes()]);
+        let mut all = core::mem::take(&mut packed.codes);
+        packed.write_codes(weights, base, all.try_bytes(bytes)?);
+        packed.codes = all;
+        let places = packed.places(weights);
+        packed.scales = PackedReals::new(weights.scales, places.iter().copied());
+        packed.offsets = weights.offsets.map(|offsets| PackedReals::new(offsets, places.iter().copied()));
+        if let Some(zero_points) = weights.zero_points {
+            packed.zero_points = StoredZeroPoints::new(zero_points, base, &places);
+        }
+        Ok(packed)
+    }
+
+    /// Writes the codes into panels.
+    fn write_codes(&self, weights: &Weights<'_>, base: i32, out: &mut [u8]) {
+        let kernel = self.kernel;
+        let (sharing, steps) = (kernel.per_byte(), self.steps());
+        let mut rest = out;
+        for panel in 0..self.panels() {
+            let (columns, width) = (self.columns_of(panel..panel + 1), self.width(panel));
+            let (mut panel_bytes, behind) = rest.split_at_mut(self.panel_bytes(panel));
+            rest = behind;
+            for group in 0..self.groups {
+                let steps = if group + 1 < self.groups { steps.each } else { steps.last };
+                let (bytes, later) = panel_bytes.split_at_mut(steps / sharing * width * kernel.depth);
+                panel_bytes = later;
+                bytes.fill(0);
+                let codes = group * self.length..self.depth.min((group + 1) * self.length);
+                for (j, column) in columns.clone().enumerate() {
+                    for (i, k_of_depth) in codes.clone().enumerate() {
+                        let (step, k) = (i / kernel.depth, i % kernel.depth);
+                        let shift = step % sharing * kernel.bits as usize;
+                        let stored = (weights.code(column, k_of_depth) - base) as u8;
+                        bytes[(step / sharing * width + j) * kernel.depth + k] |= stored << shift;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the values of groups come from in the order of panels: for every panel, group and column, with those that pad the
+    /// last panel.
+    fn places(&self, weights: &Weights<'_>) -> Vec<Option<usize>> {
+        let mut places = Vec::with_capacity(self.vectors() * self.kernel.lanes * self.groups);
+        for panel in 0..self.panels() {
+            let columns = self.columns_of(panel..panel + 1);
+            for group in 0..self.groups {
+                for j in 0..self.width(panel) {
+                    let column = Some(columns.start + j).filter(|column| columns.contains(column));
+                    places.push(column.map(|column| weights.group(column, group)));
+                }
+            }
+        }
+        places
+    }
+
+    /// The ISA they are packed for.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// K.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// N.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.columns
+    }
+
+    /// The bytes of memory that codes, scales, zero points and offsets take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let zero_points = match &self.zero_points {
+            StoredZeroPoints::Uniform(_) => 0,
+            StoredZeroPoints::Each { .. } => self.vectors() * self.kernel.lanes * self.groups,
+        };
+        let codes = self.vectors() * self.kernel.lanes * self.row_bytes();
+        codes + zero_points + self.scales.bytes() + self.offsets.as_ref().map_or(0, PackedReals::bytes)
+    }
+
+    fn vectors(&self) -> usize {
+        self.split.part(self.panels()).start
+    }
+
+    /// The bytes of the codes of a column.
+    fn row_bytes(&self) -> usize {
+        let Steps { each, last } = self.steps();
+        let steps = (self.groups.max(1) - 1) * each + if self.groups > 0 { last } else { 0 };
+        steps * self.kernel.depth / self.kernel.per_byte()
+    }
+
+    pub(super) fn steps(&self) -> Steps {
+        let unit = self.kernel.depth * self.kernel.per_byte();
+        let last = self.depth - self.groups.saturating_sub(1) * self.length;
+        Steps {
+            each: self.length.div_ceil(unit) * self.kernel.per_byte(),
+            last: last.div_ceil(unit) * self.kernel.per_byte(),
+        }
+    }
+
+    /// Codes of a group, without padding.
+    pub(super) fn group_length_of(&self, group: usize) -> usize {
+        self.length.min(self.depth - group * self.length)
+    }
+
+    /// How many panels there are.
+    pub(super) fn panels(&self) -> usize {
+        self.split.parts()
+    }
+
+    /// The width of a panel in vectors.
+    pub(super) fn panel_vectors(&self, panel: usize) -> usize {
+        self.split.part(panel).len()
+    }
+
+    /// The width of a panel in columns, with those that pad it.
+    pub(super) fn width(&self, panel: usize) -> usize {
+        self.panel_vectors(panel) * self.kernel.lanes
+    }
+
+    /// The columns of a range of panels, without padding.
+    pub(super) fn columns_of(&self, panels: Range<usize>) -> Range<usize> {
+        let column = |panel: usize| (self.split.part(panel).start * self.kernel.lanes).min(self.columns);
+        column(panels.start)..column(panels.end)
+    }
+
+    fn panel_bytes(&self, panel: usize) -> usize {
+        self.width(panel) * self.row_bytes()
+    }
+
+    /// The codes of a panel.
+    pub(super) fn codes(&self, panel: usize) -> &[u8] {
+        let before = self.split.part(panel).start * self.kernel.lanes * self.row_bytes();
+        let bytes = self.vectors() * self.kernel.lanes * self.row_bytes();
+        &self.codes.as_slice(bytes)[before..][..self.panel_bytes(panel)]
+    }
+
+    /// The places of a panel's values for every group and column.
+    pub(super) fn values_of(&self, panel: usize) -> Range<usize> {
+        let before = self.split.part(panel).start * self.kernel.lanes * self.groups;
+        before..before + self.width(panel) * self.groups
+    }
+
+    /// The zero point of all stored codes, if they have one.
+    pub(super) fn uniform_zero_point(&self) -> Option<i32> {
+        match self.zero_points {
+            StoredZeroPoints::Uniform(zero_point) => Some(zero_point),
+            StoredZeroPoints::Each { .. } => None,
+        }
+    }
+
+    /// The zero points of a panel's stored codes, for every group and column.
+    pub(super) fn zero_points(&self, panel: usize) -> impl Iterator<Item = i32> {
+        let range = self.values_of(panel);
+        let (uniform, above) = match &self.zero_points {
+            StoredZeroPoints::Uniform(zero_point) => (*zero_point, &[][..]),
+            StoredZeroPoints::Each { smallest, above } => (*smallest, &above.as_slice::<u8>(range.end)[range.clone()]),
+        };
+        (0..range.len()).map(move |i| uniform + i32::from(*above.get(i).unwrap_or(&0)))
+    }
+}
+
+impl StoredZeroPoints {
+    fn new(zero_points: &[i32], base: i32, places: &[Option<usize>]) -> Self {
+        let (Some(smallest), Some(largest)) = (zero_points.iter().min(), zero_points.iter().max()) else {
+            return StoredZeroPoints::Uniform(0);
+        };
+        if smallest == largest {
+            return StoredZeroPoints::Uniform(smallest - base);
+        }
+        let mut above = AlignedBuffer::default();
+        for (above, place) in above.elements::<u8>(places.len()).iter_mut().zip(places) {
+            *above = place.map_or(0, |place| (zero_points[place] - smallest) as u8);
+        }
+        StoredZeroPoints::Each { smallest: smallest - base, above }
+    }
+}
+
+impl Weights<'_> {
+    /// `max |w − zw|` over all codes of the range, and the output that has it.
+    fn largest(&self) -> Largest {
+        let CodeBounds { min, max } = self.bounds;
+        let of = |zero_point: i32| i64::from((max - zero_point).max(zero_point - min));
+        let Some(zero_points) = self.zero_points else { return Largest { value: of(0), index: 0 } };
+        let each = zero_points.iter().enumerate().map(|(i, &zero_point)| {
+            let index = if self.by_columns { i % self.shape()[0] } else { i / self.groups() };
+            Largest { value: of(zero_point), index }
+        });
+        each.fold(Largest::default(), Largest::max)
+    }
+}

@@ -1,0 +1,153 @@
+//! Scales and offsets of groups, in the type that they are given in: weights of a few bits are small, and their scales should
+//! be as small.
+
+use core::ops::Range;
+
+use crate::half::{HalfKind, Halves, widen_piece};
+use crate::isa::Isa;
+use crate::memory::{AlignedBuffer, Workspace};
+
+/// A value for every group of weights, `[N, groups]`: their scales, or their real offsets.
+///
+/// ```
+/// use zeropoint::{Halves, groups::Reals};
+/// let scales: Reals<'_> = [0.5, 0.25][..].into();
+/// let half_as_large = Reals::from(Halves::f16(&[0x3800, 0x3400]));
+/// let powers_of_two = Reals::e8m0(&[126, 125]);
+/// assert_eq!([scales.len(), half_as_large.len(), powers_of_two.len()], [2; 3]);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Reals<'a>(pub(super) Values<'a>);
+
+/// The types that [`Reals`] may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Values<'a> {
+    F32(&'a [f32]),
+    Halves(Halves<'a>),
+    E8m0(&'a [u8]),
+}
+
+impl<'a> From<&'a [f32]> for Reals<'a> {
+    fn from(values: &'a [f32]) -> Self {
+        Reals(Values::F32(values))
+    }
+}
+
+impl<'a> From<&'a Vec<f32>> for Reals<'a> {
+    fn from(values: &'a Vec<f32>) -> Self {
+        Reals(Values::F32(values))
+    }
+}
+
+impl<'a, const N: usize> From<&'a [f32; N]> for Reals<'a> {
+    fn from(values: &'a [f32; N]) -> Self {
+        Reals(Values::F32(values))
+    }
+}
+
+impl<'a> From<Halves<'a>> for Reals<'a> {
+    fn from(values: Halves<'a>) -> Self {
+        Reals(Values::Halves(values))
+    }
+}
+
+impl<'a> Reals<'a> {
+    /// Exponents of the OCP Microscaling formats: E is `2^(E − 127)`, and 255 is NaN.
+    #[must_use]
+    pub fn e8m0(exponents: &'a [u8]) -> Self {
+        Reals(Values::E8m0(exponents))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self.0 {
+            Values::F32(values) => values.len(),
+            Values::Halves(values) => values.bits.len(),
+            Values::E8m0(exponents) => exponents.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// `2^(E − 127)`, as the bits of an f32.
+fn from_e8m0(exponent: u8) -> f32 {
+    f32::from_bits(match exponent {
+        0 => 1 << 22,
+        255 => f32::NAN.to_bits(),
+        exponent => u32::from(exponent) << 23,
+    })
+}
+
+/// Values in the order of panels, in the type that they were given in.
+#[derive(Clone, Debug)]
+pub(super) struct PackedReals {
+    kind: Kind,
+    values: AlignedBuffer,
+    length: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    F32,
+    Half(HalfKind),
+    E8m0,
+}
+
+impl PackedReals {
+    /// The values of these places in a new order: 0 (of E8M0, the smallest) where there is none.
+    pub fn new(values: Reals<'_>, places: impl ExactSizeIterator<Item = Option<usize>>) -> Self {
+        /// Values in a new order.
+        fn reorder<T: bytemuck::Pod>(
+            values: &[T],
+            places: impl ExactSizeIterator<Item = Option<usize>>,
+        ) -> (AlignedBuffer, usize) {
+            let (mut buffer, length) = (AlignedBuffer::default(), places.len());
+            for (value, place) in buffer.elements(length).iter_mut().zip(places) {
+                *value = place.map_or_else(T::zeroed, |place| values[place]);
+            }
+            (buffer, length)
+        }
+        let (kind, (values, length)) = match values.0 {
+            Values::F32(values) => (Kind::F32, reorder(values, places)),
+            Values::Halves(Halves { bits, kind }) => (Kind::Half(kind), reorder(bits, places)),
+            Values::E8m0(exponents) => (Kind::E8m0, reorder(exponents, places)),
+        };
+        PackedReals { kind, values, length }
+    }
+
+    /// Some of the values as f32: in place, or widened in a workspace.
+    pub fn read<'a>(&'a self, isa: Isa, range: Range<usize>, workspace: &'a mut Workspace) -> &'a [f32] {
+        match self.kind {
+            Kind::F32 => &self.values.as_slice(self.length)[range],
+            Kind::Half(kind) => {
+                let widened = workspace.elements(range.len());
+                widen_piece(isa, Halves { bits: &self.values.as_slice(self.length)[range], kind }, widened);
+                widened
+            }
+            Kind::E8m0 => {
+                let widened = workspace.elements(range.len());
+                let exponents = &self.values.as_slice::<u8>(self.length)[range];
+                for (value, &exponent) in widened.iter_mut().zip(exponents) {
+                    *value = from_e8m0(exponent);
+                }
+                widened
+            }
+        }
+    }
+
+    /// The bytes that they take.
+    pub fn bytes(&self) -> usize {
+        let size = match self.kind {
+            Kind::F32 => 4,
+            Kind::Half(_) => 2,
+            Kind::E8m0 => 1,
+        };
+        self.length * size
+    }
+}

@@ -1,0 +1,162 @@
+//! Weights as other programs store them, taken apart into what [`Weights`] are made of.
+//!
+//! | layout | bits | groups | besides a scale |
+//! |---|---|---|---|
+//! | [ggml](StoredWeights::ggml) Q4_0, Q5_0, Q8_0 | 4, 5, 8 | 32 | the middle code is 0 |
+//! | ggml Q4_1, Q5_1, Q4_K, Q5_K | 4, 5, 4, 5 | 32 | a real offset |
+//! | ggml Q2_K | 2 | 16 | a real offset |
+//! | ggml Q6_K | 6 | 16 | the middle code is 0 |
+//! | ggml MXFP4, NVFP4 | E2M1 | 32, 16 | |
+//! | [ONNX `MatMulNBits`](StoredWeights::matmul_nbits) | 2, 4, 8 | 16, 32, … | a zero point, or the middle code |
+//! | [GPTQ](StoredWeights::gptq) | 4 | any, also of weights that are not neighbours | a zero point |
+//! | [AWQ](StoredWeights::awq) | 4 | any | a zero point |
+//!
+//! Each layout is one file's.
+
+mod awq;
+mod ggml;
+mod gptq;
+mod nbits;
+
+pub use ggml::GgmlType;
+
+use super::reals::Reals;
+use super::weights::Weights;
+use crate::codes::CodeRange;
+use crate::error::{Error, check_length, elements_of};
+use crate::half::Halves;
+use crate::matrix::Matrix;
+
+/// Weights `[N, K]` of another program's layout, as codes without a sign, scales, and zero points or real offsets.
+///
+/// ```
+/// use zeropoint::groups::{Activations, GgmlType, PackedWeights, RealStage, StoredWeights, matmul};
+/// use zeropoint::{Exec, Matrix, Scheme};
+/// // One block of Q4_1: d = 0.5, m = −1, and the codes 0, 1, 2, … 15, twice.
+/// let mut block = vec![0x00, 0x38, 0x00, 0xbc];
+/// block.extend((0..16).map(|code| code | code << 4));
+/// let weights = StoredWeights::ggml(GgmlType::Q4_1, &block, 1, 32)?;
+/// let exec = Exec::best()?;
+/// let packed = PackedWeights::pack(exec, &weights.weights())?;
+/// let x = [1.0; 32];
+/// let mut out = [0.0];
+/// let x = Activations::reals(Matrix::new(&x, 1, 32)?, Scheme::SYMMETRIC);
+/// matmul(exec, &x, &packed, &RealStage::new(), &mut out)?;
+/// assert!((out[0] - (0.5 * 240.0 - 32.0)).abs() < 1e-4);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct StoredWeights {
+    outputs: usize,
+    depth: usize,
+    /// `[outputs, depth]`
+    codes: Vec<u8>,
+    range: CodeRange<u8>,
+    /// Codes of a group.
+    length: usize,
+    scales: Stored,
+    /// One for every group, `[outputs, groups]`.
+    zero_points: Vec<i32>,
+    offsets: Option<Stored>,
+    /// The places that the codes of a row have in a row of activations, unless they are in order.
+    order: Option<Vec<u32>>,
+}
+
+/// Values `[outputs, groups]`.
+#[derive(Clone, Debug)]
+enum Stored {
+    F32(Vec<f32>),
+    F16(Vec<u16>),
+}
+
+impl Stored {
+    fn reals(&self) -> Reals<'_> {
+        match self {
+            Stored::F32(values) => values.into(),
+            Stored::F16(bits) => Halves::f16(bits).into(),
+        }
+    }
+}
+
+impl StoredWeights {
+    /// The weights, to be packed.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn weights(&self) -> Weights<'_> {
+        let parts = || {
+            let codes = Matrix::new(&self.codes, self.outputs, self.depth)?;
+            let weights = Weights::new(codes, self.range, self.length, self.scales.reals())?;
+            let weights = match &self.offsets {
+                Some(offsets) => weights.with_offsets(offsets.reals())?,
+                None => weights.with_zero_points(&self.zero_points)?,
+            };
+            Ok::<_, Error>(Weights { order: self.order.as_deref(), ..weights })
+        };
+        parts().expect("the parts were made for each other")
+    }
+
+    /// The real value of every weight, `[outputs, depth]`: `S · (q − Z)`, or `S · q + B` with each product and sum rounded once.
+    #[must_use]
+    pub fn values(&self) -> Vec<f32> {
+        let groups = self.depth.div_ceil(self.length.max(1));
+        let scales = widened(&self.scales);
+        let offsets = self.offsets.as_ref().map(widened);
+        let mut values = vec![0.0; self.codes.len()];
+        for (i, &code) in self.codes.iter().enumerate() {
+            let (output, k) = (i / self.depth, i % self.depth);
+            let group = output * groups + k / self.length;
+            let value = match &offsets {
+                Some(offsets) => scales[group] * f32::from(code) + offsets[group],
+                None => scales[group] * (i32::from(code) - self.zero_points[group]) as f32,
+            };
+            let k = self.order.as_ref().map_or(k, |order| order[k] as usize);
+            values[output * self.depth + k] = value;
+        }
+        values
+    }
+}
+
+fn widened(values: &Stored) -> Vec<f32> {
+    match values {
+        Stored::F32(values) => values.clone(),
+        Stored::F16(bits) => bits.iter().map(|&half| crate::half::f16::from_half(half)).collect(),
+    }
+}
+
+/// Codes of `bits` bits, the first in the lowest.
+fn bits_of(word: u32, bits: u32) -> impl Iterator<Item = u8> {
+    (0..32 / bits).map(move |i| (word >> (i * bits) & ((1 << bits) - 1)) as u8)
+}
+
+/// Values `[groups, outputs]` as `[outputs, groups]`.
+fn transposed<T: Copy>(values: &[T], groups: usize, outputs: usize) -> Vec<T> {
+    let mut transposed = Vec::with_capacity(values.len());
+    for output in 0..if groups == 0 { 0 } else { outputs } {
+        transposed.extend((0..groups).map(|group| values[group * outputs + output]));
+    }
+    transposed
+}
+
+/// `Ok` with the groups of a row, when a group length is one that weights may have and the lengths of a layout with its scales
+/// by groups, `[groups, outputs]`, are those of its shape.
+fn check_by_groups(
+    outputs: usize,
+    depth: usize,
+    length: usize,
+    scales: &[u16],
+    zero_points: &[i32],
+) -> Result<usize, Error> {
+    if length == 0 || !length.is_multiple_of(16) && length < depth {
+        let why = "the length of a group is neither a multiple of 16 nor that of a row";
+        return Err(Error::Shape { why, found: length });
+    }
+    if !outputs.is_multiple_of(8) {
+        return Err(Error::Multiple { what: "the outputs", unit: 8, found: outputs });
+    }
+    let groups = depth.div_ceil(length);
+    check_length("the scales", elements_of(&[groups, outputs]), scales.len())?;
+    check_length("the zero points", elements_of(&[groups, outputs / 8]), zero_points.len())?;
+    Ok(groups)
+}

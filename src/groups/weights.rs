@@ -1,0 +1,178 @@
+//! Weights in groups, as they are given.
+
+use super::reals::Reals;
+use crate::codes::{ByteCode, CodeBounds, CodeRange};
+use crate::error::{Error, check_length, elements_of};
+use crate::matrix::Matrix;
+use crate::quantized::Quantized;
+use crate::sign::Sign;
+
+/// Weights `[N, K]` in codes of 2 to 8 bits, a byte each, a row for every output; and what the codes of a group of them along a
+/// row stand for: `S · (q − Z)`, or with a real offset `S · q + B`.
+///
+/// ```
+/// use zeropoint::groups::Weights;
+/// use zeropoint::{CodeRange, Matrix};
+/// let codes = [0_u8, 15, 8, 7].repeat(16); // two outputs of depth 32, in groups of 16
+/// let codes = Matrix::new(&codes, 2, 32)?;
+/// let weights = Weights::new(codes, CodeRange::unsigned(4)?, 16, &[0.5, 0.25, 1.0, 2.0])?.with_zero_points(&[8; 4])?;
+/// assert_eq!(weights.groups(), 2);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    pub(super) codes: Matrix<'a, u8>,
+    /// Whether the codes are `[K, N]`, and the values of groups `[K / length, N]`.
+    pub(super) by_columns: bool,
+    pub(super) sign: Sign,
+    pub(super) bounds: CodeBounds,
+    pub(super) length: usize,
+    pub(super) scales: Reals<'a>,
+    /// One for every group, unless all are 0.
+    pub(super) zero_points: Option<&'a [i32]>,
+    pub(super) offsets: Option<Reals<'a>>,
+    /// The places that the codes of a row have in a row of activations, unless they are in order.
+    pub(super) order: Option<&'a [u32]>,
+}
+
+impl<'a> Weights<'a> {
+    /// Codes of a range, with a scale for every group of `length` of them along a row, `[N, K / length]`, the last of which may
+    /// be shorter; zero points 0 and no offsets. Any f32 is a scale.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless the length is a multiple of 16, or at least K; [`Error::Length`] of the scales;
+    /// [`Error::Code`] for a code outside the range.
+    pub fn new<C: ByteCode>(
+        codes: Matrix<'a, C>,
+        range: CodeRange<C>,
+        length: usize,
+        scales: impl Into<Reals<'a>>,
+    ) -> Result<Self, Error> {
+        Self::erased(codes.bytes(), false, C::SIGN, range.bounds(), length, scales.into())
+    }
+
+    /// Codes `[K, N]`, a column for every output, with a scale for every group of `length` of them along a column,
+    /// `[K / length, N]`: zero points and offsets have this order, too.
+    ///
+    /// # Errors
+    /// As [`new`](Weights::new).
+    pub fn columns<C: ByteCode>(
+        codes: Matrix<'a, C>,
+        range: CodeRange<C>,
+        length: usize,
+        scales: impl Into<Reals<'a>>,
+    ) -> Result<Self, Error> {
+        Self::erased(codes.bytes(), true, C::SIGN, range.bounds(), length, scales.into())
+    }
+
+    fn erased(
+        codes: Matrix<'a, u8>,
+        by_columns: bool,
+        sign: Sign,
+        bounds: CodeBounds,
+        length: usize,
+        scales: Reals<'a>,
+    ) -> Result<Self, Error> {
+        let depth = if by_columns { codes.rows() } else { codes.columns() };
+        if length == 0 || !length.is_multiple_of(16) && length < depth {
+            let why = "the length of a group is neither a multiple of 16 nor that of a row";
+            return Err(Error::Shape { why, found: length });
+        }
+        let weights =
+            Weights { codes, by_columns, sign, bounds, length, scales, zero_points: None, offsets: None, order: None };
+        check_length("the scales", weights.all_groups(), scales.len())?;
+        let (rows, columns) = (codes.rows(), codes.columns());
+        if columns > 0 {
+            for row in 0..rows {
+                for (k, &code) in codes.row(row).iter().enumerate() {
+                    bounds.check_code(row * columns + k, sign.value(code))?;
+                }
+            }
+        }
+        Ok(weights)
+    }
+
+    /// Weights that are quantized in groups along a row, per row or per tensor, with what their parameters say.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for parameters per column, or of groups whose length is neither a multiple of 16 nor that of a row.
+    pub fn quantized<C: ByteCode>(weights: Quantized<'a, C>) -> Result<Self, Error> {
+        let length = weights.group_length().or_else(|error| match weights.by_row() {
+            Ok((_, scales)) if scales.len() == weights.codes().rows() => Ok(weights.codes().columns().max(1)),
+            _ => Err(error),
+        })?;
+        let params = weights.params();
+        Self::new(weights.codes(), params.codes(), length, params.scales())?.with_zero_points(params.zero_points())
+    }
+
+    /// Weights `[K, N]` that are quantized in groups along a column, with what their parameters say: of
+    /// [`Granularity::block_along`](crate::Granularity::block_along).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for parameters of another granularity, or of groups whose length is neither a multiple of 16 nor that of a
+    /// column.
+    pub fn quantized_columns<C: ByteCode>(weights: Quantized<'a, C>) -> Result<Self, Error> {
+        let (length, params) = (weights.column_group_length()?, weights.params());
+        Self::columns(weights.codes(), params.codes(), length, params.scales())?.with_zero_points(params.zero_points())
+    }
+
+    /// With a zero point for every group, `[N, K / length]`, in place of 0.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; [`Error::ZeroPoint`] for one that is neither a code nor one above the largest code;
+    /// [`Error::Operand`] beside real offsets.
+    pub fn with_zero_points(self, zero_points: &'a [i32]) -> Result<Self, Error> {
+        check_length("the zero points", self.all_groups(), zero_points.len())?;
+        if self.offsets.is_some() {
+            return Err(Error::Operand { index: 0, why: "groups have zero points or real offsets, not both" });
+        }
+        for (index, &zero_point) in zero_points.iter().enumerate() {
+            // One above the largest code is a zero point of GPTQ.
+            let CodeBounds { min, max } = self.bounds;
+            CodeBounds { min, max: max + 1 }.check_zero_point(index, zero_point)?;
+        }
+        let zero_points = Some(zero_points).filter(|zero_points| zero_points.iter().any(|&zero_point| zero_point != 0));
+        Ok(Weights { zero_points, ..self })
+    }
+
+    /// With a real offset B for every group, `[N, K / length]`, so that q stands for `S · q + B`.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; [`Error::Operand`] beside zero points.
+    pub fn with_offsets(self, offsets: impl Into<Reals<'a>>) -> Result<Self, Error> {
+        let offsets = offsets.into();
+        check_length("the offsets", self.all_groups(), offsets.len())?;
+        if self.zero_points.is_some() {
+            return Err(Error::Operand { index: 0, why: "groups have zero points or real offsets, not both" });
+        }
+        Ok(Weights { offsets: Some(offsets), ..self })
+    }
+
+    /// Groups of an output.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.shape()[1].div_ceil(self.length)
+    }
+
+    /// N and K.
+    pub(super) fn shape(&self) -> [usize; 2] {
+        let (rows, columns) = (self.codes.rows(), self.codes.columns());
+        if self.by_columns { [columns, rows] } else { [rows, columns] }
+    }
+
+    /// Groups of all outputs; of any number of outputs without depth, none.
+    fn all_groups(&self) -> usize {
+        elements_of(&[self.shape()[0], self.groups()])
+    }
+
+    /// The value of a code.
+    pub(super) fn code(&self, output: usize, k: usize) -> i32 {
+        let (row, column) = if self.by_columns { (k, output) } else { (output, k) };
+        self.sign.value(self.codes.row(row)[column])
+    }
+
+    /// The index of a group's scale, zero point or offset.
+    pub(super) fn group(&self, output: usize, group: usize) -> usize {
+        if self.by_columns { group * self.codes.columns() + output } else { output * self.groups() + group }
+    }
+}
