@@ -278,8 +278,8 @@ fn errors() {
     let most = (1_i64 << 47) - 1 - 2 * (1 << 22);
     let bias = |bias| weights.clone().with_accumulator_bias(&[0, bias]);
     assert!(bias(most).is_ok() && bias(-most).is_ok());
-    assert_eq!(bias(most + 1).unwrap_err(), Error::Depth { row: 0, channel: 0, depth: 2, limit: 1 });
-    assert_eq!(bias(i64::MIN).unwrap_err(), Error::Depth { row: 0, channel: 0, depth: 2, limit: 0 });
+    assert_eq!(bias(most + 1).unwrap_err(), Error::Depth { row: 0, channel: 1, depth: 2, limit: 1 });
+    assert_eq!(bias(i64::MIN).unwrap_err(), Error::Depth { row: 0, channel: 1, depth: 2, limit: 0 });
     assert_eq!(weights.clone().with_accumulator_bias(&[0]).unwrap_err(), length("the bias", 2, 1));
     assert!(matches!(weights.clone().with_bias(&[0.0, 1e30], &x_params), Err(Error::Bias { index: 1, .. })));
     let no_depth = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 1.0, 0).unwrap();
