@@ -283,10 +283,34 @@ impl Dot for Product {
     fn dot(self, acc: Array<i32>, a: i32, b: Array<i32>) -> Array<i32> {
         zip(acc, b, |acc, b| acc.wrapping_add(a * b))
     }
+    /// The compiler makes vectors of a loop over columns that has all rows of a full tile in its body, or of one row at a
+    /// time; of anything between, it makes none.
     #[inline(always)]
-    unsafe fn add_products(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, layout: Layout) {
-        // SAFETY: the requirements are those of this function.
-        unsafe { add_products(self, acc, size, depth, layout) }
+    unsafe fn add_products(self, acc: &mut Accs<Self>, [rows, vectors]: [usize; 2], depth: Depth, layout: Layout) {
+        let together = if rows == ROWS { ROWS } else { 1 };
+        for first in (0..rows).step_by(together) {
+            let Depth { steps, a, a_stride, mut b } = depth;
+            let mut a = a.wrapping_add(first * a_stride);
+            let mut sums = [[0; LANES]; ROWS];
+            for _ in 0..steps {
+                // SAFETY: B has a step more, of one vector.
+                let [b, ..] = unsafe { load_step(self, &mut b, layout, vectors) };
+                let mut factors = [0; ROWS];
+                for r in 0..together {
+                    // SAFETY: every row of A has a step more.
+                    factors[r] = self.broadcast(unsafe { &*a.wrapping_add(r * a_stride).cast() });
+                }
+                for j in 0..LANES {
+                    for r in 0..together {
+                        sums[r][j] = factors[r].wrapping_mul(b[j]).wrapping_add(sums[r][j]);
+                    }
+                }
+                a = a.wrapping_add(1);
+            }
+            for r in 0..together {
+                acc[first + r][0] = self.vectors().add(acc[first + r][0], sums[r]);
+            }
+        }
     }
     #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, _: usize, flip: u8) -> Array<i32> {
@@ -296,43 +320,7 @@ impl Dot for Product {
     }
 }
 
-/// [`Dot::add_products`]: the compiler makes vectors of a loop over columns that has all rows of a full tile in its body, or of one row at a
-/// time; of anything between, it makes none.
-///
-/// # Safety
-/// The requirements of [`Dot::add_products`].
-#[inline(always)]
-unsafe fn add_products<D>(dot: D, acc: &mut Accs<D>, [rows, vectors]: [usize; 2], depth: Depth, layout: Layout)
-where
-    D: Dot<Vectors = Scalar, A = i32, B = Array<i32>>,
-{
-    let together = if rows == ROWS { ROWS } else { 1 };
-    for first in (0..rows).step_by(together) {
-        let Depth { steps, a, a_stride, mut b } = depth;
-        let mut a = a.wrapping_add(first * a_stride);
-        let mut sums = [[0; LANES]; ROWS];
-        for _ in 0..steps {
-            // SAFETY: B has a step more, of one vector.
-            let [b, ..] = unsafe { load_step(dot, &mut b, layout, vectors) };
-            let mut factors = [0; ROWS];
-            for r in 0..together {
-                // SAFETY: every row of A has a step more.
-                factors[r] = dot.broadcast(unsafe { &*a.wrapping_add(r * a_stride).cast::<D::StepA>() });
-            }
-            for j in 0..LANES {
-                for r in 0..together {
-                    sums[r][j] = factors[r].wrapping_mul(b[j]).wrapping_add(sums[r][j]);
-                }
-            }
-            a = a.wrapping_add(size_of::<D::StepA>());
-        }
-        for r in 0..together {
-            acc[first + r][0] = dot.vectors().add(acc[first + r][0], sums[r]);
-        }
-    }
-}
-
-/// [`Product`] with left operands of i16.
+/// [`Product`] with left operands of i16, a row at a time: of several, the compiler makes no vectors.
 #[derive(Clone, Copy)]
 struct WideProduct;
 
@@ -361,11 +349,6 @@ impl Dot for WideProduct {
         Product { a_signed: true }.dot(acc, a, b)
     }
     #[inline(always)]
-    unsafe fn add_products(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, layout: Layout) {
-        // SAFETY: the requirements are those of this function.
-        unsafe { add_products(self, acc, size, depth, layout) }
-    }
-    #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> Array<i32> {
         // SAFETY: the requirements are those of this function.
         unsafe { Product { a_signed: true }.load_rows(b, stride, flip) }
@@ -378,7 +361,7 @@ microkernels! {
 }
 
 microkernels! {
-    Scalar = "scalar", WideProduct: |_signed| WideProduct, [only i16 i8], tiles { [1] x [1 2 3 4] }, unpacked { [1] x [1] }
+    Scalar = "scalar", WideProduct: |_signed| WideProduct, [only i16 i8], tiles { [1] x [1] }, unpacked { [1] x [1] }
 }
 
 impl Totals for Scalar {

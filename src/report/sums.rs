@@ -126,13 +126,17 @@ impl Kernel for CodedChunk<'_> {
         let (mut blocks, tail) = x.as_chunks();
         let (mut sums, mut start) = (SumLanes::none(v), first);
         while !blocks.is_empty() {
-            let (mut lanes, run, row) = params_of_run(v, params, start, elements);
+            let (lanes, run, row) = params_of_run(v, params, start, elements);
             let (these, others) = blocks.split_at(run.min(blocks.len()));
-            for (i, x) in these.iter().enumerate() {
-                if let Some(group) = row {
-                    lanes = params_of_row(v, params, group + i * LANES);
+            if let Some(group) = row {
+                for (i, x) in these.iter().enumerate() {
+                    let lanes = params_of_row(v, params, group + i * LANES);
+                    sums = sums.observe_codes(v, v.load_f32(x), &lanes);
                 }
-                sums = sums.observe_codes(v, v.load_f32(x), &lanes);
+            } else {
+                for x in these {
+                    sums = sums.observe_codes(v, v.load_f32(x), &lanes);
+                }
             }
             start += these.len() * LANES;
             blocks = others;
