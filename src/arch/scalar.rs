@@ -2,7 +2,7 @@
 //! through the same kernels as every other ISA, and shows what they cost without hand-written vectors.
 
 use crate::formats::vectors::FormatVectors;
-use crate::groups::dot::{GroupDot, Totals};
+use crate::groups::dot::{GroupDot, Totals, add_shared_steps};
 use crate::half::vectors::HalfVectors;
 use crate::kernel::{Kernel, Outline};
 use crate::matmul::dot::{Accs, Accumulate, Depth, Dot, Layout, load_step};
@@ -398,6 +398,16 @@ impl GroupDot for Product {
     #[inline(always)]
     fn extract(self, b: Array<i32>, shift: u32, bits: u32) -> Array<i32> {
         map(b, |b| b >> shift & ((1 << bits) - 1))
+    }
+
+    #[inline(always)]
+    unsafe fn add_steps(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, bits: u32) {
+        if bits == 8 {
+            // SAFETY: the requirements are those of a panel.
+            return unsafe { self.add_products(acc, size, depth, Layout::Panel { prefetch: false }) };
+        }
+        // SAFETY: the requirements are those of this function.
+        unsafe { add_shared_steps(self, acc, size, depth, bits) }
     }
 }
 

@@ -45,30 +45,46 @@ pub trait GroupDot: Dot<Vectors: Totals> {
     ///
     /// # Safety
     /// Every row of A has the bytes of `depth.steps` steps that may be read, and so has W for `vectors` vectors.
-    #[cfg_attr(not(unoptimized), inline(always))]
-    unsafe fn add_steps(self, acc: &mut Accs<Self>, [rows, vectors]: [usize; 2], depth: Depth, bits: u32) {
-        let layout = Layout::Panel { prefetch: false };
-        let Depth { steps, mut a, a_stride, b: mut w } = depth;
-        let sharing = 8 / bits;
-        for _ in 0..steps / sharing as usize {
-            // SAFETY: W has the bytes of `sharing` steps more, of `vectors` vectors.
-            let bytes = unsafe { load_step(self, &mut w, layout, vectors) };
-            for s in 0..sharing {
-                let mut codes = bytes;
-                if bits < 8 {
-                    for v in 0..vectors {
-                        codes[v] = self.extract(bytes[v], s * bits, bits);
-                    }
+    #[inline(always)]
+    unsafe fn add_steps(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, bits: u32) {
+        // SAFETY: the requirements are those of this function.
+        unsafe { add_shared_steps(self, acc, size, depth, bits) }
+    }
+}
+
+/// [`GroupDot::add_steps`], a row at a time.
+///
+/// # Safety
+/// The requirements of [`GroupDot::add_steps`].
+#[cfg_attr(not(unoptimized), inline(always))]
+pub unsafe fn add_shared_steps<D: GroupDot>(
+    dot: D,
+    acc: &mut Accs<D>,
+    [rows, vectors]: [usize; 2],
+    depth: Depth,
+    bits: u32,
+) {
+    let layout = Layout::Panel { prefetch: false };
+    let Depth { steps, mut a, a_stride, b: mut w } = depth;
+    let sharing = 8 / bits;
+    for _ in 0..steps / sharing as usize {
+        // SAFETY: W has the bytes of `sharing` steps more, of `vectors` vectors.
+        let bytes = unsafe { load_step(dot, &mut w, layout, vectors) };
+        for s in 0..sharing {
+            let mut codes = bytes;
+            if bits < 8 {
+                for v in 0..vectors {
+                    codes[v] = dot.extract(bytes[v], s * bits, bits);
                 }
-                for r in 0..rows {
-                    // SAFETY: row r of A has a step more; StepA is an array of bytes.
-                    let codes_a = self.broadcast(unsafe { &*a.add(r * a_stride).cast::<Self::StepA>() });
-                    for v in 0..vectors {
-                        acc[r][v] = self.dot(acc[r][v], codes_a, codes[v]);
-                    }
-                }
-                a = a.wrapping_add(size_of::<Self::StepA>());
             }
+            for r in 0..rows {
+                // SAFETY: row r of A has a step more; StepA is an array of bytes.
+                let codes_a = dot.broadcast(unsafe { &*a.add(r * a_stride).cast::<D::StepA>() });
+                for v in 0..vectors {
+                    acc[r][v] = dot.dot(acc[r][v], codes_a, codes[v]);
+                }
+            }
+            a = a.wrapping_add(size_of::<D::StepA>());
         }
     }
 }

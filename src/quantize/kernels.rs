@@ -249,7 +249,8 @@ const fn is_fast<V: Vectors, O: Operation>() -> bool {
 /// Computes all elements.
 ///
 /// Quads go through windows: where the operation has a fast path and that leaves a marked sticky mask, the window is
-/// computed again vector by vector; and at once, where the fast path is not exact for the codes. The last vector may overlap the one before: operations depend on their arguments only.
+/// computed again vector by vector; and at once, where the fast path is not exact for the codes. The last vector may overlap
+/// the one before: operations depend on their arguments only.
 /// Both may touch quads that were streamed, so a fence comes first.
 ///
 /// Every call of an operation below is a copy of its code, in every kernel: so there is one for vectors that are in no quad,
