@@ -44,5 +44,6 @@ pub use packed::PackedWeights;
 pub use product::{GroupStage, matmul};
 pub use reals::Reals;
 pub use stage::{CodeStage, RealStage};
-pub use stored::{GgmlType, StoredWeights};
+pub use stored::StoredWeights;
+pub use stored::ggml::GgmlType;
 pub use weights::Weights;

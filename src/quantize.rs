@@ -30,6 +30,7 @@ mod operands;
 mod ops;
 pub(crate) mod packed;
 pub(crate) mod packing;
+mod progress;
 pub(crate) mod reals;
 mod rows;
 mod stochastic;

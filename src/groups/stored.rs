@@ -14,11 +14,9 @@
 //! Each layout is one file's.
 
 mod awq;
-mod ggml;
+pub(super) mod ggml;
 mod gptq;
 mod nbits;
-
-pub use ggml::GgmlType;
 
 use super::reals::Reals;
 use super::weights::Weights;

@@ -17,6 +17,7 @@ use bytemuck::Pod;
 
 use super::fast::WINDOW;
 use super::ops::{Operation, Quad, ToNearest};
+use super::progress::{Next, Progress};
 use super::vec_params::{self, Groups, ParamSource};
 use crate::cache::{last_level, prefetch_ahead};
 use crate::isa::Isa;
@@ -298,69 +299,6 @@ unsafe fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: 
 /// Tells the compiler that the branch which calls it is rarely taken: registers are for the other one.
 #[cold]
 fn cold_path() {}
-
-/// What a walk has computed, and what comes next.
-struct Progress {
-    at: usize,
-    length: usize,
-    /// Elements before the next quad.
-    loose: usize,
-}
-
-/// The next elements of a walk: quads, or elements if there are none.
-struct Next {
-    quads: usize,
-    elements: usize,
-}
-
-impl Progress {
-    #[inline(always)]
-    fn new(length: usize) -> Self {
-        Progress { at: 0, length, loose: 0 }
-    }
-
-    /// Lets the first quad begin at this element.
-    #[inline(always)]
-    fn align(&mut self, first: usize) {
-        self.loose = first.min(self.length);
-    }
-
-    /// Where the next elements begin: if they are less than a vector, they overlap what is computed already.
-    #[inline(always)]
-    fn start(&mut self) -> Option<usize> {
-        let rest = self.length - self.at;
-        if rest < QUAD * LANES {
-            self.loose = rest;
-        }
-        (rest > 0).then_some(self.at - self.overlap())
-    }
-
-    /// Elements before the next ones that are computed again with them.
-    #[inline(always)]
-    fn overlap(&self) -> usize {
-        if self.loose > 0 && self.loose < LANES { self.at.min(LANES - self.loose) } else { 0 }
-    }
-
-    /// Goes back by these quads, which are computed vector by vector then.
-    #[inline(always)]
-    fn back(&mut self, quads: usize) {
-        self.loose = quads * (QUAD * LANES);
-        self.at -= self.loose;
-    }
-
-    /// The next elements, no more quads than `most` and those that begin in a segment of `length` elements.
-    #[inline(always)]
-    fn next(&mut self, length: usize, most: usize) -> Next {
-        if self.loose > 0 {
-            let elements = self.overlap() + self.loose;
-            self.at += core::mem::take(&mut self.loose);
-            return Next { quads: 0, elements };
-        }
-        let quads = ((self.length - self.at) / (QUAD * LANES)).min(length.div_ceil(QUAD * LANES)).min(most);
-        self.at += quads * (QUAD * LANES);
-        Next { quads, elements: 0 }
-    }
-}
 
 /// A walk, with what it needs for any of its elements.
 pub(super) struct Walk<'a, V, O: Operation, P> {
