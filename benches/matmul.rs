@@ -4,7 +4,10 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use zeropoint::raw::AccumulatorBias as _;
-use zeropoint::{Accumulators, ByteCode, Isa, Matrix, MatrixMut, PackedMatrix, Rhs, Rule, Stage, raw};
+use zeropoint::{
+    Accumulators, ByteCode, CodeRange, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Quantized, Rhs, Rule, Stage,
+    int16x8, raw,
+};
 
 /// M × N × K: cubes, thin ones, convolutions, odd sizes, a layer of a language model.
 const SHAPES: [[usize; 3]; 12] = [
@@ -99,5 +102,29 @@ fn unpacked(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, prepacked, signs_and_zero_points, requantized, unpacked);
+/// Activations of 16 bits, requantized as they came.
+fn int16x8_requantized(c: &mut Criterion) {
+    let x_params = QuantParams::per_tensor(CodeRange::signed16(16).unwrap(), 1e-4, 0).unwrap();
+    let w_params = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 0.01, 0).unwrap();
+    for [m, n, k] in FEW_SHAPES {
+        let x: Vec<i16> = (0..(m * k) as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 16) as i16).collect();
+        let (w, mut out) = (codes::<i8>(n * k), vec![0_i16; m * n]);
+        let x = Quantized::new(Matrix::new(&x, m, k).unwrap(), &x_params).unwrap();
+        let w = Quantized::new(Matrix::new(&w, n, k).unwrap(), &w_params).unwrap();
+        let mut group = c.benchmark_group(format!("matmul i16×i8→i16 prepacked/{m}x{n}x{k}"));
+        group.throughput(Throughput::Elements((m * n * k) as u64));
+        for isa in Isa::supported() {
+            let packed = int16x8::PackedMatrix::pack(isa, w).unwrap();
+            let stage = int16x8::Requantize::new(&packed, &x_params, &x_params, int16x8::Rule::Float).unwrap();
+            group.bench_function(BenchmarkId::from_parameter(isa), |bencher| {
+                bencher.iter(|| {
+                    let out = MatrixMut::new(black_box(&mut out), m, n).unwrap();
+                    int16x8::matmul(isa, x, &packed, &stage, out).unwrap();
+                });
+            });
+        }
+    }
+}
+
+criterion_group!(benches, prepacked, signs_and_zero_points, requantized, unpacked, int16x8_requantized);
 criterion_main!(benches);

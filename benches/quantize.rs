@@ -56,6 +56,7 @@ fn elementwise(c: &mut Criterion) {
             ("column", Granularity::channel(&shape, 1)),
             ("column of 16", Granularity::channel(&[length / 16, 16], 1)),
             ("block of 32", Granularity::block(&shape, 32)),
+            ("block of 32 rows", Granularity::block_along(&shape, 0, 32)),
         ]
         .map(|(name, granularity)| (name, granularity.unwrap()));
         let longer_blocks = [("block of 64", 64), ("block of 128", 128)]

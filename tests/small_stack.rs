@@ -480,3 +480,100 @@ fn weights_in_groups() {
     by_groups::<u8>();
     by_groups::<i8>();
 }
+
+#[test]
+fn network_layers() {
+    let (images, shape) = (&codes::<u8>(2 * 9 * 8 * 6)[..], [2, 9, 8, 6]);
+    let window = Window { stride: [1, 2], padding: [1; 4], ..Window::new([3, 3]) };
+    for (outputs, groups) in [(10, 1), (9, 3), (6, 6)] {
+        let weights = &codes::<i8>(outputs * 6 / groups * 9)[..];
+        small(&format!("convolution of {groups} groups"), |isa| {
+            let layer = raw::conv2d::<u8, i8>(isa, weights, [outputs, 6 / groups, 3, 3], 0.into(), window, groups);
+            let layer = layer.unwrap().with_accumulator_bias(&vec![5; outputs]).unwrap();
+            let output = layer.output_shape(shape).unwrap().iter().product();
+            raw::convolve(
+                isa,
+                &layer,
+                raw::Images { codes: images, shape, zero_points: 117.into() },
+                &Accumulators,
+                &mut vec![0; output],
+            )
+            .unwrap();
+            let stage = raw::requantize(Rule::Float, &[0.001], 3, 0_u8..=255).unwrap();
+            raw::convolve(
+                isa,
+                &layer,
+                raw::Images { codes: images, shape, zero_points: 117.into() },
+                &stage,
+                &mut vec![0; output],
+            )
+            .unwrap();
+        });
+    }
+    for (outputs, groups) in [(10, 1), (9, 3), (6, 6)] {
+        let weights = &codes::<i8>(6 * outputs / groups * 9)[..];
+        for zero_points in [117.into(), raw::ImageZeroPoints::PerChannel(&[0, 1, 117, 128, 254, 255])] {
+            small(&format!("transposed convolution of {groups} groups"), |isa| {
+                let weights_shape = [6, outputs / groups, 3, 3];
+                let layer = raw::conv_transpose2d::<u8, i8>(isa, weights, weights_shape, 0.into(), window, groups);
+                let layer = layer.unwrap().with_accumulator_bias(&vec![5; outputs]).unwrap();
+                let output = layer.output_shape(shape).unwrap().iter().product();
+                let images = raw::Images { codes: images, shape, zero_points };
+                raw::convolve(isa, &layer, images, &Accumulators, &mut vec![0; output]).unwrap();
+                let stage = raw::requantize(Rule::Float, &[0.001], 3, 0_u8..=255).unwrap();
+                raw::convolve(isa, &layer, images, &stage, &mut vec![0; output]).unwrap();
+            });
+        }
+    }
+    small("linear", |isa| {
+        let layer = Linear::from(
+            raw::pack_transposed::<u8, i8>(isa, Matrix::new(&codes::<i8>(12 * 54), 12, 54).unwrap(), 0.into()).unwrap(),
+        );
+        let mut out = vec![0; 16 * 12];
+        let out = MatrixMut::new(&mut out, 16, 12).unwrap();
+        raw::matmul(isa, Matrix::new(images, 16, 54).unwrap(), 117.into(), layer.weights(), &Accumulators, out)
+            .unwrap();
+    });
+    small("max-pooling", |isa| {
+        let pool = MaxPool2d::new(Window { stride: [2, 2], ..Window::new([2, 2]) });
+        let output = pool.output_shape(shape).unwrap().iter().product();
+        pool.forward(isa, images, shape, &mut vec![0_u8; output]).unwrap();
+    });
+    small("average pooling", |isa| {
+        let large = &codes::<u8>(70_000 * 3)[..];
+        for (codes, shape) in [(images, shape), (large, [1, 7, 10_000, 3])] {
+            let pool = AvgPool2d::global();
+            let output = pool.output_shape(shape).unwrap().iter().product();
+            let images = raw::Images { codes, shape, zero_points: 117.into() };
+            raw::average_pool2d(isa, &pool, images, &mut vec![0_u8; output]).unwrap();
+        }
+    });
+}
+
+/// Operations on the threads of a pool whose stacks are as small.
+#[cfg(feature = "rayon")]
+#[test]
+fn threads() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).stack_size(stack()).build().unwrap();
+    let n = 1 << 18;
+    let x = &reals(n)[..];
+    let params = &QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.0129, 117).unwrap();
+    for isa in Isa::supported() {
+        pool.install(|| {
+            let mut codes = vec![0_u8; n];
+            quantize(Exec::from(isa).rayon(), x, params, Rounding::Nearest, &mut codes).unwrap();
+            quantize(Exec::from(isa).rayon(), x, params, Stream::new(7), &mut codes).unwrap();
+            dequantize(Exec::from(isa).rayon(), &codes, params, &mut vec![0.0; n]).unwrap();
+            fake_quantize(Exec::from(isa).rayon(), x, params, Rounding::Nearest, &mut vec![0.0; n]).unwrap();
+            min_max(Exec::from(isa).rayon(), x).unwrap();
+            quantization_error(Exec::from(isa).rayon(), x, params).unwrap();
+            fill_words(Exec::from(isa).rayon(), Stream::new(7), &mut vec![0; n]).unwrap();
+            let [m, n, k] = [64, 256, 256];
+            let packed = raw::pack::<u8, u8>(isa, Matrix::new(&codes[..k * n], k, n).unwrap(), 0.into());
+            let mut out = vec![0; m * n];
+            let out = MatrixMut::new(&mut out, m, n).unwrap();
+            let a = Matrix::new(&codes[..m * k], m, k).unwrap();
+            raw::matmul(Exec::from(isa).rayon(), a, 3.into(), &packed.unwrap(), &Accumulators, out).unwrap();
+        });
+    }
+}

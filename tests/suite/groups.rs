@@ -303,7 +303,9 @@ fn a_row_does_not_depend_on_its_batch() {
             for m in 8..=64 {
                 assert_eq!(of(isa.into(), 0..m)[7 * n..8 * n], alone, "{isa}, {bits} bits, {m} rows");
             }
+            #[cfg(feature = "rayon")]
             let all = of(isa.into(), 0..64);
+            #[cfg(feature = "rayon")]
             assert_eq!(of(Exec::from(isa).rayon(), 0..64), all, "{isa}, {bits} bits");
         }
     });
