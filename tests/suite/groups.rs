@@ -402,6 +402,33 @@ fn shapes_that_do_not_fit() {
     });
 }
 
+/// The largest products of every width, all of one sign, in a group that is far deeper than sums of 16 bits are: for tiles of
+/// codes that share bytes, and for those that are unpacked.
+#[test]
+fn extremes() {
+    let (n, depth) = (33, 512);
+    for bits in 2..=8 {
+        let range = CodeRange::unsigned(bits).unwrap();
+        for (code, a) in [(range.max(), -128_i8), (range.max(), 127), (0, -128)] {
+            let (w, zero_point) = (vec![code; n * depth], i32::from(range.max() / 2));
+            let given = Weights::new(Matrix::new(&w, n, depth).unwrap(), range, depth, &[1.0; 33]).unwrap();
+            let zero_points = [zero_point; 33];
+            for (given, zero_point) in [(given, 0), (given.with_zero_points(&zero_points).unwrap(), zero_point)] {
+                let want = i32::from(a) * (i32::from(code) - zero_point) * depth as i32;
+                for m in [1, 3, 8, 9, 17] {
+                    let x = vec![a; m * depth];
+                    let x = Activations::per_row(Matrix::new(&x, m, depth).unwrap(), 0.into(), &[1.0]).unwrap();
+                    every_isa(|isa| {
+                        let packed = PackedWeights::pack(isa, &given).unwrap();
+                        let out = product(isa, &x, &packed);
+                        assert_eq!(out, vec![(want as f32).to_bits(); m * n], "{isa}, {bits} bits, {m} rows");
+                    });
+                }
+            }
+        }
+    }
+}
+
 /// The deepest group whose sums fit, at the extremes; one more is refused.
 #[test]
 fn the_deepest_group() {
