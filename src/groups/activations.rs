@@ -143,16 +143,15 @@ impl<'a> Activations<'a> {
         Activations(Kind::Reals(RealRows { x, codes, scheme, length: None }))
     }
 
-    /// Real numbers with a scale of its own for every group of `length` along a row, which has to be that of the weights. Codes
-    /// stay as they are.
+    /// Real numbers with a scale of its own for every group of `length` along a row, which has to be that of the weights.
     ///
     /// # Errors
-    /// [`Error::Shape`] without a length.
+    /// [`Error::Shape`] without a length, or for codes, which have scales already.
     pub fn in_groups(self, length: usize) -> Result<Self, Error> {
         match self.0 {
-            _ if length == 0 => Err(Error::Shape { why: "groups have a length", found: 0 }),
+            Kind::Codes(_) => Err(Error::Shape { why: "codes have the groups of their scales", found: length }),
+            Kind::Reals(_) if length == 0 => Err(Error::Shape { why: "groups have a length", found: 0 }),
             Kind::Reals(reals) => Ok(Activations(Kind::Reals(RealRows { length: Some(length), ..reals }))),
-            Kind::Codes(_) => Ok(self),
         }
     }
 

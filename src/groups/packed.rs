@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::reals::PackedReals;
 use super::tile::GroupKernel;
-use super::weights::Weights;
+use super::weights::{Offset, Weights};
 use crate::codes::CodeBounds;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
@@ -130,9 +130,10 @@ impl PackedWeights {
         packed.codes = all;
         let places = packed.places(weights);
         packed.scales = PackedReals::new(weights.scales, places.iter().copied());
-        packed.offsets = weights.offsets.map(|offsets| PackedReals::new(offsets, places.iter().copied()));
-        if let Some(zero_points) = weights.zero_points {
-            packed.zero_points = StoredZeroPoints::new(zero_points, base, &places);
+        match weights.offset {
+            Offset::None => {}
+            Offset::ZeroPoints(zero_points) => packed.zero_points = StoredZeroPoints::new(zero_points, base, &places),
+            Offset::Reals(offsets) => packed.offsets = Some(PackedReals::new(offsets, places.iter().copied())),
         }
         Ok(packed)
     }
@@ -312,7 +313,7 @@ impl Weights<'_> {
     fn largest(&self) -> Largest {
         let CodeBounds { min, max } = self.bounds;
         let of = |zero_point: i32| i64::from((max - zero_point).max(zero_point - min));
-        let Some(zero_points) = self.zero_points else { return Largest { value: of(0), index: 0 } };
+        let Offset::ZeroPoints(zero_points) = self.offset else { return Largest { value: of(0), index: 0 } };
         let each = zero_points.iter().enumerate().map(|(i, &zero_point)| {
             let index = if self.by_columns { i % self.shape()[0] } else { i / self.groups() };
             Largest { value: of(zero_point), index }

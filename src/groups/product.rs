@@ -23,7 +23,7 @@ use crate::views::{Destination, ViewMut};
 /// # Errors
 /// [`Error::PackedIsa`] when the weights are packed for another ISA; [`Error::Length`] when the shapes do not go together;
 /// [`Error::Shape`] for activations in groups of another length; [`Error::Depth`] for groups whose sums could leave i32;
-/// [`Error::NonFinite`] and [`Error::Range`] for real activations that have no parameters; [`Error::Operand`] for packed codes.
+/// [`Error::NonFinite`] and [`Error::Range`] for real activations that have no parameters; [`Error::Shape`] for packed codes.
 /// Then `out` is untouched.
 pub fn matmul<'e, S: GroupStage>(
     exec: impl Into<Exec<'e>>,
@@ -114,9 +114,10 @@ fn multiply<T>(
             check_length("the result", elements_of(&[rows, columns]), out.len())?;
             MatrixMut::new(out, rows, columns)?
         }
-        ViewMut::Packed(_) | ViewMut::Halves(_) => {
-            return Err(Error::Operand { index: 0, why: "the codes of a product are not packed" });
+        ViewMut::Packed(packed) => {
+            return Err(Error::Shape { why: "packed codes have no rows for a result", found: packed.length });
         }
+        ViewMut::Halves(_) => unreachable!("reals of 16 bits are slices of bits here"),
     };
     check_length("the result's rows", rows, out.rows())?;
     check_length("the result's columns", columns, out.columns())?;

@@ -78,9 +78,6 @@ impl Stored {
 
 impl StoredWeights {
     /// The weights, to be packed.
-    ///
-    /// # Panics
-    /// Never.
     #[must_use]
     pub fn weights(&self) -> Weights<'_> {
         let parts = || {

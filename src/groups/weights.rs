@@ -28,11 +28,20 @@ pub struct Weights<'a> {
     pub(super) bounds: CodeBounds,
     pub(super) length: usize,
     pub(super) scales: Reals<'a>,
-    /// One for every group, unless all are 0.
-    pub(super) zero_points: Option<&'a [i32]>,
-    pub(super) offsets: Option<Reals<'a>>,
+    pub(super) offset: Offset<'a>,
     /// The places that the codes of a row have in a row of activations, unless they are in order.
     pub(super) order: Option<&'a [u32]>,
+}
+
+/// What the codes of a group have besides a scale.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Offset<'a> {
+    /// All zero points are 0.
+    None,
+    /// A zero point for every group.
+    ZeroPoints(&'a [i32]),
+    /// A real offset for every group.
+    Reals(Reals<'a>),
 }
 
 impl<'a> Weights<'a> {
@@ -78,8 +87,7 @@ impl<'a> Weights<'a> {
             let why = "the length of a group is neither a multiple of 16 nor that of a row";
             return Err(Error::Shape { why, found: length });
         }
-        let weights =
-            Weights { codes, by_columns, sign, bounds, length, scales, zero_points: None, offsets: None, order: None };
+        let weights = Weights { codes, by_columns, sign, bounds, length, scales, offset: Offset::None, order: None };
         check_length("the scales", weights.all_groups(), scales.len())?;
         let (rows, columns) = (codes.rows(), codes.columns());
         if columns > 0 {
@@ -92,10 +100,11 @@ impl<'a> Weights<'a> {
         Ok(weights)
     }
 
-    /// Weights that are quantized in groups along a row, per row or per tensor, with what their parameters say.
+    /// Weights `[N, K]` that are quantized in groups along a row, or per row, with what their parameters say.
     ///
     /// # Errors
-    /// [`Error::Shape`] for parameters per column, or of groups whose length is neither a multiple of 16 nor that of a row.
+    /// [`Error::Shape`] for parameters of another granularity, or of groups whose length is neither a multiple of 16 nor that of a
+    /// row.
     pub fn quantized<C: ByteCode>(weights: Quantized<'a, C>) -> Result<Self, Error> {
         let length = weights.group_length().or_else(|error| match weights.by_row() {
             Ok((_, scales)) if scales.len() == weights.codes().rows() => Ok(weights.codes().columns().max(1)),
@@ -116,36 +125,31 @@ impl<'a> Weights<'a> {
         Self::columns(weights.codes(), params.codes(), length, params.scales())?.with_zero_points(params.zero_points())
     }
 
-    /// With a zero point for every group, `[N, K / length]`, in place of 0.
+    /// With a zero point for every group, `[N, K / length]`, in place of 0 or of real offsets. It is a code; or, of fewer than
+    /// eight bits, one more than the largest code, as GPTQ has it.
     ///
     /// # Errors
-    /// [`Error::Length`]; [`Error::ZeroPoint`] for one that is neither a code nor one above the largest code;
-    /// [`Error::Operand`] beside real offsets.
+    /// [`Error::Length`]; [`Error::ZeroPoint`].
     pub fn with_zero_points(self, zero_points: &'a [i32]) -> Result<Self, Error> {
         check_length("the zero points", self.all_groups(), zero_points.len())?;
-        if self.offsets.is_some() {
-            return Err(Error::Operand { index: 0, why: "groups have zero points or real offsets, not both" });
-        }
+        // Packed zero points have a byte.
+        let CodeBounds { min, max } = self.bounds;
+        let allowed = CodeBounds { min, max: (max + 1).min(min + 255) };
         for (index, &zero_point) in zero_points.iter().enumerate() {
-            // One above the largest code is a zero point of GPTQ.
-            let CodeBounds { min, max } = self.bounds;
-            CodeBounds { min, max: max + 1 }.check_zero_point(index, zero_point)?;
+            allowed.check_zero_point(index, zero_point)?;
         }
-        let zero_points = Some(zero_points).filter(|zero_points| zero_points.iter().any(|&zero_point| zero_point != 0));
-        Ok(Weights { zero_points, ..self })
+        let all_zero = zero_points.iter().all(|&zero_point| zero_point == 0);
+        Ok(Weights { offset: if all_zero { Offset::None } else { Offset::ZeroPoints(zero_points) }, ..self })
     }
 
-    /// With a real offset B for every group, `[N, K / length]`, so that q stands for `S · q + B`.
+    /// With a real offset B for every group, `[N, K / length]`, in place of zero points: q stands for `S · q + B`.
     ///
     /// # Errors
-    /// [`Error::Length`]; [`Error::Operand`] beside zero points.
+    /// [`Error::Length`].
     pub fn with_offsets(self, offsets: impl Into<Reals<'a>>) -> Result<Self, Error> {
         let offsets = offsets.into();
         check_length("the offsets", self.all_groups(), offsets.len())?;
-        if self.zero_points.is_some() {
-            return Err(Error::Operand { index: 0, why: "groups have zero points or real offsets, not both" });
-        }
-        Ok(Weights { offsets: Some(offsets), ..self })
+        Ok(Weights { offset: Offset::Reals(offsets), ..self })
     }
 
     /// Groups of an output.

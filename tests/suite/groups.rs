@@ -6,8 +6,8 @@ use serde_json::Value;
 use zeropoint::groups::{Activations, GgmlType, PackedWeights, RealStage, Reals, StoredWeights, Weights, matmul};
 use zeropoint::reference::{self, GroupScales};
 use zeropoint::{
-    ByteCode, CodeRange, Error, Exec, Granularity, Halves, HalvesMut, Isa, Matrix, MatrixMut, QuantParams, Quantized,
-    Rounding, Scheme, quantize,
+    ByteCode, CodeRange, Error, Exec, Granularity, Halves, HalvesMut, Isa, Matrix, MatrixMut, PackedCodesMut,
+    QuantParams, Quantized, Rounding, Scheme, quantize,
 };
 
 /// The type of scales and offsets.
@@ -374,12 +374,21 @@ fn shapes_that_do_not_fit() {
         assert_eq!(refused, Error::Code { index: 2, code: 16, min: 0, max: 15 });
         let weights = Weights::new(rows(3), range, 32, &[1.0; 3]).unwrap();
         assert!(weights.with_zero_points(&[0; 2]).is_err());
-        let refused = weights.with_zero_points(&[0, 0, 129]).unwrap_err();
-        assert_eq!(refused, Error::ZeroPoint { index: 2, zero_point: 129, min: -128, max: 128 });
-        assert!(weights.with_zero_points(&[1; 3]).unwrap().with_offsets(&[1.0; 3]).is_err());
+        let refused = weights.with_zero_points(&[0, 0, 128]).unwrap_err();
+        assert_eq!(refused, Error::ZeroPoint { index: 2, zero_point: 128, min: -128, max: 127 });
+        let ones = [1_u8; 32];
+        for (bits, max) in [(4, 16), (7, 128), (8, 255)] {
+            let range = CodeRange::unsigned(bits).unwrap();
+            let weights = Weights::new(Matrix::new(&ones, 1, 32).unwrap(), range, 16, &[1.0; 2]).unwrap();
+            weights.with_zero_points(&[0, max]).unwrap();
+            let refused = weights.with_zero_points(&[0, max + 1]).unwrap_err();
+            assert_eq!(refused, Error::ZeroPoint { index: 1, zero_point: max + 1, min: 0, max });
+        }
         assert!(Activations::per_row(rows(2), 0.into(), &[1.0; 3]).is_err());
         assert!(Activations::per_row(rows(2), 200.into(), &[1.0]).is_err());
         assert!(Activations::per_group(rows(2), 32, 0.into(), &[1.0]).is_err());
+        let a = Activations::per_row(rows(2), 0.into(), &[1.0]).unwrap();
+        assert!(matches!(a.in_groups(32), Err(Error::Shape { found: 32, .. })));
 
         let packed = PackedWeights::pack(isa, &weights).unwrap();
         let a = Activations::per_row(rows(2), 0.into(), &[1.0]).unwrap();
@@ -387,6 +396,11 @@ fn shapes_that_do_not_fit() {
         let stage = RealStage::new();
         assert!(matmul(isa, &a, &packed, &stage, MatrixMut::new(&mut out, 3, 2).unwrap()).is_err());
         assert!(matmul(isa, &a, &packed, &stage, &mut out[..5]).is_err());
+        let params = QuantParams::per_tensor(CodeRange::unsigned(4).unwrap(), 1.0, 0).unwrap();
+        let mut bytes = [5; 3];
+        let no_matrix = PackedCodesMut::four_bits(&mut bytes, 6).unwrap();
+        let refused = matmul(isa, &a, &packed, &stage.clone().quantized(&params).unwrap(), no_matrix).unwrap_err();
+        assert!(matches!(refused, Error::Shape { found: 6, .. }), "{refused:?}");
         assert!(matmul(isa, &a, &packed, &stage.clone().with_bias(&[0.0; 2]).unwrap(), &mut out).is_err());
         let deeper = Matrix::new(&codes[..64], 1, 64).unwrap();
         let deeper = Activations::per_row(deeper, 0.into(), &[1.0]).unwrap();
