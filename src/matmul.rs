@@ -32,7 +32,7 @@ pub(crate) mod multiply;
 pub(crate) mod offsets;
 pub(crate) mod output;
 pub(crate) mod pack;
-mod pack_panel;
+pub(crate) mod pack_panel;
 pub(crate) mod packed;
 pub(crate) mod partition;
 pub(crate) mod per_column;

@@ -5,6 +5,7 @@ use core::ptr::null;
 use super::packed::PackedWeights;
 use super::tile::{GroupKernel, GroupOperands};
 use crate::kernel::{Kernel, Vectors};
+use crate::matmul::pack_panel::ones;
 use crate::matmul::tile::MAX_COLUMNS;
 use crate::memory::Workspace;
 
@@ -15,7 +16,7 @@ pub(super) struct Panel<'a> {
     pub codes: &'a [u8],
     /// The width in vectors.
     pub vectors: usize,
-    /// Of every group and column.
+    /// The scale of every group and column.
     pub scales: &'a [f32],
     /// Real offsets of every group and column.
     pub offsets: Option<&'a [f32]>,
@@ -75,21 +76,12 @@ impl PanelMemory {
 }
 
 impl Panel<'_> {
-    /// `−Σₖ (w' − zw')` of every group and column: products with a row of ones, group by group. The totals of a group are sums of
-    /// less than 2²⁴, which f32 has.
+    /// `−Σₖ (w' − zw')` of every group and column: products with a row of ones, group by group, some steps at a time. Their totals
+    /// are sums of less than 2²⁴, which f32 has.
     fn sum_columns(&self, w: &PackedWeights, panel: usize, out: &mut [i32]) {
         let (kernel, steps, width) = (self.kernel, w.steps(), w.width(panel));
-        let (mut ones, mut sums) = (Workspace::default(), Workspace::default());
-        let count = SLICE.min(steps.each.max(steps.last)) * kernel.depth;
-        let ones: *const u8 = if kernel.widen_a {
-            let ones = ones.elements::<i16>(count);
-            ones.fill(1);
-            ones.as_ptr().cast()
-        } else {
-            let ones = ones.elements::<u8>(count);
-            ones.fill(1);
-            ones.as_ptr()
-        };
+        let (mut row, mut sums) = (Workspace::default(), Workspace::default());
+        let ones = ones(kernel.widen_a, SLICE.min(steps.each.max(steps.last)) * kernel.depth, &mut row);
         let (unit, mut rest) = ([1.0; MAX_COLUMNS], self.codes);
         let sums = sums.elements::<f32>(MAX_COLUMNS);
         for (g, out) in out.chunks_mut(width).enumerate() {
@@ -129,7 +121,8 @@ impl Panel<'_> {
     }
 }
 
-/// Steps whose codes are summed at a time: a multiple of those that share bytes.
+/// Steps whose codes are summed at a time: a multiple of those that share bytes, few enough for ones of the depth that is summed to
+/// stay in the level-1 cache, and for sums that an f32 has.
 const SLICE: usize = 64;
 
 /// Codes of few bits as bytes.

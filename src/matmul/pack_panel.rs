@@ -190,19 +190,23 @@ fn write_steps<V: Vectors, const DEPTH: usize>(
     }
 }
 
-/// Adds the sums of the stored codes of a panel's columns to `sums`: the panel's product with a row of ones.
-pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums: &mut AccRow) {
-    let mut ones = Workspace::default();
-    let depth = codes.len() / width;
-    let ones = if kernel.widen_a {
-        let ones = ones.elements::<i16>(depth);
+/// A row of ones, as a micro-kernel reads it that widens A or does not.
+pub(crate) fn ones(wide: bool, depth: usize, workspace: &mut Workspace) -> *const u8 {
+    if wide {
+        let ones = workspace.elements::<i16>(depth);
         ones.fill(1);
         ones.as_ptr().cast()
     } else {
-        let ones = ones.elements::<u8>(depth);
+        let ones = workspace.elements::<u8>(depth);
         ones.fill(1);
         ones.as_ptr()
-    };
+    }
+}
+
+/// Adds the sums of the stored codes of a panel's columns to `sums`: the panel's product with a row of ones.
+pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums: &mut AccRow) {
+    let (mut workspace, depth) = (Workspace::default(), codes.len() / width);
+    let ones = ones(kernel.widen_a, depth, &mut workspace);
     // Both pointers come from one borrow: a second one would end the first.
     let sums = sums.0.as_mut_ptr();
     let operands = Operands {

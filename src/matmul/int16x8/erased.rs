@@ -4,6 +4,7 @@ use core::ops::RangeInclusive;
 
 use crate::codes::Code;
 use crate::error::{Error, check_length};
+use crate::matmul::requantize::codes::check_bounds;
 
 /// The scales of both operands.
 #[derive(Clone, Copy)]
@@ -19,9 +20,9 @@ pub struct OperandScales<'a> {
 pub enum StageRef<'a> {
     Accumulators,
     Dequantize { scales: OperandScales<'a>, bias: Option<&'a [f32]> },
-    Float { multipliers: &'a [f32], codes: CodeBounds },
-    HalfAway { multipliers: &'a [f64], codes: CodeBounds },
-    Reduced { multipliers: &'a [ReducedMultiplier], codes: CodeBounds },
+    Float { multipliers: &'a [f32], codes: ResultCodes },
+    HalfAway { multipliers: &'a [f64], codes: ResultCodes },
+    Reduced { multipliers: &'a [ReducedMultiplier], codes: ResultCodes },
 }
 
 impl StageRef<'_> {
@@ -51,7 +52,7 @@ pub struct ReducedMultiplier {
 
 /// The codes of a result: their zero point, the activation bounds and their bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct CodeBounds {
+pub struct ResultCodes {
     pub zero_point: i32,
     pub min: i32,
     pub max: i32,
@@ -59,17 +60,9 @@ pub struct CodeBounds {
     pub size: usize,
 }
 
-impl CodeBounds {
+impl ResultCodes {
     pub fn new<C: Code>(zero_point: i32, bounds: &RangeInclusive<C>) -> Result<Self, Error> {
-        let (min, max) = (C::MIN.into(), C::MAX.into());
-        if !(min..=max).contains(&zero_point) {
-            return Err(Error::ZeroPoint { index: 0, zero_point, min, max });
-        }
-        let (min, max): (i32, i32) = ((*bounds.start()).into(), (*bounds.end()).into());
-        if min > max {
-            Err(Error::Bounds { min, max })
-        } else {
-            Ok(CodeBounds { zero_point, min, max, size: size_of::<C>() })
-        }
+        let [min, max] = check_bounds(zero_point, bounds)?;
+        Ok(ResultCodes { zero_point, min, max, size: size_of::<C>() })
     }
 }

@@ -12,7 +12,7 @@ use core::ops::Range;
 use core::ptr::null;
 use core::slice::from_raw_parts_mut;
 
-use super::erased::{CodeBounds, OperandScales, StageRef};
+use super::erased::{OperandScales, ResultCodes, StageRef};
 use super::packed::PackedMatrix;
 use crate::cache::level2;
 use crate::exec::{Exec, PIECE};
@@ -309,8 +309,8 @@ impl ColumnValues {
 
     /// [`Rule::Float`](super::requantize::Rule).
     #[inline(always)]
-    fn float<V: Vectors>(&self, simd: V, totals: &[i64; LANES], first: usize, bounds: &CodeBounds) -> [i32; LANES] {
-        let CodeBounds { zero_point, min, max, .. } = *bounds;
+    fn float<V: Vectors>(&self, simd: V, totals: &[i64; LANES], first: usize, bounds: &ResultCodes) -> [i32; LANES] {
+        let ResultCodes { zero_point, min, max, .. } = *bounds;
         let (low, high) = (simd.splat_f32((min - zero_point) as f32), simd.splat_f32((max - zero_point) as f32));
         let multipliers = lanes(&self.scales, first);
         let (mut products, mut codes) = ([0.0; LANES], [0; LANES]);
@@ -324,8 +324,8 @@ impl ColumnValues {
 
     /// [`Rule::HalfAway`](super::requantize::Rule).
     #[inline(always)]
-    fn half_away(&self, totals: &[i64; LANES], first: usize, bounds: &CodeBounds) -> [i32; LANES] {
-        let CodeBounds { zero_point, min, max, .. } = *bounds;
+    fn half_away(&self, totals: &[i64; LANES], first: usize, bounds: &ResultCodes) -> [i32; LANES] {
+        let ResultCodes { zero_point, min, max, .. } = *bounds;
         let [low, high] = [min - zero_point, max - zero_point].map(f64::from);
         let multipliers = lanes(&self.reals, first);
         let mut codes = [0; LANES];
@@ -341,7 +341,7 @@ impl ColumnValues {
 
     /// [`Rule::Reduced`](super::requantize::Rule).
     #[inline(always)]
-    fn reduced(&self, totals: &[i64; LANES], first: usize, bounds: &CodeBounds) -> [i32; LANES] {
+    fn reduced(&self, totals: &[i64; LANES], first: usize, bounds: &ResultCodes) -> [i32; LANES] {
         let [zero_point, min, max] = [bounds.zero_point, bounds.min, bounds.max].map(i64::from);
         let (multipliers, shifts) = (lanes(&self.multipliers, first), lanes(&self.shifts, first));
         let mut codes = [0; LANES];

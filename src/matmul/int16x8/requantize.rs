@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use core::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::erased::{CodeBounds, OperandScales, ReducedMultiplier, StageRef};
+use super::erased::{OperandScales, ReducedMultiplier, ResultCodes, StageRef};
 use super::packed::PackedMatrix;
 use super::stage::{EraseStage, Stage};
 use crate::codes::Code;
@@ -73,7 +73,7 @@ impl Multipliers {
 #[derive(Clone, Debug)]
 pub struct Requantize<C> {
     multipliers: Arc<Multipliers>,
-    codes: CodeBounds,
+    codes: ResultCodes,
     /// The scales that the multipliers are made for: of the activations, and of the weights.
     scales: Option<(f32, Arc<[f32]>)>,
     element: PhantomData<fn() -> C>,
@@ -104,7 +104,7 @@ impl<C: Code> Requantize<C> {
         zero_point: i32,
         bounds: RangeInclusive<C>,
     ) -> Result<Self, Error> {
-        let codes = CodeBounds::new(zero_point, &bounds)?;
+        let codes = ResultCodes::new(zero_point, &bounds)?;
         let multipliers = Arc::new(Multipliers::new(rule, multipliers)?);
         Ok(Requantize { multipliers, codes, scales: None, element: PhantomData })
     }
@@ -112,7 +112,7 @@ impl<C: Code> Requantize<C> {
     /// With a ReLU: no result below the zero point, which stands for 0 (unless the bounds end before it).
     #[must_use]
     pub fn relu(mut self) -> Self {
-        let CodeBounds { zero_point, min, max, .. } = self.codes;
+        let ResultCodes { zero_point, min, max, .. } = self.codes;
         self.codes.min = min.max(zero_point).min(max);
         self
     }
@@ -122,7 +122,7 @@ impl<C: Code> Requantize<C> {
     /// # Errors
     /// [`Error::Bounds`] when they are empty.
     pub fn bounds(self, bounds: RangeInclusive<C>) -> Result<Self, Error> {
-        Ok(Requantize { codes: CodeBounds::new(self.codes.zero_point, &bounds)?, ..self })
+        Ok(Requantize { codes: ResultCodes::new(self.codes.zero_point, &bounds)?, ..self })
     }
 }
 

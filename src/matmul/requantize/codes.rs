@@ -2,7 +2,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::codes::ByteCode;
+use crate::codes::{ByteCode, Code};
 use crate::error::Error;
 use crate::kernel::Vectors;
 use crate::sign::Sign;
@@ -19,12 +19,8 @@ pub struct CodeBounds {
 
 impl CodeBounds {
     pub fn new<C: ByteCode>(zero_point: i32, bounds: RangeInclusive<C>) -> Result<Self, Error> {
-        let (min, max) = (C::MIN.into(), C::MAX.into());
-        if !(min..=max).contains(&zero_point) {
-            return Err(Error::ZeroPoint { index: 0, zero_point, min, max });
-        }
-        let (min, max): (i32, i32) = ((*bounds.start()).into(), (*bounds.end()).into());
-        if min > max { Err(Error::Bounds { min, max }) } else { Ok(CodeBounds { sign: C::SIGN, zero_point, min, max }) }
+        let [min, max] = check_bounds(zero_point, &bounds)?;
+        Ok(CodeBounds { sign: C::SIGN, zero_point, min, max })
     }
 
     /// The smallest code of the type.
@@ -40,6 +36,16 @@ impl CodeBounds {
     pub fn product_bounds(&self) -> (i32, i32) {
         (self.min - self.zero_point, self.max - self.zero_point)
     }
+}
+
+/// Activation bounds that are not empty, if the zero point is a value of their type.
+pub(crate) fn check_bounds<C: Code>(zero_point: i32, bounds: &RangeInclusive<C>) -> Result<[i32; 2], Error> {
+    let (min, max) = (C::MIN.into(), C::MAX.into());
+    if !(min..=max).contains(&zero_point) {
+        return Err(Error::ZeroPoint { index: 0, zero_point, min, max });
+    }
+    let (min, max) = ((*bounds.start()).into(), (*bounds.end()).into());
+    if min > max { Err(Error::Bounds { min, max }) } else { Ok([min, max]) }
 }
 
 /// The codes of a result, in lanes.
