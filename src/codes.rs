@@ -273,17 +273,17 @@ impl<C: Code> CodeRange<C> {
     }
 }
 
-/// Of 2ⁿ codes.
+/// The smallest and the largest code of unsigned codes, of which there are `codes`.
 fn unsigned_ends(codes: i32) -> [i32; 2] {
     [0, codes - 1]
 }
 
-/// Of 2ⁿ codes.
+/// The smallest and the largest code of signed codes, of which there are `codes`.
 fn signed_ends(codes: i32) -> [i32; 2] {
     [-codes / 2, codes / 2 - 1]
 }
 
-/// Of 2ⁿ codes, without the smallest.
+/// The smallest and the largest code of narrow codes: signed ones, of which there are `codes`, without the smallest.
 fn narrow_ends(codes: i32) -> [i32; 2] {
     [1 - codes / 2, codes / 2 - 1]
 }

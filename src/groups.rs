@@ -12,9 +12,8 @@
 //! | a scale a group | `t = t + acc[g] as f32 · (S_a[i,g] · S[j,g])`, and `t = t + sum[g] as f32 · (S_a[i,g] · B[j,g])` | `t` |
 //!
 //! Each product and each sum is rounded once to f32, in this order, on every ISA: multiply-adds are not fused, and a vector holds
-//! outputs that are neighbours, never parts of one sum. Then bias and bounds of a [`RealStage`], and codes of
-//! a [`CodeStage`]. A NaN is `f32::NAN`. The bytes of
-//! a row do not depend on the other rows.
+//! outputs that are neighbours, never parts of one sum. Then bias and bounds of a [`RealStage`], and codes of a [`CodeStage`]. A
+//! NaN is `f32::NAN`. The bytes of a row do not depend on the other rows.
 //!
 //! Inside a group the algebra of zero points is that of any product of matrices. Stored codes w' and a' have zero points of their
 //! own: weights of up to six bits have no sign, and activations are i8, whatever they were.

@@ -10,7 +10,7 @@ use bytemuck::cast_ref;
 use crate::simd::{LANES, Simd, quad};
 
 token! {
-    /// The CPU has AVX2, and the fused multiply-add that came with it.
+    /// The CPU has AVX2, and what came before or with it: fused multiply-add (FMA) and conversion of f16 (F16C).
     Avx2, is_x86_feature_detected, ["avx2", "fma", "f16c"], "avx2,fma,f16c"
 }
 

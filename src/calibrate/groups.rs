@@ -14,8 +14,9 @@ const COUNTED: usize = 4;
 /// A thread has one observer at a time, and the elements of a group where they are in several places.
 ///
 /// # Errors
-/// [`Error::Empty`] for groups without elements, or whose elements are all skipped; [`Error::NonFinite`] with the first NaN or infinity, unless they are skipped;
-/// [`Error::Multiple`] and [`Error::Shape`] when the length does not go with the granularity or the samples.
+/// [`Error::Empty`] for groups without elements, or whose elements are all skipped; [`Error::NonFinite`] with the first NaN or
+/// infinity, unless they are skipped; [`Error::Multiple`] and [`Error::Shape`] when the length does not go with the granularity or
+/// the samples.
 pub fn group_ranges<'t, O: Observer + Clone + Sync>(
     exec: impl Into<Exec<'t>>,
     x: &[f32],

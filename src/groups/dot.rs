@@ -1,11 +1,6 @@
 //! The loop of every micro-kernel of weights in groups, over the few operations that an ISA brings: [`Totals`] for its vectors
 //! of f32, [`GroupDot`] for how it takes codes of few bits out of a vector.
 
-#![allow(
-    clippy::needless_range_loop,
-    reason = "indices run over several arrays, and iterators would be more code to compile"
-)]
-
 use super::tile::GroupOperands;
 use crate::cache::prefetch_line;
 use crate::matmul::dot::{AHEAD, Accs, Accumulate, Depth, Dot, Layout, lanes, load_step};
@@ -89,7 +84,8 @@ pub unsafe fn add_shared_steps<D: GroupDot>(
     }
 }
 
-/// Steps that are computed between prefetches.
+/// Steps between prefetches: all those of a group of 32 or 64 codes, whose lines are fetched together; deeper groups are fetched
+/// in parts, since a core has room for some dozens of lines that are on their way.
 const SLICE: usize = 16;
 
 /// The tile of `rows` rows and `vectors` vectors, of codes that are stored in `bits` bits.

@@ -49,14 +49,18 @@ pub(super) enum Results<'a> {
     Codes(&'a (dyn Fn(&[f32], &mut [u8]) + Sync)),
 }
 
-/// Bytes of activations that are prepared at a time.
+/// Bytes of activations that are prepared at a time, so that the memory of a call is bounded. Panels are read again for the next
+/// ones, which costs little beside so many rows.
 const PREPARED: usize = 64 << 20;
 
-/// Multiply instructions times codes a nanosecond that no core exceeds.
+/// Products that a core computes in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
 const MULTIPLIED: usize = 512;
 
-/// Bytes of weights a nanosecond that no core reads more of.
+/// Weights that a core reads in a nanosecond at most: an upper bound, like [`MULTIPLIED`].
 const READ: usize = 128;
+
+/// Pieces that the result is divided in for every thread, so that all end at nearly the same time.
+const PIECES_A_THREAD: usize = 8;
 
 impl Job<'_> {
     /// Multiplies, on several threads if that is faster.
@@ -101,7 +105,7 @@ impl Job<'_> {
             return unsafe { block.run(0..rows, 0..panels) };
         }
         // Panels are divided, and rows where there are few panels.
-        let wanted = 8 * exec.threads();
+        let wanted = PIECES_A_THREAD * exec.threads();
         let across = wanted.min(panels);
         let tiles = rows.div_ceil(w.kernel.rows());
         let down = wanted.div_ceil(across).min(tiles);

@@ -75,7 +75,7 @@ impl<'a> Reals<'a> {
     }
 }
 
-/// `2^(E − 127)`, as the bits of an f32.
+/// `2^(E − 127)`; NaN of 255.
 fn from_e8m0(exponent: u8) -> f32 {
     f32::from_bits(match exponent {
         0 => 1 << 22,

@@ -21,7 +21,8 @@ use crate::quantize::quantize;
 use crate::rounding::Rounding;
 use crate::sign::Sign;
 
-/// Values that a core quantizes and sums in a nanosecond at most.
+/// Values that a core quantizes and sums in a nanosecond at most: an upper bound, so that work is shared only if every core gains
+/// by it.
 const RATE: usize = 16;
 
 /// How a row of activations is laid out for packed weights.
@@ -52,9 +53,9 @@ pub(super) struct Rows<'a> {
     codes: Workspace,
     /// `Σ a'` for every row and group, of codes as they are stored.
     sums: Workspace,
-    /// For every row, or for every row and group.
+    /// A scale for every row, or for every row and group.
     scales: Workspace,
-    /// Of codes as they are stored, for every row and group.
+    /// The zero points of codes as they are stored, for every row and group.
     zero_points: Workspace,
     /// Whether a zero point is not 0.
     has_zero_points: bool,

@@ -1,4 +1,4 @@
-//! The micro-kernel contract of weights in groups: a tile of totals
+//! The micro-kernel contract of weights in groups. A micro-kernel computes one tile of totals:
 //!
 //! ```text
 //! acc[g]      = row_terms[i][g] + Σ updates + Σₖ a[i][k] · w[g][k][j]     k of group g: exact, in i32

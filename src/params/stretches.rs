@@ -31,18 +31,18 @@ pub(crate) struct Stretches<'a> {
     copy: Workspace,
 }
 
-/// Elements of a band for every parameter that is copied to repeat its row: a copy takes longer than an element, and a row that
-/// ends sooner costs less.
+/// Elements of a band for every parameter that is copied, at least. Copying a parameter takes longer than computing an element
+/// with it; rows of parameters that end sooner cost less than that.
 const FOR_EVERY_COPY: usize = 8;
 
 impl<'a> Stretches<'a> {
-    /// Those of `count` elements of a tensor from `first` on, whose groups alternate.
+    /// The stretches of `count` elements of a tensor, from element `first` on, whose groups alternate.
     #[inline(always)]
     pub fn new(params: &'a Params, first: usize, count: usize) -> Self {
         Stretches { params, first, start: 0, count, copy: Workspace::default() }
     }
 
-    /// The next one. (Called: many kernels walk over stretches.)
+    /// The next stretch. (Not inlined: many kernels walk over stretches.)
     #[inline(never)]
     pub fn advance(&mut self) -> Option<Stretch<'_>> {
         let Stretches { params, first, start, count, .. } = *self;

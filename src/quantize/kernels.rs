@@ -165,7 +165,8 @@ impl<O: Operation> Kernel for Runs<'_, Piece<'_, O>> {
     }
 }
 
-/// Groups that alternate: parameters are vectors too. As these repeat behind the last channel of a stretch, its rows do not matter.
+/// Groups that alternate: parameters are vectors too. As these repeat behind the last channel of a stretch, it does not matter
+/// where its rows end.
 struct Interleaved<'k, P, const ONE_ZERO_POINT: bool>(&'k mut P, &'k mut Stretches<'k>);
 
 impl<O: Operation, const ONE_ZERO_POINT: bool> Kernel for Interleaved<'_, Piece<'_, O>, ONE_ZERO_POINT> {
@@ -250,8 +251,8 @@ const fn is_fast<V: Vectors, O: Operation>() -> bool {
 /// Computes all elements.
 ///
 /// Quads go through windows: where the operation has a fast path and that leaves a marked sticky mask, the window is
-/// computed again vector by vector; and at once, where the fast path is not exact for the codes. The last vector may overlap
-/// the one before: operations depend on their arguments only.
+/// computed again vector by vector. Where the fast path is not exact for the codes of the operation, vectors are computed in
+/// place of quads from the beginning. The last vector may overlap the one before: operations depend on their arguments only.
 /// Both may touch quads that were streamed, so a fence comes first.
 ///
 /// Every call of an operation below is a copy of its code, in every kernel: so there is one for vectors that are in no quad,
