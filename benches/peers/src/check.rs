@@ -17,7 +17,7 @@ const WHOLE: f64 = 20e6;
 const SAMPLE: usize = 512;
 
 /// What the comparison found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub enum Verdict {
     /// Nothing to compare: floats.
     Unchecked,
@@ -29,6 +29,16 @@ pub enum Verdict {
         differ: usize,
         /// Elements that were compared.
         of: usize,
+    },
+    /// Reals as near to the exact product as such weights allow.
+    Near {
+        /// The root mean square of the error, relative to that of the product.
+        error: f64,
+    },
+    /// Reals that are not.
+    Far {
+        /// As of those that are near.
+        error: f64,
     },
     /// Equal for 7-bit codes, different for full-range ones.
     Saturates {
@@ -45,7 +55,7 @@ pub enum Verdict {
 impl Verdict {
     /// May the result be used in place of the reference's?
     pub fn is_right(self) -> bool {
-        !matches!(self, Verdict::Saturates { .. } | Verdict::Disagrees { .. })
+        !matches!(self, Verdict::Saturates { .. } | Verdict::Disagrees { .. } | Verdict::Far { .. })
     }
 }
 
@@ -55,6 +65,8 @@ impl fmt::Display for Verdict {
             Verdict::Unchecked => write!(f, "not checked"),
             Verdict::Exact => write!(f, "exact"),
             Verdict::Rounds { differ, of } => write!(f, "rounds differently by one step in {differ} of {of} elements"),
+            Verdict::Near { error } => write!(f, "relative error {:.2} %", error * 100.0),
+            Verdict::Far { error } => write!(f, "too far from the product, relative error {:.2} %", error * 100.0),
             Verdict::Saturates { largest } => write!(f, "saturates on full-range data, by up to {largest}"),
             Verdict::Disagrees { largest } => write!(f, "disagrees, by up to {largest}"),
         }
@@ -115,12 +127,12 @@ impl Expected {
         let difference = |&(element, sum, code): &(usize, i64, u8)| match output {
             Output::Sums(sums) => i64::from(sums[element]).abs_diff(sum),
             Output::Codes(codes) => codes[element].abs_diff(code).into(),
-            Output::Floats(_) => 0,
+            Output::Reals(_) => 0,
         };
         let differ = self.elements.iter().filter(|&element| difference(element) > 0).count();
         let largest = self.elements.iter().map(difference).max().unwrap_or(0);
         match (output, largest) {
-            (Output::Floats(_), _) => Verdict::Unchecked,
+            (Output::Reals(_), _) => Verdict::Unchecked,
             (_, 0) => Verdict::Exact,
             (Output::Codes(_), 1) => Verdict::Rounds { differ, of: self.elements.len() },
             _ => Verdict::Disagrees { largest },

@@ -3,6 +3,7 @@
 mod check;
 mod peers;
 mod problem;
+mod real;
 mod report;
 mod shapes;
 
@@ -19,8 +20,9 @@ use zeropoint_tools::program::{self, Outcome};
 use check::{Expected, Verdict};
 use harness::limits::{self, Limit};
 use harness::measure::Times;
-use peers::{Multiply, Output, Peer};
+use peers::{Multiply, Output, Peer, Places};
 use problem::{Codes, Problem, Workload};
+use real::RealProblem;
 use report::{Entry, Report, Row, Table};
 use shapes::Shape;
 
@@ -42,12 +44,8 @@ struct Arguments {
     /// A few shapes and five rounds, where neither is given.
     #[arg(long)]
     quick: bool,
-    /// libmkl_rt, or its directory.
-    #[arg(long, value_name = "PATH")]
-    mkl: Option<PathBuf>,
-    /// libdnnl.so.3, or its directory.
-    #[arg(long, value_name = "PATH")]
-    onednn: Option<PathBuf>,
+    #[command(flatten)]
+    places: Places,
     /// Writes every time there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -84,7 +82,7 @@ fn run(arguments: &Arguments) -> Outcome {
     };
 
     let ours = peers::ours(&isas);
-    let (others, absent) = peers::others(arguments.mkl.as_deref(), arguments.onednn.as_deref())?;
+    let (others, absent) = peers::others(&arguments.places)?;
     let everyone: Vec<&dyn Peer> =
         ours.iter().map(|ours| ours as &dyn Peer).chain(others.iter().map(|peer| &**peer)).collect();
     let mut report = Report::new(&everyone, absent, rounds);
@@ -124,28 +122,36 @@ fn measure(
     everyone: &[&dyn Peer],
     rounds: u32,
 ) -> Result<Row, Box<dyn Error>> {
-    let problem = Problem::new(shape, Codes::Full)?;
+    let operands = Operands::new(workload, shape)?;
     let mut candidates = Vec::new();
     for (i, peer) in everyone.iter().enumerate() {
         let is_ours = i < isas.len();
-        match peer.prepare(workload, &problem) {
+        let multiply = match &operands {
+            Operands::Integers(problem) => peer.prepare(workload, problem),
+            Operands::Reals(problem) => peer.prepare_real(problem),
+        };
+        match multiply {
             Some(multiply) => {
-                let is_float = matches!(multiply.result(), Output::Floats(_));
+                let is_float = workload.groups().is_none() && matches!(multiply.result(), Output::Reals(_));
                 let (verdict, times) = (Verdict::Unchecked, Times::default());
                 candidates.push(Candidate { peer: *peer, multiply, is_ours, is_float, verdict, times });
             }
             // It has every workload.
-            None if is_ours => return Err("i32 does not hold sums of so many products".into()),
+            None if is_ours => return Err("zeropoint refuses operands of this shape".into()),
             None => {}
         }
     }
-    check(workload, &problem, &mut candidates)?;
+    match &operands {
+        Operands::Integers(problem) => check(workload, problem, &mut candidates)?,
+        Operands::Reals(problem) => check_real(problem, &mut candidates),
+    }
+    let bytes = workload.groups().map_or(shape.weights(), |groups| groups.bytes(shape.weights()));
 
     let mut peaks: Vec<Option<(Limit, Times)>> =
         isas.iter().map(|&isa| limits::peak(isa).map(|limit| (limit, Times::default()))).collect();
     let mut bandwidth = None;
     if shape.is_thin() {
-        bandwidth = limits::bandwidth(shape.weights()).map(|limit| (limit, Times::default()));
+        bandwidth = limits::bandwidth(bytes).map(|limit| (limit, Times::default()));
     }
     for round in 0..rounds as usize {
         for (limit, times) in peaks.iter_mut().chain([&mut bandwidth]).flatten() {
@@ -170,7 +176,8 @@ fn measure(
         best_gmacs: shape.macs() / candidate.times.best() / 1e9,
         seconds: candidate.times,
     });
-    Ok(Row::new(shape, &peaks, rate(&bandwidth), entries.collect()))
+    let reading = rate(&bandwidth).map(|rate| (rate, rate * shape.macs() / bytes as f64));
+    Ok(Row::new(shape, &peaks, reading, entries.collect()))
 }
 
 /// A peer with its operands.
@@ -181,6 +188,33 @@ struct Candidate<'p> {
     is_float: bool,
     verdict: Verdict,
     times: Times,
+}
+
+/// What a workload multiplies.
+enum Operands {
+    Integers(Problem),
+    Reals(RealProblem),
+}
+
+impl Operands {
+    fn new(workload: Workload, shape: Shape) -> Result<Self, zeropoint::Error> {
+        Ok(match workload.groups() {
+            Some(groups) => Operands::Reals(RealProblem::new(shape, groups)?),
+            None => Operands::Integers(Problem::new(shape, Codes::Full)?),
+        })
+    }
+}
+
+/// Says of every candidate how near its result is.
+fn check_real(problem: &RealProblem, candidates: &mut [Candidate<'_>]) {
+    for candidate in candidates {
+        candidate.multiply.multiply();
+        let Output::Reals(result) = candidate.multiply.result() else {
+            unreachable!("reals by weights in groups are reals")
+        };
+        let error = problem.error(result);
+        candidate.verdict = if problem.is_near(error) { Verdict::Near { error } } else { Verdict::Far { error } };
+    }
 }
 
 /// Says of every candidate whether its result is right.

@@ -1,18 +1,22 @@
 //! Everyone who multiplies, behind one trait.
 
 mod gemm;
+mod ggml;
 mod mkl;
 mod onednn;
+mod onnxruntime;
 mod rten;
 mod tract;
 mod wheels;
 mod zeropoint;
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use ::zeropoint::Isa;
+use clap::Args;
 
 use crate::problem::{Problem, Workload};
+use crate::real::RealProblem;
 
 pub use zeropoint::Zeropoint;
 
@@ -29,6 +33,12 @@ pub trait Peer {
 
     /// Gets everything ready that the workload allows; `None` when the library has no such operation.
     fn prepare<'p>(&'p self, workload: Workload, problem: &'p Problem) -> Option<Box<dyn Multiply + 'p>>;
+
+    /// Gets a product of f32 by weights in groups ready; `None` when the library has none for such weights.
+    fn prepare_real<'p>(&'p self, problem: &'p RealProblem) -> Option<Box<dyn Multiply + 'p>> {
+        let _ = problem;
+        None
+    }
 }
 
 /// Several of them.
@@ -50,8 +60,8 @@ pub enum Output<'a> {
     Sums(&'a [i32]),
     /// Requantized.
     Codes(&'a [u8]),
-    /// For context only.
-    Floats(#[allow(dead_code, reason = "nobody compares them")] &'a [f32]),
+    /// f32: products by weights in groups, or what is there for context.
+    Reals(&'a [f32]),
 }
 
 /// What a result consists of.
@@ -73,7 +83,7 @@ impl Element for u8 {
 
 impl Element for f32 {
     fn output(elements: &[f32]) -> Output<'_> {
-        Output::Floats(elements)
+        Output::Reals(elements)
     }
 }
 
@@ -98,17 +108,46 @@ fn into<'p, T: Element + 'p>(elements: usize, multiply: impl FnMut(&mut [T]) + '
     Some(Box::new(Into { out: vec![T::default(); elements], multiply }))
 }
 
+/// Where the libraries of wheels lie, if not where the `python3` of the path installs.
+#[derive(Args)]
+pub struct Places {
+    /// libmkl_rt, or its directory.
+    #[arg(long, value_name = "PATH")]
+    mkl: Option<PathBuf>,
+    /// libdnnl.so.3, or its directory.
+    #[arg(long, value_name = "PATH")]
+    onednn: Option<PathBuf>,
+    /// libggml.so, or its directory.
+    #[arg(long, value_name = "PATH")]
+    ggml: Option<PathBuf>,
+    /// libonnxruntime.so, or its directory.
+    #[arg(long, value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
+}
+
+/// A library as its peers.
+fn boxed<P: Peer + 'static>(peers: impl IntoIterator<Item = P>) -> Peers {
+    peers.into_iter().map(|peer| Box::new(peer) as Box<dyn Peer>).collect()
+}
+
 /// The other libraries, and a line about each that is absent. One whose place was given has to be there.
-pub fn others(mkl: Option<&Path>, onednn: Option<&Path>) -> Result<(Peers, Vec<String>), String> {
+pub fn others(places: &Places) -> Result<(Peers, Vec<String>), String> {
     let mut peers: Peers = Vec::new();
     let mut absent = Vec::new();
+    let Places { mkl, onednn, ggml, onnxruntime } = places;
     let libraries = [
-        ("MKL", mkl, mkl::Mkl::load(mkl).map(|mkl| Box::new(mkl) as Box<dyn Peer>)),
-        ("oneDNN", onednn, onednn::OneDnn::load(onednn).map(|onednn| Box::new(onednn) as Box<dyn Peer>)),
+        ("MKL", mkl, mkl::Mkl::load(mkl.as_deref()).map(|mkl| boxed([mkl]))),
+        ("oneDNN", onednn, onednn::OneDnn::load(onednn.as_deref()).map(|onednn| boxed([onednn]))),
+        ("ggml", ggml, ggml::Ggml::load(ggml.as_deref()).map(boxed)),
+        (
+            "onnxruntime",
+            onnxruntime,
+            onnxruntime::OnnxRuntime::load(onnxruntime.as_deref()).map(|runtime| boxed([runtime])),
+        ),
     ];
     for (name, place, library) in libraries {
         match (library, place) {
-            (Ok(library), _) => peers.push(library),
+            (Ok(library), _) => peers.extend(library),
             (Err(error), Some(place)) => return Err(format!("{name} at {}: {error}", place.display())),
             (Err(error), None) => absent.push(format!("{name} is absent: {error}")),
         }

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use zeropoint::random::fill_words;
 use zeropoint::{Error, Isa, Stream};
 
+use crate::real::Groups;
 use crate::shapes::Shape;
 
 /// What is computed, and what of it may be prepared before the clock runs.
@@ -20,6 +21,12 @@ pub enum Workload {
     Requantize,
     /// u8 × i8 → i32, B as it lies: packing is counted.
     Unpacked,
+    /// f32 × 4 bits in groups of 32 → f32: activations are quantized in the call, weights prepacked.
+    Groups4,
+    /// f32 × 4 bits in groups of 128 → f32.
+    Groups4By128,
+    /// f32 × 8 bits in groups of 32 → f32.
+    Groups8,
 }
 
 impl Workload {
@@ -31,6 +38,19 @@ impl Workload {
             Workload::ZeroPoints => "u8×i8→i32 with zero points on both sides",
             Workload::Requantize => "u8×i8→u8: zero points, bias, multiplier per column; B prepacked",
             Workload::Unpacked => "u8×i8→i32, B not prepacked",
+            Workload::Groups4 => "f32 × 4 bits in groups of 32 → f32, activations quantized in the call",
+            Workload::Groups4By128 => "f32 × 4 bits in groups of 128 → f32, activations quantized in the call",
+            Workload::Groups8 => "f32 × 8 bits in groups of 32 → f32, activations quantized in the call",
+        }
+    }
+
+    /// How its weights are kept, where they are in groups and the activations are reals.
+    pub fn groups(self) -> Option<Groups> {
+        match self {
+            Workload::Groups4 => Some(Groups { bits: 4, length: 32 }),
+            Workload::Groups4By128 => Some(Groups { bits: 4, length: 128 }),
+            Workload::Groups8 => Some(Groups { bits: 8, length: 32 }),
+            _ => None,
         }
     }
 

@@ -43,9 +43,10 @@ pub struct Row {
 }
 
 impl Row {
-    /// `peaks` belong to our entries, which come first; peers are held against the highest.
-    pub fn new(shape: Shape, peaks: &[Option<f64>], bandwidth: Option<f64>, entries: Vec<Entry>) -> Self {
-        let reading = bandwidth.map(|gigabytes| gigabytes * shape.m as f64);
+    /// `peaks` belong to our entries, which come first; peers are held against the highest. `reading` is the rate at which
+    /// weights arrive, in GB/s and in GMAC/s.
+    pub fn new(shape: Shape, peaks: &[Option<f64>], reading: Option<(f64, f64)>, entries: Vec<Entry>) -> Self {
+        let (bandwidth, reading) = reading.unzip();
         let least = |peak: Option<f64>| match (peak, reading) {
             (Some(peak), Some(reading)) => Some(peak.min(reading)),
             (peak, reading) => peak.or(reading),
@@ -96,10 +97,12 @@ impl Table {
                 let entry = row.entries.iter().find(|entry| entry.name == name);
                 entry.map(|entry| (&row.shape, entry.verdict))
             });
-            let (exact, others): (Vec<_>, Vec<_>) = verdicts.partition(|(_, verdict)| *verdict == Verdict::Exact);
+            let (exact, others): (Vec<_>, Vec<_>) =
+                verdicts.partition(|(_, verdict)| matches!(verdict, Verdict::Exact | Verdict::Near { .. }));
             // The worst of those that are not exact stands for them.
             let worst = others.iter().max_by_key(|(_, verdict)| match verdict {
-                Verdict::Unchecked | Verdict::Exact => 0,
+                Verdict::Unchecked | Verdict::Exact | Verdict::Near { .. } => 0,
+                Verdict::Far { .. } => u64::MAX,
                 Verdict::Rounds { differ, .. } => *differ as u64,
                 Verdict::Saturates { largest } | Verdict::Disagrees { largest } => u64::from(u32::MAX) + largest,
             });
@@ -109,7 +112,15 @@ impl Table {
                 let shapes = others.len() + exact.len();
                 let _ = writeln!(text, "{name}: {verdict} at {shape}; exact at {} of {shapes} shapes.", exact.len());
             } else {
-                let _ = writeln!(text, "{name}: exact at all shapes.");
+                // The largest error stands for them.
+                let largest = exact.iter().filter_map(|(_, verdict)| match verdict {
+                    Verdict::Near { error } => Some(*error),
+                    _ => None,
+                });
+                let _ = match largest.reduce(f64::max) {
+                    Some(error) => writeln!(text, "{name}: {} at most.", Verdict::Near { error }),
+                    None => writeln!(text, "{name}: exact at all shapes."),
+                };
             }
         }
         text

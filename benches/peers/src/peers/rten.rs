@@ -37,7 +37,7 @@ impl Peer for Rten {
         let packed = match workload {
             Workload::U8i8 if m > 1 => Some(self.executor.prepack_b(b)),
             Workload::U8i8 | Workload::Unpacked | Workload::ZeroPoints => None,
-            Workload::I8i8 | Workload::Requantize => return None,
+            _ => return None,
         };
         let with_zero_points = workload.has_zero_points();
         let a_zero_points = vec![problem.a_zero_point; m];

@@ -5,14 +5,21 @@ use std::process::Command;
 
 /// A library opened by name: `path` is the file or its directory; without one, where the `python3` of the path installs.
 pub fn open(path: Option<&Path>, names: &[&str]) -> Result<libloading::Library, String> {
+    // SAFETY: what its initializers do is up to the user, who named or installed it.
+    unsafe { libloading::Library::new(find(path, names)?) }.map_err(|error| error.to_string())
+}
+
+/// The file of a library: `path`, or one in that directory, or where the `python3` of the path installs. A name stands for
+/// itself, or else for itself with a version behind it.
+pub fn find(path: Option<&Path>, names: &[&str]) -> Result<PathBuf, String> {
     let directories = match path {
-        Some(file) if file.is_file() => return load(file),
+        Some(file) if file.is_file() => return Ok(file.to_owned()),
         Some(directory) => vec![directory.to_owned()],
         None => installed()?,
     };
-    let files = directories.iter().flat_map(|directory| names.iter().map(|name| directory.join(name)));
-    match files.clone().find(|file| file.is_file()) {
-        Some(file) => load(&file),
+    let files = || directories.iter().flat_map(|directory| names.iter().map(|name| directory.join(name)));
+    match files().find(|file| file.is_file()).or_else(|| files().find_map(|file| versioned(&file))) {
+        Some(file) => Ok(file),
         None => {
             let places: Vec<String> = directories.iter().map(|place| place.display().to_string()).collect();
             Err(format!("no {} in {}", names.join(" or "), places.join(", ")))
@@ -20,9 +27,13 @@ pub fn open(path: Option<&Path>, names: &[&str]) -> Result<libloading::Library, 
     }
 }
 
-fn load(file: &Path) -> Result<libloading::Library, String> {
-    // SAFETY: what its initializers do is up to the user, who named or installed it.
-    unsafe { libloading::Library::new(file) }.map_err(|error| error.to_string())
+/// A file of this name with something behind it.
+fn versioned(file: &Path) -> Option<PathBuf> {
+    let name = format!("{}.", file.file_name()?.to_str()?);
+    let entries = file.parent()?.read_dir().ok()?;
+    entries.flatten().map(|entry| entry.path()).find(|path| {
+        path.is_file() && path.file_name().and_then(|name| name.to_str()).is_some_and(|found| found.starts_with(&name))
+    })
 }
 
 /// The directories into which wheels put libraries.

@@ -1,10 +1,15 @@
 //! This library.
 
+use zeropoint::groups::{Activations, PackedWeights, RealStage, Weights, matmul};
 use zeropoint::raw::AccumulatorBias as _;
-use zeropoint::{Accumulators, Error, Isa, Matrix, MatrixMut, Rule, raw};
+use zeropoint::{
+    Accumulators, CodeRange, Error, Granularity, Halves, HalvesMut, Isa, Matrix, MatrixMut, QuantParams, Rounding,
+    Rule, Scheme, quantize, raw,
+};
 
 use super::{Element, Multiply, Peer, into};
 use crate::problem::{Problem, Workload};
+use crate::real::RealProblem;
 use crate::shapes::Shape;
 
 /// This library on an ISA.
@@ -24,6 +29,10 @@ impl Peer for Zeropoint {
 
     fn column_zero_points(&self) -> bool {
         true
+    }
+
+    fn prepare_real<'p>(&'p self, problem: &'p RealProblem) -> Option<Box<dyn Multiply + 'p>> {
+        real_product(self.isa, problem).ok()?
     }
 
     fn prepare<'p>(&'p self, workload: Workload, problem: &'p Problem) -> Option<Box<dyn Multiply + 'p>> {
@@ -59,8 +68,25 @@ impl Peer for Zeropoint {
                 let b = raw::unpacked(isa, b, 0.into()).ok()?;
                 product(m, n, move |c| raw::matmul(isa, a, 0.into(), &b, &Accumulators, c))
             }
+            Workload::Groups4 | Workload::Groups4By128 | Workload::Groups8 => None,
         }
     }
+}
+
+/// A product of reals by the weights, which take the scheme and the f16 scales that ggml's types have.
+fn real_product<'p>(isa: Isa, problem: &'p RealProblem) -> Result<Option<Box<dyn Multiply + 'p>>, Error> {
+    let Shape { m, n, k } = problem.shape;
+    let (bits, length) = (problem.groups.bits, problem.groups.length);
+    let (range, groups) = (CodeRange::<u8>::unsigned(bits)?, Granularity::block(&[n, k], length)?);
+    let params = QuantParams::fit(isa, &problem.weights, range, Scheme::MIDDLE, groups)?;
+    let mut codes = vec![0; n * k];
+    quantize(isa, &problem.weights, &params, Rounding::Nearest, &mut codes)?;
+    let mut scales = vec![0; params.scales().len()];
+    raw::narrow(isa, params.scales(), HalvesMut::f16(&mut scales))?;
+    let weights = Weights::new(Matrix::new(&codes, n, k)?, range, length, Halves::f16(&scales))?;
+    let packed = PackedWeights::pack(isa, &weights.with_zero_points(params.zero_points())?)?;
+    let x = Activations::reals(Matrix::new(&problem.x, m, k)?, Scheme::SYMMETRIC);
+    Ok(into(m * n, move |out: &mut [f32]| matmul(isa, &x, &packed, &RealStage::new(), out).expect("the shapes fit")))
 }
 
 /// A product that is repeated into the same result; `None` if it is refused.
