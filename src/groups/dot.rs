@@ -95,18 +95,26 @@ const SLICE: usize = 16;
 /// [`MAX_ROWS`] × [`MAX_VECTORS`] at most.
 #[cfg_attr(not(unoptimized), inline(always))]
 pub unsafe fn group_tile<D: GroupDot>(dot: D, size: [usize; 2], bits: u32, operands: GroupOperands<'_>) {
-    let GroupOperands { groups, steps, last_steps, mut a, a_stride, mut w, row_terms, updates, .. } = operands;
-    let GroupOperands { scales, row_scales, offsets, row_sums, totals: out, totals_stride, prefetch, .. } = operands;
+    let GroupOperands { groups, group_stride, steps, last_steps, mut a, a_stride, mut w, row_terms, updates, .. } =
+        operands;
+    let prefetch = operands.prefetch;
     let ([rows, vectors], simd) = (size, dot.vectors());
     let width = vectors * lanes::<D>();
     let step_bytes = vectors * size_of::<D::StepB>();
-    let mut totals = [[simd.splat_real(0.0); MAX_VECTORS]; MAX_ROWS];
+    if !operands.has_totals {
+        for r in 0..rows {
+            for v in 0..vectors {
+                // SAFETY: the tile has this row and vector of totals.
+                simd.store_reals(simd.splat_real(0.0), unsafe { total::<D>(&operands, r, v) });
+            }
+        }
+    }
     for g in 0..groups {
         let mut acc = [[simd.splat(0); MAX_VECTORS]; MAX_ROWS];
         if !row_terms.is_null() {
             for r in 0..rows {
                 // SAFETY: there is a term for every row and group.
-                let term = simd.splat(unsafe { *row_terms.add(r * groups + g) });
+                let term = simd.splat(unsafe { *row_terms.add(r * group_stride + g) });
                 for v in 0..vectors {
                     acc[r][v] = term;
                 }
@@ -133,49 +141,77 @@ pub unsafe fn group_tile<D: GroupDot>(dot: D, size: [usize; 2], bits: u32, opera
                 let columns = simd.read(unsafe { &*update.columns.add(g * width + v * lanes::<D>()).cast() });
                 for r in 0..rows {
                     // SAFETY: an update has a factor for every row and group.
-                    let factor = unsafe { *update.rows.add(r * groups + g) };
+                    let factor = unsafe { *update.rows.add(r * group_stride + g) };
                     acc[r][v] = simd.add_product(acc[r][v], factor, columns);
                 }
             }
         }
-        // SAFETY: there is a value for every group and column.
-        let columns =
-            |of: *const f32, v: usize| unsafe { &*of.add(g * width + v * lanes::<D>()).cast::<RealColumns<D>>() };
-        // SAFETY: there is a value for every row and group.
-        let row = |of: *const f32, r: usize| simd.splat_real(unsafe { *of.add(r * groups + g) });
-        let mut column_scales = [simd.read_reals(columns(scales, 0)); MAX_VECTORS];
-        for v in 1..vectors {
-            column_scales[v] = simd.read_reals(columns(scales, v));
-        }
+        // SAFETY: the operands have values of this group; totals may be written.
+        unsafe { add_group(dot, size, &operands, g, &acc) };
+    }
+}
+
+/// A vector of totals.
+///
+/// # Safety
+/// The tile has row r and vector v. The caller has no other reference to them.
+#[inline(always)]
+unsafe fn total<'a, D: GroupDot>(operands: &GroupOperands<'_>, r: usize, v: usize) -> &'a mut RealColumns<D> {
+    // SAFETY: totals may be read and written in rows and vectors of the tile; RealColumns is an array of f32.
+    unsafe { &mut *operands.totals.add(r * operands.totals_stride + v * lanes::<D>()).cast() }
+}
+
+/// Adds the products of a group to the totals, in memory: beside its accumulators, a tile has no registers for its totals.
+///
+/// # Safety
+/// The requirements of [`group_tile`]; the group is one of the operands'.
+#[cfg_attr(not(unoptimized), inline(always))]
+unsafe fn add_group<D: GroupDot>(
+    dot: D,
+    [rows, vectors]: [usize; 2],
+    operands: &GroupOperands<'_>,
+    g: usize,
+    acc: &Accs<D>,
+) {
+    let GroupOperands { group_stride, scales, row_scales, offsets, row_sums, .. } = *operands;
+    let (simd, width) = (dot.vectors(), vectors * lanes::<D>());
+    // SAFETY: there is a value for every group and column; RealColumns is an array of f32.
+    let column = |of: *const f32, v: usize| unsafe { &*of.add(g * width + v * lanes::<D>()).cast::<RealColumns<D>>() };
+    // SAFETY: there is a value for every row and group.
+    let row = |of: *const f32, r: usize| simd.splat_real(unsafe { *of.add(r * group_stride + g) });
+    let add = |r: usize, v: usize, product: <D::Vectors as Totals>::Reals| {
+        // SAFETY: the tile has this row and vector of totals.
+        let total = unsafe { total::<D>(operands, r, v) };
+        simd.store_reals(simd.add_reals(simd.read_reals(total), product), total);
+    };
+    let mut factors = [simd.read_reals(column(scales, 0)); MAX_VECTORS];
+    for v in 1..vectors {
+        factors[v] = simd.read_reals(column(scales, v));
+    }
+    if row_scales.is_null() {
         for r in 0..rows {
-            let mut both = column_scales;
-            if !row_scales.is_null() {
-                for v in 0..vectors {
-                    both[v] = simd.multiply_reals(row(row_scales, r), column_scales[v]);
-                }
-            }
             for v in 0..vectors {
-                totals[r][v] = simd.add_reals(totals[r][v], simd.multiply_reals(simd.to_reals(acc[r][v]), both[v]));
+                add(r, v, simd.multiply_reals(simd.to_reals(acc[r][v]), factors[v]));
             }
         }
-        if !offsets.is_null() {
+    } else {
+        for r in 0..rows {
+            let scale = row(row_scales, r);
             for v in 0..vectors {
-                let column_offsets = simd.read_reals(columns(offsets, v));
-                for r in 0..rows {
-                    let mut both = column_offsets;
-                    if !row_scales.is_null() {
-                        both = simd.multiply_reals(row(row_scales, r), column_offsets);
-                    }
-                    totals[r][v] = simd.add_reals(totals[r][v], simd.multiply_reals(row(row_sums, r), both));
-                }
+                add(r, v, simd.multiply_reals(simd.to_reals(acc[r][v]), simd.multiply_reals(scale, factors[v])));
             }
         }
     }
-    for r in 0..rows {
+    if !offsets.is_null() {
         for v in 0..vectors {
-            // SAFETY: `totals` may be written in `rows` rows of `vectors` vectors; RealColumns is an array of f32.
-            let out = unsafe { &mut *out.add(r * totals_stride + v * lanes::<D>()).cast::<RealColumns<D>>() };
-            simd.store_reals(totals[r][v], out);
+            let offset = simd.read_reals(column(offsets, v));
+            for r in 0..rows {
+                let both = match row_scales.is_null() {
+                    true => offset,
+                    false => simd.multiply_reals(row(row_scales, r), offset),
+                };
+                add(r, v, simd.multiply_reals(row(row_sums, r), both));
+            }
         }
     }
 }

@@ -3,9 +3,11 @@
 //! ```text
 //! Job::run
 //!   for blocks of rows      Rows::read: quantized or copied, with the sums of groups; on all threads
-//!     for panels of W       PanelMemory::read: scales, offsets and zero points as f32 and i32; codes as bytes, for many rows
-//!       for tiles of rows   GroupTile: totals, from the first group to the last
-//!                           Job::finish: row scale, bias, bounds, store
+//!     for panels of W
+//!       for some tiles      whose totals stay in the level-1 or level-2 cache
+//!         for slices        SliceMemory::read: some groups, whose codes and values stay in the level-1 cache
+//!           for tiles       GroupTile: the products of these groups are added to the totals
+//!         for tiles         Job::finish: row scale, bias, bounds, store
 //! ```
 
 use core::ops::Range;
@@ -16,7 +18,7 @@ use bytemuck::cast_slice_mut;
 
 use super::activations::Activations;
 use super::packed::PackedWeights;
-use super::panel::PanelMemory;
+use super::panel::{PanelSlice, SliceMemory, slices};
 use super::rows::{RowLayout, Rows};
 use super::stage::RealStage;
 use super::tile::{GroupOperands, GroupUpdate};
@@ -28,6 +30,7 @@ use crate::matmul::output::Output;
 use crate::matmul::split::Split;
 use crate::matmul::tile::{MAX_COLUMNS, MAX_ROWS};
 use crate::memory::Workspace;
+use crate::simd::LANES;
 
 /// A checked multiplication.
 pub(super) struct Job<'a> {
@@ -59,6 +62,12 @@ const MULTIPLIED: usize = 512;
 /// Weights that a core reads in a nanosecond at most: an upper bound, like [`MULTIPLIED`].
 const READ: usize = 128;
 
+/// The totals of a tile.
+type TileTotals = [[f32; MAX_COLUMNS]; MAX_ROWS];
+
+/// Tiles whose totals are kept while slices of weights go by.
+const TILES: usize = 16;
+
 /// Pieces that the result is divided in for every thread, so that all end at nearly the same time.
 const PIECES_A_THREAD: usize = 8;
 
@@ -74,7 +83,9 @@ impl Job<'_> {
                 let columns = start..w.outputs().min(start + MAX_COLUMNS);
                 for row in 0..m {
                     // SAFETY: nobody else has the result.
-                    unsafe { self.finish(0, row..row + 1, columns.clone(), |_| 1.0, &mut [0.0; MAX_COLUMNS]) };
+                    unsafe {
+                        self.finish(0, row..row + 1, columns.clone(), |_| 1.0, &mut [[0.0; MAX_COLUMNS]; MAX_ROWS])
+                    };
                 }
             }
             return Ok(());
@@ -140,56 +151,80 @@ impl Block<'_> {
     /// No other piece with the same rows and panels of this result runs at the same time.
     unsafe fn run(&self, rows: Range<usize>, panels: Range<usize>) {
         let w = self.job.weights;
-        let (groups, steps) = (w.groups, w.steps());
-        let (mut memory, mut totals) = (PanelMemory::default(), Workspace::default());
-        let totals = totals.elements::<f32>(MAX_ROWS * MAX_COLUMNS);
-        let has_zero_points = !self.rows.zero_points_from(0).is_null();
+        let (mut memory, mut totals) = (SliceMemory::default(), Workspace::default());
+        let totals = totals.elements::<TileTotals>(TILES);
+        let has_zero_points = !self.rows.zero_points_from(0, 0).is_null();
         for panel in panels {
             let columns = w.columns_of(panel..panel + 1);
-            let panel = memory.read(w, panel, rows.len(), has_zero_points);
-            for tile in Split::new(rows.len(), panel.kernel.rows()).iter() {
-                let tile = rows.start + tile.start..rows.start + tile.end;
-                let first = tile.start;
-                let mut updates = [GroupUpdate { rows: null(), columns: null() }; 2];
-                let mut count = 0;
-                let terms = [
-                    (self.rows.sums_from(first), panel.negative_zero_points),
-                    (self.rows.zero_points_from(first), panel.negative_sums),
-                ];
-                for (rows, columns) in terms {
-                    if !columns.is_empty() {
-                        updates[count] = GroupUpdate { rows, columns: columns.as_ptr() };
-                        count += 1;
+            let (kernel, length) = slices(w, panel, rows.len());
+            for some in (rows.start..rows.end).step_by(TILES * kernel.rows()) {
+                let count = (rows.end - some).min(TILES * kernel.rows());
+                let tiles = Split::new(count, kernel.rows());
+                let tiles = || tiles.iter().map(|tile| some + tile.start..some + tile.end);
+                for start in (0..w.groups).step_by(length) {
+                    let groups = start..w.groups.min(start + length);
+                    let slice = memory.read(w, panel, groups.clone(), kernel, has_zero_points);
+                    for (tile, totals) in tiles().zip(&mut *totals) {
+                        // The first tile reads codes from memory, unless they were unpacked.
+                        let prefetch = tile.start == rows.start && core::ptr::eq(kernel, w.kernel);
+                        self.multiply(&slice, groups.clone(), tile, prefetch, totals);
                     }
                 }
-                let operands = GroupOperands {
-                    groups,
-                    steps: steps.each,
-                    last_steps: steps.last,
-                    a: self.rows.codes_from(first),
-                    a_stride: self.rows.layout.stride,
-                    w: panel.codes.as_ptr(),
-                    row_terms: self.rows.terms_from(first),
-                    updates: &updates[..count],
-                    scales: panel.scales.as_ptr(),
-                    row_scales: self.rows.group_scales_from(first),
-                    offsets: panel.offsets.map_or(null(), <[f32]>::as_ptr),
-                    row_sums: self.rows.real_sums_from(first),
-                    totals: totals.as_mut_ptr(),
-                    totals_stride: MAX_COLUMNS,
-                    prefetch: first == rows.start,
-                };
-                // SAFETY: the panel was packed for this kernel on an ISA that the CPU has, or unpacked for it; rows, terms, scales,
-                // sums, updates and offsets have a value for every group and row or column; totals are for the largest tile.
-                unsafe { panel.kernel.tile(tile.len(), panel.vectors)(operands) };
-                let scale = |row| self.rows.scale(row);
-                // SAFETY: nobody else writes this part of the result.
-                unsafe { self.job.finish(self.first, tile, columns.clone(), scale, totals) };
+                for (tile, totals) in tiles().zip(&mut *totals) {
+                    // SAFETY: nobody else writes this part of the result.
+                    unsafe { self.job.finish(self.first, tile, columns.clone(), |row| self.rows.scale(row), totals) };
+                }
             }
         }
     }
-}
 
+    /// Adds the products of some groups to the totals of a tile.
+    fn multiply(
+        &self,
+        slice: &PanelSlice<'_>,
+        groups: Range<usize>,
+        tile: Range<usize>,
+        prefetch: bool,
+        totals: &mut TileTotals,
+    ) {
+        let (w, rows, first) = (self.job.weights, self.rows, groups.start);
+        let (steps, column) = (w.steps(), |values: &[f32]| values.as_ptr());
+        let mut updates = [GroupUpdate { rows: null(), columns: null() }; 2];
+        let mut count = 0;
+        let terms = [
+            (rows.sums_from(tile.start, first), slice.negative_zero_points),
+            (rows.zero_points_from(tile.start, first), slice.negative_sums),
+        ];
+        for (rows, columns) in terms {
+            if !columns.is_empty() {
+                updates[count] = GroupUpdate { rows, columns: columns.as_ptr() };
+                count += 1;
+            }
+        }
+        let operands = GroupOperands {
+            groups: groups.len(),
+            group_stride: w.groups,
+            steps: steps.each,
+            last_steps: if groups.end == w.groups { steps.last } else { steps.each },
+            a: rows.codes_from(tile.start, first),
+            a_stride: rows.layout.stride,
+            w: slice.codes.as_ptr(),
+            row_terms: rows.terms_from(tile.start, first),
+            updates: &updates[..count],
+            scales: slice.scales.as_ptr(),
+            row_scales: rows.group_scales_from(tile.start, first),
+            offsets: slice.offsets.map_or(null(), column),
+            row_sums: rows.real_sums_from(tile.start, first),
+            totals: totals.as_flattened_mut().as_mut_ptr(),
+            totals_stride: MAX_COLUMNS,
+            has_totals: first > 0,
+            prefetch,
+        };
+        // SAFETY: the slice was packed for this kernel on an ISA that the CPU has, or unpacked for it; rows, terms, scales, sums,
+        // updates and offsets have a value for every group and row or column; totals are for the largest tile.
+        unsafe { slice.kernel.tile(tile.len(), slice.vectors)(operands) };
+    }
+}
 impl Job<'_> {
     /// Writes the results of a tile from its totals. `rows` are those of a block whose first row is row `first` of the result.
     ///
@@ -201,12 +236,16 @@ impl Job<'_> {
         rows: Range<usize>,
         columns: Range<usize>,
         scale: impl Fn(usize) -> f32,
-        totals: &mut [f32],
+        totals: &mut TileTotals,
     ) {
         let isa = self.weights.isa;
-        for (row, totals) in rows.zip(totals.chunks_mut(MAX_COLUMNS)) {
-            let totals = &mut totals[..columns.len()];
-            isa.run(Finish { stage: self.stage, scale: scale(row), column: columns.start, values: totals });
+        let mut scales = [0.0; MAX_ROWS];
+        for (out, row) in scales.iter_mut().zip(rows.clone()) {
+            *out = scale(row);
+        }
+        isa.run(Finish { stage: self.stage, scales: &scales[..rows.len()], columns: columns.clone(), totals });
+        for (row, totals) in rows.zip(&*totals) {
+            let totals = &totals[..columns.len()];
             let place = self.out.place(first + row, columns.start, 1, columns.len());
             let bytes = columns.len() * self.out.element_size();
             // SAFETY: `place` has these columns, of elements of this size; nobody else has them.
@@ -220,34 +259,40 @@ impl Job<'_> {
     }
 }
 
-/// Scales a row of totals, and applies bias and bounds.
+/// Scales the totals of a tile, and applies bias and bounds.
 struct Finish<'a> {
     stage: &'a RealStage,
-    scale: f32,
-    /// The column of the first value.
-    column: usize,
-    values: &'a mut [f32],
+    /// Of every row.
+    scales: &'a [f32],
+    columns: Range<usize>,
+    /// Those behind the columns may be anything.
+    totals: &'a mut TileTotals,
 }
 
 impl Kernel for Finish<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vectors>(self, _: V) {
-        // Plain loops, vectorized by the compiler for the ISA they run on.
-        let Finish { stage: RealStage { bias, min, max }, scale, column, values } = self;
-        for value in &mut *values {
-            *value *= scale;
+    fn run<V: Vectors>(self, v: V) {
+        let Finish { stage: RealStage { bias, min, max }, scales, columns, totals } = self;
+        let (min, max, nan) = (v.splat_f32(*min), v.splat_f32(*max), v.splat_f32(f32::NAN));
+        let mut biases = [[0.0; LANES]; MAX_COLUMNS / LANES];
+        let bias = bias.get(columns.clone());
+        if let Some(bias) = bias {
+            biases.as_flattened_mut()[..bias.len()].copy_from_slice(bias);
         }
-        if let Some(bias) = bias.get(column..column + values.len()) {
-            for (value, bias) in values.iter_mut().zip(bias) {
-                *value += bias;
+        for (totals, &scale) in totals.iter_mut().zip(scales) {
+            let scale = v.splat_f32(scale);
+            for (totals, added) in totals.as_chunks_mut().0.iter_mut().zip(&biases).take(columns.len().div_ceil(LANES))
+            {
+                let mut x = v.mul_f32(v.load_f32(totals), scale);
+                if bias.is_some() {
+                    x = v.add_f32(x, v.load_f32(added));
+                }
+                // (The bounds come first, so that a value that is equal to one of them stays, whatever the sign of a zero.)
+                let clamped = v.min_f32(max, v.max_f32(min, x));
+                v.store_f32(v.select_f32(v.is_nan(x), nan, clamped), totals);
             }
-        }
-        for value in values {
-            let x = if *value < *min { *min } else { *value };
-            let x = if x > *max { *max } else { x };
-            *value = if x.is_nan() { f32::NAN } else { x };
         }
     }
 }

@@ -145,7 +145,7 @@ impl PackedWeights {
         let mut rest = out;
         for panel in 0..self.panels() {
             let (columns, width) = (self.columns_of(panel..panel + 1), self.width(panel));
-            let (mut panel_bytes, behind) = rest.split_at_mut(self.panel_bytes(panel));
+            let (mut panel_bytes, behind) = rest.split_at_mut(self.width(panel) * self.row_bytes());
             rest = behind;
             for group in 0..self.groups {
                 let steps = if group + 1 < self.groups { steps.each } else { steps.last };
@@ -256,21 +256,24 @@ impl PackedWeights {
         column(panels.start)..column(panels.end)
     }
 
-    fn panel_bytes(&self, panel: usize) -> usize {
-        self.width(panel) * self.row_bytes()
+    /// The codes of some groups of a panel.
+    pub(super) fn codes(&self, panel: usize, groups: Range<usize>) -> &[u8] {
+        let row = self.row_bytes();
+        let before = self.split.part(panel).start * self.kernel.lanes * row;
+        let bytes = self.vectors() * self.kernel.lanes * row;
+        let of = |groups: usize| match groups == self.groups {
+            true => row,
+            false => groups * self.steps().each * self.kernel.depth / self.kernel.per_byte(),
+        };
+        let width = self.width(panel);
+        &self.codes.as_slice(bytes)[before..][of(groups.start) * width..of(groups.end) * width]
     }
 
-    /// The codes of a panel.
-    pub(super) fn codes(&self, panel: usize) -> &[u8] {
-        let before = self.split.part(panel).start * self.kernel.lanes * self.row_bytes();
-        let bytes = self.vectors() * self.kernel.lanes * self.row_bytes();
-        &self.codes.as_slice(bytes)[before..][..self.panel_bytes(panel)]
-    }
-
-    /// The places of a panel's values for every group and column.
-    pub(super) fn values_of(&self, panel: usize) -> Range<usize> {
+    /// The places of the values that a panel has for some groups and every column.
+    pub(super) fn values(&self, panel: usize, groups: Range<usize>) -> Range<usize> {
         let before = self.split.part(panel).start * self.kernel.lanes * self.groups;
-        before..before + self.width(panel) * self.groups
+        let width = self.width(panel);
+        before + groups.start * width..before + groups.end * width
     }
 
     /// The zero point of all stored codes, if they have one.
@@ -281,9 +284,8 @@ impl PackedWeights {
         }
     }
 
-    /// The zero points of a panel's stored codes, for every group and column.
-    pub(super) fn zero_points(&self, panel: usize) -> impl Iterator<Item = i32> {
-        let range = self.values_of(panel);
+    /// The zero points of stored codes at some [places](PackedWeights::values).
+    pub(super) fn zero_points(&self, range: Range<usize>) -> impl Iterator<Item = i32> {
         let (uniform, above) = match &self.zero_points {
             StoredZeroPoints::Uniform(zero_point) => (*zero_point, &[][..]),
             StoredZeroPoints::Each { smallest, above } => (*smallest, &above.as_slice::<u8>(range.end)[range.clone()]),

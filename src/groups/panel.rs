@@ -1,16 +1,22 @@
-//! A panel of packed weights as a multiplication reads it: what is stored in few bits is widened here, once for all rows.
+//! Panels of packed weights as a multiplication reads them, some groups at a time: what is stored in few bits is widened here,
+//! once for all rows.
 
+use core::ops::Range;
 use core::ptr::null;
+
+use bytemuck::must_cast;
 
 use super::packed::PackedWeights;
 use super::tile::{GroupKernel, GroupOperands};
+use crate::cache::prefetch_ahead;
 use crate::kernel::{Kernel, Vectors};
 use crate::matmul::pack_panel::ones;
 use crate::matmul::tile::MAX_COLUMNS;
 use crate::memory::Workspace;
+use crate::simd::LANES;
 
-/// Some columns of weights.
-pub(super) struct Panel<'a> {
+/// Some groups of a panel.
+pub(super) struct PanelSlice<'a> {
     /// The micro-kernel that reads the codes.
     pub kernel: &'static GroupKernel,
     pub codes: &'a [u8],
@@ -26,9 +32,9 @@ pub(super) struct Panel<'a> {
     pub negative_sums: &'a [i32],
 }
 
-/// Memory for a panel.
+/// Memory for a slice of a panel.
 #[derive(Default)]
-pub(super) struct PanelMemory {
+pub(super) struct SliceMemory {
     codes: Workspace,
     scales: Workspace,
     offsets: Workspace,
@@ -36,94 +42,119 @@ pub(super) struct PanelMemory {
     negative_sums: Workspace,
 }
 
-impl PanelMemory {
-    /// Reads a panel, for that many rows. `sums` says whether the sums of columns are needed.
-    pub fn read<'a>(&'a mut self, w: &'a PackedWeights, panel: usize, rows: usize, sums: bool) -> Panel<'a> {
-        let PanelMemory { codes, scales, offsets, negative_zero_points, negative_sums } = self;
-        let (values, packed, isa) = (w.values_of(panel), w.codes(panel), w.isa);
-        // A tall product unpacks codes to bytes once, not in registers for every tile.
-        let (kernel, codes) = match w.kernel.unpacked {
-            Some(unpacked) if rows > w.kernel.rows() => {
+/// Bytes of codes, as the micro-kernel reads them, that stay in the level-1 cache beside rows and totals.
+const SLICE: usize = 24 << 10;
+
+/// The micro-kernel for so many rows, and the groups of a panel that these rows go through together. A tall product unpacks codes
+/// to bytes once a slice, not in registers for every tile.
+pub(super) fn slices(w: &PackedWeights, panel: usize, rows: usize) -> (&'static GroupKernel, usize) {
+    let kernel = w.kernel.unpacked.filter(|_| rows > w.kernel.rows()).unwrap_or(w.kernel);
+    let group = w.steps().each.max(1) * w.width(panel) * kernel.depth / kernel.per_byte();
+    (kernel, (SLICE / group).clamp(1, w.groups))
+}
+
+impl SliceMemory {
+    /// Reads some groups of a panel for a micro-kernel. `sums` says whether the sums of columns are needed.
+    pub fn read<'a>(
+        &'a mut self,
+        w: &'a PackedWeights,
+        panel: usize,
+        groups: Range<usize>,
+        kernel: &'static GroupKernel,
+        sums: bool,
+    ) -> PanelSlice<'a> {
+        let SliceMemory { codes, scales, offsets, negative_zero_points, negative_sums } = self;
+        let (packed, values, isa) = (w.codes(panel, groups.clone()), w.values(panel, groups.clone()), w.isa);
+        let codes = match kernel.bits == w.kernel.bits {
+            true => packed,
+            false => {
                 let bytes = codes.elements(packed.len() * w.kernel.per_byte());
-                let step = w.width(panel) * w.kernel.depth;
+                let step = w.width(panel) * kernel.depth;
                 isa.run(Unpack { packed, step, bits: w.kernel.bits, out: &mut *bytes });
-                (unpacked, &*bytes)
+                &*bytes
             }
-            _ => (w.kernel, packed),
         };
         let negative_zero_points = match w.uniform_zero_point() {
             Some(_) => &[][..],
             None => {
                 let negative = negative_zero_points.elements::<i32>(values.len());
-                for (out, zero_point) in negative.iter_mut().zip(w.zero_points(panel)) {
+                for (out, zero_point) in negative.iter_mut().zip(w.zero_points(values.clone())) {
                     *out = -zero_point;
                 }
-                negative
+                &*negative
             }
         };
-        let scales = w.scales.read(isa, values.clone(), scales);
-        let offsets = w.offsets.as_ref().map(|reals| reals.read(isa, values.clone(), offsets));
-        let vectors = w.panel_vectors(panel);
-        let mut panel_read =
-            Panel { kernel, codes, vectors, scales, offsets, negative_zero_points, negative_sums: &[] };
-        if sums {
-            let negative = negative_sums.elements::<i32>(values.len());
-            panel_read.sum_columns(w, panel, negative);
-            panel_read.negative_sums = negative;
+        let negative_sums = match sums {
+            false => &[][..],
+            true => {
+                let negative = negative_sums.elements::<i32>(values.len());
+                sum_columns(w, panel, groups, packed, negative);
+                &*negative
+            }
+        };
+        PanelSlice {
+            kernel,
+            codes,
+            vectors: w.panel_vectors(panel),
+            scales: w.scales.read(isa, values.clone(), scales),
+            offsets: w.offsets.as_ref().map(|reals| reals.read(isa, values, offsets)),
+            negative_zero_points,
+            negative_sums,
         }
-        panel_read
     }
 }
 
-impl Panel<'_> {
-    /// `−Σₖ (w' − zw')` of every group and column: products with a row of ones, group by group, some steps at a time. Their totals
-    /// are sums of less than 2²⁴, which f32 has.
-    fn sum_columns(&self, w: &PackedWeights, panel: usize, out: &mut [i32]) {
-        let (kernel, steps, width) = (self.kernel, w.steps(), w.width(panel));
-        let (mut row, mut sums) = (Workspace::default(), Workspace::default());
-        let ones = ones(kernel.widen_a, SLICE.min(steps.each.max(steps.last)) * kernel.depth, &mut row);
-        let (unit, mut rest) = ([1.0; MAX_COLUMNS], self.codes);
-        let sums = sums.elements::<f32>(MAX_COLUMNS);
-        for (g, out) in out.chunks_mut(width).enumerate() {
-            out.fill(0);
-            let mut left = if g + 1 < w.groups { steps.each } else { steps.last };
-            while left > 0 {
-                let steps = left.min(SLICE);
-                let operands = GroupOperands {
-                    groups: 1,
-                    steps,
-                    last_steps: steps,
-                    a: ones,
-                    a_stride: 0,
-                    w: rest.as_ptr(),
-                    row_terms: null(),
-                    updates: &[],
-                    scales: unit.as_ptr(),
-                    row_scales: null(),
-                    offsets: null(),
-                    row_sums: null(),
-                    totals: sums.as_mut_ptr(),
-                    totals_stride: MAX_COLUMNS,
-                    prefetch: false,
-                };
-                // SAFETY: the panel has these steps, ones are as many as their codes, and `sums` is a row of a tile.
-                unsafe { kernel.tile(1, self.vectors)(operands) };
-                for (out, &sum) in out.iter_mut().zip(&*sums) {
-                    *out -= sum as i32;
-                }
-                rest = &rest[steps / kernel.per_byte() * width * kernel.depth..];
-                left -= steps;
-            }
+/// `−Σₖ (w' − zw')` of some groups and every column: products with a row of ones, group by group, some steps at a time. Their
+/// totals are sums of less than 2²⁴, which f32 has.
+fn sum_columns(w: &PackedWeights, panel: usize, groups: Range<usize>, mut codes: &[u8], out: &mut [i32]) {
+    let (kernel, steps, width) = (w.kernel, w.steps(), w.width(panel));
+    let (mut row, mut sums) = (Workspace::default(), Workspace::default());
+    let ones = ones(kernel.widen_a, SUMMED.min(steps.each.max(steps.last)) * kernel.depth, &mut row);
+    let (unit, sums) = ([1.0; MAX_COLUMNS], sums.elements::<f32>(MAX_COLUMNS));
+    let zero_points = w.zero_points(w.values(panel, groups.clone()));
+    for (out, zero_point) in out.iter_mut().zip(zero_points) {
+        *out = zero_point;
+    }
+    for (g, out) in groups.zip(out.chunks_mut(width)) {
+        for out in &mut *out {
+            *out *= w.group_length_of(g) as i32;
         }
-        for (i, (out, zero_point)) in out.iter_mut().zip(w.zero_points(panel)).enumerate() {
-            *out += zero_point * w.group_length_of(i / width) as i32;
+        let mut left = if g + 1 < w.groups { steps.each } else { steps.last };
+        while left > 0 {
+            let steps = left.min(SUMMED);
+            let operands = GroupOperands {
+                groups: 1,
+                group_stride: 1,
+                steps,
+                last_steps: steps,
+                a: ones,
+                a_stride: 0,
+                w: codes.as_ptr(),
+                row_terms: null(),
+                updates: &[],
+                scales: unit.as_ptr(),
+                row_scales: null(),
+                offsets: null(),
+                row_sums: null(),
+                totals: sums.as_mut_ptr(),
+                totals_stride: MAX_COLUMNS,
+                has_totals: false,
+                prefetch: false,
+            };
+            // SAFETY: the panel has these steps, ones are as many as their codes, and `sums` is a row of a tile.
+            unsafe { kernel.tile(1, w.panel_vectors(panel))(operands) };
+            for (out, &sum) in out.iter_mut().zip(&*sums) {
+                *out -= sum as i32;
+            }
+            codes = &codes[steps / kernel.per_byte() * width * kernel.depth..];
+            left -= steps;
         }
     }
 }
 
 /// Steps whose codes are summed at a time: a multiple of those that share bytes, few enough for ones of the depth that is summed to
 /// stay in the level-1 cache, and for sums that an f32 has.
-const SLICE: usize = 64;
+const SUMMED: usize = 64;
 
 /// Codes of few bits as bytes.
 struct Unpack<'a> {
@@ -138,15 +169,27 @@ impl Kernel for Unpack<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vectors>(self, _: V) {
-        // Plain loops, vectorized by the compiler for the ISA they run on.
+    fn run<V: Vectors>(self, v: V) {
         let Unpack { packed, step, bits, out } = self;
         let mask = ((1_u32 << bits) - 1) as u8;
+        let masks = v.splat_i32(i32::from_ne_bytes([mask; 4]));
         let sharing = 8 / bits;
         for (bytes, out) in packed.chunks_exact(step).zip(out.chunks_exact_mut(step * sharing as usize)) {
             for (s, out) in (0..sharing).zip(out.chunks_exact_mut(step)) {
-                for (out, &byte) in out.iter_mut().zip(bytes) {
-                    *out = byte >> (s * bits) & mask;
+                let shift = v.splat_i32((s * bits) as i32);
+                let ((vectors, rest), (places, places_of_rest)) = (bytes.as_chunks(), out.as_chunks_mut());
+                // Four bytes a lane: what the shift brings from one to the next is masked.
+                for (bytes, place) in vectors.iter().zip(places) {
+                    if s == 0 {
+                        prefetch_ahead(bytes);
+                    }
+                    let lanes = v.load_i32(&must_cast::<[u8; 4 * LANES], [i32; LANES]>(*bytes));
+                    let mut codes = [0; LANES];
+                    v.store_i32(v.and_i32(v.shift_right_logical(lanes, shift), masks), &mut codes);
+                    *place = must_cast::<[i32; LANES], [u8; 4 * LANES]>(codes);
+                }
+                for (&byte, place) in rest.iter().zip(places_of_rest) {
+                    *place = byte >> (s * bits) & mask;
                 }
             }
         }

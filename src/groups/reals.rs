@@ -3,9 +3,10 @@
 
 use core::ops::Range;
 
+use crate::cache::prefetch_line;
 use crate::half::{HalfKind, Halves, widen_piece};
 use crate::isa::Isa;
-use crate::memory::{AlignedBuffer, Workspace};
+use crate::memory::{AlignedBuffer, CACHE_LINE, Workspace};
 
 /// A value for every group of weights, `[N, groups]`: their scales, or their real offsets.
 ///
@@ -121,8 +122,12 @@ impl PackedReals {
         PackedReals { kind, values, length }
     }
 
-    /// Some of the values as f32: in place, or widened in a workspace.
+    /// Some of the values as f32: in place, or widened in a workspace. As many behind them are prefetched, since they are read next.
     pub fn read<'a>(&'a self, isa: Isa, range: Range<usize>, workspace: &'a mut Workspace) -> &'a [f32] {
+        let next = self.values.as_slice::<u8>(self.length * self.size()).as_ptr().wrapping_add(range.end * self.size());
+        for line in (0..range.len() * self.size()).step_by(CACHE_LINE) {
+            prefetch_line(next.wrapping_add(line));
+        }
         match self.kind {
             Kind::F32 => &self.values.as_slice(self.length)[range],
             Kind::Half(kind) => {
@@ -143,11 +148,15 @@ impl PackedReals {
 
     /// The bytes that they take.
     pub fn bytes(&self) -> usize {
-        let size = match self.kind {
+        self.length * self.size()
+    }
+
+    /// Bytes of a value.
+    fn size(&self) -> usize {
+        match self.kind {
             Kind::F32 => 4,
             Kind::Half(_) => 2,
             Kind::E8m0 => 1,
-        };
-        self.length * size
+        }
     }
 }

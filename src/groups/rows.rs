@@ -4,7 +4,7 @@ use core::ops::Range;
 use core::ptr::null;
 use std::sync::Mutex;
 
-use bytemuck::Pod;
+use bytemuck::{Pod, cast_slice_mut};
 
 use super::activations::{Activations, CodeRows, Kind, RealMatrix, RealRows, Scales};
 use super::packed::PackedWeights;
@@ -153,34 +153,36 @@ impl<'a> Rows<'a> {
         Ok(all)
     }
 
-    /// The codes from a row on.
-    pub fn codes_from(&self, row: usize) -> *const u8 {
-        self.codes.as_slice::<u8>(self.count * self.layout.stride)[row * self.layout.stride..].as_ptr()
+    /// The codes from a row and group on.
+    pub fn codes_from(&self, row: usize, group: usize) -> *const u8 {
+        let RowLayout { stride, padded, wide, .. } = self.layout;
+        let before = row * stride + group * padded * if wide { 2 } else { 1 };
+        self.codes.as_slice::<u8>(self.count * stride)[before..].as_ptr()
     }
 
-    /// The sums of stored codes, for every row and group, from a row on.
-    pub fn sums_from(&self, row: usize) -> *const i32 {
-        self.groups_from(&self.sums, row)
+    /// The sums of stored codes, for every row and group, from a row and group on.
+    pub fn sums_from(&self, row: usize, group: usize) -> *const i32 {
+        self.groups_from(&self.sums, row, group)
     }
 
-    /// The zero points of stored codes, for every row and group, from a row on; null where all are 0.
-    pub fn zero_points_from(&self, row: usize) -> *const i32 {
-        if self.has_zero_points { self.groups_from(&self.zero_points, row) } else { null() }
+    /// The zero points of stored codes, for every row and group, from a row and group on; null where all are 0.
+    pub fn zero_points_from(&self, row: usize, group: usize) -> *const i32 {
+        if self.has_zero_points { self.groups_from(&self.zero_points, row, group) } else { null() }
     }
 
-    /// What the accumulators of every row and group start with, from a row on; null for 0.
-    pub fn terms_from(&self, row: usize) -> *const i32 {
-        if self.has_terms { self.groups_from(&self.terms, row) } else { null() }
+    /// What the accumulators of every row and group start with, from a row and group on; null for 0.
+    pub fn terms_from(&self, row: usize, group: usize) -> *const i32 {
+        if self.has_terms { self.groups_from(&self.terms, row, group) } else { null() }
     }
 
-    /// `Σ (a − za)` for every row and group, as f32, from a row on; null unless weights have offsets.
-    pub fn real_sums_from(&self, row: usize) -> *const f32 {
-        if self.has_real_sums { self.groups_from(&self.real_sums, row) } else { null() }
+    /// `Σ (a − za)` for every row and group, as f32, from a row and group on; null unless weights have offsets.
+    pub fn real_sums_from(&self, row: usize, group: usize) -> *const f32 {
+        if self.has_real_sums { self.groups_from(&self.real_sums, row, group) } else { null() }
     }
 
-    /// The scales of every row and group from a row on; null unless groups have scales of their own.
-    pub fn group_scales_from(&self, row: usize) -> *const f32 {
-        if self.layout.by_groups { self.groups_from(&self.scales, row) } else { null() }
+    /// The scales of every row and group from a row and group on; null unless groups have scales of their own.
+    pub fn group_scales_from(&self, row: usize, group: usize) -> *const f32 {
+        if self.layout.by_groups { self.groups_from(&self.scales, row, group) } else { null() }
     }
 
     /// The scale of a row whose groups share it; else 1.
@@ -188,10 +190,10 @@ impl<'a> Rows<'a> {
         if self.layout.by_groups { 1.0 } else { self.scales.as_slice(self.count)[row] }
     }
 
-    /// Values of every row and group, from a row on.
-    fn groups_from<T: Pod>(&self, values: &Workspace, row: usize) -> *const T {
+    /// Values of every row and group, from a row and group on.
+    fn groups_from<T: Pod>(&self, values: &Workspace, row: usize, group: usize) -> *const T {
         let groups = self.layout.groups;
-        values.as_slice::<T>(self.count * groups)[row * groups..].as_ptr()
+        values.as_slice::<T>(self.count * groups)[row * groups + group..].as_ptr()
     }
 }
 
@@ -199,6 +201,11 @@ impl RowLayout<'_> {
     /// The codes of a group.
     pub fn group(&self, group: usize) -> Range<usize> {
         group * self.length..self.depth.min((group + 1) * self.length)
+    }
+
+    /// Whether a row as it is kept begins with its codes as bytes, one after another.
+    fn is_dense(&self) -> bool {
+        !self.wide && (self.groups == 1 || self.padded == self.length)
     }
 
     /// The elements of a row in the order of groups: in place, or copied.
@@ -252,7 +259,13 @@ impl RowLayout<'_> {
         }
         let mut workspace = Workspace::default();
         let codes = self.in_order(codes.row(row), &mut workspace);
-        isa.run(ReadRow { layout: self, codes, sign: *sign, out: out.codes, sums: out.sums });
+        self.place_codes(isa, codes, *sign, out.codes, out.sums);
+    }
+
+    /// Copies the codes of a row to where they are read, and sums its groups.
+    fn place_codes(&self, isa: Isa, codes: &[u8], sign: Sign, out: &mut [u8], sums: &mut [i32]) {
+        isa.run(SumGroups { layout: self, codes, sign, sums });
+        isa.run(CopyRow { layout: self, codes, sign, out });
     }
 
     fn quantize_row(&self, isa: Isa, rows: &RealRows<'_>, row: usize, out: RowsMut<'_>) -> Result<(), Error> {
@@ -272,58 +285,90 @@ impl RowLayout<'_> {
             None => Granularity::Tensor,
         };
         let params = QuantParams::fit(isa, x, codes, scheme, granularity).map_err(|error| self.in_row(row, error))?;
-        let mut quantized = Workspace::default();
-        let quantized = quantized.elements::<i8>(x.len());
-        quantize(isa, x, &params, Rounding::Nearest, &mut *quantized)?;
         out.scales.copy_from_slice(params.scales());
         let zero_points = ZeroPoints::from(params.zero_points());
         for (g, zero_point) in out.zero_points.iter_mut().enumerate() {
             *zero_point = zero_points.at(if length.is_some() { g } else { 0 });
         }
-        let codes = bytemuck::cast_slice(quantized);
-        isa.run(ReadRow { layout: self, codes, sign: Sign::Signed, out: out.codes, sums: out.sums });
+        if self.is_dense() {
+            let (codes, rest) = out.codes.split_at_mut(x.len());
+            quantize(isa, x, &params, Rounding::Nearest, cast_slice_mut::<u8, i8>(codes))?;
+            rest.fill(0);
+            isa.run(SumGroups { layout: self, codes, sign: Sign::Signed, sums: out.sums });
+        } else {
+            let mut codes = Workspace::default();
+            let codes = codes.elements::<u8>(x.len());
+            quantize(isa, x, &params, Rounding::Nearest, cast_slice_mut::<u8, i8>(codes))?;
+            self.place_codes(isa, codes, Sign::Signed, out.codes, out.sums);
+        }
         Ok(())
     }
 }
 
-/// Copies a row of codes as i8 or i16, with zeros behind every group, and sums its groups.
-struct ReadRow<'a> {
+/// `Σ a'` for every group of a row, of codes with a sign.
+struct SumGroups<'a> {
     layout: &'a RowLayout<'a>,
     codes: &'a [u8],
     sign: Sign,
-    out: &'a mut [u8],
     sums: &'a mut [i32],
 }
 
-impl Kernel for ReadRow<'_> {
+impl Kernel for SumGroups<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let ReadRow { layout, codes, sign, out, sums } = self;
+        let SumGroups { layout, codes, sign, sums } = self;
+        let moved = if sign == Sign::Unsigned { 128 } else { 0 };
+        let groups = codes.chunks(layout.length.max(1));
+        for (sum, group) in sums.iter_mut().zip(groups) {
+            *sum = sum_codes(v, sign, group).wrapping_sub(moved * group.len() as i32);
+        }
+    }
+}
+
+/// Copies a row of codes as i8 or i16, with zeros behind every group.
+struct CopyRow<'a> {
+    layout: &'a RowLayout<'a>,
+    codes: &'a [u8],
+    sign: Sign,
+    out: &'a mut [u8],
+}
+
+impl Kernel for CopyRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, _: V) {
+        // Plain loops, vectorized by the compiler for the ISA they run on.
+        let CopyRow { layout, codes, sign, out } = self;
         let flip = if sign == Sign::Unsigned { 0x80 } else { 0 };
-        let size = if layout.wide { 2 } else { 1 };
-        let last = layout.groups - 1;
-        for (g, sum) in sums.iter_mut().enumerate() {
-            let group = layout.group(g);
-            let out = &mut out[g * layout.padded * size..];
-            let (length, codes) = (group.len(), &codes[group]);
-            let moved = if flip == 0 { 0 } else { 128 * length as i32 };
-            *sum = sum_codes(v, sign, codes).wrapping_sub(moved);
-            let padded = if g == last { out.len() } else { layout.padded * size };
-            if layout.wide {
-                let (wide, rest) = bytemuck::cast_slice_mut::<u8, i16>(&mut out[..padded]).split_at_mut(length);
-                for (wide, &code) in wide.iter_mut().zip(codes) {
-                    *wide = (code ^ flip).cast_signed().into();
-                }
-                rest.fill(0);
-            } else {
-                let (narrow, rest) = out[..padded].split_at_mut(length);
-                for (narrow, &code) in narrow.iter_mut().zip(codes) {
-                    *narrow = code ^ flip;
-                }
-                rest.fill(0);
+        if layout.is_dense() {
+            let (out, rest) = out.split_at_mut(codes.len());
+            for (out, &code) in out.iter_mut().zip(codes) {
+                *out = code ^ flip;
             }
+            rest.fill(0);
+            return;
+        }
+        let size = if layout.wide { 2 } else { 1 };
+        let mut places = out;
+        for g in 0..layout.groups {
+            let codes = &codes[layout.group(g)];
+            let place = if g + 1 < layout.groups { layout.padded * size } else { places.len() };
+            let (out, behind) = places.split_at_mut(place);
+            places = behind;
+            let (out, rest) = out.split_at_mut(codes.len() * size);
+            if layout.wide {
+                for (out, &code) in cast_slice_mut::<u8, i16>(out).iter_mut().zip(codes) {
+                    *out = (code ^ flip).cast_signed().into();
+                }
+            } else {
+                for (out, &code) in out.iter_mut().zip(codes) {
+                    *out = code ^ flip;
+                }
+            }
+            rest.fill(0);
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The micro-kernel contract of weights in groups. A micro-kernel computes one tile of totals:
 //!
 //! ```text
-//! acc[g]      = row_terms[i][g] + Σ updates + Σₖ a[i][k] · w[g][k][j]     k of group g: exact, in i32
-//! totals[i,j] = Σ_g acc[g] as f32 · (row_scales[i][g] · scales[g][j])     each product and each sum rounded once
+//! acc[g]       = row_terms[i][g] + Σ updates + Σₖ a[i][k] · w[g][k][j]    k of group g: exact, in i32
+//! totals[i,j] += Σ_g acc[g] as f32 · (row_scales[i][g] · scales[g][j])    each product and each sum rounded once
 //!                 + row_sums[i][g] · (row_scales[i][g] · offsets[g][j])   after that of each group, where there are offsets
 //! ```
 //!
-//! Accumulators and totals stay in registers, or in the level-1 cache where an ISA has too few, from the first group to the
-//! last. A micro-kernel is data, as that of [other matrices](crate::matmul::tile) is, and knows nothing of zero points: the
+//! Accumulators take all registers there are, so that few loads serve many products; totals are read and written once a group, in
+//! the level-1 cache. A tall product goes through the groups a slice at a time, whose codes all tiles of rows read from there.
+//! A micro-kernel is data, as that of [other matrices](crate::matmul::tile) is, and knows nothing of zero points: the
 //! caller says what the accumulators of a group start with.
 //!
 //! - **A** are copied rows of i8 (of i16 if `widen_a`), padded with zeros to whole steps in every group.
@@ -91,11 +92,13 @@ pub struct GroupUpdate {
     pub columns: *const i32,
 }
 
-/// The operands of a tile function. Rows of what has a value for every row and group are `groups` elements apart.
+/// The operands of a tile function.
 #[derive(Clone, Copy)]
 pub struct GroupOperands<'a> {
     /// The number of groups, 1 at least.
     pub groups: usize,
+    /// From a row to the next, in elements, of what has a value for every row and group.
+    pub group_stride: usize,
     /// Steps of every group but the last.
     pub steps: usize,
     /// Steps of the last group.
@@ -118,10 +121,12 @@ pub struct GroupOperands<'a> {
     pub offsets: *const f32,
     /// The sums of A: of every row and group. Read where there are offsets.
     pub row_sums: *const f32,
-    /// Where the totals are stored.
+    /// Where the totals are.
     pub totals: *mut f32,
     /// From a row of `totals` to the next, in elements.
     pub totals_stride: usize,
+    /// Whether totals are there, to which these groups are added; else they are 0 at first, whatever is there.
+    pub has_totals: bool,
     /// Whether the panel is fetched ahead of its use: for the first tile that reads it, it may come from memory.
     pub prefetch: bool,
 }
@@ -132,6 +137,6 @@ pub struct GroupOperands<'a> {
 /// The CPU has the kernel's ISA. For the tile's `r` rows and `v` vectors: every row of A has the codes of all steps of all
 /// groups (twice as many bytes when widened), the panel has as many for `v · lanes` columns, `row_terms`, `row_scales` and
 /// `row_sums` are null or have r rows of `groups` values, updates have their factors, `scales` and `offsets` (unless null)
-/// have `groups` rows of `v · lanes` values, and `totals` may be written in r rows of `v · lanes` elements. Nobody else writes
-/// or reads them.
+/// have `groups` rows of `v · lanes` values, and `totals` may be read and written in r rows of `v · lanes` elements. Nobody else
+/// writes or reads them.
 pub type GroupTile = unsafe fn(GroupOperands<'_>);
