@@ -2,11 +2,11 @@
 //! shape, one function for every ISA.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
+use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, encode_blocks_with};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
-    CodeRange, Granularity, Halves, Isa, Matrix, PackedCodes, PackedCodesMut, QuantParams, Rounding, Scheme,
+    CodeRange, Granularity, Halves, Isa, Matrix, PackedCodes, PackedCodesMut, QuantParams, Rounding, Scheme, Stream,
     dequantize, quantize,
 };
 
@@ -41,6 +41,12 @@ fn elementwise(c: &mut Criterion) {
         });
         each(c, format!("decode {format:?}"), elements(), &mut |isa| {
             decode_blocks(isa, format, &bytes, &mut out).unwrap();
+        });
+    }
+    for format in [BlockFormat::MxFp4, BlockFormat::NvFp4] {
+        let mut bytes = vec![0; format.bytes(LENGTH).unwrap()];
+        each(c, format!("encode {format:?} stochastically"), elements(), &mut |isa| {
+            encode_blocks_with(isa, format, Stream::new(7), &x, &mut bytes).unwrap();
         });
     }
     let nibbles = QuantParams::per_tensor(CodeRange::unsigned(4).unwrap(), 0.21, 7).unwrap();

@@ -44,5 +44,4 @@ pub use product::{GroupStage, matmul};
 pub use reals::Reals;
 pub use stage::{CodeStage, RealStage};
 pub use stored::StoredWeights;
-pub use stored::ggml::GgmlType;
 pub use weights::Weights;

@@ -27,7 +27,7 @@ mod fit;
 mod job;
 mod kernels;
 mod operands;
-mod ops;
+pub(crate) mod ops;
 pub(crate) mod packed;
 pub(crate) mod packing;
 mod progress;

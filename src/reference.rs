@@ -17,11 +17,12 @@ mod random;
 mod reduce;
 mod report;
 mod requantize;
+mod super_blocks;
 
 pub use calibrate::{
     clip_by_entropy, clip_by_entropy_with, clip_by_mse, clip_by_mse_on_sides, histogram, moments, percentile,
 };
-pub use formats::{decode_blocks, encode_blocks};
+pub use formats::{decode_blocks, encode_blocks, encode_blocks_with};
 pub use half::{narrow_to_bf16, narrow_to_f16, widen};
 pub use layers::{average_pool2d, conv_transpose2d, conv2d, max_pool2d};
 pub use matmul::{GroupScales, dequantize_accumulator, matmul, matmul_groups, matmul_int16x8};

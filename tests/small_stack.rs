@@ -5,7 +5,7 @@
 use std::thread;
 
 use zeropoint::calibrate::{Method, Observer, group_ranges};
-use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
+use zeropoint::formats::{BlockFormat, block_offsets, decode_blocks, encode_blocks, encode_blocks_with, split_blocks};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::layers::{AvgPool2d, Conv2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{StreamRng, fill_uniform, fill_words};
@@ -199,7 +199,7 @@ fn reductions_words_and_formats() {
             group_ranges(isa, x, granularity, &observer).unwrap();
         });
     }
-    let x = &reals(ELEMENTS / 64 * 64)[..];
+    let x = &reals(ELEMENTS / 256 * 256)[..];
     let n = x.len();
     small("min_max", |isa| {
         min_max(isa, x).unwrap();
@@ -224,8 +224,12 @@ fn reductions_words_and_formats() {
             let (mut bytes, mut out) = (vec![0; length], vec![0.0; n]);
             encode_blocks(isa, format, x, &mut bytes).unwrap();
             decode_blocks(isa, format, &bytes, &mut out).unwrap();
-            let mut scales = vec![0.0; n / format.block_length()];
-            split_blocks(isa, format, &bytes, &mut vec![0; n], &mut scales).unwrap();
+            let mut groups = vec![0.0; n / format.group_length()];
+            split_blocks(isa, format, &bytes, &mut vec![0; n], &mut groups).unwrap();
+            block_offsets(isa, format, &bytes, &mut groups).unwrap();
+            if matches!(format, BlockFormat::MxFp4 | BlockFormat::NvFp4) {
+                encode_blocks_with(isa, format, Stream::new(7), x, &mut bytes).unwrap();
+            }
         });
     }
 }
@@ -443,7 +447,7 @@ fn operands_with_parameters() {
 }
 
 fn by_groups<A: ByteCode>() {
-    let [m, n, k] = [9, 40, 128];
+    let [m, n, k] = [9, 40, 256];
     let (a, weights) = (&codes::<A>(m * k)[..], &codes::<u8>(n * k)[..]);
     let (per_row, per_group) = (&vec![0.02; m][..], &vec![0.02; m * k / 32][..]);
     let (x, zero_points) = (&reals(m * k)[..], &(0..n * k / 32).map(|i| i as i32 % 3).collect::<Vec<_>>()[..]);
@@ -465,7 +469,13 @@ fn by_groups<A: ByteCode>() {
         for format in BlockFormat::ALL {
             let mut bytes = vec![0; format.bytes(n * k).unwrap()];
             encode_blocks(isa, format, &reals(n * k), &mut bytes).unwrap();
-            all.push(PackedWeights::from_format(isa, format, &bytes, n, k).unwrap());
+            let packed = PackedWeights::from_format(isa, format, &bytes, n, k).unwrap();
+            if format.group_length() == 32 {
+                all.push(packed);
+            } else {
+                groups::matmul(isa, &rows, &packed, &stage, &mut out).unwrap();
+                groups::matmul(isa, &real.in_groups(16).unwrap(), &packed, &stage, &mut out).unwrap();
+            }
         }
         for packed in &all {
             for x in [&rows, &in_groups, &real, &real.in_groups(32).unwrap()] {

@@ -3,11 +3,10 @@
 use bytemuck::cast_mut;
 
 use super::vectors::FormatVectors;
-use crate::cache;
-use crate::half::f16::to_half;
+use crate::half::f16::{from_half, to_half};
 use crate::reduce::vectors::ReduceVectors;
 use crate::reduce::vectors::magnitude_bits;
-use crate::simd::{LANES, QUAD};
+use crate::simd::LANES;
 
 /// Sixteen blocks.
 pub(super) type Sixteen<const VECTORS: usize> = [[[f32; LANES]; VECTORS]; LANES];
@@ -16,8 +15,32 @@ pub(super) type Sixteen<const VECTORS: usize> = [[[f32; LANES]; VECTORS]; LANES]
 pub(super) trait BlockVectors: FormatVectors + ReduceVectors {}
 impl<V: FormatVectors + ReduceVectors> BlockVectors for V {}
 
-/// A block format of BYTES bytes and VECTORS vectors of values a block.
-pub(super) trait Format<const BYTES: usize, const VECTORS: usize> {
+/// How a block of BYTES bytes is taken apart into VECTORS vectors of codes, and their scales and offsets.
+pub(super) trait Blocks<const BYTES: usize, const VECTORS: usize> {
+    /// Vectors that share a scale.
+    const GROUP: usize = 2;
+    /// Whether offsets are added to the products of codes and scales.
+    const HAS_OFFSETS: bool = false;
+    /// Whether scales are multiplied by one scale of the tensor.
+    const HAS_TENSOR_SCALE: bool = false;
+    /// The scale of every vector, in f32 exactly.
+    fn vector_scales(block: &[u8; BYTES]) -> [f32; VECTORS];
+    /// The offset of every vector, in f32 exactly.
+    #[inline(always)]
+    fn vector_offsets(_block: &[u8; BYTES]) -> [f32; VECTORS] {
+        [0.0; VECTORS]
+    }
+    /// The codes of a block as integers.
+    #[inline(always)]
+    fn codes<V: BlockVectors>(v: V, block: &[u8; BYTES]) -> [V::I32; VECTORS] {
+        load_i8(v, &Self::split(block))
+    }
+    /// The codes of a block.
+    fn split(block: &[u8; BYTES]) -> [[i8; LANES]; VECTORS];
+}
+
+/// A format whose blocks are encoded by one value each, the largest: multiples of the scale that it gives.
+pub(super) trait Format<const BYTES: usize, const VECTORS: usize>: Blocks<BYTES, VECTORS> {
     /// The largest multiple, in units of the scale or of the part of it that [`scales`](Format::scales) take.
     const LIMIT: f32;
     /// The largest magnitude whose scale the format can store, if not all can be stored.
@@ -31,12 +54,6 @@ pub(super) trait Format<const BYTES: usize, const VECTORS: usize> {
     /// Writes two blocks, given the stored scale of each and its values as multiples of the scale: within ±LIMIT, but for
     /// what rounding adds to it.
     fn write<V: BlockVectors>(v: V, stored: [i32; 2], multiples: [[V::F32; VECTORS]; 2], blocks: &mut [[u8; BYTES]; 2]);
-    /// The scale of a block.
-    fn scale(block: &[u8; BYTES]) -> f32;
-    /// The codes of a block as integers.
-    fn codes<V: BlockVectors>(v: V, block: &[u8; BYTES]) -> [V::I32; VECTORS];
-    /// The codes of a block.
-    fn split(block: &[u8; BYTES]) -> [[i8; LANES]; VECTORS];
 }
 
 /// The scales of sixteen blocks: what is stored of them, and what values are multiplied by.
@@ -63,38 +80,10 @@ impl<V: BlockVectors> Scales<V> {
     }
 }
 
-/// The bits of the largest magnitude of every block.
+/// The f16 at an index of a block.
 #[inline(always)]
-pub(super) fn largest_magnitudes<V: BlockVectors, const VECTORS: usize>(
-    v: V,
-    x: &Sixteen<VECTORS>,
-    prefetch: bool,
-) -> V::I32 {
-    // (Calls, not a loop: the compiler leaves a loop of this length, and vectors in memory.)
-    let quads: &[[[[f32; LANES]; VECTORS]; QUAD]] = x.as_chunks().0;
-    let (a, b) = (quad_magnitudes(v, &quads[0], prefetch), quad_magnitudes(v, &quads[1], prefetch));
-    let (c, d) = (quad_magnitudes(v, &quads[2], prefetch), quad_magnitudes(v, &quads[3], prefetch));
-    v.join_maxima([a, b, c, d])
-}
-
-/// The partial maxima of the magnitudes of four blocks.
-#[inline(always)]
-fn quad_magnitudes<V: BlockVectors, const VECTORS: usize>(
-    v: V,
-    x: &[[[f32; LANES]; VECTORS]; QUAD],
-    prefetch: bool,
-) -> V::I32 {
-    let mut quad = [v.splat_i32(0); QUAD];
-    for i in 0..QUAD {
-        if prefetch {
-            cache::prefetch_ahead(&x[i]);
-        }
-        quad[i] = magnitude_bits(v, v.load_f32(&x[i][0]));
-        for k in 1..VECTORS {
-            quad[i] = v.max_i32(quad[i], magnitude_bits(v, v.load_f32(&x[i][k])));
-        }
-    }
-    v.quad_maxima(quad)
+pub(super) fn half_at(block: &[u8], at: usize) -> f32 {
+    from_half(u16::from_le_bytes([block[at], block[at + 1]]))
 }
 
 /// Room for codes of eight bits, as two vectors of them are stored at once.

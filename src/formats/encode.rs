@@ -9,9 +9,19 @@ use std::sync::Mutex;
 
 use super::block::{Format, Scales, Sixteen};
 use super::format::BlockFormat;
+use super::mxfp4::MxFp4;
 use super::mxint8::MxInt8;
+use super::q2_k::Q2_K;
 use super::q4_0::Q4_0;
+use super::q4_1::Q4_1;
+use super::q4_k::Q4_K;
+use super::q5_0::Q5_0;
+use super::q5_1::Q5_1;
+use super::q5_k::Q5_K;
+use super::q6_k::Q6_K;
 use super::q8_0::Q8_0;
+use super::tensor_format::TensorFormat;
+use super::units::{beyond, encode_units};
 use crate::error::{Error, check_length};
 use crate::exec::{Exec, Team};
 use crate::isa::Isa;
@@ -20,6 +30,7 @@ use crate::memory::Workspace;
 use crate::reduce::extremes::{finite, memory_of};
 use crate::reduce::tensor::magnitude;
 use crate::reduce::vectors::magnitude_bits;
+use crate::rounding::Rounding;
 use crate::simd::LANES;
 use crate::simd::memory::Memory;
 
@@ -29,27 +40,75 @@ const ENCODED: usize = 16;
 /// Blocks of a piece that a thread takes: a multiple of sixteen.
 const PIECE: usize = 512;
 
-/// Encodes `x`, block after block, into `bytes`: `BlockFormat::bytes(x.len())` of them, none of an empty tensor.
+/// Encodes `x`, block after block, into `bytes`: `BlockFormat::bytes(x.len())` of them, none of an empty tensor. Rounded as the
+/// format is defined.
 ///
 /// # Errors
-/// [`Error::Multiple`] when `x` is not whole blocks, [`Error::Length`] of `bytes`. For the formats with f16 scales
-/// [`Error::NonFinite`], and [`Error::Range`] with the first block of magnitudes above 127 · 65519 (Q8_0) or 8 · 65519 (Q4_0),
-/// whose scale would be infinite.
+/// [`Error::Multiple`] when `x` is not whole blocks, [`Error::Length`] of `bytes`. But for OCP's formats, which store anything,
+/// [`Error::NonFinite`], and [`Error::Range`] with the first block whose scale or offset would be infinite, of NVFP4 above 448.
+/// (Q8_0: of magnitudes above 127 · 65519; Q4_0: above 8 · 65519.)
 pub fn encode_blocks<'t>(
     exec: impl Into<Exec<'t>>,
-    format: BlockFormat,
+    format: impl Into<TensorFormat>,
     x: &[f32],
     bytes: &mut [u8],
 ) -> Result<(), Error> {
-    encode(exec.into(), format, x, bytes)
+    encode(exec.into(), format.into(), Rounding::Nearest, x, bytes)
 }
 
-fn encode(exec: Exec<'_>, format: BlockFormat, x: &[f32], bytes: &mut [u8]) -> Result<(), Error> {
+/// [`encode_blocks`], with MXFP4 and NVFP4 rounded stochastically if asked for: element i of `x` takes the word `offset + i` of the
+/// stream. (Scales are rounded as ever.)
+///
+/// An element goes to the E2M1 above its magnitude with the probability of its distance to the one below over the gap between both,
+/// so means are not biased, but for what saturates: a scale of MXFP4 leaves magnitudes above 6 where the largest is
+/// above ¾ of a power of two, a scale of NVFP4 where it was rounded down.
+///
+/// ```
+/// use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks_with};
+/// use zeropoint::{Exec, Stream};
+/// let exec = Exec::best()?;
+/// let mut x = [2.75; 3200]; // between 2 and 3
+/// x.iter_mut().step_by(32).for_each(|x| *x = 4.0);
+/// let mut bytes = vec![0; BlockFormat::MxFp4.bytes(x.len())?];
+/// encode_blocks_with(exec, BlockFormat::MxFp4, Stream::new(42), &x, &mut bytes)?;
+/// let mut back = [0.0; 3200];
+/// decode_blocks(exec, BlockFormat::MxFp4, &bytes, &mut back)?;
+/// assert!(back.iter().all(|back| [2.0, 3.0, 4.0].contains(back)));
+/// assert!((back.iter().sum::<f32>() - x.iter().sum::<f32>()).abs() < 0.02 * 3200.0);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of [`encode_blocks`]; [`Error::Rounding`] when another format is to be rounded stochastically; [`Error::Stream`].
+pub fn encode_blocks_with<'t>(
+    exec: impl Into<Exec<'t>>,
+    format: impl Into<TensorFormat>,
+    rounding: impl Into<Rounding>,
+    x: &[f32],
+    bytes: &mut [u8],
+) -> Result<(), Error> {
+    encode(exec.into(), format.into(), rounding.into(), x, bytes)
+}
+
+fn encode(exec: Exec<'_>, format: TensorFormat, rounding: Rounding, x: &[f32], bytes: &mut [u8]) -> Result<(), Error> {
+    let TensorFormat { format, nvfp4 } = format;
     check_length("the blocks", format.bytes(x.len())?, bytes.len())?;
     match format {
+        BlockFormat::MxFp4 => encode_units(exec, MxFp4, rounding, x, bytes),
+        BlockFormat::NvFp4 => encode_units(exec, nvfp4, rounding, x, bytes),
+        _ if rounding != Rounding::Nearest => {
+            Err(Error::Rounding { why: "of the block formats, those of E2M1 alone are rounded stochastically" })
+        }
         BlockFormat::MxInt8 => encode_as::<MxInt8, _, _>(exec, x, bytes),
         BlockFormat::Q8_0 => encode_as::<Q8_0, _, _>(exec, x, bytes),
         BlockFormat::Q4_0 => encode_as::<Q4_0, _, _>(exec, x, bytes),
+        BlockFormat::Q5_0 => encode_as::<Q5_0, _, _>(exec, x, bytes),
+        BlockFormat::Q4_1 => encode_units(exec, Q4_1, rounding, x, bytes),
+        BlockFormat::Q5_1 => encode_units(exec, Q5_1, rounding, x, bytes),
+        BlockFormat::Q2_K => encode_units(exec, Q2_K, rounding, x, bytes),
+        BlockFormat::Q4_K => encode_units(exec, Q4_K, rounding, x, bytes),
+        BlockFormat::Q5_K => encode_units(exec, Q5_K, rounding, x, bytes),
+        BlockFormat::Q6_K => encode_units(exec, Q6_K, rounding, x, bytes),
     }
 }
 
@@ -73,12 +132,9 @@ fn encode_as<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize
         // (Infinity and NaN are above every limit.)
         if magnitude > limit.to_bits() as i32 {
             finite(magnitude, values)?;
-            let why = "the scale of its block would be above the largest f16";
             let at = values.iter().position(|value| value.abs() > limit).expect("the largest magnitude is");
             let index = at / (VECTORS * LANES);
-            let amax =
-                values[index * VECTORS * LANES..][..VECTORS * LANES].iter().fold(0.0, |most: f32, x| most.max(x.abs()));
-            return Err(Error::Range { index, min: -amax, max: amax, why });
+            return Err(beyond(index, x[index].as_flattened()));
         }
     }
     if team.alone() {

@@ -20,6 +20,7 @@ use crate::error::Error;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[non_exhaustive]
+#[allow(non_camel_case_types, reason = "the names that ggml gives them")]
 pub enum BlockFormat {
     /// OCP Microscaling MXINT8: a power of two, and eight bits.
     ///
@@ -45,18 +46,100 @@ pub enum BlockFormat {
     ///
     /// A block of magnitudes up to 2.3841858e-7 decodes to zeros, since its d is rounded to 0.
     Q4_0,
+    /// ggml's Q4_1: a scale and an offset in f16, and four bits.
+    ///
+    /// ```text
+    /// m = min     d = (max − min) / 15     nibble = min(15, trunc((x − m) · (1 / d) + 0.5))
+    /// ```
+    ///
+    /// d and m in f32 here, rounded to f16 where they are stored. Of zeros of both signs the first is the minimum.
+    Q4_1,
+    /// ggml's Q5_0: [Q4_0](BlockFormat::Q4_0) with five bits: `d = m / −16`, `code = min(31, trunc(x · (1 / d) + 16.5))`.
+    ///
+    /// A block of magnitudes up to 4.7683716e-7 decodes to zeros, since its d is rounded to 0.
+    Q5_0,
+    /// ggml's Q5_1: [Q4_1](BlockFormat::Q4_1) with five bits: `d = (max − min) / 31`.
+    Q5_1,
+    /// ggml's Q2_K: two bits in groups of 16, with scales and offsets of four bits.
+    Q2_K,
+    /// ggml's Q4_K: four bits in groups of 32, with scales and offsets of six bits.
+    Q4_K,
+    /// ggml's Q5_K: five bits in groups of 32, with scales and offsets of six bits.
+    Q5_K,
+    /// ggml's Q6_K: six bits in groups of 16, with scales of eight bits.
+    Q6_K,
+    /// OCP Microscaling MXFP4: a power of two, and E2M1, in ggml's layout.
+    ///
+    /// ```text
+    /// E = max(0, 127 + floor(log₂ amax) − 2)     element = E2M1(x / 2^(E − 127)), ties to the even pattern, saturating at 6
+    /// ```
+    ///
+    /// A block with NaN or infinity is E = 255, codes 0; one of zeros E = 0. An element that is rounded to zero keeps its sign, as in
+    /// any conversion to a smaller float; it decodes to +0.
+    ///
+    /// ggml's own encoder differs in three cases: it rounds ties towards zero, gives zeros no sign, and takes log₂ in f32, whose
+    /// result just below a power of two may be that of the power.
+    MxFp4,
+    /// NVFP4: E2M1 in groups of 16 with scales of E4M3, and one scale t in f32 for the tensor, in ggml's layout of four groups.
+    /// t is 1 unless an [`NvFp4`](super::NvFp4) says otherwise.
+    ///
+    /// ```text
+    /// s = E4M3((amax / 6) / t), ties to even     element = E2M1(x / (s · t)), ties to the even pattern, saturating at 6
+    /// ```
+    ///
+    /// In f32, each quotient and product is rounded; s · t is twice `(s / 2) · t`, which is the factor of [`decode_blocks`]. The
+    /// codes of a group whose s is 0 are zeros. Signs of zeros are as in [MXFP4](BlockFormat::MxFp4).
+    ///
+    /// ggml's own encoder (t = 1) differs: ties of scales are rounded up, ties of elements towards zero, zeros have no sign, the
+    /// largest scale below 2⁻⁶ is 7 · 2⁻⁹, and groups above 464 · 6 saturate.
+    ///
+    /// [`decode_blocks`]: super::decode_blocks
+    NvFp4,
 }
 
 impl BlockFormat {
     /// All formats.
-    pub const ALL: [BlockFormat; 3] = [BlockFormat::MxInt8, BlockFormat::Q8_0, BlockFormat::Q4_0];
+    pub const ALL: [BlockFormat; 12] = [
+        BlockFormat::MxInt8,
+        BlockFormat::Q8_0,
+        BlockFormat::Q4_0,
+        BlockFormat::Q4_1,
+        BlockFormat::Q5_0,
+        BlockFormat::Q5_1,
+        BlockFormat::Q2_K,
+        BlockFormat::Q4_K,
+        BlockFormat::Q5_K,
+        BlockFormat::Q6_K,
+        BlockFormat::MxFp4,
+        BlockFormat::NvFp4,
+    ];
 
     /// Values of a block.
     #[must_use]
     pub const fn block_length(self) -> usize {
         match self {
-            BlockFormat::MxInt8 | BlockFormat::Q8_0 | BlockFormat::Q4_0 => 32,
+            BlockFormat::Q2_K | BlockFormat::Q4_K | BlockFormat::Q5_K | BlockFormat::Q6_K => 256,
+            BlockFormat::NvFp4 => 64,
+            _ => 32,
         }
+    }
+
+    /// Values that share a scale, and an offset if the format has any: those of a block or of a part of it.
+    #[must_use]
+    pub const fn group_length(self) -> usize {
+        match self {
+            BlockFormat::Q2_K | BlockFormat::Q6_K | BlockFormat::NvFp4 => 16,
+            _ => 32,
+        }
+    }
+
+    /// Whether a group has a real offset beside its scale.
+    #[must_use]
+    pub const fn has_offsets(self) -> bool {
+        matches!(
+            self,
+            BlockFormat::Q4_1 | BlockFormat::Q5_1 | BlockFormat::Q2_K | BlockFormat::Q4_K | BlockFormat::Q5_K
+        )
     }
 
     /// Bytes of a block.
@@ -66,17 +149,32 @@ impl BlockFormat {
             BlockFormat::MxInt8 => 33,
             BlockFormat::Q8_0 => 34,
             BlockFormat::Q4_0 => 18,
+            BlockFormat::Q4_1 => 20,
+            BlockFormat::Q5_0 => 22,
+            BlockFormat::Q5_1 => 24,
+            BlockFormat::Q2_K => 84,
+            BlockFormat::Q4_K => 144,
+            BlockFormat::Q5_K => 176,
+            BlockFormat::Q6_K => 210,
+            BlockFormat::MxFp4 => 17,
+            BlockFormat::NvFp4 => 36,
         }
     }
 
-    /// The codes that [`split_blocks`](super::split_blocks) makes of a block.
+    /// The codes that [`split_blocks`](super::split_blocks) makes of a block; those of E2M1 are its values doubled.
     #[must_use]
     pub fn codes(self) -> CodeRange<i8> {
-        let bits = match self {
-            BlockFormat::MxInt8 | BlockFormat::Q8_0 => 8,
-            BlockFormat::Q4_0 => 4,
+        let (min, max) = match self {
+            BlockFormat::MxInt8 | BlockFormat::Q8_0 => (-128, 127),
+            BlockFormat::Q4_0 => (-8, 7),
+            BlockFormat::Q5_0 => (-16, 15),
+            BlockFormat::Q6_K => (-32, 31),
+            BlockFormat::Q2_K => (0, 3),
+            BlockFormat::Q4_1 | BlockFormat::Q4_K => (0, 15),
+            BlockFormat::Q5_1 | BlockFormat::Q5_K => (0, 31),
+            BlockFormat::MxFp4 | BlockFormat::NvFp4 => (-12, 12),
         };
-        CodeRange::signed(bits).expect("at most 8 bits")
+        CodeRange::new(min, max).expect("they are bounds of at most 8 bits")
     }
 
     /// Bytes of this many values.

@@ -3,19 +3,12 @@
 
 use bytemuck::{cast, cast_ref};
 
-use super::block::{BlockVectors, Format, Scales, Sixteen, as_i8, largest_magnitudes, load_i8};
+use super::block::{BlockVectors, Blocks, Format, Scales, Sixteen, as_i8, load_i8};
+use super::extremes::largest_magnitudes;
+use super::powers::{power, power_scales};
 use crate::simd::LANES;
 
 pub(super) struct MxInt8;
-
-/// The exponent of a block that holds no values.
-const NAN: i32 = 255;
-
-/// `2ᵏ` of every lane, for k in −126…127; 0 where `some` is 0 and not −1.
-#[inline(always)]
-fn powers_of_two<V: BlockVectors>(v: V, k: V::I32, some: V::I32) -> V::F32 {
-    v.of_bits(v.and_i32(v.shift_left::<23>(v.add_i32(k, v.splat_i32(127))), some))
-}
 
 impl Format<33, 2> for MxInt8 {
     const LIMIT: f32 = 127.0;
@@ -31,17 +24,8 @@ impl Format<33, 2> for MxInt8 {
 
     #[inline(always)]
     fn scales<V: BlockVectors>(v: V, bits: V::I32) -> Scales<V> {
-        // Subnormal values have the exponent 0, infinity and NaN 255.
-        let exponents = v.shift_right(bits, v.splat_i32(23));
-        // 2⁶ / 2^(E − 127) as two factors where it can be above the largest f32. Neither product is rounded, but for
-        // values far below a half, whose code is 0.
-        let k = v.sub_i32(v.splat_i32(6 + 127), exponents);
-        let numbers = v.sub_i32(v.splat_i32(NAN - 1), exponents);
-        let plain = !v.any_negative(v.min_i32(v.sub_i32(v.splat_i32(127), k), numbers));
-        let first = if plain { k } else { v.shift_right(k, v.splat_i32(1)) };
-        let some = v.shift_right(v.sub_i32(exponents, v.splat_i32(NAN)), v.splat_i32(31));
-        let factors = [powers_of_two(v, first, some), powers_of_two(v, v.sub_i32(k, first), some)];
-        Scales { stored: exponents, factors, plain }
+        // The exponents themselves, and values in units of 2^(E − 127 − 6).
+        power_scales(v, bits, 0, 6)
     }
 
     #[inline(always)]
@@ -52,17 +36,12 @@ impl Format<33, 2> for MxInt8 {
         let codes = [[v.round_to_i32(a), v.round_to_i32(b)], [v.round_to_i32(c), v.round_to_i32(d)]];
         v.store_symmetric_i8(codes, [as_i8(first), as_i8(second)]);
     }
+}
 
+impl Blocks<33, 2> for MxInt8 {
     #[inline(always)]
-    fn scale(block: &[u8; 33]) -> f32 {
-        let exponent = i32::from(block[0]);
-        let k = exponent - 127 - 6;
-        match k {
-            _ if exponent == NAN => f32::NAN,
-            // Subnormal.
-            ..-126 => f32::from_bits(1 << (k + 149)),
-            _ => f32::from_bits(((127 + k) << 23) as u32),
-        }
+    fn vector_scales(block: &[u8; 33]) -> [f32; 2] {
+        [power(block[0], 6); 2]
     }
 
     #[inline(always)]

@@ -6,8 +6,9 @@
 
 use bytemuck::{cast, cast_ref};
 
-use super::block::{BlockVectors, Format, Scales, Sixteen, as_i8, largest_magnitudes, load_i8};
-use crate::half::f16::{FINITE, from_half};
+use super::block::{BlockVectors, Blocks, Format, Scales, Sixteen, as_i8, half_at, load_i8};
+use super::extremes::largest_magnitudes;
+use crate::half::f16::FINITE;
 use crate::simd::LANES;
 
 pub(super) struct Q8_0;
@@ -37,10 +38,12 @@ impl Format<34, 2> for Q8_0 {
         let doubled = [[v.trunc_to_i32(a), v.trunc_to_i32(b)], [v.trunc_to_i32(c), v.trunc_to_i32(d)]];
         v.store_halved_i8(doubled, [as_i8(first), as_i8(second)]);
     }
+}
 
+impl Blocks<34, 2> for Q8_0 {
     #[inline(always)]
-    fn scale(block: &[u8; 34]) -> f32 {
-        from_half(u16::from_le_bytes([block[0], block[1]]))
+    fn vector_scales(block: &[u8; 34]) -> [f32; 2] {
+        [half_at(block, 0); 2]
     }
 
     #[inline(always)]

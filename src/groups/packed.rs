@@ -3,16 +3,16 @@
 use core::ops::Range;
 
 use super::reals::PackedReals;
+use super::stored::StoredWeights;
 use super::tile::GroupKernel;
 use super::weights::{Offset, Weights};
 use crate::codes::CodeBounds;
-use crate::error::{Error, check_length, elements_of};
+use crate::error::{Error, elements_of};
 use crate::exec::Exec;
-use crate::formats::decode::split_blocks;
-use crate::formats::format::BlockFormat;
+use crate::formats::tensor_format::TensorFormat;
 use crate::isa::Isa;
 use crate::matmul::split::Split;
-use crate::matrix::{Largest, Matrix};
+use crate::matrix::Largest;
 use crate::memory::AlignedBuffer;
 use crate::sign::Sign;
 
@@ -78,21 +78,13 @@ impl PackedWeights {
     /// [`Error::Multiple`] when the depth is not whole blocks; [`Error::Length`] of the bytes; [`Error::Memory`].
     pub fn from_format<'e>(
         exec: impl Into<Exec<'e>>,
-        format: BlockFormat,
+        format: impl Into<TensorFormat>,
         bytes: &[u8],
         outputs: usize,
         depth: usize,
     ) -> Result<Self, Error> {
-        let (exec, length) = (exec.into(), format.block_length());
-        if !depth.is_multiple_of(length) {
-            return Err(Error::Multiple { what: "the depth", unit: length, found: depth });
-        }
-        let blocks = elements_of(&[outputs, depth / length]);
-        check_length("the blocks", elements_of(&[blocks, format.block_bytes()]), bytes.len())?;
-        let (mut codes, mut scales) = (vec![0; blocks * length], vec![0.0; blocks]);
-        split_blocks(exec, format, bytes, &mut codes, &mut scales)?;
-        let weights = Weights::new(Matrix::new(&codes, outputs, depth)?, format.codes(), length, &scales)?;
-        Self::for_isa(exec.isa(), &weights)
+        let exec = exec.into();
+        Self::for_isa(exec.isa(), &StoredWeights::from_format(exec, format, bytes, outputs, depth)?.weights())
     }
 
     fn for_isa(isa: Isa, weights: &Weights<'_>) -> Result<Self, Error> {

@@ -2,11 +2,11 @@
 //!
 //! | layout | bits | groups | besides a scale |
 //! |---|---|---|---|
-//! | [ggml](StoredWeights::ggml) Q4_0, Q5_0, Q8_0 | 4, 5, 8 | 32 | the middle code is 0 |
-//! | ggml Q4_1, Q5_1, Q4_K, Q5_K | 4, 5, 4, 5 | 32 | a real offset |
-//! | ggml Q2_K | 2 | 16 | a real offset |
-//! | ggml Q6_K | 6 | 16 | the middle code is 0 |
-//! | ggml MXFP4, NVFP4 | E2M1 | 32, 16 | |
+//! | [block formats](StoredWeights::from_format) Q4_0, Q5_0, Q8_0, MXINT8 | 4, 5, 8, 8 | 32 | the middle code is 0 |
+//! | Q4_1, Q5_1, Q4_K, Q5_K | 4, 5, 4, 5 | 32 | a real offset |
+//! | Q2_K | 2 | 16 | a real offset |
+//! | Q6_K | 6 | 16 | the middle code is 0 |
+//! | MXFP4, NVFP4 | E2M1 | 32, 16 | |
 //! | [ONNX `MatMulNBits`](StoredWeights::matmul_nbits) | 2, 4, 8 | 16, 32, … | a zero point, or the middle code |
 //! | [GPTQ](StoredWeights::gptq) | 4 | any, also of weights that are not neighbours | a zero point |
 //! | [AWQ](StoredWeights::awq) | 4 | any | a zero point |
@@ -14,7 +14,7 @@
 //! Each layout is one file's.
 
 mod awq;
-pub(super) mod ggml;
+mod blocks;
 mod gptq;
 mod nbits;
 
@@ -28,13 +28,14 @@ use crate::matrix::Matrix;
 /// Weights `[N, K]` of another program's layout, as codes without a sign, scales, and zero points or real offsets.
 ///
 /// ```
-/// use zeropoint::groups::{Activations, GgmlType, PackedWeights, RealStage, StoredWeights, matmul};
+/// use zeropoint::formats::BlockFormat;
+/// use zeropoint::groups::{Activations, PackedWeights, RealStage, StoredWeights, matmul};
 /// use zeropoint::{Exec, Matrix, Scheme};
 /// // One block of Q4_1: d = 0.5, m = −1, and the codes 0, 1, 2, … 15, twice.
 /// let mut block = vec![0x00, 0x38, 0x00, 0xbc];
 /// block.extend((0..16).map(|code| code | code << 4));
-/// let weights = StoredWeights::ggml(GgmlType::Q4_1, &block, 1, 32)?;
 /// let exec = Exec::best()?;
+/// let weights = StoredWeights::from_format(exec, BlockFormat::Q4_1, &block, 1, 32)?;
 /// let packed = PackedWeights::pack(exec, &weights.weights())?;
 /// let x = [1.0; 32];
 /// let mut out = [0.0];

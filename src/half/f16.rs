@@ -6,7 +6,10 @@ use crate::reduce::vectors::magnitude_bits;
 /// Up to here, and somewhat further, an f16 is finite.
 pub(crate) const FINITE: f32 = 65_519.0;
 
-/// The bits of the nearest f16, ties to even, for magnitudes below 65520, from which on it is infinite.
+/// From here on an f16 is infinite.
+pub(crate) const INFINITE: f32 = 65_520.0;
+
+/// The bits of the nearest f16, ties to even, for magnitudes below [`INFINITE`].
 #[inline(always)]
 pub(crate) fn to_half<S: ReduceVectors>(simd: S, x: S::F32) -> S::I32 {
     const SMALLEST_NORMAL: i32 = (127 - 14) << 23;
@@ -24,12 +27,12 @@ pub(crate) fn to_half<S: ReduceVectors>(simd: S, x: S::F32) -> S::I32 {
     simd.xor_i32(nearest, sign)
 }
 
-/// The bits of the nearest f16 of any f32, ties to even: infinity from 65520 on, and 0x7e00 for NaN.
+/// The bits of the nearest f16 of any f32, ties to even: infinity from [`INFINITE`] on, and 0x7e00 for NaN.
 #[inline(always)]
 pub(crate) fn to_any_half<S: ReduceVectors>(simd: S, x: S::F32) -> S::I32 {
     let sign = simd.and_i32(simd.shift_right(simd.to_bits(x), simd.splat_i32(16)), simd.splat_i32(0x8000));
     let infinity = simd.xor_i32(sign, simd.splat_i32(0x7c00));
-    let finite = simd.less_i32(magnitude_bits(simd, x), simd.splat_i32(65_520_f32.to_bits().cast_signed()));
+    let finite = simd.less_i32(magnitude_bits(simd, x), simd.splat_i32(INFINITE.to_bits().cast_signed()));
     let number = simd.select_i32(finite, to_half(simd, x), infinity);
     simd.select_i32(simd.is_nan(x), simd.splat_i32(0x7e00), number)
 }

@@ -8,7 +8,7 @@ use crate::simd::LANES;
 
 /// Elements of a run from which on words are taken from the registers that the generators make them in. Shorter runs, and the
 /// beginning and the end of a long one that do not fill a block of the generators, take them from a window in memory.
-const LONG_RUN: usize = 32 * LANES;
+pub(crate) const LONG_RUN: usize = 32 * LANES;
 
 /// Words of the window: two runs that are not long.
 const WINDOW: usize = 2 * LONG_RUN;
@@ -113,12 +113,19 @@ impl Cursor {
     fn take_words<V: Vectors>(&mut self, v: V, run: usize, at: usize) -> (usize, usize) {
         let left = self.end - self.next;
         let count = if run >= LONG_RUN && left > 0 { left.min(run - at) } else { run - at };
+        (count, self.take_window(v, count))
+    }
+
+    /// Where the words of the next elements begin in the window, of at most [`LONG_RUN`].
+    #[inline(always)]
+    pub fn take_window<V: Vectors>(&mut self, v: V, count: usize) -> usize {
+        let left = self.end - self.next;
         if left < count {
             self.refill(v, left, (self.rest.min(WINDOW) - left).div_ceil(LANES));
         }
         let first = self.next;
         self.next += count;
         self.rest -= count;
-        (count, first)
+        first
     }
 }

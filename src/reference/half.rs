@@ -57,3 +57,25 @@ fn nearest(x: f32, kind: HalfKind) -> u16 {
     let bits = units + f64::from((exponent - 1) << mantissa_bits);
     sign | bits.min(infinity.into()) as u16
 }
+
+/// The nearest f16, as its bits.
+pub(super) fn half(x: f32) -> u16 {
+    narrow_to_f16(&[x])[0]
+}
+
+/// The value of an f16.
+pub(super) fn value_of_half(half: u16) -> f64 {
+    let (exponent, mantissa) = (i32::from(half >> 10 & 31), f64::from(half & 1023));
+    let magnitude = match exponent {
+        0 => mantissa * 2_f64.powi(-24),
+        31 if mantissa == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1024.0 + mantissa) * 2_f64.powi(exponent - 25),
+    };
+    if half >> 15 == 1 { -magnitude } else { magnitude }
+}
+
+/// The f16 at an index of a block.
+pub(super) fn half_at(block: &[u8], at: usize) -> f64 {
+    value_of_half(u16::from_le_bytes([block[at], block[at + 1]]))
+}

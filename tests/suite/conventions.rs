@@ -157,6 +157,9 @@ fn blocks_that_underflow() {
     for (format, largest) in [
         (BlockFormat::Q8_0, 127.0 * 2_f32.powi(-25)),
         (BlockFormat::Q4_0, 2_f32.powi(-22)),
+        (BlockFormat::Q5_0, 2_f32.powi(-21)),
+        // Half of half of 2⁻¹²⁷.
+        (BlockFormat::MxFp4, f32::from_bits(1 << 20)),
         // 2⁻¹³⁴
         (BlockFormat::MxInt8, f32::from_bits(1 << 15)),
     ] {
@@ -177,13 +180,9 @@ fn blocks_that_underflow() {
     }
     let error = |found| Err(Error::Shape { why: "no memory holds the blocks of so many values", found });
     for format in BlockFormat::ALL {
-        let most = usize::MAX & !31;
-        let fits = (most / 32).checked_mul(format.block_bytes()).is_some();
-        assert_eq!(
-            format.bytes(most),
-            if fits { Ok(most / 32 * format.block_bytes()) } else { error(most) },
-            "{format:?}"
-        );
+        let most = usize::MAX / format.block_length() * format.block_length();
+        let bytes = (most / format.block_length()).checked_mul(format.block_bytes());
+        assert_eq!(format.bytes(most), bytes.map_or_else(|| error(most), Ok), "{format:?}");
     }
     assert_eq!(BlockFormat::MxInt8.bytes(usize::MAX & !31), error(usize::MAX & !31));
 }

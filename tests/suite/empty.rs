@@ -3,7 +3,7 @@
 use crate::calibrate::METHODS;
 use crate::common::{every_isa, schemes};
 use zeropoint::calibrate::{Method, MinMax, Observer, group_ranges, percentile, percentile_of_bins};
-use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
+use zeropoint::formats::{BlockFormat, NvFp4, block_offsets, decode_blocks, encode_blocks, split_blocks};
 use zeropoint::layers::{MaxPool2d, Window};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::report::{quantization_error, reconstruction_error};
@@ -142,7 +142,9 @@ fn formats_words_and_raw_forms() {
             encode_blocks(isa, format, &[], &mut []).unwrap();
             decode_blocks(isa, format, &[], &mut []).unwrap();
             split_blocks(isa, format, &[], &mut [], &mut []).unwrap();
+            block_offsets(isa, format, &[], &mut []).unwrap();
         }
+        assert_eq!(NvFp4::fit(isa, &[]), Ok(NvFp4::default()));
         fill_words(isa, Stream { seed: 3, offset: u64::MAX }, &mut []).unwrap();
         fill_uniform(isa, Stream { seed: 3, offset: u64::MAX }, &mut []).unwrap();
         raw::pack_codes::<u8>(isa, &[], 0, PackedCodesMut::two_bits(&mut [], 0).unwrap()).unwrap();

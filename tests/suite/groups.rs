@@ -3,7 +3,8 @@
 use crate::common::{Ranges, bits, every_isa};
 use proptest::prelude::*;
 use serde_json::Value;
-use zeropoint::groups::{Activations, GgmlType, PackedWeights, RealStage, Reals, StoredWeights, Weights, matmul};
+use zeropoint::formats::{BlockFormat, NvFp4, decode_blocks, encode_blocks};
+use zeropoint::groups::{Activations, PackedWeights, RealStage, Reals, StoredWeights, Weights, matmul};
 use zeropoint::reference::{self, GroupScales};
 use zeropoint::{
     ByteCode, CodeRange, Error, Exec, Granularity, Halves, HalvesMut, Isa, Matrix, MatrixMut, PackedCodesMut,
@@ -492,11 +493,28 @@ fn weights_of_other_programs() {
     };
     let bytes = |value: &Value| -> Vec<u8> { numbers(value).into_iter().map(|byte| byte as u8).collect() };
     let reals = |value: &Value| -> Vec<f32> { numbers(value).into_iter().map(f32::from_bits).collect() };
-    for ggml in GgmlType::ALL {
-        let golden = &golden["gguf"][format!("{ggml:?}")];
-        let shape @ [n, depth] = [2, ggml.block_length()];
-        let stored = StoredWeights::ggml(ggml, &bytes(&golden["bytes"]), n, depth).unwrap();
-        assert_eq!(products_are_the_weights(&stored, shape), reals(&golden["values"]), "{ggml:?}");
+    let formats = BlockFormat::ALL.into_iter().filter(|&format| format != BlockFormat::MxInt8);
+    for (format, exec) in formats.zip(std::iter::repeat(Exec::best().unwrap())) {
+        let golden =
+            &golden["gguf"][format!("{format:?}").replace("Fp4", "FP4").replace("Nv", "NV").replace("Mx", "MX")];
+        let (shape @ [n, depth], bytes) = ([2, format.block_length()], bytes(&golden["bytes"]));
+        let stored = StoredWeights::from_format(exec, format, &bytes, n, depth).unwrap();
+        assert_eq!(products_are_the_weights(&stored, shape), reals(&golden["values"]), "{format:?}");
+        every_isa(|isa| {
+            let mut out = vec![9.0; n * depth];
+            decode_blocks(isa, format, &bytes, &mut out).unwrap();
+            assert_eq!(out, reals(&golden["values"]), "{isa} {format:?}");
+        });
+    }
+    // A scale of the tensor, and the codes that no program of others has.
+    let x: Vec<f32> = (0..128).map(|i| (i as f32 * 0.37).sin() * 1e3).collect();
+    let scaled = NvFp4::fit(Exec::best().unwrap(), &x).unwrap();
+    for (format, depth) in [(scaled.into(), 64), (BlockFormat::MxInt8.into(), 32)] {
+        let mut bytes = vec![0; 2 * zeropoint::formats::TensorFormat::block_format(format).block_bytes()];
+        let (x, exec) = (&x[..2 * depth], Exec::best().unwrap());
+        encode_blocks(exec, format, x, &mut bytes).unwrap();
+        let stored = StoredWeights::from_format(exec, format, &bytes, 2, depth).unwrap();
+        assert_eq!(products_are_the_weights(&stored, [2, depth]), reference::decode_blocks(format, &bytes));
     }
     for golden in golden["matmul_nbits"].as_array().unwrap() {
         let size = |name: &str| golden[name].as_u64().unwrap() as usize;

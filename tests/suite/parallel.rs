@@ -7,7 +7,7 @@ use std::thread;
 use crate::common::{emulated, slowest_and_fastest};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread};
-use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
+use zeropoint::formats::{BlockFormat, block_offsets, decode_blocks, encode_blocks_with, split_blocks};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::report::{quantization_error, reconstruction_error};
@@ -120,25 +120,32 @@ fn words() {
 #[test]
 fn formats() {
     for format in BlockFormat::ALL {
-        let blocks = 60 * 512 + 5;
+        // (Scales of super-blocks are searched for, in pieces of sixteen.)
+        let blocks = if format.block_length() == 256 { 40 * 16 + 5 } else { 60 * 512 + 5 };
         let length = blocks * format.block_length();
+        let groups = length / format.group_length();
+        let stochastic = matches!(format, BlockFormat::MxFp4 | BlockFormat::NvFp4);
+        let rounding = if stochastic { Stream { seed: 3, offset: 12_345 }.into() } else { Rounding::Nearest };
         let x: Vec<f32> =
             (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 * 1e-9 * (1 + i / 32 % 977) as f32).collect();
-        let bytes = reference::encode_blocks(format, &x);
+        let bytes = reference::encode_blocks_with(format, rounding, &x);
         let values = reference::decode_blocks(format, &bytes);
         slowest_and_fastest(|isa| {
-            let (mut codes, mut scales) = (vec![0; length], vec![0.0; blocks]);
+            let (mut codes, mut scales, mut offsets) = (vec![0; length], vec![0.0; groups], vec![0.0; groups]);
             split_blocks(isa, format, &bytes, &mut codes, &mut scales).unwrap();
+            block_offsets(isa, format, &bytes, &mut offsets).unwrap();
             with_threads(|| {
                 let exec = Exec::from(isa).rayon();
                 let (mut encoded, mut decoded) = (vec![0; bytes.len()], vec![0.0; length]);
-                repeated(4, || encode_blocks(exec, format, &x, &mut encoded).unwrap());
+                repeated(4, || encode_blocks_with(exec, format, rounding, &x, &mut encoded).unwrap());
                 assert!(encoded == bytes, "{isa} {format:?}");
                 repeated(4, || decode_blocks(exec, format, &bytes, &mut decoded).unwrap());
                 assert!(decoded == values, "{isa} {format:?}");
-                let (mut split, mut split_scales) = (vec![0; length], vec![0.0; blocks]);
+                let (mut split, mut split_scales, mut found) = (vec![0; length], vec![0.0; groups], vec![9.0; groups]);
                 repeated(4, || split_blocks(exec, format, &bytes, &mut split, &mut split_scales).unwrap());
                 assert!((&split, &split_scales) == (&codes, &scales), "{isa} {format:?}");
+                repeated(4, || block_offsets(exec, format, &bytes, &mut found).unwrap());
+                assert!(found == offsets, "{isa} {format:?}");
             });
         });
     }

@@ -7,7 +7,7 @@
 //! ```
 
 use crate::common::{bits, every_isa, requantized};
-use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
+use zeropoint::formats::{BlockFormat, block_offsets, decode_blocks, encode_blocks, split_blocks};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::layers::{MaxPool2d, Window};
 use zeropoint::random::fill_words;
@@ -131,28 +131,33 @@ fn layers() {
 
 #[test]
 fn block_formats() {
-    let x = reals(32);
     for format in BlockFormat::ALL {
+        let (length, group) = (format.block_length(), format.group_length());
+        let x = reals(32).repeat(length / 32);
         let bytes = reference::encode_blocks(format, &x);
         every_isa(|isa| {
             let mut encoded = vec![0; bytes.len()];
             encode_blocks(isa, format, &x, &mut encoded).unwrap();
             assert_eq!(encoded, bytes, "{isa} {format:?}");
-            let mut decoded = [0.0; 32];
+            let mut decoded = vec![0.0; length];
             decode_blocks(isa, format, &encoded, &mut decoded).unwrap();
             assert_eq!(bits(&decoded), bits(&reference::decode_blocks(format, &bytes)), "{isa} {format:?}");
-            let (mut codes, mut scales) = ([0; 32], [0.0; 1]);
+            let groups = length / group;
+            let (mut codes, mut scales, mut offsets) = (vec![0; length], vec![0.0; groups], vec![0.0; groups]);
             split_blocks(isa, format, &encoded, &mut codes, &mut scales).unwrap();
-            let weights = PackedWeights::from_format(isa, format, &encoded, 1, 32).unwrap();
-            let a = [201_u8; 32];
+            block_offsets(isa, format, &encoded, &mut offsets).unwrap();
+            let weights = PackedWeights::from_format(isa, format, &encoded, 1, length).unwrap();
+            let a = vec![201_u8; length];
             let params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.5, 3).unwrap();
-            let activations = Quantized::new(Matrix::new(&a, 1, 32).unwrap(), &params).unwrap();
+            let activations = Quantized::new(Matrix::new(&a, 1, length).unwrap(), &params).unwrap();
             let mut out = [0.0; 1];
             let activations = Activations::quantized(activations).unwrap();
             groups::matmul(isa, &activations, &weights, &RealStage::new(), &mut out).unwrap();
             let (a, w) = (|_, k: usize| i32::from(a[k]) - 3, |_, k: usize| i32::from(codes[k]));
             let a_scales = reference::GroupScales::Rows(&|_| 0.5);
-            let want = reference::matmul_groups([1, 1, 32], 32, a, a_scales, w, |_, _| scales[0], None);
+            let offset = |_, g: usize| offsets[g];
+            let offsets = format.has_offsets().then_some(&offset as &dyn Fn(usize, usize) -> f32);
+            let want = reference::matmul_groups([1, 1, length], group, a, a_scales, w, |_, g| scales[g], offsets);
             assert_eq!(bits(&out), bits(&want), "{isa} {format:?}");
         });
     }
