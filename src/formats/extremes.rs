@@ -79,7 +79,7 @@ fn first_of_magnitude(x: &[[f32; LANES]; 2], bits: i32) -> i32 {
 }
 
 /// The minima and maxima of every block. Of zeros of both signs the first is the minimum.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub(super) fn minima_and_maxima<V: BlockVectors>(v: V, x: &Sixteen<2>) -> [V::F32; 2] {
     let minus_one = v.splat_i32(-1);
     // With the magnitude of negative values turned over, all bits order as the values do, −0 before 0.

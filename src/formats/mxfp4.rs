@@ -29,7 +29,7 @@ impl Units<17, 2, LANES> for MxFp4 {
         false
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn encode<V: Vectors>(self, v: V, x: &Sixteen<2>, rounder: &Rounder<'_>, blocks: &mut [[u8; 17]; LANES]) {
         let Scales { stored, factors, plain: _ } = power_scales(v, largest_magnitudes(v, x, true), 2, 1);
         let (mut exponents, mut lanes) = ([0; LANES], [[0.0; LANES]; 2]);

@@ -137,7 +137,7 @@ impl Units<36, 4, 4> for NvFp4 {
         amax / LARGEST / self.tensor_scale > HIGHEST_QUOTIENT
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn encode<V: Vectors>(self, v: V, x: &[[[f32; LANES]; 4]; 4], rounder: &Rounder<'_>, blocks: &mut [[u8; 36]; 4]) {
         let groups: &[[[f32; LANES]; 1]; LANES] = bytemuck::cast_ref(x);
         let (tensor_scale, zero) = (v.splat_f32(self.tensor_scale), v.splat_f32(0.0));

@@ -21,7 +21,7 @@ pub(super) fn refuses(x: &[[f32; LANES]; 2], steps: i32) -> bool {
 }
 
 /// Encodes sixteen blocks.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub(super) fn encode<V: BlockVectors, F: OffsetFormat<BYTES>, const BYTES: usize>(
     v: V,
     x: &Sixteen<2>,

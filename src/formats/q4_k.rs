@@ -32,7 +32,7 @@ const GROUPS: usize = 8;
 const SEARCH: OffsetSearch = OffsetSearch { steps: 15, first: -1.0, last_try: 20, by_magnitudes: false };
 
 /// The groups of two blocks, encoded; errors are weighted by magnitudes above the root of the mean square.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub(super) fn encode_groups<V: BlockVectors>(
     v: V,
     x: &[[[f32; LANES]; LANES]; 2],
@@ -44,7 +44,7 @@ pub(super) fn encode_groups<V: BlockVectors>(
     super_block::encode(v, groups, &found, search, GROUPS, 63)
 }
 
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 fn weights<V: BlockVectors>(v: V, x: &Transposed<GROUP>) -> Transposed<GROUP> {
     let (mut squares, mut means, mut weights) = (v.splat_f32(0.0), [0.0; LANES], [[0.0; LANES]; GROUP]);
     for x in x {
@@ -60,7 +60,7 @@ fn weights<V: BlockVectors>(v: V, x: &Transposed<GROUP>) -> Transposed<GROUP> {
 }
 
 /// The first sixteen bytes of block `b`.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub(super) fn write_scales(groups: &Groups<GROUP>, b: usize, bytes: &mut [u8; 16]) {
     let (scales, offsets) = (&groups.scales[GROUPS * b..][..GROUPS], &groups.offsets[GROUPS * b..][..GROUPS]);
     let [d0, d1, m0, m1, packed @ ..] = bytes;
@@ -105,7 +105,7 @@ pub(super) fn offsets(block: &[u8]) -> [f32; LANES] {
 }
 
 /// Low bits of codes, two groups in the halves of 32 bytes.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub(super) fn write_low(codes: &[[u8; GROUP]], bytes: &mut [u8; 128]) {
     for (pair, bytes) in codes.as_chunks::<2>().0.iter().zip(bytes.as_chunks_mut::<GROUP>().0) {
         for j in 0..GROUP {

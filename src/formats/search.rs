@@ -13,7 +13,7 @@ use crate::simd::LANES;
 pub(super) type Transposed<const N: usize> = [[f32; LANES]; N];
 
 /// Element i of sixteen groups from groups of N elements.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub(super) fn transposed<const N: usize>(groups: &[[f32; N]; LANES]) -> Transposed<N> {
     let mut transposed = [[0.0; LANES]; N];
     for (lane, group) in groups.iter().enumerate() {
@@ -61,7 +61,7 @@ pub(super) struct OffsetSearch {
 
 impl OffsetSearch {
     /// Searches for the scales and offsets of sixteen groups.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     pub fn run<V: BlockVectors, const N: usize>(self, v: V, x: &Transposed<N>, weights: &Transposed<N>) -> Found<V, N> {
         let (zero, steps) = (v.splat_f32(0.0), v.splat_f32(self.steps as f32));
         let first = v.load_f32(&x[0]);
@@ -124,7 +124,7 @@ impl OffsetSearch {
     }
 
     /// The codes `clamp(nearest(inverse · (x − min)))`.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn round<V: BlockVectors, const N: usize>(
         self,
         v: V,
@@ -140,7 +140,7 @@ impl OffsetSearch {
     }
 
     /// The weighted error of codes.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn error<V: BlockVectors, const N: usize>(
         self,
         v: V,
@@ -170,7 +170,7 @@ pub(super) const ZEROS: f32 = 1e-15;
 
 /// Searches for the scales of sixteen groups of codes −`half` … `half` − 1. Errors are weighted by the squares of the values. Codes are
 /// found less `−half`; those of groups of zeros are 0.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub(super) fn search_symmetric<V: BlockVectors, const N: usize>(v: V, x: &Transposed<N>, half: i32) -> Found<V, N> {
     let (zero, one, tiny) = (v.splat_f32(0.0), v.splat_f32(1.0), v.splat_f32(ZEROS));
     let (mut amax, mut extreme) = (zero, zero);

@@ -44,7 +44,7 @@ pub(super) struct Groups<const N: usize> {
 }
 
 /// Encodes groups with offsets, of which a block has `per_block`, with scales and offsets of 0 … `most`.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 pub(super) fn encode<V: BlockVectors, const N: usize>(
     v: V,
     x: &[[f32; N]; LANES],
@@ -65,7 +65,7 @@ pub(super) fn encode<V: BlockVectors, const N: usize>(
 }
 
 /// Values of groups as multiples of 0 … `most` of one f16 a block, the largest of them over `most`.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 fn multiples<V: BlockVectors>(v: V, values: V::F32, per_block: usize, most: u8) -> ([u8; LANES], [u16; 2]) {
     let (mut lanes, mut inverse, mut units) = ([0.0; LANES], [0.0; LANES], [0.0; 2]);
     v.store_f32(values, &mut lanes);
@@ -81,7 +81,7 @@ fn multiples<V: BlockVectors>(v: V, values: V::F32, per_block: usize, most: u8) 
 }
 
 /// The codes of group `g` with its final scale and offset; those of the search where the scale is 0. `bias` is added.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 #[allow(clippy::too_many_arguments, reason = "a group, its numbers, and where its codes come from and go")]
 pub(super) fn round_group<V: BlockVectors, const N: usize>(
     v: V,

@@ -47,7 +47,7 @@ pub(super) enum Rounder<'a> {
 
 impl Rounder<'_> {
     /// The E2M1 of vector `i` of the unit, given its doubled magnitudes in units of the scale.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     pub fn e2m1<V: Vectors>(&self, v: V, x: V::F32, doubled: V::F32, i: usize) -> V::I32 {
         match self {
             Rounder::Nearest => e2m1::codes(v, x, doubled, ToNearest),
