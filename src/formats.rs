@@ -15,38 +15,42 @@
 //! | [MXFP4](BlockFormat::MxFp4) | 32 | 17 | E (E8M0), 16 × u8 | `v · 2^(E − 128)`; bytes as in Q4_0; NaN when E is 255 |
 //! | [NVFP4](BlockFormat::NvFp4) | 64 | 36 | 4 × E4M3 s, 32 × u8 | `v · (s / 2 · t)`, by groups of 16; byte j of a group has value j low, j + 8 high |
 //!
-//! d, m and dmin are f16, little-endian. The products of d or dmin with s or m have at most 19 bits: f32 has them exactly. v is an
-//! E2M1 doubled, one of the integers 0, 1, 2, 3, 4, 6, 8, 12 with a sign, and t the scale of the tensor, which is not in the bytes:
-//! an [`NvFp4`] has it where a format is asked for.
+//! d, m and dmin are f16, little-endian. The products of d or dmin with s or m have at most 19 bits: f32 has them exactly.
+//! v is an E2M1 doubled, one of the integers 0, 1, 2, 3, 4, 6, 8, 12 with a sign, and t the scale of the tensor, which is
+//! not in the bytes: an [`NvFp4`] has it where a format is asked for.
 //!
 //! [`PackedWeights::from_format`](crate::groups::PackedWeights::from_format) prepares encoded weights for products.
 //!
 //! # How blocks are encoded
 //!
-//! What a format cannot store is found before the first byte is written. The formulas stand with each format, in a file of its own.
-//! Rounding follows the document or the scalar code that defines the format, on every ISA, each operation rounded once. (The vector
-//! code of ggml rounds ties of Q8_0 otherwise than its scalar code, and compilers that fuse its multiplications and additions,
-//! as some do by default for AArch64, change some bytes of super-blocks.) MXFP4 and NVFP4 can be rounded stochastically
-//! ([`encode_blocks_with`]).
+//! What a format cannot store is found before the first byte is written. The formulas stand with each format, in a file of
+//! its own. Rounding follows the document or the scalar code that defines the format, on every ISA, each operation rounded
+//! once. (The vector code of ggml rounds ties of Q8_0 otherwise than its scalar code, and compilers that fuse its
+//! multiplications and additions, as some do by default for AArch64, change some bytes of super-blocks.) MXFP4 and NVFP4
+//! can be rounded stochastically ([`encode_blocks_with`]).
 //!
-//! The scale of a block of up to 64 values comes from its largest magnitude or its range. Sixteen groups are encoded together:
-//! their largest magnitudes make one vector, and so do their scales, so that a division is paid for once and not per group.
+//! The scale of a block of up to 64 values comes from its largest magnitude or its range. Sixteen groups are encoded
+//! together: their largest magnitudes make one vector, and so do their scales, so that a division is paid for once and not
+//! per group.
 //!
-//! The scales of super-blocks, those of 256 values, are searched for: some twenty are tried around the one that the range gives, and
-//! the one of the smallest weighted error is kept (`make_qkx2_quants` and `make_qx_quants` of ggml, without an importance matrix).
-//! Each lane of the vectors searches for another group, so that sums are those of the scalar code, in its order.
+//! The scales of super-blocks, those of 256 values, are searched for: some twenty are tried around the one that the range
+//! gives, and the one of the smallest weighted error is kept (`make_qkx2_quants` and `make_qx_quants` of ggml, without an
+//! importance matrix). Each lane of the vectors searches for another group, so that sums are those of the scalar code, in
+//! its order.
 //!
-//! Blocks of small values decode to zeros. An f16 has no value between 0 and 2⁻²⁴, so their scale is rounded to 0, whatever the
-//! codes are: of Q8_0 where the largest magnitude is at most 3.784895e-6 (127 · 2⁻²⁵), of Q4_0 at most 2.3841858e-7 (2⁻²²), of Q5_0 at most
-//! 4.7683716e-7 (2⁻²¹). ggml does the same. (Where the reciprocal of such a scale is infinite, the codes of ggml are not defined; these
-//! are clamped.) The smallest step of MXINT8 is 2⁻¹³³: half of it, 4.59e-41, is its limit, and that of MXFP4 1.47e-39 (2⁻¹²⁹).
+//! Blocks of small values decode to zeros. An f16 has no value between 0 and 2⁻²⁴, so their scale is rounded to 0, whatever
+//! the codes are: of Q8_0 where the largest magnitude is at most 3.784895e-6 (127 · 2⁻²⁵), of Q4_0 at most 2.3841858e-7
+//! (2⁻²²), of Q5_0 at most 4.7683716e-7 (2⁻²¹). ggml does the same. (Where the reciprocal of such a scale is infinite, the
+//! codes of ggml are not defined; these are clamped.) The smallest step of MXINT8 is 2⁻¹³³: half of it, 4.59e-41, is its
+//! limit, and that of MXFP4 1.47e-39 (2⁻¹²⁹).
 //!
 //! # To add a format
 //!
-//! A variant of [`BlockFormat`] with its sizes, also in [`ALL`](BlockFormat::ALL); a file that implements `Blocks`, how a block is taken
-//! apart, and either `Format`, for blocks that one largest value encodes, or `Units`, for any others; lines in `encode.rs` and
-//! `decode.rs`, and its plain loops in `reference/formats.rs`. Tests go through `ALL`; a known block goes into
-//! `tests/suite/formats.rs` or `golden/formats.py`, its costs into `benches/callgrind.rs`, and its line into the table above.
+//! A variant of [`BlockFormat`] with its sizes, also in [`ALL`](BlockFormat::ALL); a file that implements `Blocks`, how a
+//! block is taken apart, and either `Format`, for blocks that one largest value encodes, or `Units`, for any others; lines
+//! in `encode.rs` and `decode.rs`, and its plain loops in `reference/formats.rs`. Tests go through `ALL`; a known block
+//! goes into `tests/suite/formats.rs` or `golden/formats.py`, its costs into `benches/callgrind.rs`, and its line into the
+//! table above.
 
 mod block;
 pub(crate) mod decode;

@@ -22,7 +22,8 @@ use crate::exec::Exec;
 use crate::kernel::{Kernel, Vectors};
 use crate::simd::LANES;
 
-/// Values that a core decodes in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
+/// Values that a core decodes in a nanosecond at most: an upper bound, so that work is shared only if every core gains by
+/// it.
 const DECODED: usize = 32;
 
 /// Blocks of a piece that a thread takes.
@@ -118,9 +119,9 @@ impl<F: Blocks<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize> Kernel
     }
 }
 
-/// The codes of blocks as integers, in [`BlockFormat::codes`], and the scale of every group of [`BlockFormat::group_length`] values,
-/// NaN where OCP's formats hold none: the factors of [`decode_blocks`]. [`block_offsets`] has what is added to them. Of no blocks
-/// nothing is written.
+/// The codes of blocks as integers, in [`BlockFormat::codes`], and the scale of every group of
+/// [`BlockFormat::group_length`] values, NaN where OCP's formats hold none: the factors of [`decode_blocks`].
+/// [`block_offsets`] has what is added to them. Of no blocks nothing is written.
 ///
 /// # Errors
 /// [`Error::Multiple`] when `codes` is not whole blocks, [`Error::Length`] of `bytes` and `scales`.
@@ -192,8 +193,8 @@ fn by_groups<F: Blocks<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize
     }
 }
 
-/// The offset of every group of [`BlockFormat::group_length`] values, which [`decode_blocks`] adds to their products with the
-/// scale; 0 where the format has none.
+/// The offset of every group of [`BlockFormat::group_length`] values, which [`decode_blocks`] adds to their products with
+/// the scale; 0 where the format has none.
 ///
 /// # Errors
 /// [`Error::Multiple`] when `offsets` is not of whole blocks, [`Error::Length`] of `bytes`.

@@ -1,7 +1,7 @@
 //! E2M1, the floats of four bits: 0, ½, 1, 1½, 2, 3, 4, 6 with a sign. Doubled they are integers.
 //!
-//! Codes 0…4 are one doubled step apart, 4…6 two, and 6 and 7 four. So a doubled magnitude y is divided by the step where it lies,
-//! rounded as an integer, and the codes below the step added:
+//! Codes 0…4 are one doubled step apart, 4…6 two, and 6 and 7 four. So a doubled magnitude y is divided by the step where
+//! it lies, rounded as an integer, and the codes below the step added:
 //!
 //! | y | code |
 //! |---|---|
@@ -9,10 +9,10 @@
 //! | below 8 | `round(y / 2) + 2` |
 //! | at most 12 | `round(y / 4) + 4` |
 //!
-//! The quotients are exact. To nearest, ties go to the even code, as IEEE 754 has it: even numbers of steps are even codes. Rounded
-//! stochastically, the magnitude goes up with the probability of its distance to the lower neighbour over the gap between both,
-//! by the rule for integers: `(w >> 8) as f32 < (t − floor(t)) · 2²⁴` with the word w of the element and the quotient t. The sign is
-//! put back afterwards.
+//! The quotients are exact. To nearest, ties go to the even code, as IEEE 754 has it: even numbers of steps are even codes.
+//! Rounded stochastically, the magnitude goes up with the probability of its distance to the lower neighbour over the gap
+//! between both, by the rule for integers: `(w >> 8) as f32 < (t − floor(t)) · 2²⁴` with the word w of the element and the
+//! quotient t. The sign is put back afterwards.
 
 use super::block::BlockVectors;
 use crate::quantize::ops::Round;

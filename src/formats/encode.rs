@@ -1,8 +1,9 @@
 //! From real values to blocks.
 //!
-//! Values in the caches are read twice: once for the largest magnitudes of all blocks, which are kept, and once for the codes.
-//! Of a tensor from memory the first reading finds the largest magnitude of all only, and the magnitudes of the blocks are
-//! found again with the codes: that takes no longer than to read them. A format that can store every scale needs one reading.
+//! Values in the caches are read twice: once for the largest magnitudes of all blocks, which are kept, and once for the
+//! codes. Of a tensor from memory the first reading finds the largest magnitude of all only, and the magnitudes of the
+//! blocks are found again with the codes: that takes no longer than to read them. A format that can store every scale needs
+//! one reading.
 
 use core::marker::PhantomData;
 use std::sync::Mutex;
@@ -34,19 +35,20 @@ use crate::rounding::Rounding;
 use crate::simd::LANES;
 use crate::simd::memory::Memory;
 
-/// Values that a core encodes in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
+/// Values that a core encodes in a nanosecond at most: an upper bound, so that work is shared only if every core gains by
+/// it.
 const ENCODED: usize = 16;
 
 /// Blocks of a piece that a thread takes: a multiple of sixteen.
 const PIECE: usize = 512;
 
-/// Encodes `x`, block after block, into `bytes`: `BlockFormat::bytes(x.len())` of them, none of an empty tensor. Rounded as the
-/// format is defined.
+/// Encodes `x`, block after block, into `bytes`: `BlockFormat::bytes(x.len())` of them, none of an empty tensor. Rounded as
+/// the format is defined.
 ///
 /// # Errors
-/// [`Error::Multiple`] when `x` is not whole blocks, [`Error::Length`] of `bytes`. But for OCP's formats, which store anything,
-/// [`Error::NonFinite`], and [`Error::Range`] with the first block whose scale or offset would be infinite, of NVFP4 above 448.
-/// (Q8_0: of magnitudes above 127 · 65519; Q4_0: above 8 · 65519.)
+/// [`Error::Multiple`] when `x` is not whole blocks, [`Error::Length`] of `bytes`. But for OCP's formats, which store
+/// anything, [`Error::NonFinite`], and [`Error::Range`] with the first block whose scale or offset would be infinite, of
+/// NVFP4 above 448. (Q8_0: of magnitudes above 127 · 65519; Q4_0: above 8 · 65519.)
 pub fn encode_blocks<'t>(
     exec: impl Into<Exec<'t>>,
     format: impl Into<TensorFormat>,
@@ -56,12 +58,12 @@ pub fn encode_blocks<'t>(
     encode(exec.into(), format.into(), Rounding::Nearest, x, bytes)
 }
 
-/// [`encode_blocks`], with MXFP4 and NVFP4 rounded stochastically if asked for: element i of `x` takes the word `offset + i` of the
-/// stream. (Scales are rounded as ever.)
+/// [`encode_blocks`], with MXFP4 and NVFP4 rounded stochastically if asked for: element i of `x` takes the word `offset +
+/// i` of the stream. (Scales are rounded as ever.)
 ///
-/// An element goes to the E2M1 above its magnitude with the probability of its distance to the one below over the gap between both,
-/// so means are not biased, but for what saturates: a scale of MXFP4 leaves magnitudes above 6 where the largest is
-/// above ¾ of a power of two, a scale of NVFP4 where it was rounded down.
+/// An element goes to the E2M1 above its magnitude with the probability of its distance to the one below over the gap
+/// between both, so means are not biased, but for what saturates: a scale of MXFP4 leaves magnitudes above 6 where the
+/// largest is above ¾ of a power of two, a scale of NVFP4 where it was rounded down.
 ///
 /// ```
 /// use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks_with};

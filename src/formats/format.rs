@@ -61,12 +61,30 @@ pub enum BlockFormat {
     /// ggml's Q5_1: [Q4_1](BlockFormat::Q4_1) with five bits: `d = (max − min) / 31`.
     Q5_1,
     /// ggml's Q2_K: two bits in groups of 16, with scales and offsets of four bits.
+    ///
+    /// ```text
+    /// S, B ≤ 0     of each group those of the smallest Σ w · |S · q + B − x| that were tried, w = |x|, q = 0 … 3
+    /// d = max S / 15     dmin = max −B / 15     s = RNE(S / d)     m = RNE(−B / dmin)     d and dmin rounded to f16 where stored
+    /// code = clamp(RNE((x + dmin · m) / (d · s)), 0, 3)
+    /// ```
+    ///
+    /// The codes of a group whose d · s is 0 are those of the search. S / d is computed as `S · (15 / max S)`, −B / dmin
+    /// likewise.
     Q2_K,
-    /// ggml's Q4_K: four bits in groups of 32, with scales and offsets of six bits.
+    /// ggml's Q4_K: four bits in groups of 32, with scales and offsets of six bits. As [Q2_K](BlockFormat::Q2_K), with
+    /// squares of errors, `w = |x| + √(Σx² / 32)`, codes up to 15, s and m up to 63.
     Q4_K,
-    /// ggml's Q5_K: five bits in groups of 32, with scales and offsets of six bits.
+    /// ggml's Q5_K: five bits in groups of 32, with scales and offsets of six bits. As [Q4_K](BlockFormat::Q4_K), with
+    /// codes up to 31.
     Q5_K,
     /// ggml's Q6_K: six bits in groups of 16, with scales of eight bits.
+    ///
+    /// ```text
+    /// S     of each group that of the smallest Σ x² · (S · q − x)² that was tried, q = −32 … 31
+    /// d = S of the largest magnitude / −128     s = min(127, RNE(S / d))     code = clamp(RNE(x / (d · s)), −32, 31) + 32
+    /// ```
+    ///
+    /// A block whose scales S are all below 1e-15 is one of zero bytes.
     Q6_K,
     /// OCP Microscaling MXFP4: a power of two, and E2M1, in ggml's layout.
     ///
@@ -74,24 +92,25 @@ pub enum BlockFormat {
     /// E = max(0, 127 + floor(log₂ amax) − 2)     element = E2M1(x / 2^(E − 127)), ties to the even pattern, saturating at 6
     /// ```
     ///
-    /// A block with NaN or infinity is E = 255, codes 0; one of zeros E = 0. An element that is rounded to zero keeps its sign, as in
-    /// any conversion to a smaller float; it decodes to +0.
+    /// A block with NaN or infinity is E = 255, codes 0; one of zeros E = 0. An element that is rounded to zero keeps its
+    /// sign, as in any conversion to a smaller float; it decodes to +0.
     ///
-    /// ggml's own encoder differs in three cases: it rounds ties towards zero, gives zeros no sign, and takes log₂ in f32, whose
-    /// result just below a power of two may be that of the power.
+    /// ggml's own encoder differs in three cases: it rounds ties towards zero, gives zeros no sign, and takes log₂ in f32,
+    /// whose result just below a power of two may be that of the power.
     MxFp4,
-    /// NVFP4: E2M1 in groups of 16 with scales of E4M3, and one scale t in f32 for the tensor, in ggml's layout of four groups.
-    /// t is 1 unless an [`NvFp4`](super::NvFp4) says otherwise.
+    /// NVFP4: E2M1 in groups of 16 with scales of E4M3, and one scale t in f32 for the tensor, in ggml's layout of four
+    /// groups. t is 1 unless an [`NvFp4`](super::NvFp4) says otherwise.
     ///
     /// ```text
     /// s = E4M3((amax / 6) / t), ties to even     element = E2M1(x / (s · t)), ties to the even pattern, saturating at 6
     /// ```
     ///
-    /// In f32, each quotient and product is rounded; s · t is twice `(s / 2) · t`, which is the factor of [`decode_blocks`]. The
-    /// codes of a group whose s is 0 are zeros. Signs of zeros are as in [MXFP4](BlockFormat::MxFp4).
+    /// In f32, each quotient and product is rounded; s · t is twice `(s / 2) · t`, which is the factor of
+    /// [`decode_blocks`]. The codes of a group whose s is 0 are zeros. Signs of zeros are as in
+    /// [MXFP4](BlockFormat::MxFp4).
     ///
-    /// ggml's own encoder (t = 1) differs: ties of scales are rounded up, ties of elements towards zero, zeros have no sign, the
-    /// largest scale below 2⁻⁶ is 7 · 2⁻⁹, and groups above 464 · 6 saturate.
+    /// ggml's own encoder (t = 1) differs: ties of scales are rounded up, ties of elements towards zero, zeros have no
+    /// sign, the largest scale below 2⁻⁶ is 7 · 2⁻⁹, and groups above 464 · 6 saturate.
     ///
     /// [`decode_blocks`]: super::decode_blocks
     NvFp4,

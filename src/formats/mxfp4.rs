@@ -1,5 +1,5 @@
-//! MXFP4, by the OCP Microscaling specification: a power of two for the block, and E2M1. The exponent is that of the largest
-//! magnitude less 2, that of E2M1's largest value, out of its bits: `log2` is wrong just below powers of two.
+//! MXFP4, by the OCP Microscaling specification: a power of two for the block, and E2M1. The exponent is that of the
+//! largest magnitude less 2, that of E2M1's largest value, out of its bits: `log2` is wrong just below powers of two.
 
 use super::block::{BlockVectors, Blocks, Scales, Sixteen};
 use super::e2m1;

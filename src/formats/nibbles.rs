@@ -1,5 +1,5 @@
-//! Codes of four bits, two in a byte, and of five, whose highest bits lie before them in 32 bits: value j is in the low half of
-//! byte j, value j + 16 in its high half.
+//! Codes of four bits, two in a byte, and of five, whose highest bits lie before them in 32 bits: value j is in the low
+//! half of byte j, value j + 16 in its high half.
 
 use super::block::BlockVectors;
 use crate::simd::LANES;

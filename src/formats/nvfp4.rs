@@ -1,5 +1,5 @@
-//! NVFP4: E2M1 in groups of sixteen, with scales of E4M3 and one scale of the tensor. A block is four groups, as ggml has them:
-//! four scales, then eight bytes for each group, with value j low and j + 8 high in byte j.
+//! NVFP4: E2M1 in groups of sixteen, with scales of E4M3 and one scale of the tensor. A block is four groups, as ggml has
+//! them: four scales, then eight bytes for each group, with value j low and j + 8 high in byte j.
 
 use super::block::{BlockVectors, Blocks};
 use super::e2m1;
@@ -66,8 +66,8 @@ impl NvFp4 {
         }
     }
 
-    /// With the scale by which the largest magnitude is the largest value, `amax / (6 · 448)`, but `f32::MIN_POSITIVE` at least; 1 for
-    /// zeros and for an empty tensor.
+    /// With the scale by which the largest magnitude is the largest value, `amax / (6 · 448)`, but `f32::MIN_POSITIVE` at
+    /// least; 1 for zeros and for an empty tensor.
     ///
     /// # Errors
     /// [`Error::NonFinite`].

@@ -1,6 +1,6 @@
-//! ggml's Q2_K, as its scalar code (`quantize_row_q2_K_ref`) has it: sixteen groups of 16 with scales and offsets of four bits, which
-//! come first in a block. Byte j of the first half of the codes has the values j, j + 32, j + 64 and j + 96, from the lowest
-//! bits on.
+//! ggml's Q2_K, as its scalar code (`quantize_row_q2_K_ref`) has it: sixteen groups of 16 with scales and offsets of four
+//! bits, which come first in a block. Byte j of the first half of the codes has the values j, j + 32, j + 64 and j + 96,
+//! from the lowest bits on.
 
 use super::block::{Blocks, half_at};
 use super::search::{OffsetSearch, transposed};

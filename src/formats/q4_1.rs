@@ -1,5 +1,5 @@
-//! ggml's Q4_1, as its scalar code (`quantize_row_q4_1_ref`) has it: four bits from the minimum on. Codes are made with the scale
-//! and the offset before they are rounded to f16.
+//! ggml's Q4_1, as its scalar code (`quantize_row_q4_1_ref`) has it: four bits from the minimum on. Codes are made with the
+//! scale and the offset before they are rounded to f16.
 
 use super::block::{BlockVectors, Blocks, Sixteen, half_at};
 use super::nibbles::{nibbles, split_nibbles, store_nibbles};

@@ -1,6 +1,6 @@
-//! ggml's Q4_K, as its scalar code (`quantize_row_q4_K_ref`) has it, and what Q5_K shares with it: eight groups of 32 with scales and
-//! offsets of six bits. After the search both are rounded to multiples of the block's own two f16, and the codes are made
-//! anew with what they stand for.
+//! ggml's Q4_K, as its scalar code (`quantize_row_q4_K_ref`) has it, and what Q5_K shares with it: eight groups of 32 with
+//! scales and offsets of six bits. After the search both are rounded to multiples of the block's own two f16, and the codes
+//! are made anew with what they stand for.
 //!
 //! The twelve bytes of scales s and offsets m:
 //!

@@ -1,5 +1,5 @@
-//! ggml's Q5_1, as its scalar code (`quantize_row_q5_1_ref`) has it: five bits from the minimum on. Codes are made with the scale
-//! and the offset before they are rounded to f16.
+//! ggml's Q5_1, as its scalar code (`quantize_row_q5_1_ref`) has it: five bits from the minimum on. Codes are made with the
+//! scale and the offset before they are rounded to f16.
 
 use super::block::{BlockVectors, Blocks, Sixteen, half_at};
 use super::nibbles::{five_bits, split_five_bits, store_five_bits};

@@ -1,5 +1,5 @@
-//! ggml's Q5_K, as its scalar code (`quantize_row_q5_K_ref`) has it: Q4_K with a fifth bit. Bit g of byte j of the 32 before the low
-//! bits is that of code j of group g.
+//! ggml's Q5_K, as its scalar code (`quantize_row_q5_K_ref`) has it: Q4_K with a fifth bit. Bit g of byte j of the 32
+//! before the low bits is that of code j of group g.
 
 use super::block::Blocks;
 use super::q4_k::{encode_groups, offsets, scales, split_low, write_low, write_scales};

@@ -1,8 +1,9 @@
-//! ggml's Q6_K, as its scalar code (`quantize_row_q6_K_ref`) has it: sixteen groups of 16 with scales of eight bits, symmetric. The
-//! largest scale has the code −128.
+//! ggml's Q6_K, as its scalar code (`quantize_row_q6_K_ref`) has it: sixteen groups of 16 with scales of eight bits,
+//! symmetric. The largest scale has the code −128.
 //!
-//! 128 bytes of low bits, 64 of the two high ones, the scales, and their f16. Byte j of the 64 bytes of low bits of a half has value
-//! j low and j + 64 high; byte j of its 32 of high bits the values j, j + 32, j + 64 and j + 96, from the lowest bits on.
+//! 128 bytes of low bits, 64 of the two high ones, the scales, and their f16. Byte j of the 64 bytes of low bits of a half
+//! has value j low and j + 64 high; byte j of its 32 of high bits the values j, j + 32, j + 64 and j + 96, from the lowest
+//! bits on.
 
 use super::block::{Blocks, half_at};
 use super::search::{ZEROS, nearest, search_symmetric, transposed};

@@ -1,5 +1,5 @@
-//! ggml's Q8_0, as its scalar code (`quantize_row_q8_0_ref`) has it: ties are rounded away from zero, and codes are made with
-//! the scale before it is rounded to f16.
+//! ggml's Q8_0, as its scalar code (`quantize_row_q8_0_ref`) has it: ties are rounded away from zero, and codes are made
+//! with the scale before it is rounded to f16.
 //!
 //! Multiples of d / 2 are as exact as those of d. Their fraction is cut off, and the integers, narrowed to sixteen or eight
 //! bits, are halved, halves away from zero: 1½ operations a vector, where floats take three to be rounded so.

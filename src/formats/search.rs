@@ -1,9 +1,9 @@
-//! The searches for scales that ggml's formats of super-blocks are made by, as its scalar code has them: `make_qkx2_quants` for
-//! groups with an offset, `make_qx_quants` for those without.
+//! The searches for scales that ggml's formats of super-blocks are made by, as its scalar code has them: `make_qkx2_quants`
+//! for groups with an offset, `make_qx_quants` for those without.
 //!
-//! Both try some scales around the one that the range gives, fit scale and offset to the rounded codes by weighted least squares,
-//! and keep the best. Sixteen groups are searched together, one in each lane: so every lane adds in the order of the elements, each
-//! product and each sum rounded once, and gives the bits of the scalar code.
+//! Both try some scales around the one that the range gives, fit scale and offset to the rounded codes by weighted least
+//! squares, and keep the best. Sixteen groups are searched together, one in each lane: so every lane adds in the order of
+//! the elements, each product and each sum rounded once, and gives the bits of the scalar code.
 
 use super::block::BlockVectors;
 use crate::reduce::vectors::magnitude_bits;
@@ -24,8 +24,8 @@ pub(super) fn transposed<const N: usize>(groups: &[[f32; N]; LANES]) -> Transpos
     transposed
 }
 
-/// `round_ties_even()` of magnitudes below 2²², as its sum with 1.5 · 2²³ rounds it. Beyond, the low 23 bits of that sum: ggml has
-/// the same, so that blocks which it codes badly are its blocks, too.
+/// `round_ties_even()` of magnitudes below 2²², as its sum with 1.5 · 2²³ rounds it. Beyond, the low 23 bits of that sum:
+/// ggml has the same, so that blocks which it codes badly are its blocks, too.
 #[inline(always)]
 pub(super) fn nearest<V: BlockVectors>(v: V, x: V::F32) -> V::I32 {
     let sum = v.to_bits(v.add_f32(x, v.splat_f32(12_582_912.0)));
@@ -168,8 +168,8 @@ impl OffsetSearch {
 /// A group whose magnitudes are below this is one of zeros.
 pub(super) const ZEROS: f32 = 1e-15;
 
-/// Searches for the scales of sixteen groups of codes −`half` … `half` − 1. Errors are weighted by the squares of the values. Codes are
-/// found less `−half`; those of groups of zeros are 0.
+/// Searches for the scales of sixteen groups of codes −`half` … `half` − 1. Errors are weighted by the squares of the
+/// values. Codes are found less `−half`; those of groups of zeros are 0.
 #[cfg_attr(not(unoptimized), inline(always))]
 pub(super) fn search_symmetric<V: BlockVectors, const N: usize>(v: V, x: &Transposed<N>, half: i32) -> Found<V, N> {
     let (zero, one, tiny) = (v.splat_f32(0.0), v.splat_f32(1.0), v.splat_f32(ZEROS));

@@ -1,4 +1,5 @@
-//! What ggml's formats of super-blocks of 256 values share: scales and offsets of groups that are multiples of one f16 each.
+//! What ggml's formats of super-blocks of 256 values share: scales and offsets of groups that are multiples of one f16
+//! each.
 
 use super::block::{BlockVectors, half_at};
 use super::search::{Found, OffsetSearch, clamped, nearest};
@@ -11,8 +12,8 @@ pub(super) const VALUES: usize = 256;
 /// Beyond this the scales of every such format are infinite; squares of values are far from it.
 const MOST: f32 = (1_u32 << 30) as f32;
 
-/// The magnitude up to which the scales and offsets of all groups are finite. (The f16 of offsets of Q2_K overflows first, at about
-/// 15 · 65520.)
+/// The magnitude up to which the scales and offsets of all groups are finite. (The f16 of offsets of Q2_K overflows first,
+/// at about 15 · 65520.)
 pub(super) const SAFE: f32 = (1_u32 << 18) as f32;
 
 /// Whether a block cannot be stored whose scales are f16 at these places once it is encoded.

@@ -18,7 +18,8 @@ use crate::simd::LANES;
 pub(super) trait Units<const BYTES: usize, const VECTORS: usize, const UNIT: usize>:
     Blocks<BYTES, VECTORS> + Copy + Sync
 {
-    /// Nanoseconds that a core takes for a block at least: a lower bound, so that work is shared only if every core gains by it.
+    /// Nanoseconds that a core takes for a block at least: a lower bound, so that work is shared only if every core gains
+    /// by it.
     const BLOCK_TIME: usize;
     /// Blocks of a piece that a thread takes: a multiple of UNIT.
     const PIECE: usize;

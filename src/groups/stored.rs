@@ -93,7 +93,8 @@ impl StoredWeights {
         parts().expect("the parts were made for each other")
     }
 
-    /// The real value of every weight, `[outputs, depth]`: `S · (q − Z)`, or `S · q + B` with each product and sum rounded once.
+    /// The real value of every weight, `[outputs, depth]`: `S · (q − Z)`, or `S · q + B` with each product and sum rounded
+    /// once.
     #[must_use]
     pub fn values(&self) -> Vec<f32> {
         let groups = self.depth.div_ceil(self.length.max(1));
@@ -135,8 +136,8 @@ fn transposed<T: Copy>(values: &[T], groups: usize, outputs: usize) -> Vec<T> {
     transposed
 }
 
-/// `Ok` with the groups of a row, when a group length is one that weights may have and the lengths of a layout with its scales
-/// by groups, `[groups, outputs]`, are those of its shape.
+/// `Ok` with the groups of a row, when a group length is one that weights may have and the lengths of a layout with its
+/// scales by groups, `[groups, outputs]`, are those of its shape.
 fn check_by_groups(
     outputs: usize,
     depth: usize,

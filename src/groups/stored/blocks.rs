@@ -1,5 +1,5 @@
-//! Blocks of a [`BlockFormat`](crate::formats::BlockFormat), taken apart as [`split_blocks`](crate::formats::split_blocks) does it.
-//! Codes lose their sign. (E2M1 takes eight bits in panels, doubled.)
+//! Blocks of a [`BlockFormat`](crate::formats::BlockFormat), taken apart as [`split_blocks`](crate::formats::split_blocks)
+//! does it. Codes lose their sign. (E2M1 takes eight bits in panels, doubled.)
 
 use super::{Stored, StoredWeights};
 use crate::codes::CodeRange;
@@ -11,8 +11,8 @@ use crate::formats::tensor_format::TensorFormat;
 use crate::half::{HalvesMut, narrow};
 
 impl StoredWeights {
-    /// Blocks, row after row of `depth` values, as [`encode_blocks`](crate::formats::encode_blocks) writes them and files of ggml have
-    /// a matrix of `outputs` rows.
+    /// Blocks, row after row of `depth` values, as [`encode_blocks`](crate::formats::encode_blocks) writes them and files
+    /// of ggml have a matrix of `outputs` rows.
     ///
     /// # Errors
     /// [`Error::Multiple`] when the depth is not whole blocks; [`Error::Length`] of the bytes.

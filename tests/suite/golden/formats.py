@@ -35,7 +35,8 @@ def tensor():
     rows[4, :64] = 0.75  # constant groups, of either sign and of zeros
     rows[4, 64:128] = -0.75
     rows[4, 128:192] = 0
-    rows[4, 192:] = np.where(random.random(64) < 0.5, -0.0, random.random(64))
+    rows[4, 192:] = random.choice([0.0, -0.0, 0.5, 1.0], 64)  # minima that are zeros of both signs
+    rows[4, 192], rows[4, 224] = 0.0, -0.0
     rows[5] = 0
     return rows
 
