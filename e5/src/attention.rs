@@ -23,8 +23,8 @@ struct Piece<'a> {
 }
 
 impl Attention {
-    /// From queries, keys and values `[tokens, 3, width]` of sequences to what their tokens see, `[tokens, width]`, on the threads
-    /// of the current pool.
+    /// From queries, keys and values `[tokens, 3, width]` of sequences to what their tokens see, `[tokens, width]`, on
+    /// the threads of the current pool.
     pub fn apply(&self, qkv: &[f32], sequences: &[Range<usize>], mut out: &mut [f32]) {
         let mut pieces = Vec::new();
         for sequence in sequences {

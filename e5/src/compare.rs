@@ -70,7 +70,7 @@ pub fn run(settings: &Settings<'_>, bytes: &[u8], pairs: &Pairs) -> Result<Repor
     let mut isas = Vec::new();
     for isa in Isa::supported() {
         bar.set_message(isa.name());
-        isas.push(model.on(isa, &pools).map_err(wrong)?);
+        isas.extend(model.on(isa, &pools).map_err(wrong)?);
     }
     bar.set_message("speed");
     let speeds = model.speeds(settings, &pools, &best, &mut wheels, &bar)?;
@@ -81,7 +81,6 @@ pub fn run(settings: &Settings<'_>, bytes: &[u8], pairs: &Pairs) -> Result<Repor
         model: settings.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         isa: Isa::best()?.name(),
         rounds: settings.rounds,
-        threads: settings.threads.to_vec(),
         texts: model.texts.len(),
         tokens: ours.tokens.iter().sum(),
         tokens_agree: ours.tokens == theirs.tokens,
@@ -108,17 +107,20 @@ impl Model<'_> {
     }
 
     /// What an ISA makes of all texts on every pool.
-    fn on(&self, isa: Isa, pools: &[ThreadPool]) -> Result<IsaRow, e5::Error> {
+    fn on(&self, isa: Isa, pools: &[ThreadPool]) -> Result<Vec<IsaRow>, e5::Error> {
         let encoder = Encoder::new(isa, &self.file, Scales::Groups)?;
-        let mut row = IsaRow { isa: isa.name(), digests: Vec::new(), sentences_per_second: Vec::new() };
-        for pool in pools {
+        let row = |pool: &ThreadPool| {
             let embeddings = pool.install(|| self.embed(&encoder))?;
             let start = Instant::now();
             pool.install(|| self.embed(&encoder))?;
-            row.digests.push(digest(&embeddings.values));
-            row.sentences_per_second.push(self.texts.len() as f64 / start.elapsed().as_secs_f64());
-        }
-        Ok(row)
+            Ok(IsaRow {
+                isa: isa.name(),
+                threads: pool.current_num_threads(),
+                digest: digest(&embeddings.values),
+                sentences_per_second: self.texts.len() as f64 / start.elapsed().as_secs_f64(),
+            })
+        };
+        pools.iter().map(row).collect()
     }
 
     /// Sentences per second beside the wheel's engine, in rounds in which everyone has a turn.

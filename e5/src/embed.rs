@@ -60,8 +60,8 @@ impl Embeddings {
     }
 }
 
-/// The sequences of tokens that texts are, and which of them belong to each text: more than one where a text has more tokens than
-/// the model has positions.
+/// The sequences of tokens that texts are, and which of them belong to each text: more than one where a text has more
+/// tokens than the model has positions.
 #[must_use]
 pub fn sequences(tokenizer: &Tokenizer, positions: usize, texts: &[Text<'_>]) -> (Vec<Vec<u32>>, Vec<Range<usize>>) {
     let tokens: Vec<Vec<u32>> = texts.par_iter().map(|text| tokenizer.tokens(&text.prefixed())).collect();
@@ -74,9 +74,9 @@ pub fn sequences(tokenizer: &Tokenizer, positions: usize, texts: &[Text<'_>]) ->
     (sequences, of_texts)
 }
 
-/// Embeds texts: the mean of the last hidden states, scaled to length 1. Of a text of several sequences it is the mean of their
-/// means, weighted by their tokens. Runs on the threads of the current rayon pool; the bytes of a text do not depend on the
-/// others.
+/// Embeds texts: the mean of the last hidden states, scaled to length 1. Of a text of several sequences it is the mean
+/// of their means, weighted by their tokens. Runs on the threads of the current rayon pool; the bytes of a text do not
+/// depend on the others.
 ///
 /// # Errors
 /// Those of [`Encoder::encode`], whose indices count sequences; [`Error::NonFinite`] for an embedding of length 0.

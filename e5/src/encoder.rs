@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::file::{ModelFile, Sizes};
 use crate::float::{Norm, gelu};
 
-/// Tokens that go through the layers together, at most, unless one sequence has more: what they are inside a layer stays in a
-/// level-2 cache.
+/// Tokens that go through the layers together: so many that products of matrices are fast, and so few that what is
+/// inside a layer nearly stays in a level-2 cache.
 const PASS: usize = 256;
 
 /// Tokens of a piece of work on norms and GELU.
@@ -88,12 +88,12 @@ impl Encoder {
         self.sizes
     }
 
-    /// The mean of the last hidden states of every sequence, `[sequences, width]`, on the threads of the current rayon pool. The
-    /// bytes of a sequence do not depend on the others.
+    /// The mean of the last hidden states of every sequence, `[sequences, width]`, on the threads of the current rayon
+    /// pool. The bytes of a sequence do not depend on the others.
     ///
     /// # Errors
-    /// [`Error::Sequence`] for one without tokens, or with more than there are positions, or with one that the model does not
-    /// have; [`Error::NonFinite`] and errors of [`matmul`] where a model's values leave the range of f32.
+    /// [`Error::Sequence`] for one without tokens, or with more than there are positions, or with one that the model
+    /// does not have; [`Error::NonFinite`] and errors of [`matmul`] where a model's values leave the range of f32.
     pub fn encode(&self, sequences: &[Vec<u32>]) -> Result<Vec<f32>, Error> {
         for (index, sequence) in sequences.iter().enumerate() {
             let unknown = sequence.iter().any(|&token| token as usize >= self.sizes.words);
@@ -105,18 +105,12 @@ impl Encoder {
             };
             return Err(Error::Sequence { index, why });
         }
-        let mut means = Vec::with_capacity(sequences.len() * self.sizes.width);
-        let mut rest = sequences;
-        while !rest.is_empty() {
-            let mut tokens = 0;
-            let fitting = rest.iter().take_while(|sequence| {
-                tokens += sequence.len();
-                tokens <= PASS
-            });
-            let (pass, later) = rest.split_at(fitting.count().max(1));
-            self.pass(pass, &mut means)?;
-            rest = later;
-        }
+        let passes = passes(sequences, rayon::current_num_threads());
+        // Threads that have a pass each need not wait for each other in every layer.
+        let exec = Exec::from(self.isa);
+        let exec = if passes.len() == 1 { exec.rayon() } else { exec };
+        let results: Vec<_> = passes.par_iter().map(|pass| self.pass(exec, pass)).collect();
+        let means = results.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
         match means.iter().position(|mean| !mean.is_finite()) {
             Some(place) => Err(Error::NonFinite { index: place / self.sizes.width }),
             None => Ok(means),
@@ -124,7 +118,7 @@ impl Encoder {
     }
 
     /// All layers for some sequences.
-    fn pass(&self, sequences: &[Vec<u32>], means: &mut Vec<f32>) -> Result<(), Error> {
+    fn pass(&self, exec: Exec<'_>, sequences: &[Vec<u32>]) -> Result<Vec<f32>, Error> {
         let Sizes { width, heads, hidden, .. } = self.sizes;
         let mut ranges: Vec<Range<usize>> = Vec::new();
         for sequence in sequences {
@@ -141,7 +135,7 @@ impl Encoder {
                 Scales::Groups => x.in_groups(BlockFormat::Q4_0.block_length())?,
                 Scales::Rows => x,
             };
-            matmul(Exec::from(self.isa).rayon(), &x, &linear.weights, &linear.stage, y)
+            matmul(exec, &x, &linear.weights, &linear.stage, y)
         };
         for layer in &self.layers {
             multiply(&layer.qkv, &x, &mut qkv)?;
@@ -153,6 +147,7 @@ impl Encoder {
             multiply(&layer.down, &up, &mut y)?;
             self.add_norm(&layer.norm, &mut x, &y);
         }
+        let mut means = Vec::with_capacity(sequences.len() * width);
         for range in ranges {
             let (mut mean, tokens) = (vec![0.0; width], range.len() as f32);
             for row in x[range.start * width..range.end * width].chunks_exact(width) {
@@ -160,7 +155,7 @@ impl Encoder {
             }
             means.extend(mean.iter().map(|sum| sum / tokens));
         }
-        Ok(())
+        Ok(means)
     }
 
     /// The tokens of sequences as the first layer takes them.
@@ -183,6 +178,26 @@ impl Encoder {
             x.chunks_exact_mut(width).zip(y.chunks_exact(width)).for_each(|(x, y)| norm.add(x, y));
         });
     }
+}
+
+/// Sequences divided into as many passes for every thread, with about as many tokens each, some [`PASS`] at most.
+fn passes(sequences: &[Vec<u32>], threads: usize) -> Vec<&[Vec<u32>]> {
+    let tokens: usize = sequences.iter().map(Vec::len).sum();
+    let count = tokens.div_ceil(PASS).next_multiple_of(threads);
+    let wanted = tokens.div_ceil(count.max(1));
+    let (mut passes, mut rest) = (Vec::new(), sequences);
+    while !rest.is_empty() {
+        // A sequence belongs to the pass in which its middle is.
+        let mut tokens = 0;
+        let fitting = rest.iter().take_while(|sequence| {
+            tokens += sequence.len();
+            tokens - sequence.len() / 2 <= wanted
+        });
+        let (pass, later) = rest.split_at(fitting.count().max(1));
+        passes.push(pass);
+        rest = later;
+    }
+    passes
 }
 
 impl Layer {

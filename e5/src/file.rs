@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! "E5S1", u32 1
-//! i32 width, layers, heads, hidden width, words, positions, types; f32 ε of the layer norms; i32 32, the values of a block
+//! i32 width, layers, heads, hidden width, words, positions, types; f32 ε of layer norms; i32 32, the values of a block
 //! i32 pieces, and the indices of <s>, </s>, <pad> and <unk>; u64 bytes of all pieces
 //!     u32 the offset of every piece, and of their end; f32 the score of every piece; the bytes
 //! i32 replacements; u32 their bytes

@@ -1,5 +1,5 @@
-//! What is plain f32: sums, layer norm, softmax and GELU. Every sum has a fixed order, and no function of a C library is called, so
-//! that all architectures give the same bits. Loops are written for compilers that make vectors of them.
+//! What is plain f32: sums, layer norm, softmax and GELU. Every sum has a fixed order, and no function of a C library
+//! is called, so that all architectures give the same bits. Loops are written for compilers that make vectors of them.
 
 use std::f32::consts::LOG2_E;
 
@@ -95,8 +95,8 @@ pub fn softmax(scores: &mut [f32]) {
 
 /// Replaces values by `x · Φ(x)`, Φ the cumulative distribution of the normal distribution, within 3e-7 · |x|.
 ///
-/// `Φ(−|x|) = ½ · (a₁t + … + a₅t⁵) · exp(−x² / 2)`, `t = 1 / (1 + p|x| / √2)`: formula 7.1.26 of Abramowitz and Stegun, Handbook of
-/// Mathematical Functions.
+/// `Φ(−|x|) = ½ · (a₁t + … + a₅t⁵) · exp(−x² / 2)`, `t = 1 / (1 + p|x| / √2)`: formula 7.1.26 of Abramowitz and Stegun,
+/// Handbook of Mathematical Functions.
 pub fn gelu(values: &mut [f32]) {
     const P: f32 = 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2;
     const HALVES: [f32; 5] =

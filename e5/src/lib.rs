@@ -1,9 +1,9 @@
-//! multilingual-e5-small with weights of four bits: sentences in about a hundred languages become 384 numbers each, and those of
-//! sentences that mean the same point in the same direction.
+//! multilingual-e5-small with weights of four bits: sentences in about a hundred languages become 384 numbers each, and
+//! those of sentences that mean the same point in the same direction.
 //!
-//! Every linear layer is a product of [`zeropoint::groups`]: Q4_0 blocks by activations of f32, which the call quantizes.
-//! Embeddings, layer norms, attention and GELU are plain f32 in a fixed order. So a sentence has the same bytes on every ISA, for
-//! every number of threads, alone or in a batch.
+//! Every linear layer is a product of [`zeropoint::groups`]: Q4_0 blocks by activations of f32, which the call
+//! quantizes. Embeddings, layer norms, attention and GELU are plain f32 in a fixed order. So a sentence has the same
+//! bytes on every ISA, for every number of threads, alone or in a batch.
 //!
 //! ```no_run
 //! use e5::{Encoder, ModelFile, Scales, Text, Tokenizer, embed};
@@ -11,7 +11,8 @@
 //! let file = ModelFile::parse(&bytes)?;
 //! let tokenizer = Tokenizer::new(&file)?;
 //! let encoder = Encoder::new(zeropoint::Isa::best()?, &file, Scales::Groups)?;
-//! let embeddings = embed(&tokenizer, &encoder, &[Text::Query("how to bake bread"), Text::Passage("Knead the dough.")])?;
+//! let texts = [Text::Query("how to bake bread"), Text::Passage("Knead the dough.")];
+//! let embeddings = embed(&tokenizer, &encoder, &texts)?;
 //! println!("{}", embeddings.cosine(0, &embeddings, 1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

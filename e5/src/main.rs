@@ -1,4 +1,5 @@
-//! Embeds and ranks sentences with multilingual-e5-small in four bits: `cargo run --release -p e5 -- --help`. See README.md.
+//! Embeds and ranks sentences with multilingual-e5-small in four bits: `cargo run --release -p e5 -- --help`. See
+//! README.md.
 
 mod compare;
 mod pairs;

@@ -1,4 +1,5 @@
-//! Little-endian numbers, one after another. Every length is compared with the bytes that are left before anything is allocated.
+//! Little-endian numbers, one after another. Every length is compared with the bytes that are left before anything is
+//! allocated.
 
 use crate::error::Error;
 

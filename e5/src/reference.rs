@@ -143,7 +143,8 @@ impl Norm {
     }
 }
 
-/// `x · Φ(x)`, by the series `erf(x) = 2/√π · exp(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1 · 3 · … · (2n + 1))`, whose terms have one sign.
+/// `x · Φ(x)`, by the series `erf(x) = 2/√π · exp(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1 · 3 · … · (2n + 1))`, whose terms have one
+/// sign.
 #[must_use]
 pub fn gelu(x: f64) -> f64 {
     let z = x * std::f64::consts::FRAC_1_SQRT_2;

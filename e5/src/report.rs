@@ -37,12 +37,13 @@ impl Agreement {
     }
 }
 
-/// All texts on an ISA, for every number of threads.
+/// All texts on an ISA and some threads.
 #[derive(Serialize)]
 pub struct IsaRow {
     pub isa: &'static str,
-    pub digests: Vec<String>,
-    pub sentences_per_second: Vec<f64>,
+    pub threads: usize,
+    pub digest: String,
+    pub sentences_per_second: f64,
 }
 
 /// A query among all passages.
@@ -108,7 +109,6 @@ pub struct Report {
     pub model: String,
     pub isa: &'static str,
     pub rounds: u32,
-    pub threads: Vec<usize>,
     pub texts: usize,
     pub tokens: usize,
     /// Whether both engines cut every text into as many tokens.
@@ -125,10 +125,10 @@ const LEAST: f64 = 0.999;
 impl Report {
     /// `Ok` when all ISAs and threads gave the same bytes, and the wheel's engine the same embeddings up to rounding.
     pub fn check(&self) -> Result<(), String> {
-        let mut digests = self.isas.iter().flat_map(|row| row.digests.iter().map(|digest| (row.isa, digest)));
-        let first = digests.next();
-        if let Some((isa, _)) = first.and_then(|(_, first)| digests.find(|(_, digest)| *digest != first)) {
-            return Err(format!("{isa} gave other bytes than {}", self.isas[0].isa));
+        let Some(first) = self.isas.first() else { return Err("no ISA".to_owned()) };
+        if let Some(row) = self.isas.iter().find(|row| row.digest != first.digest) {
+            let (isa, threads) = (row.isa, row.threads);
+            return Err(format!("{isa} with {threads} threads gave other bytes than {}", first.isa));
         }
         if !self.tokens_agree {
             return Err("the wheel's engine cuts a text into another number of tokens".to_owned());
@@ -154,30 +154,28 @@ impl Report {
         let mut add = |name: &str, table: Table, below: &str| {
             let _ = write!(text, "{title}{name}\n\n{table}\n\n{below}\n");
         };
-        add(
-            "Agreement",
-            self.agreement(style),
-            "The smallest and the mean cosine. The last columns: to plain loops in f64 over the decoded weights.",
-        );
-        let same = match self.check() {
+        let below = "The smallest and the mean cosine to the embeddings of the wheel's engine, and to those of plain \
+                     loops in f64 over the decoded weights.";
+        add("Agreement", self.agreement(style), below);
+        let below = match self.check() {
             Ok(()) => {
-                "The same bytes on every ISA, for every number of threads. Sentences per second of one batch, once."
-                    .to_owned()
+                "The same bytes on every ISA, for every number of threads. (The speed is that of one pass.)".to_owned()
             }
             Err(error) => format!("Wrong: {error}."),
         };
-        add("Bytes", self.bytes(style), &same);
+        add("Bytes", self.bytes(style), &below);
         add("Retrieval", self.retrieval(style), &self.ranks());
         let below = format!(
-            "Sentences per second with their tokenization, the mean of the middle half of {rounds} rounds in which everyone has a \
-             turn. batch: the queries in one call, the passages in another; single: a call for each. `~`: a spread above 15 %."
+            "Sentences per second, tokenization included: the mean of the middle half of {rounds} rounds in which \
+             everyone has a turn. batch: the queries in one call, the passages in another; single: a call for each. \
+             `~`: a spread above 15 %."
         );
         add("Speed", self.speed(style), &below);
         text
     }
 
     fn agreement(&self, style: TableStyle) -> Table {
-        let mut table = table(style, &["activations", "to the wheel", "mean", "to f64", "mean"]);
+        let mut table = table(style, &["engine", "to the wheel", "mean", "to f64", "mean"]);
         for Agreement { engine, to_wheel, to_exact } in &self.agreements {
             let cosines = to_wheel.iter().chain(to_exact).map(|cosine| format!("{cosine:.6}"));
             table.add_row([(*engine).to_owned()].into_iter().chain(cosines));
@@ -186,16 +184,10 @@ impl Report {
     }
 
     fn bytes(&self, style: TableStyle) -> Table {
-        let columns =
-            self.threads.iter().flat_map(|threads| [format!("{threads} threads: digest"), "sentences/s".to_owned()]);
-        let header: Vec<String> = ["ISA".to_owned()].into_iter().chain(columns).collect();
-        let mut table = table(style, &header);
-        for IsaRow { isa, digests, sentences_per_second } in &self.isas {
-            let cells = digests
-                .iter()
-                .zip(sentences_per_second)
-                .flat_map(|(digest, rate)| [digest.clone(), format!("{rate:.1}")]);
-            table.add_row([(*isa).to_owned()].into_iter().chain(cells));
+        let mut table = table(style, &["ISA", "threads", "digest", "sentences/s"]);
+        for IsaRow { isa, threads, digest, sentences_per_second } in &self.isas {
+            let speed = format!("{sentences_per_second:.1}");
+            table.add_row([(*isa).to_owned(), threads.to_string(), digest.clone(), speed]);
         }
         align(table, 1)
     }
@@ -216,8 +208,8 @@ impl Report {
         let (ours, wheel, count) = (first(|row| &row.ours), first(|row| &row.wheel), self.pairs.len());
         let same = self.pairs.iter().filter(|row| row.ours.rank == row.wheel.rank).count();
         format!(
-            "The rank of the right one of {count} passages. First: {ours} with zeropoint, {wheel} with the wheel; the same rank: \
-             {same}. next: the cosine of the most similar other passage."
+            "The rank of the right one of {count} passages. First: {ours} with zeropoint, {wheel} with the wheel; the \
+             same rank: {same}. next: the cosine of the most similar other passage."
         )
     }
 

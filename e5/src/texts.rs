@@ -10,7 +10,10 @@ use crate::report::{digest, table};
 pub fn embedded(texts: &[String], embeddings: &Embeddings, as_json: bool) -> Result<String, serde_json::Error> {
     let each = texts.iter().enumerate();
     if as_json {
-        let of_text = |(i, text): (usize, &String)| json!({ "text": text, "tokens": embeddings.tokens[i], "embedding": embeddings.of(i) });
+        let of_text = |(i, text): (usize, &String)| {
+            let (tokens, embedding) = (embeddings.tokens[i], embeddings.of(i));
+            json!({ "text": text, "tokens": tokens, "embedding": embedding })
+        };
         return Ok(serde_json::to_string(&json!({ "embeddings": each.map(of_text).collect::<Vec<_>>() }))? + "\n");
     }
     let mut table = table(UTF8_FULL_CONDENSED, &["text", "tokens", "embedding", "digest"]);

@@ -1,8 +1,8 @@
-//! Texts to tokens, as SentencePiece's Unigram model does it: of all ways to cut a text into pieces of the vocabulary, the one
-//! whose scores (logarithms of probabilities) have the largest sum. (T. Kudo, Subword Regularization, 2018.)
+//! Texts to tokens, as SentencePiece's Unigram model does it: of all ways to cut a text into pieces of the vocabulary,
+//! the one whose scores (logarithms of probabilities) have the largest sum. (T. Kudo, Subword Regularization, 2018.)
 //!
-//! Before, characters are replaced by a table of the model (compatibility forms, controls, kinds of spaces), runs of spaces become
-//! one, the text begins with a space, and U+2581 stands for spaces.
+//! Before, characters are replaced by a table of the model (compatibility forms, controls, kinds of spaces), runs of
+//! spaces become one, the text begins with a space, and U+2581 stands for spaces.
 
 use std::collections::HashMap;
 
@@ -48,8 +48,8 @@ impl Tokenizer {
     /// The tokenizer of a model file.
     ///
     /// # Errors
-    /// [`Error::Value`] for pieces and replacements that are out of order, out of bounds or no Unicode, and scores that are not
-    /// finite; [`Error::Truncated`].
+    /// [`Error::Value`] for pieces and replacements that are out of order, out of bounds or no Unicode, and scores that
+    /// are not finite; [`Error::Truncated`].
     pub fn new(file: &ModelFile<'_>) -> Result<Self, Error> {
         let Vocabulary { begin, end, unknown, .. } = file.vocabulary;
         let mut tokenizer = Tokenizer {

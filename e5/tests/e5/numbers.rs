@@ -4,7 +4,7 @@ use e5::{gelu, softmax};
 
 #[test]
 fn gelu_is_near_the_exact_one() {
-    let x: Vec<f32> = (-160_000..=160_000).map(|i| i as f32 * 1e-4).chain([1e-30, -1e-30, 1e4, -1e4]).collect();
+    let x: Vec<f32> = (-16_000..=16_000).map(|i| i as f32 * 1e-3).chain([1e-30, -1e-30, 1e4, -1e4]).collect();
     let mut y = x.clone();
     gelu(&mut y);
     for (&x, &y) in x.iter().zip(&y) {

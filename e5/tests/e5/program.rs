@@ -9,7 +9,8 @@ use zeropoint::Isa;
 
 use crate::synthetic::model;
 
-/// The program; where it needs an emulator, `ZEROPOINT_TEST_RUNNER` is the command that runs it, words separated by spaces.
+/// The program; where it needs an emulator, `ZEROPOINT_TEST_RUNNER` is the command that runs it, words separated by
+/// spaces.
 fn command(arguments: &[&str]) -> Command {
     let runner = std::env::var("ZEROPOINT_TEST_RUNNER").unwrap_or_default();
     let mut words = runner.split_whitespace().chain([env!("CARGO_BIN_EXE_e5")]);

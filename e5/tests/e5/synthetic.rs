@@ -7,8 +7,6 @@ pub const WIDTH: usize = 64;
 pub const HIDDEN: usize = 96;
 pub const LAYERS: usize = 2;
 pub const POSITIONS: usize = 12;
-/// Two words more than there are pieces.
-const WORDS: usize = 42;
 
 /// Pieces and their scores. The first four are `<s>`, `<pad>`, `</s>` and `<unk>`.
 pub const PIECES: [(&str, f32); 40] = [
@@ -93,7 +91,7 @@ fn blocks(name: &str, values: &[f32]) -> Tensor {
     Tensor { name: name.to_owned(), kind: 1, values: values.len(), bytes }
 }
 
-fn tensors() -> Vec<Tensor> {
+fn tensors(words: usize) -> Vec<Tensor> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let norm = |name: &str, random: &mut Random| {
         let (weights, bias) = (random.values(WIDTH, 1.0, 0.5), random.values(WIDTH, 0.0, 0.25));
@@ -104,7 +102,7 @@ fn tensors() -> Vec<Tensor> {
         [blocks(&format!("{name}.w"), &weights), floats(&format!("{name}.b"), &random.values(outputs, 0.0, 0.25))]
     };
     let mut all = vec![
-        blocks("emb.word", &random.values(WORDS * WIDTH, 0.0, 1.0)),
+        blocks("emb.word", &random.values(words * WIDTH, 0.0, 1.0)),
         floats("emb.pos", &random.values(POSITIONS * WIDTH, 0.0, 0.5)),
         floats("emb.type", &random.values(2 * WIDTH, 0.0, 0.25)),
     ];
@@ -124,26 +122,32 @@ fn tensors() -> Vec<Tensor> {
 
 /// The file, and the length of what is before its tensors.
 pub fn model() -> (Vec<u8>, usize) {
+    model_of(&PIECES)
+}
+
+/// The file with other pieces, of which the first four are special. There are two words more than pieces.
+pub fn model_of(pieces: &[(&str, f32)]) -> (Vec<u8>, usize) {
+    let words = pieces.len() + 2;
     let mut file = b"E5S1".to_vec();
     let word = |value: usize| (value as u32).to_le_bytes();
-    for value in [1, WIDTH, LAYERS, 2, HIDDEN, WORDS, POSITIONS, 2] {
+    for value in [1, WIDTH, LAYERS, 2, HIDDEN, words, POSITIONS, 2] {
         file.extend(word(value));
     }
     file.extend(1e-6_f32.to_le_bytes());
     file.extend(word(32));
-    for value in [PIECES.len(), 0, 2, 1, 3] {
+    for value in [pieces.len(), 0, 2, 1, 3] {
         file.extend(word(value));
     }
-    let pieces: String = PIECES.iter().map(|(piece, _)| *piece).collect();
-    file.extend((pieces.len() as u64).to_le_bytes());
+    let bytes: String = pieces.iter().map(|(piece, _)| *piece).collect();
+    file.extend((bytes.len() as u64).to_le_bytes());
     let mut offset = 0;
     file.extend(word(0));
-    for (piece, _) in PIECES {
+    for (piece, _) in pieces {
         offset += piece.len();
         file.extend(word(offset));
     }
-    file.extend(PIECES.iter().flat_map(|(_, score)| score.to_le_bytes()));
-    file.extend(pieces.bytes());
+    file.extend(pieces.iter().flat_map(|(_, score)| score.to_le_bytes()));
+    file.extend(bytes.bytes());
     let mut replacements = Vec::new();
     for (character, by) in REPLACEMENTS {
         replacements.extend(word(character as usize));
@@ -154,7 +158,7 @@ pub fn model() -> (Vec<u8>, usize) {
     file.extend(word(replacements.len()));
     file.extend(replacements);
 
-    let tensors = tensors();
+    let tensors = tensors(words);
     let entry = |tensor: &Tensor| 2 + tensor.name.len() + 1 + 4 + 8 + 8;
     let begin = file.len() + 4 + tensors.iter().map(entry).sum::<usize>();
     let mut offset = begin;

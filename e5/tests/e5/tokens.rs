@@ -1,8 +1,9 @@
-//! Tokens beside every way to cut a text.
+//! Tokens beside those of another library, and beside every way to cut a text.
 
 use e5::{ModelFile, Tokenizer};
+use serde_json::Value;
 
-use crate::synthetic::{PIECES, model};
+use crate::synthetic::{PIECES, model, model_of};
 
 const UNKNOWN: u32 = 3;
 
@@ -28,6 +29,20 @@ fn best(text: &[char]) -> f32 {
     }
     let cut = |end: usize| score(&text[..end].iter().collect::<String>()).map(|score| score + best(&text[end..]));
     (1..=text.len()).filter_map(cut).fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// The tokens that `golden/unigram.py` recorded.
+#[test]
+fn tokens_are_those_of_tokenizers() {
+    let golden: Value = serde_json::from_str(include_str!("golden/unigram.json")).expect("JSON");
+    let pieces: Vec<(String, f32)> = serde_json::from_value(golden["pieces"].clone()).expect("pieces and scores");
+    let pieces: Vec<(&str, f32)> = pieces.iter().map(|(piece, score)| (&**piece, *score)).collect();
+    let texts: Vec<(String, Vec<u32>)> = serde_json::from_value(golden["texts"].clone()).expect("texts and tokens");
+    let tokenizer = Tokenizer::new(&ModelFile::parse(&model_of(&pieces).0).unwrap()).unwrap();
+    for (text, tokens) in &texts {
+        assert_eq!(tokenizer.tokens(text), *tokens, "{text}");
+    }
+    assert!(texts.len() >= 80);
 }
 
 #[test]
