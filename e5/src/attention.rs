@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::float::{multiply_row, softmax};
 
-/// Tokens of a piece of work, at most: less than a millisecond of the longest sequences.
+/// Tokens of a piece of work, at most: some milliseconds in the longest sequences.
 const PIECE: usize = 64;
 
 /// Attention of one layer.

@@ -52,7 +52,7 @@ impl Wheel {
 
     /// The seconds that it takes for all texts: `batch` in two calls, `single` in one for each.
     pub fn turn(&mut self, turn: &str) -> Result<f64, Box<dyn Error>> {
-        self.ask(turn)
+        self.ask(turn).map_err(|error| format!("the wheel's engine stopped: {error}").into())
     }
 
     fn ask<T: DeserializeOwned>(&mut self, line: &str) -> Result<T, Box<dyn Error>> {
