@@ -53,7 +53,8 @@ pub fn run(settings: &Settings<'_>, bytes: &[u8], pairs: &Pairs) -> Result<Repor
         wheels.push(Wheel::start(settings.package, settings.path, threads, pairs)?);
     }
     let theirs = &wheels.first().ok_or("no number of threads")?.1;
-    if theirs.width != model.file.sizes().width || theirs.tokens.len() != model.texts.len() {
+    let (width, count) = (model.file.sizes().width, model.texts.len());
+    if [theirs.width, theirs.values.len(), theirs.tokens.len()] != [width, width * count, count] {
         return Err(format!("{}: its engine gives other embeddings", settings.package.display()).into());
     }
     bar.set_message("agreement");

@@ -127,6 +127,62 @@ fn what_is_wrong_is_one_line() {
     }
 }
 
+/// A program in place of python3 that answers as the wheel's engine does: with these embeddings, and a time for every
+/// turn.
+fn stand_in(name: &str, embeddings: &[&[f32]], tokens: &[usize]) -> PathBuf {
+    let answer = serde_json::json!({ "embeddings": embeddings, "tokens": tokens });
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("e5-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("the directory for such folders is writable");
+    let script = format!("#!/bin/sh\nread -r texts\necho '{answer}'\nwhile read -r turn; do echo 0.5; done\n");
+    std::fs::write(folder.join("python3"), script).expect("it is new");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let permissions = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder.join("python3"), permissions).expect("it is there");
+    }
+    folder
+}
+
+#[test]
+fn it_compares_itself_with_another_engine() {
+    let (bytes, _) = model();
+    let path = temporary("report.bin", &bytes);
+    let pairs = temporary("two.tsv", "en\tthe abc\tde\tfür die abc\nja\t日本\ten\tthe rest\n".as_bytes());
+    let file = ModelFile::parse(&bytes).unwrap();
+    let encoder = Encoder::new(Isa::best().unwrap(), &file, Scales::Groups).unwrap();
+    let texts = [Text::Query("the abc"), Text::Query("日本"), Text::Passage("für die abc"), Text::Passage("the rest")];
+    let embeddings = embed(&Tokenizer::new(&file).unwrap(), &encoder, &texts).unwrap();
+    let right: Vec<&[f32]> = (0..4).map(|i| embeddings.of(i)).collect();
+    let wrong = [right[1], right[1], right[2], right[3]];
+    let few = [embeddings.tokens[0], 1, 1, 1];
+    let markdown = temporary("report.md", b"");
+    for (name, embeddings, tokens, why) in [
+        ("right", &right[..], &embeddings.tokens[..], None),
+        ("other-embeddings", &wrong[..], &embeddings.tokens[..], Some("error: a cosine to the wheel's embeddings is ")),
+        ("other-tokens", &right[..], &few[..], Some("error: the wheel's engine cuts a text into another number")),
+        ("few", &right[..3], &few[..3], Some("its engine gives other embeddings")),
+    ] {
+        let mut program = command(&["report", "--rounds", "2", "--threads", "1,3", "--json"]);
+        program.arg("--model").arg(&path).arg("--pairs").arg(&pairs).arg("--markdown").arg(&markdown);
+        let system = std::env::var("PATH").expect("there is one");
+        program.env("PATH", format!("{}:{system}", stand_in(name, embeddings, tokens).display()));
+        let output = program.output().expect("it starts");
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.success(), why.is_none(), "{name}: {stderr}");
+        assert!(why.is_none_or(|why| stderr.contains(why) && stderr.lines().count() == 1), "{name}: {stderr}");
+        if name == "right" {
+            let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+            assert_eq!(report["isas"].as_array().map(Vec::len), Some(2 * Isa::supported().len()));
+            assert_eq!(report["speeds"][3]["wheel"].as_f64(), Some(8.0));
+            let text = std::fs::read_to_string(&markdown).expect("it was written");
+            for title in ["# multilingual", "## Agreement", "## Bytes", "## Retrieval", "## Speed"] {
+                assert!(text.contains(title), "{text}");
+            }
+        }
+    }
+}
+
 /// Nobody reads what it prints.
 #[test]
 fn a_closed_standard_output_ends_it_quietly() {
