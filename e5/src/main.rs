@@ -63,7 +63,7 @@ enum Command {
         #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2", value_parser = threads())]
         threads: Vec<u32>,
         /// Turns of every candidate
-        #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
         rounds: u32,
         /// Print one JSON object instead of tables
         #[arg(long)]
