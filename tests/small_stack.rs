@@ -6,6 +6,7 @@ use std::thread;
 
 use zeropoint::calibrate::{Method, Observer, group_ranges};
 use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
+use zeropoint::fp8::{self, Fp8, Fp8Params};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::layers::{AvgPool2d, Conv2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{StreamRng, fill_uniform, fill_words};
@@ -102,6 +103,24 @@ fn elementwise<C: Code>(range: CodeRange<C>) {
         });
         small(&name("error"), |isa| {
             quantization_error(isa, x, params).unwrap();
+        });
+    }
+}
+
+#[test]
+fn eight_bit_floats() {
+    for (name, granularity) in granularities() {
+        let n = elements(granularity);
+        let x = &reals(n)[..];
+        small(&format!("FP8 {name}"), |isa| {
+            let params = &Fp8Params::fit(isa, x, Fp8::E4M3, granularity).unwrap();
+            let mut codes = vec![0; n];
+            fp8::encode(isa, x, params, Rounding::Nearest, &mut codes).unwrap();
+            fp8::encode(isa, x, params, Stream::new(7), &mut codes).unwrap();
+            fp8::decode(isa, &codes, params, &mut vec![0.0; n]).unwrap();
+            let mut halves = vec![0; n];
+            fp8::decode(isa, &codes, params, HalvesMut::f16(&mut halves)).unwrap();
+            fp8::encode(isa, Halves::f16(&halves), params, Rounding::Nearest, &mut codes).unwrap();
         });
     }
 }

@@ -12,6 +12,7 @@ mod errors;
 #[cfg(feature = "rayon")]
 mod exhaustive;
 mod formats;
+mod fp8;
 mod golden;
 mod groups;
 #[cfg(unix)]
