@@ -45,4 +45,5 @@ pub use reals::Reals;
 pub use stage::{CodeStage, RealStage};
 pub use stored::StoredWeights;
 pub use stored::ggml::GgmlType;
+pub use stored::quantized::GroupScheme;
 pub use weights::Weights;

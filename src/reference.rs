@@ -20,7 +20,8 @@ mod report;
 mod requantize;
 
 pub use calibrate::{
-    clip_by_entropy, clip_by_entropy_with, clip_by_mse, clip_by_mse_on_sides, histogram, moments, percentile,
+    clip_by_entropy, clip_by_entropy_with, clip_by_mse, clip_by_mse_on_sides, histogram, moments, mse_ranges,
+    percentile,
 };
 pub use formats::{decode_blocks, encode_blocks};
 pub use fp8::{decode_fp8, encode_fp8, encode_fp8_stochastic};

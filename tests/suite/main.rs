@@ -14,6 +14,7 @@ mod exhaustive;
 mod formats;
 mod fp8;
 mod golden;
+mod group_schemes;
 mod groups;
 #[cfg(unix)]
 mod guard_pages;

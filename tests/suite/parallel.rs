@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::common::{emulated, slowest_and_fastest};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread};
+use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread, mse_ranges};
 use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
 use zeropoint::fp8::{Fp8, Fp8Params, decode, encode};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
@@ -14,7 +14,7 @@ use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
     Accumulators, Code, CodeRange, Error, Exec, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rhs, Rounding, Rule,
-    Stage, Stream, dequantize, fake_quantize, min_max, quantize, ranges, raw, reference,
+    Scheme, Stage, Stream, dequantize, fake_quantize, min_max, quantize, ranges, raw, reference,
 };
 
 /// The elements of a piece of a tensor: tests go beyond twenty.
@@ -365,9 +365,9 @@ fn ranges_of_groups() {
     }
 }
 
-/// Codes of FP8.
+/// Codes of FP8, and ranges of least error, which take longer.
 #[test]
-fn eight_bit_floats() {
+fn eight_bit_floats_and_ranges_of_least_error() {
     let length = 20 * PIECE + 800;
     let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0).collect();
     let stream = Stream { seed: 1, offset: 16_384 * 9 - 701 };
@@ -385,6 +385,20 @@ fn eight_bit_floats() {
                 }
                 repeated(8, || decode(exec, &want[0], &params, &mut real).unwrap());
                 assert!(real == want_real, "{isa} {granularity:?}");
+            });
+        });
+    }
+    let codes = CodeRange::<u8>::unsigned(4).unwrap();
+    let x = &x[..240 * 80];
+    for granularity in [Granularity::block(&[240, 80], 32), Granularity::channel(&[1920, 10], 1)].map(Result::unwrap) {
+        let groups = granularity.groups(x.len()).unwrap();
+        let want = reference::mse_ranges(x, granularity, groups, codes, Scheme::ASYMMETRIC);
+        slowest_and_fastest(|isa| {
+            with_threads(|| {
+                let exec = Exec::from(isa).rayon();
+                repeated(2, || {
+                    assert_eq!(mse_ranges(exec, x, granularity, codes, Scheme::ASYMMETRIC).unwrap(), want, "{isa}");
+                });
             });
         });
     }
