@@ -31,12 +31,11 @@ impl Encode {
         Encode { layout, limit: if params.saturates() { params.format().max() } else { layout.beyond } }
     }
 
-    /// The codes of quotients, those of NaN apart.
+    /// The codes of quotients within the limits.
     #[inline(always)]
-    fn code<V: Vectors>(self, v: V, quotients: V::F32, round: impl Round<V>) -> V::I32 {
+    fn code<V: Vectors>(self, v: V, clamped: V::F32, round: impl Round<V>) -> V::I32 {
         let Layout { mantissa_bits, bias, .. } = self.layout;
         let (f32_mantissa, f32_bias) = F32;
-        let clamped = v.clamp_f32(quotients, v.splat_f32(-self.limit), v.splat_f32(self.limit));
         let bits = v.to_bits(clamped);
         // The exponent of the code where an f32 has it, biased as there; that of subnormal codes is the smallest normal
         // one.
@@ -47,11 +46,18 @@ impl Encode {
         let q = round.round(v, v.mul_f32(clamped, v.of_bits(per_unit)));
         // The leading bit of a normal mantissa adds 1 to the exponent field, which is that of subnormal codes without it; a
         // mantissa that was rounded up to the next power of two carries into the field, too.
+        let shift = f32_mantissa - mantissa_bits;
+        let field = v.sub_i32(v.shift_right(exponent, v.splat_i32(shift)), v.splat_i32(smallest >> shift));
+        // −q is !q + 1, and the sign bit is 0x80.
         let negative = v.shift_right(bits, v.splat_i32(31));
-        let magnitude = v.sub_i32(v.xor_i32(q, negative), negative);
-        let above = v.sub_i32(exponent, v.splat_i32(smallest));
-        let field = v.shift_right(above, v.splat_i32(f32_mantissa - mantissa_bits));
-        v.xor_i32(v.add_i32(magnitude, field), v.and_i32(negative, v.splat_i32(0x80)))
+        let rest = v.add_i32(field, v.and_i32(negative, v.splat_i32(0x81)));
+        v.add_i32(v.xor_i32(q, negative), rest)
+    }
+
+    /// The least and the largest quotient.
+    #[inline(always)]
+    fn limits<V: Vectors>(self, v: V) -> (V::F32, V::F32) {
+        (v.splat_f32(-self.limit), v.splat_f32(self.limit))
     }
 }
 
@@ -64,7 +70,8 @@ impl Operation for Encode {
     #[inline(always)]
     fn vector<V: Vectors>(self, v: V, params: &VecParams<V>, round: impl Round<V>, block: Block<'_, f32, u8>) {
         let quotients = params.quotient(v, v.load_f32(block.x));
-        let code = self.code(v, quotients, round);
+        let (min, max) = self.limits(v);
+        let code = self.code(v, v.clamp_f32(quotients, min, max), round);
         v.store_u8(v.select_i32(v.is_nan(quotients), v.splat_i32(self.layout.nan), code), block.out);
     }
 
@@ -74,8 +81,10 @@ impl Operation for Encode {
     #[inline(always)]
     fn quad<V: Vectors>(self, v: V, params: &QuadParams<V>, quad: Quad<'_, f32, u8>, invalid: V::I32) -> V::I32 {
         let quotients = params.quotients(v, quad.x);
+        let (min, max) = self.limits(v);
         for j in 0..QUAD {
-            v.store_u8(self.code(v, quotients[j], ToNearest), &mut quad.out[j]);
+            let clamped = v.min_f32(v.max_f32(quotients[j], min), max);
+            v.store_u8(self.code(v, clamped, ToNearest), &mut quad.out[j]);
         }
         v.mark_nan(quotients, invalid)
     }
