@@ -37,8 +37,7 @@ impl Encode {
         let Layout { mantissa_bits, bias, .. } = self.layout;
         let (f32_mantissa, f32_bias) = F32;
         let bits = v.to_bits(clamped);
-        // The exponent of the code where an f32 has it, biased as there; that of subnormal codes is the smallest normal
-        // one.
+        // The exponent of the code where an f32 has it, biased as there: at least the smallest of normal codes.
         let smallest = (f32_bias + 1 - bias) << f32_mantissa;
         let exponent = v.max_i32(v.and_i32(bits, v.splat_i32(0x7f80_0000)), v.splat_i32(smallest));
         // 2^(m − e): exact, and so is the product with it.

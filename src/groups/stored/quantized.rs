@@ -9,8 +9,9 @@ use crate::error::Error;
 use crate::exec::Exec;
 use crate::half::{HalvesMut, narrow};
 use crate::matrix::Matrix;
-use crate::params::{Granularity, QuantParams, Scheme};
+use crate::params::{Granularity, QuantParams, Range, Scheme};
 use crate::quantize::quantize;
+use crate::reduce::ranges::all_ranges;
 use crate::rounding::Rounding;
 
 /// How weights are quantized in groups along the depth: the bits of a code, the length of a group, whether groups have zero
@@ -105,7 +106,7 @@ impl StoredWeights {
     ///
     /// # Errors
     /// [`Error::NonFinite`] with the first NaN or infinity; [`Error::Shape`] unless the length of a group is a multiple of
-    /// 16, or at least K; [`Error::Scale`] for one that f16 cannot hold.
+    /// 16, or at least K; [`Error::Range`] of a group whose scale would be above the largest of its type.
     pub fn quantize<'e>(
         exec: impl Into<Exec<'e>>,
         weights: Matrix<'_, f32>,
@@ -128,8 +129,10 @@ fn quantized(exec: Exec<'_>, weights: Matrix<'_, f32>, scheme: GroupScheme) -> R
         QuantParams::fit(exec, &x, range, scheme, granularity)?
     };
     let (params, scales) = if f16_scales {
-        let scales = f16_of(exec, params.scales())?;
-        let stored = Stored::F16(scales);
+        let stored = Stored::F16(f16_of(exec, params.scales(), |index| {
+            let Range { min, max } = all_ranges(exec, &x, granularity)?[index];
+            Err(Error::Range { index, min, max, why: "its scale is above the largest f16" })
+        })?);
         let (scales, zero_points) = (super::widened(&stored), params.zero_points().to_vec());
         (QuantParams::new(range, granularity, scales, zero_points)?, stored)
     } else {
@@ -158,14 +161,14 @@ fn contiguous(weights: Matrix<'_, f32>) -> Cow<'_, [f32]> {
     all.into()
 }
 
-/// Scales as f16, those that would be 0 as the smallest.
-fn f16_of(exec: Exec<'_>, scales: &[f32]) -> Result<Vec<u16>, Error> {
+/// Scales as f16, those that would be 0 as the smallest; or the error of the first that f16 cannot hold.
+fn f16_of(exec: Exec<'_>, scales: &[f32], error: impl Fn(usize) -> Result<(), Error>) -> Result<Vec<u16>, Error> {
     let mut halves = vec![0; scales.len()];
     narrow(exec, scales, HalvesMut::f16(&mut halves))?;
-    for (index, (half, &scale)) in halves.iter_mut().zip(scales).enumerate() {
+    for (index, half) in halves.iter_mut().enumerate() {
         match *half {
             0 => *half = 1,
-            0x7c00.. => return Err(Error::Scale { index, scale }),
+            0x7c00.. => error(index)?,
             _ => {}
         }
     }

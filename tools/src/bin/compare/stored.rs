@@ -112,7 +112,7 @@ impl Storage<'_> {
             let stored = self.store(tensor, way);
             progress.inc(tensor.x.len() as u64);
             match stored {
-                Err(Error::Scale { .. } | Error::Range { .. }) => Ok(None),
+                Err(Error::Range { .. }) => Ok(None),
                 stored => stored.map(Some),
             }
         });
