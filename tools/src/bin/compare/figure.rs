@@ -11,6 +11,7 @@ use zeropoint::{ScaleKind, Scheme};
 
 use crate::grid::{Results, Sharing};
 use crate::report::best;
+use crate::stored::Way;
 use zeropoint_tools::tensors::Tensor;
 
 /// Of the chart of a tensor.
@@ -74,8 +75,14 @@ fn chart(area: &DrawingArea<SVGBackend<'_>, Shift>, tensor: &Tensor, results: &R
     let groups = stored.iter().filter(|(stored, _)| stored.best && stored.way.format().is_none());
     let mut groups: Vec<(f64, f64)> = groups.map(|&(_, point)| point).collect();
     groups.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    // (FP8 is about as good with a scale for every channel.)
+    let name = |way: Way| match way {
+        Way::Blocks(format) => Some(format!("{format:?}")),
+        Way::Fp8(format, Sharing::Tensor) => Some(format!("{format:?}")),
+        Way::Fp8(..) | Way::Groups { .. } => None,
+    };
     let mut formats: Vec<(String, (f64, f64))> =
-        stored.iter().filter_map(|(stored, point)| Some((stored.way.format()?, *point))).collect();
+        stored.iter().filter_map(|(stored, point)| Some((name(stored.way)?, *point))).collect();
     let mut curves =
         LOOKS.map(|(sharing, _)| [ScaleKind::Float, ScaleKind::PowerOfTwo].map(|scale| curve(sharing, scale)));
     let first = curves.iter().flatten().flatten().chain(&groups).chain(formats.iter().map(|(_, point)| point));
@@ -121,7 +128,7 @@ fn chart(area: &DrawingArea<SVGBackend<'_>, Shift>, tensor: &Tensor, results: &R
             Sharing::Channel => "one a channel",
             Sharing::Block => "one a block",
         };
-        if float.is_empty() {
+        if float.is_empty() && shift.is_empty() {
             continue;
         }
         let line = LineSeries::new(float.iter().copied(), color.stroke_width(3));
@@ -141,9 +148,10 @@ fn chart(area: &DrawingArea<SVGBackend<'_>, Shift>, tensor: &Tensor, results: &R
             .legend(|(x, y)| PathElement::new([(x, y), (x + 40, y)], GROUPS.stroke_width(3)));
         chart.draw_series(groups.iter().map(|&point| Circle::new(point, 4, GROUPS.filled())))?;
     }
-    chart.draw_series(formats.iter().map(|(_, point)| Cross::new(*point, 7, INK.stroke_width(2))))?;
-    let names = formats.iter().map(|(name, point)| Text::new(name.clone(), *point, text(16)));
-    chart.draw_series(names)?;
+    chart.draw_series(formats.iter().map(|(name, point)| {
+        let cross = Cross::new((0, 0), 7, INK.stroke_width(2));
+        EmptyElement::at(*point) + cross + Text::new(name.clone(), (11, -9), text(18))
+    }))?;
     // A series of nothing, for the legend.
     let dotted = |(x, y)| DashedPathElement::new([(x, y), (x + 40, y)], 4, 7, INK.stroke_width(3));
     chart.draw_series(LineSeries::new([], INK))?.label("powers of two").legend(dotted);
