@@ -2,9 +2,10 @@
 //! minimal hand loops, which have no clamping, no rule for NaN, no zero point, and a reciprocal for a division.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use zeropoint::fp8::{Fp8, Fp8Params, decode, encode};
 use zeropoint::{
-    CodeRange, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rounding, Scheme, abs_max, dequantize, fake_quantize,
-    fake_quantize_in_place, min_max, quantize, ranges,
+    CodeRange, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rounding, Scheme, Stream, abs_max, dequantize,
+    fake_quantize, fake_quantize_in_place, min_max, quantize, ranges,
 };
 
 /// Small, in the level-1, -2 and -3 caches, and beyond.
@@ -92,6 +93,14 @@ fn elementwise(c: &mut Criterion) {
             &mut |isa| fake_quantize(isa, &x, &per_tensor, Rounding::Nearest, (&mut out, &mut mask)).unwrap(),
             None,
         );
+        let eight_bits = Fp8Params::per_tensor(Fp8::E4M3, SCALE).unwrap();
+        each("encode f32→E4M3", &mut |isa| encode(isa, &x, &eight_bits, Rounding::Nearest, &mut codes).unwrap(), None);
+        each(
+            "encode f32→E4M3 stochastically",
+            &mut |isa| encode(isa, &x, &eight_bits, Stream::new(1), &mut codes).unwrap(),
+            None,
+        );
+        each("decode E4M3→f32", &mut |isa| decode(isa, &codes, &eight_bits, &mut out).unwrap(), None);
         let mut place = x.clone();
         each(
             "fake-quantize in place",

@@ -44,4 +44,5 @@ pub use product::{GroupStage, matmul};
 pub use reals::Reals;
 pub use stage::{CodeStage, RealStage};
 pub use stored::StoredWeights;
+pub use stored::quantized::GroupScheme;
 pub use weights::Weights;

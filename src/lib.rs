@@ -8,6 +8,7 @@ mod codes;
 mod error;
 mod exec;
 pub mod formats;
+pub mod fp8;
 pub mod groups;
 mod half;
 pub mod int16x8;

@@ -23,16 +23,16 @@
 //! drops the kernels of the other one.
 
 pub(crate) mod fast;
-mod fit;
-mod job;
-mod kernels;
-mod operands;
+pub(crate) mod fit;
+pub(crate) mod job;
+pub(crate) mod kernels;
+pub(crate) mod operands;
 pub(crate) mod ops;
 pub(crate) mod packed;
 pub(crate) mod packing;
 mod progress;
 pub(crate) mod reals;
-mod rows;
+pub(crate) mod rows;
 mod stochastic;
 pub(crate) mod vec_params;
 

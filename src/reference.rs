@@ -8,6 +8,7 @@
 
 mod calibrate;
 mod formats;
+mod fp8;
 mod groups;
 mod half;
 mod layers;
@@ -20,9 +21,11 @@ mod requantize;
 mod super_blocks;
 
 pub use calibrate::{
-    clip_by_entropy, clip_by_entropy_with, clip_by_mse, clip_by_mse_on_sides, histogram, moments, percentile,
+    clip_by_entropy, clip_by_entropy_with, clip_by_mse, clip_by_mse_on_sides, histogram, moments, mse_ranges,
+    percentile,
 };
 pub use formats::{decode_blocks, encode_blocks, encode_blocks_with};
+pub use fp8::{decode_fp8, encode_fp8, encode_fp8_stochastic};
 pub use half::{narrow_to_bf16, narrow_to_f16, widen};
 pub use layers::{average_pool2d, conv_transpose2d, conv2d, max_pool2d};
 pub use matmul::{GroupScales, dequantize_accumulator, matmul, matmul_groups, matmul_int16x8};

@@ -4,9 +4,10 @@
 
 use std::thread;
 
-use zeropoint::calibrate::{Method, Observer, group_ranges};
+use zeropoint::calibrate::{Method, Observer, group_ranges, mse_ranges};
 use zeropoint::formats::{BlockFormat, block_offsets, decode_blocks, encode_blocks, encode_blocks_with, split_blocks};
-use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
+use zeropoint::fp8::{self, Fp8, Fp8Params};
+use zeropoint::groups::{self, Activations, GroupScheme, PackedWeights, RealStage, StoredWeights, Weights};
 use zeropoint::layers::{AvgPool2d, Conv2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{StreamRng, fill_uniform, fill_words};
 use zeropoint::raw::AccumulatorBias;
@@ -106,6 +107,24 @@ fn elementwise<C: Code>(range: CodeRange<C>) {
     }
 }
 
+#[test]
+fn eight_bit_floats() {
+    for (name, granularity) in granularities() {
+        let n = elements(granularity);
+        let x = &reals(n)[..];
+        small(&format!("FP8 {name}"), |isa| {
+            let params = &Fp8Params::fit(isa, x, Fp8::E4M3, granularity).unwrap();
+            let mut codes = vec![0; n];
+            fp8::encode(isa, x, params, Rounding::Nearest, &mut codes).unwrap();
+            fp8::encode(isa, x, params, Stream::new(7), &mut codes).unwrap();
+            fp8::decode(isa, &codes, params, &mut vec![0.0; n]).unwrap();
+            let mut halves = vec![0; n];
+            fp8::decode(isa, &codes, params, HalvesMut::f16(&mut halves)).unwrap();
+            fp8::encode(isa, Halves::f16(&halves), params, Rounding::Nearest, &mut codes).unwrap();
+        });
+    }
+}
+
 fn strided<C: Code>(range: CodeRange<C>) {
     let [rows, row] = SHAPE;
     let columns = row - 7;
@@ -197,6 +216,7 @@ fn reductions_words_and_formats() {
             let observer =
                 Method::MinMax.observer(CodeRange::unsigned(8).unwrap(), Scheme::ASYMMETRIC, ELEMENTS).unwrap();
             group_ranges(isa, x, granularity, &observer).unwrap();
+            mse_ranges(isa, x, granularity, CodeRange::<i8>::signed(4).unwrap(), Scheme::ASYMMETRIC).unwrap();
         });
     }
     let x = &reals(ELEMENTS / 256 * 256)[..];
@@ -465,6 +485,11 @@ fn by_groups<A: ByteCode>() {
             let weights = Weights::new(Matrix::new(codes, n, k).unwrap(), range, 32, &scales).unwrap();
             all.push(PackedWeights::pack(isa, &weights.with_zero_points(zero_points).unwrap()).unwrap());
             all.push(PackedWeights::pack(isa, &weights.with_offsets(&scales).unwrap()).unwrap());
+        }
+        for scheme in [GroupScheme::symmetric(3, 32), GroupScheme::with_zero_points(5, 32)] {
+            let scheme = scheme.unwrap().least_error().f16_scales();
+            let weights = StoredWeights::quantize(isa, Matrix::new(&reals(n * k), n, k).unwrap(), scheme).unwrap();
+            all.push(PackedWeights::pack(isa, &weights.weights()).unwrap());
         }
         for format in BlockFormat::ALL {
             let mut bytes = vec![0; format.bytes(n * k).unwrap()];

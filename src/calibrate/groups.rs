@@ -6,7 +6,8 @@ use crate::exec::Exec;
 use crate::params::{Granularity, Range};
 use crate::reduce::extremes::first_non_finite;
 
-/// Values that a core counts in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
+/// Values that a core counts in a nanosecond at most: an upper bound, so that work is shared only if every core gains by
+/// it.
 const COUNTED: usize = 4;
 
 /// The range of every group of a tensor, each seen by an observer of its own that begins as this one.
@@ -14,9 +15,9 @@ const COUNTED: usize = 4;
 /// A thread has one observer at a time, and the elements of a group where they are in several places.
 ///
 /// # Errors
-/// [`Error::Empty`] for groups without elements, or whose elements are all skipped; [`Error::NonFinite`] with the first NaN or
-/// infinity, unless they are skipped; [`Error::Multiple`] and [`Error::Shape`] when the length does not go with the granularity or
-/// the samples.
+/// [`Error::Empty`] for groups without elements, or whose elements are all skipped; [`Error::NonFinite`] with the first NaN
+/// or infinity, unless they are skipped; [`Error::Multiple`] and [`Error::Shape`] when the length does not go with the
+/// granularity or the samples.
 pub fn group_ranges<'t, O: Observer + Clone + Sync>(
     exec: impl Into<Exec<'t>>,
     x: &[f32],
@@ -42,17 +43,9 @@ fn each_group(exec: Exec<'_>, x: &[f32], granularity: Granularity, range_of: Ran
         return Err(Error::Empty { what: "the tensor", group: None });
     }
     let mut ranges = vec![Ok(Range::default()); groups];
-    let of_group = |exec, (group, range): (usize, &mut Result<Range, Error>)| {
+    share_groups(exec, x.len() / COUNTED, &mut ranges, |exec, group, range| {
         *range = range_of(exec, &elements_of(x, granularity, group));
-    };
-    let each = ranges.iter_mut().enumerate();
-    if groups < 2 * exec.threads() {
-        // Few groups are better divided themselves.
-        each.for_each(|group| of_group(exec, group));
-    } else {
-        let team = exec.team(x.len() / COUNTED);
-        team.share(each, |group| of_group(exec.serial(), group));
-    }
+    });
     // An observer knows the elements of its group only.
     let of_the_tensor = |(group, range): (usize, Result<Range, Error>)| {
         range.map_err(|error| match error {
@@ -64,8 +57,26 @@ fn each_group(exec: Exec<'_>, x: &[f32], granularity: Granularity, range_of: Ran
     ranges.into_iter().enumerate().map(of_the_tensor).collect()
 }
 
+/// Calls `of_group(exec, group, result)` for every group, of which all take the calling thread alone at least
+/// `nanoseconds`.
+pub(super) fn share_groups<T: Send>(
+    exec: Exec<'_>,
+    nanoseconds: usize,
+    results: &mut [T],
+    of_group: impl Fn(Exec<'_>, usize, &mut T) + Sync,
+) {
+    let groups = results.len();
+    let each = results.iter_mut().enumerate();
+    if groups < 2 * exec.threads() {
+        // Few groups are better divided themselves.
+        each.for_each(|(group, result)| of_group(exec, group, result));
+    } else {
+        exec.team(nanoseconds).share(each, |(group, result)| of_group(exec.serial(), group, result));
+    }
+}
+
 /// The elements of a group.
-fn elements_of(x: &[f32], granularity: Granularity, group: usize) -> std::borrow::Cow<'_, [f32]> {
+pub(super) fn elements_of(x: &[f32], granularity: Granularity, group: usize) -> std::borrow::Cow<'_, [f32]> {
     match granularity {
         Granularity::Tensor => x.into(),
         Granularity::Channel { channels, inner } if x.len() == channels * inner => x[group * inner..][..inner].into(),

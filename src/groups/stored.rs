@@ -10,6 +10,7 @@
 //! | [ONNX `MatMulNBits`](StoredWeights::matmul_nbits) | 2, 4, 8 | 16, 32, … | a zero point, or the middle code |
 //! | [GPTQ](StoredWeights::gptq) | 4 | any, also of weights that are not neighbours | a zero point |
 //! | [AWQ](StoredWeights::awq) | 4 | any | a zero point |
+//! | [this crate](StoredWeights::quantize), of f32 weights | 2 to 8 | any | a zero point, or the middle code |
 //!
 //! Each layout is one file's.
 
@@ -17,6 +18,7 @@ mod awq;
 mod blocks;
 mod gptq;
 mod nbits;
+pub(super) mod quantized;
 
 use super::reals::Reals;
 use super::weights::Weights;
@@ -25,7 +27,7 @@ use crate::error::{Error, check_length, elements_of};
 use crate::half::Halves;
 use crate::matrix::Matrix;
 
-/// Weights `[N, K]` of another program's layout, as codes without a sign, scales, and zero points or real offsets.
+/// Weights `[N, K]` of another program's layout, or [quantized](StoredWeights::quantize) here, as codes without a sign, scales, and zero points or real offsets.
 ///
 /// ```
 /// use zeropoint::formats::BlockFormat;
@@ -136,8 +138,17 @@ fn transposed<T: Copy>(values: &[T], groups: usize, outputs: usize) -> Vec<T> {
     transposed
 }
 
-/// `Ok` with the groups of a row, when a group length is one that weights may have and the lengths of a layout with its
-/// scales by groups, `[groups, outputs]`, are those of its shape.
+/// `Ok` for the length of groups that weights of a depth may have.
+fn check_group_length(length: usize, depth: usize) -> Result<(), Error> {
+    if length == 0 || !length.is_multiple_of(16) && length < depth {
+        let why = "the length of a group is neither a multiple of 16 nor that of a row";
+        return Err(Error::Shape { why, found: length });
+    }
+    Ok(())
+}
+
+/// `Ok` with the groups of a row, when a group length is one that weights may have and the lengths of a layout with its scales
+/// by groups, `[groups, outputs]`, are those of its shape.
 fn check_by_groups(
     outputs: usize,
     depth: usize,
@@ -145,10 +156,7 @@ fn check_by_groups(
     scales: &[u16],
     zero_points: &[i32],
 ) -> Result<usize, Error> {
-    if length == 0 || !length.is_multiple_of(16) && length < depth {
-        let why = "the length of a group is neither a multiple of 16 nor that of a row";
-        return Err(Error::Shape { why, found: length });
-    }
+    check_group_length(length, depth)?;
     if !outputs.is_multiple_of(8) {
         return Err(Error::Multiple { what: "the outputs", unit: 8, found: outputs });
     }

@@ -41,13 +41,24 @@ impl<C: Code> QuantParams<C> {
         scheme: Scheme,
         granularity: Granularity,
     ) -> Result<Self, Error> {
-        if x.is_empty() {
-            return Ok(QuantParams::of(codes, fit_nothing(codes.bounds(), scheme, granularity)?));
-        }
-        let mut params = Params::unfilled(codes.bounds(), granularity, granularity.groups(x.len())?);
-        fit(exec.into(), x, scheme, &mut params)?;
-        Ok(QuantParams::of(codes, params))
+        Ok(QuantParams::of(codes, params_of(exec.into(), x, codes.bounds(), scheme, granularity)?))
     }
+}
+
+/// The parameters that a scheme gives the ranges of a tensor, for codes of any type.
+pub(crate) fn params_of(
+    exec: Exec<'_>,
+    x: &[f32],
+    codes: CodeBounds,
+    scheme: Scheme,
+    granularity: Granularity,
+) -> Result<Params, Error> {
+    if x.is_empty() {
+        return fit_nothing(codes, scheme, granularity);
+    }
+    let mut params = Params::unfilled(codes, granularity, granularity.groups(x.len())?);
+    fit(exec, x, scheme, &mut params)?;
+    Ok(params)
 }
 
 /// The parameters of groups without elements, whose number no data bounds.

@@ -31,7 +31,19 @@ impl<V: Simd> VecParams<V> {
     /// `clamp(x / S)`: rounded, it is the code less its zero point.
     #[inline(always)]
     pub fn clamped(&self, v: V, x: V::F32) -> V::F32 {
-        v.clamp_f32(v.div_f32(x, self.scale), self.min, self.max)
+        v.clamp_f32(self.quotient(v, x), self.min, self.max)
+    }
+
+    /// `x / S`
+    #[inline(always)]
+    pub fn quotient(&self, v: V, x: V::F32) -> V::F32 {
+        v.div_f32(x, self.scale)
+    }
+
+    /// `S · x`
+    #[inline(always)]
+    pub fn scaled(&self, v: V, x: V::F32) -> V::F32 {
+        v.mul_f32(x, self.scale)
     }
 
     /// Where clamping does not change the rounded quotient. NaN counts as below the range.
@@ -57,7 +69,7 @@ impl<V: Simd> VecParams<V> {
     /// `S · q` for a code less its zero point.
     #[inline(always)]
     pub fn real(&self, v: V, q: V::I32) -> V::F32 {
-        v.mul_f32(v.to_f32(q), self.scale)
+        self.scaled(v, v.to_f32(q))
     }
 
     /// `S · q` for a code less its zero point that is an f32; −0 becomes 0.

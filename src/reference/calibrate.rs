@@ -1,7 +1,12 @@
 //! Calibration.
 
+use super::groups::group;
+use super::quantize::quantize_one;
+use super::reduce::ranges;
 use crate::calibrate::Levels;
 use crate::calibrate::logarithm::ln;
+use crate::codes::{Code, CodeRange};
+use crate::params::{Granularity, Range, Scheme};
 
 /// [`Histogram`](crate::calibrate::Histogram): the exponent of the bins' width, and the counts of values from 0 on
 /// and below 0 in each bin. Width 2ᵏ, with the smallest k of at least −160 that leaves all magnitudes below `4096 · 2ᵏ`; bin
@@ -176,4 +181,37 @@ pub fn clip_by_entropy_with(counts: &[u64], levels: impl Fn(usize) -> usize, sta
         }
     }
     best.1
+}
+
+/// [`mse_ranges`](crate::calibrate::mse_ranges). The squares of a group are summed in sixteen lanes, and lane l has those of its
+/// elements l, l + 16, …
+#[must_use]
+pub fn mse_ranges<C: Code>(
+    x: &[f32],
+    granularity: Granularity,
+    groups: usize,
+    codes: CodeRange<C>,
+    scheme: Scheme,
+) -> Vec<Range> {
+    let mut best = Vec::new();
+    for (g, whole) in ranges(x, granularity, groups).into_iter().enumerate() {
+        let elements: Vec<f32> = (0..x.len()).filter(|&i| group(granularity, i) == g).map(|i| x[i]).collect();
+        let mut least = (f64::INFINITY, whole);
+        for part in 1..=64 {
+            let t = part as f32 / 64.0;
+            let range = Range { min: t * whole.min, max: t * whole.max };
+            let (scale, zero_point) = scheme.parameters(codes, range).expect("a part of a range with parameters");
+            let mut lanes = [0.0; 16];
+            for (i, &x) in elements.iter().enumerate() {
+                let real = scale * (quantize_one(x, scale, zero_point, codes) - zero_point) as f32;
+                lanes[i % 16] += f64::from(x - real) * f64::from(x - real);
+            }
+            let error = lanes.iter().fold(0.0, |sum, lane| sum + lane);
+            if error < least.0 {
+                least = (error, range);
+            }
+        }
+        best.push(least.1);
+    }
+    best
 }

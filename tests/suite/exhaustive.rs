@@ -3,6 +3,7 @@
 
 use crate::common::fraction;
 use rayon::prelude::*;
+use zeropoint::fp8::{Fp8, Fp8Params, encode};
 use zeropoint::{Code, CodeRange, Error, ISA_VARIABLE, Isa, QuantParams, Rounding, Stream, quantize, reference};
 
 /// `plain` and `fast` on consecutive floats, whose first one has these bits; `one_code` is the code of all floats between two,
@@ -99,4 +100,24 @@ fn every_float_stochastically() {
         |lower, upper| same_code(&params, lower - params.scales()[0], upper + params.scales()[0]),
         |isa, x, first, out| quantize(isa, x, &params, stream(first), out),
     );
+}
+
+/// Of both formats, saturated and not.
+#[test]
+#[ignore = "2³² inputs"]
+fn every_float_to_fp8() {
+    for (format, scale) in [(Fp8::E4M3, 1.0), (Fp8::E5M2, 3.7 / 57_344.0)] {
+        let params = Fp8Params::per_tensor(format, scale).unwrap();
+        for params in [params.clone(), params.without_saturation()] {
+            let same_code = |lower, upper| {
+                let codes = reference::encode_fp8(&[lower, upper], &params);
+                (codes[0] == codes[1]).then_some(codes[0])
+            };
+            all_floats(
+                |x, _| reference::encode_fp8(x, &params),
+                same_code,
+                |isa, x, _, out| encode(isa, x, &params, Rounding::Nearest, out),
+            );
+        }
+    }
 }

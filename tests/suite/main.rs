@@ -12,7 +12,9 @@ mod errors;
 #[cfg(feature = "rayon")]
 mod exhaustive;
 mod formats;
+mod fp8;
 mod golden;
+mod group_schemes;
 mod groups;
 #[cfg(unix)]
 mod guard_pages;

@@ -6,14 +6,15 @@ use std::thread;
 
 use crate::common::{emulated, slowest_and_fastest};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread};
+use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread, mse_ranges};
 use zeropoint::formats::{BlockFormat, block_offsets, decode_blocks, encode_blocks_with, split_blocks};
+use zeropoint::fp8::{Fp8, Fp8Params, decode, encode};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
     Accumulators, Code, CodeRange, Error, Exec, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rhs, Rounding, Rule,
-    Stage, Stream, dequantize, fake_quantize, min_max, quantize, ranges, raw, reference,
+    Scheme, Stage, Stream, dequantize, fake_quantize, min_max, quantize, ranges, raw, reference,
 };
 
 /// The elements of a piece of a tensor: tests go beyond twenty.
@@ -367,6 +368,45 @@ fn ranges_of_groups() {
         slowest_and_fastest(|isa| {
             let refused = ranges(Exec::from(isa).rayon(), &x, granularity);
             assert!(matches!(refused, Err(Error::NonFinite { index: 2_345_678, .. })), "{isa} {granularity:?}");
+        });
+    }
+}
+
+/// Codes of FP8, and ranges of least error, which take longer.
+#[test]
+fn eight_bit_floats_and_ranges_of_least_error() {
+    let length = 20 * PIECE + 800;
+    let x: Vec<f32> = (0..length).map(|i| ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0).collect();
+    let stream = Stream { seed: 1, offset: 16_384 * 9 - 701 };
+    for granularity in [Granularity::Tensor, Granularity::block(&[length / 80, 80], 32).unwrap()] {
+        let params = Fp8Params::fit(Isa::supported()[0], &x, Fp8::E4M3, granularity).unwrap();
+        let want = [reference::encode_fp8(&x, &params), reference::encode_fp8_stochastic(&x, &params, stream)];
+        let want_real = reference::decode_fp8(&want[0], &params);
+        slowest_and_fastest(|isa| {
+            with_threads(|| {
+                let (mut out, mut real) = (vec![0; length], vec![0.0; length]);
+                let exec = Exec::from(isa).rayon();
+                for (rounding, want) in [Rounding::Nearest, stream.into()].into_iter().zip(&want) {
+                    repeated(4, || encode(exec, &x, &params, rounding, &mut out).unwrap());
+                    assert!(out == *want, "{isa} {granularity:?} {rounding:?}");
+                }
+                repeated(8, || decode(exec, &want[0], &params, &mut real).unwrap());
+                assert!(real == want_real, "{isa} {granularity:?}");
+            });
+        });
+    }
+    let codes = CodeRange::<u8>::unsigned(4).unwrap();
+    let x = &x[..240 * 80];
+    for granularity in [Granularity::block(&[240, 80], 32), Granularity::channel(&[1920, 10], 1)].map(Result::unwrap) {
+        let groups = granularity.groups(x.len()).unwrap();
+        let want = reference::mse_ranges(x, granularity, groups, codes, Scheme::ASYMMETRIC);
+        slowest_and_fastest(|isa| {
+            with_threads(|| {
+                let exec = Exec::from(isa).rayon();
+                repeated(2, || {
+                    assert_eq!(mse_ranges(exec, x, granularity, codes, Scheme::ASYMMETRIC).unwrap(), want, "{isa}");
+                });
+            });
         });
     }
 }

@@ -8,6 +8,7 @@
 
 use crate::common::{bits, every_isa, requantized};
 use zeropoint::formats::{BlockFormat, block_offsets, decode_blocks, encode_blocks, split_blocks};
+use zeropoint::fp8::{Fp8, Fp8Params, decode, encode};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::layers::{MaxPool2d, Window};
 use zeropoint::random::fill_words;
@@ -237,6 +238,16 @@ fn elementwise() {
         let zero_points = (0..groups as i32).map(|group| group % 9).collect();
         let params = QuantParams::new(CodeRange::unsigned(8).unwrap(), granularity, scales.clone(), zero_points);
         every_isa(|isa| elementwise_on(isa.into(), &x, params.as_ref().unwrap()));
+        let params = Fp8Params::new(Fp8::E4M3, granularity, &scales).unwrap();
+        every_isa(|isa| {
+            let (mut codes, mut real) = (vec![0; x.len()], vec![0.0; x.len()]);
+            encode(isa, &x, &params, Stream::new(3), &mut codes).unwrap();
+            assert_eq!(codes, reference::encode_fp8_stochastic(&x, &params, Stream::new(3)), "{isa}");
+            encode(isa, &x, &params, Rounding::Nearest, &mut codes).unwrap();
+            assert_eq!(codes, reference::encode_fp8(&x, &params), "{isa}");
+            decode(isa, &codes, &params, &mut real).unwrap();
+            assert_eq!(bits(&real), bits(&reference::decode_fp8(&codes, &params)), "{isa}");
+        });
     }
     let finite = &x[..70];
     let signed = CodeRange::signed(4).unwrap();

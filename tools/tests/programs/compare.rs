@@ -8,6 +8,10 @@ use npyz::WriterBuilder;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::Value;
+use zeropoint::formats::BlockFormat;
+use zeropoint::groups::{GroupScheme, StoredWeights};
+use zeropoint::report::reconstruction_error;
+use zeropoint::{Exec, Matrix};
 
 use crate::temporary;
 
@@ -30,7 +34,7 @@ fn compare_some(arguments: &[&str]) -> (String, String) {
     let output = crate::run(COMPARE, &[&["--figure", figure.to_str().unwrap()], arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let svg = std::fs::read_to_string(&figure).expect("it is drawn");
-    assert!(svg.contains("signal to quantization noise, dB") && svg.contains("bits of a code"));
+    assert!(svg.contains("signal to quantization noise, dB") && svg.contains("bits a number"));
     std::fs::remove_file(figure).expect("it is there");
     (String::from_utf8(output.stdout).expect("UTF-8"), String::from_utf8(output.stderr).expect("UTF-8"))
 }
@@ -64,7 +68,8 @@ fn the_shipped_tensors() {
         assert!(text.contains(tensor), "{tensor}");
     }
     assert_eq!(text.matches("\n★ 8 bits: ").count(), 5, "a sentence for every tensor");
-    let report: Value = serde_json::from_str(&compare(&["--bits", "8", "--methods", "minmax", "--json"])).unwrap();
+    let report: Value =
+        serde_json::from_str(&compare(&["--bits", "8", "--methods", "minmax", "--json", "--rows", "schemes"])).unwrap();
     let outcomes = report["outcomes"].as_array().unwrap();
     let asymmetric = outcomes.iter().find(|outcome| {
         let is = |key: &str, value: &str| outcome[key] == value;
@@ -100,7 +105,9 @@ fn files_of_every_kind_hold_the_same_tensor() {
     let bytes: Vec<u8> = x.iter().flat_map(|x| x.to_le_bytes()).collect();
     save(&tensors, &[("x", Dtype::F32, &[6, 10], &bytes)]);
 
-    let lines = |path: &Path| lines(&compare(&[path.to_str().unwrap(), "--bits", "4,8", "--block", "5", "--csv"]));
+    let lines = |path: &Path| {
+        lines(&compare(&[path.to_str().unwrap(), "--rows", "schemes", "--bits", "4,8", "--block", "5", "--csv"]))
+    };
     let want = lines(&tensors);
     assert_eq!(want.len(), 8 * 2 * (8 + 8 + 1));
     assert_eq!(lines(&fortran), want);
@@ -127,6 +134,81 @@ fn files_of_every_kind_hold_the_same_tensor() {
     [npy, fortran, npz, tensors].iter().for_each(|path| std::fs::remove_file(path).unwrap());
 }
 
+/// Groups and formats: their true sizes, the errors that the library has, and a mark on those that no smaller one beats.
+#[test]
+fn weights_as_they_are_stored() {
+    let (outputs, depth) = (4, 256);
+    let x: Vec<f32> = (0..outputs * depth).map(|i| (i as f32 * 0.37).sin().powi(3) + (i % 7) as f32 * 0.02).collect();
+    let path = temporary("weights.safetensors");
+    let bytes: Vec<u8> = x.iter().flat_map(|x| x.to_le_bytes()).collect();
+    save(&path, &[("w", Dtype::F32, &[4, 8, 32], &bytes), ("bias", Dtype::F32, &[8], &bytes[..32])]);
+    let file = path.to_str().unwrap();
+    let arguments = [file, "--rows", "groups,formats", "--bits", "2,3,4,5,6,8"];
+    let report: Value = serde_json::from_str(&compare(&[&arguments[..], &["--json"]].concat())).unwrap();
+    let all = report["outcomes"].as_array().unwrap();
+    assert_eq!(all.len(), 3 * 6 * 2 * 2 + BlockFormat::ALL.len() + 4);
+    let size = |outcome: &Value| outcome["bits_per_number"].as_f64().unwrap();
+    let sse = |outcome: &Value| outcome["sse"].as_f64().unwrap();
+    let group = |length: usize, bits: u32, offset: &str, range: &str| {
+        let is = |outcome: &&Value| {
+            let fixed = outcome["granularity"] == "group" && outcome["offset"] == offset && outcome["method"] == range;
+            fixed && outcome["group_length"] == length && outcome["bits"] == bits
+        };
+        all.iter().find(is).expect("it is there")
+    };
+    let exec = Exec::best().unwrap();
+    for bits in [2, 3, 4, 5, 6, 8] {
+        for length in [32, 64, 128] {
+            let beside = |offset: &str| if offset == "asymmetric" { 16 + bits } else { 16 };
+            for (offset, scheme) in [
+                ("symmetric", GroupScheme::symmetric(bits, length)),
+                ("asymmetric", GroupScheme::with_zero_points(bits, length)),
+            ] {
+                let scheme = scheme.unwrap().f16_scales();
+                let [minmax, mse] = ["minmax", "mse"].map(|range| group(length, bits, offset, range));
+                assert_eq!(size(minmax), f64::from(bits) + f64::from(beside(offset)) / length as f64);
+                assert_eq!(size(mse), size(minmax));
+                for (outcome, scheme) in [(minmax, scheme), (mse, scheme.least_error())] {
+                    let stored =
+                        StoredWeights::quantize(exec, Matrix::new(&x, outputs, depth).unwrap(), scheme).unwrap();
+                    let want = reconstruction_error(exec, &x, &stored.values()).unwrap().sse();
+                    assert!((sse(outcome) / want - 1.0).abs() < 1e-14, "{scheme:?}: {}, {want}", sse(outcome));
+                }
+                assert!(sse(mse) < sse(minmax) || bits == 8, "{offset} {bits} {length}");
+            }
+        }
+    }
+    let format = |name: &str| all.iter().find(|outcome| outcome["method"] == name).map(size);
+    let [q4_0, mxint8] = ["Q4_0", "MxInt8"].map(format);
+    assert_eq!((q4_0, mxint8), (Some(4.5), Some(8.25)));
+    let e4m3 = ["E4M3 per tensor", "E5M2 per channel"].map(format);
+    assert_eq!(e4m3, [Some(8.0 + 32.0 / 1024.0), Some(8.0 + 4.0 * 32.0 / 1024.0)]);
+    for outcome in all {
+        let beaten = all.iter().any(|other| size(other) <= size(outcome) && sse(other) < sse(outcome));
+        let smaller = all.iter().any(|other| size(other) < size(outcome) && sse(other) <= sse(outcome));
+        assert_eq!(outcome["best"], !(beaten || smaller), "{outcome}");
+    }
+
+    let text = compare(&arguments);
+    assert!(
+        text.contains("zero point, mse") && text.contains("E4M3 per channel") && text.contains(" at 4.50"),
+        "{text}"
+    );
+    assert!(!text.contains("granularity"), "no schemes");
+    let some = [file, "--rows", "groups", "--groups", "64,512,1024", "--bits", "4", "--csv"];
+    // The two that are longer than a row are one.
+    assert_eq!(compare(&some).lines().count(), 1 + 2 * 2 * 2);
+
+    // A picture is drawn where it is asked for, and nowhere else.
+    let folder = temporary("nothing");
+    std::fs::create_dir_all(&folder).unwrap();
+    let output = crate::command(COMPARE, &arguments).current_dir(&folder).output().unwrap();
+    assert!(output.status.success() && !String::from_utf8(output.stdout).unwrap().contains("Drawn"));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    std::fs::remove_dir(folder).unwrap();
+    std::fs::remove_file(path).unwrap();
+}
+
 /// Of 16 bits in three formats: numbers that all of them hold.
 #[test]
 fn halves_are_read() {
@@ -143,7 +225,9 @@ fn halves_are_read() {
     let all = [("b", Dtype::BF16, &brains), ("h", Dtype::F16, &halves), ("s", Dtype::F32, &singles)];
     save(&tensors, &all.map(|(name, dtype, bytes)| (name, dtype, &[2, 3][..], &bytes[..])));
 
-    let csv = |path: &Path| compare(&[path.to_str().unwrap(), "--bits", "4", "--methods", "minmax", "--csv"]);
+    let csv = |path: &Path| {
+        compare(&[path.to_str().unwrap(), "--rows", "schemes", "--bits", "4", "--methods", "minmax", "--csv"])
+    };
     let one = lines(&csv(&npy_path));
     assert_eq!(one.len(), 8 * 3);
     assert_eq!(lines(&csv(&big_path)), one);
@@ -244,6 +328,9 @@ fn what_is_wrong_is_one_line() {
         (&["--methods", "mean"], "invalid value 'mean' for '--methods <NAME>'"),
         (&["--methods", "percentile:101"], "invalid value 'percentile:101' for '--methods <NAME>'"),
         (&["--isa", "mmx"], "no ISA `mmx` on this CPU"),
+        (&["--groups", "24"], "invalid value '24' for '--groups <N>'"),
+        (&["--groups", "0"], "invalid value '0' for '--groups <N>'"),
+        (&["--rows", "blocks"], "invalid value 'blocks' for '--rows <KIND>'"),
         (&["--json", "--csv"], "cannot be used with"),
         (&["--figure", "Cargo.toml/x.svg"], "error: Cargo.toml/x.svg: "),
         (&["--figure", "src"], "error: src: is a directory"),

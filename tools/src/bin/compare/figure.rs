@@ -1,5 +1,6 @@
-//! The picture: for each tensor the signal to quantization noise against the bits, the best of each granularity and of the
-//! two scales. SVG, on white, so that it reads on pages of any colour.
+//! The picture: for each tensor the signal to quantization noise against the bits a number, scales and zero points counted: the
+//! best of each granularity and of the two scales at every number of bits, the best of weights in groups, and formats by name.
+//! SVG, on white, so that it reads on pages of any colour.
 
 use std::error::Error;
 
@@ -10,6 +11,7 @@ use zeropoint::{ScaleKind, Scheme};
 
 use crate::grid::{Results, Sharing};
 use crate::report::best;
+use crate::stored::Way;
 use zeropoint_tools::tensors::Tensor;
 
 /// Of the chart of a tensor.
@@ -21,12 +23,17 @@ const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
 const GRID: RGBColor = RGBColor(0xcc, 0xcc, 0xcc);
 const FINE_GRID: RGBColor = RGBColor(0xea, 0xea, 0xea);
 
+/// Bits a number that are drawn beyond the fewest, which are many of a few numbers: each has a large part of their scale.
+const SPAN: f64 = 8.0;
+
 /// Colours of Okabe and Ito, which the colour-blind can tell apart.
 const LOOKS: [(Sharing, RGBColor); 3] = [
     (Sharing::Tensor, RGBColor(0xd5, 0x5e, 0x00)),
     (Sharing::Channel, RGBColor(0x00, 0x72, 0xb2)),
     (Sharing::Block, RGBColor(0x00, 0x9e, 0x73)),
 ];
+
+const GROUPS: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
 
 type Drawn = Result<(), Box<dyn Error>>;
 
@@ -60,11 +67,30 @@ fn chart(area: &DrawingArea<SVGBackend<'_>, Shift>, tensor: &Tensor, results: &R
                 (outcome.sharing, its, outcome.bits) == (sharing, scale, bits)
             })
         };
-        let points = bits.into_iter().filter_map(|bits| Some((f64::from(bits), of(bits)?.error.sqnr())));
+        let points = bits.into_iter().filter_map(|bits| of(bits).map(|best| (best.bits_per_number, best.error.sqnr())));
         points.filter(|(_, sqnr)| sqnr.is_finite()).collect()
     };
-    let curves = LOOKS.map(|(sharing, _)| [ScaleKind::Float, ScaleKind::PowerOfTwo].map(|scale| curve(sharing, scale)));
-    let points = || curves.iter().flatten().flatten();
+    let stored = results.stored.iter().map(|stored| (stored, (stored.bits_per_weight, stored.error.sqnr())));
+    let stored: Vec<_> = stored.filter(|(_, (_, sqnr))| sqnr.is_finite()).collect();
+    let groups = stored.iter().filter(|(stored, _)| stored.best && stored.way.format().is_none());
+    let mut groups: Vec<(f64, f64)> = groups.map(|&(_, point)| point).collect();
+    groups.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    // (FP8 is about as good with a scale for every channel.)
+    let name = |way: Way| match way {
+        Way::Blocks(format) => Some(format!("{format:?}")),
+        Way::Fp8(format, Sharing::Tensor) => Some(format!("{format:?}")),
+        Way::Fp8(..) | Way::Groups { .. } => None,
+    };
+    let mut formats: Vec<(String, (f64, f64))> =
+        stored.iter().filter_map(|(stored, point)| Some((name(stored.way)?, *point))).collect();
+    let mut curves =
+        LOOKS.map(|(sharing, _)| [ScaleKind::Float, ScaleKind::PowerOfTwo].map(|scale| curve(sharing, scale)));
+    let first = curves.iter().flatten().flatten().chain(&groups).chain(formats.iter().map(|(_, point)| point));
+    let last = first.fold(f64::INFINITY, |first, (bits, _)| first.min(*bits)) + SPAN;
+    curves.iter_mut().flatten().for_each(|curve| curve.retain(|(bits, _)| *bits <= last));
+    groups.retain(|(bits, _)| *bits <= last);
+    formats.retain(|(_, (bits, _))| *bits <= last);
+    let points = || curves.iter().flatten().flatten().chain(&groups).chain(formats.iter().map(|(_, point)| point));
     let ends = |f: fn(&(f64, f64)) -> f64| {
         points().map(f).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)))
     };
@@ -87,9 +113,9 @@ fn chart(area: &DrawingArea<SVGBackend<'_>, Shift>, tensor: &Tensor, results: &R
         .axis_style(INK)
         .label_style(text(22))
         .axis_desc_style(text(24))
-        .x_desc("bits of a code")
+        .x_desc("bits a number, with its part of scales and zero points")
         .y_desc("signal to quantization noise, dB")
-        .x_labels((many - few) as usize + 1)
+        .x_labels((many - few) as usize + 2)
         .x_max_light_lines(0)
         .x_label_formatter(&|bits| format!("{bits:.0}"))
         .y_max_light_lines(1)
@@ -102,7 +128,7 @@ fn chart(area: &DrawingArea<SVGBackend<'_>, Shift>, tensor: &Tensor, results: &R
             Sharing::Channel => "one a channel",
             Sharing::Block => "one a block",
         };
-        if float.is_empty() {
+        if float.is_empty() && shift.is_empty() {
             continue;
         }
         let line = LineSeries::new(float.iter().copied(), color.stroke_width(3));
@@ -115,6 +141,17 @@ fn chart(area: &DrawingArea<SVGBackend<'_>, Shift>, tensor: &Tensor, results: &R
         chart.draw_series(line)?;
         chart.draw_series(shift.iter().map(|&point| Circle::new(point, 6, color.stroke_width(3))))?;
     }
+    if !groups.is_empty() {
+        chart
+            .draw_series(LineSeries::new(groups.iter().copied(), GROUPS.stroke_width(3)))?
+            .label("groups, f16 scales")
+            .legend(|(x, y)| PathElement::new([(x, y), (x + 40, y)], GROUPS.stroke_width(3)));
+        chart.draw_series(groups.iter().map(|&point| Circle::new(point, 4, GROUPS.filled())))?;
+    }
+    chart.draw_series(formats.iter().map(|(name, point)| {
+        let cross = Cross::new((0, 0), 7, INK.stroke_width(2));
+        EmptyElement::at(*point) + cross + Text::new(name.clone(), (11, -9), text(18))
+    }))?;
     // A series of nothing, for the legend.
     let dotted = |(x, y)| DashedPathElement::new([(x, y), (x + 40, y)], 4, 7, INK.stroke_width(3));
     chart.draw_series(LineSeries::new([], INK))?.label("powers of two").legend(dotted);

@@ -9,6 +9,7 @@ use zeropoint::{
     fake_quantize, ranges,
 };
 
+use crate::stored::{Storage, Stored};
 use zeropoint_tools::tensors::Tensor;
 
 /// Bins of a channel's histogram from one candidate for its clip range to the next.
@@ -17,6 +18,9 @@ const CHANNEL_STRIDE: usize = 32;
 /// What is tried on a tensor.
 pub struct Grid<'a> {
     pub isa: Isa,
+    /// Whether schemes are tried at all.
+    pub schemes: bool,
+    pub storage: Storage<'a>,
     pub bits: &'a [u32],
     pub methods: &'a [Method],
     pub axis: usize,
@@ -57,7 +61,9 @@ pub struct Outcome {
 
 /// All outcomes, and what the tensor is like.
 pub struct Results {
+    /// None if schemes are not compared.
     pub outcomes: Vec<Outcome>,
+    pub stored: Vec<Stored>,
     pub range: Range,
     /// The largest magnitude of a channel over the smallest, where there are channels.
     pub channel_spread: Option<f32>,
@@ -76,11 +82,15 @@ impl Grid<'_> {
     /// What a tensor takes, in numbers that are quantized.
     pub fn work(&self, tensor: &Tensor) -> u64 {
         let shapes = tensor.shape.len().min(2) * self.methods.len() + 1;
-        (tensor.x.len() * shapes * self.bits.len() * Scheme::ALL.len()) as u64
+        let schemes = tensor.x.len() * shapes * self.bits.len() * Scheme::ALL.len();
+        self.storage.work(tensor) + if self.schemes { schemes as u64 } else { 0 }
     }
 
     /// Those that differ for this shape.
     fn granularities(&self, tensor: &Tensor) -> Result<Vec<(Sharing, Granularity)>, Error> {
+        if !self.schemes {
+            return Ok(Vec::new());
+        }
         let mut all = vec![(Sharing::Tensor, Granularity::Tensor)];
         if tensor.shape.len() > 1 {
             all.push((Sharing::Channel, Granularity::channel(&tensor.shape, self.axis)?));
@@ -135,7 +145,8 @@ impl Grid<'_> {
             Ok(outcomes)
         });
         let outcomes: Vec<Vec<Outcome>> = outcomes.collect::<Result<_, Error>>()?;
-        Ok(Results { outcomes: outcomes.concat(), range: whole, channel_spread })
+        let stored = self.storage.run(tensor, progress)?;
+        Ok(Results { outcomes: outcomes.concat(), stored, range: whole, channel_spread })
     }
 
     /// The ranges of a group, by method and bits, each for asymmetric and for symmetric schemes. Its numbers are counted once for

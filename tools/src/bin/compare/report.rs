@@ -6,9 +6,10 @@ use std::fmt::Write;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
-use zeropoint::{OffsetKind, RoundingKind, ScaleKind, Scheme};
+use zeropoint::{OffsetKind, Range, RoundingKind, ScaleKind, Scheme};
 
 use crate::grid::{Outcome, Results, Sharing};
+use crate::stored::{Stored, Way};
 use zeropoint_tools::tensors::Tensor;
 
 /// All that is known of an outcome.
@@ -16,11 +17,15 @@ use zeropoint_tools::tensors::Tensor;
 struct Record<'a> {
     tensor: &'a str,
     granularity: &'static str,
+    /// How ranges are chosen, or the name of a format.
     method: String,
-    scale: &'static str,
-    offset: &'static str,
+    /// None of block formats.
+    scale: Option<&'static str>,
+    /// None of formats.
+    offset: Option<&'static str>,
     rounding: &'static str,
-    bits: u32,
+    /// None of block formats.
+    bits: Option<u32>,
     bits_per_number: f64,
     sse: f64,
     mse: f64,
@@ -28,22 +33,24 @@ struct Record<'a> {
     sqnr_db: Option<f64>,
     effective_bits: Option<f64>,
     max_error: f32,
-    /// None where rounding is stochastic.
+    /// None where rounding is stochastic, and of stored weights.
     saturated: Option<u64>,
-    /// The best of its tensor and bits.
+    /// The weights of a group or a block.
+    group_length: Option<usize>,
+    /// The best of its tensor and bits; of stored weights, none with as few bits a number is better.
     best: bool,
 }
 
 fn records<'a>(compared: &'a [(&'a Tensor, Results)]) -> impl Iterator<Item = Record<'a>> {
     compared.iter().flat_map(|(tensor, results)| {
-        results.outcomes.iter().map(|outcome| Record {
+        let schemes = results.outcomes.iter().map(|outcome| Record {
             tensor: &tensor.name,
             granularity: outcome.sharing.name(),
             method: outcome.method.to_string(),
-            scale: scale(outcome.scheme),
-            offset: offset(outcome.scheme),
+            scale: Some(scale(outcome.scheme)),
+            offset: Some(offset(outcome.scheme)),
             rounding: rounding(outcome.scheme),
-            bits: outcome.bits,
+            bits: Some(outcome.bits),
             bits_per_number: outcome.bits_per_number,
             sse: outcome.error.sse(),
             mse: outcome.error.mse(),
@@ -51,9 +58,46 @@ fn records<'a>(compared: &'a [(&'a Tensor, Results)]) -> impl Iterator<Item = Re
             effective_bits: Some(outcome.error.effective_bits()).filter(|bits| bits.is_finite()),
             max_error: outcome.error.max_error(),
             saturated: outcome.error.saturated(),
+            group_length: None,
             best: best(results, |other| other.bits == outcome.bits).is_some_and(|best| std::ptr::eq(best, outcome)),
-        })
+        });
+        schemes.chain(results.stored.iter().map(|stored| stored_record(&tensor.name, stored)))
     })
+}
+
+fn stored_record<'a>(tensor: &'a str, stored: &Stored) -> Record<'a> {
+    let name = stored.way.format().unwrap_or_default();
+    let (granularity, method, scale, offset) = match stored.way {
+        Way::Groups { zero_points, least_error, .. } => {
+            let offset = if zero_points { "asymmetric" } else { "symmetric" };
+            ("group", range(least_error).to_owned(), Some("f16"), Some(offset))
+        }
+        Way::Blocks(_) => ("format", name, None, None),
+        Way::Fp8(..) => ("format", name, Some("float"), None),
+    };
+    Record {
+        tensor,
+        granularity,
+        method,
+        scale,
+        offset,
+        rounding: "nearest",
+        bits: stored.way.bits(),
+        bits_per_number: stored.bits_per_weight,
+        sse: stored.error.sse(),
+        mse: stored.error.mse(),
+        sqnr_db: Some(stored.error.sqnr()).filter(|sqnr| sqnr.is_finite()),
+        effective_bits: Some(stored.error.effective_bits()).filter(|bits| bits.is_finite()),
+        max_error: stored.error.max_error(),
+        saturated: None,
+        group_length: stored.way.length(),
+        best: stored.best,
+    }
+}
+
+/// How the ranges of groups are chosen.
+fn range(least_error: bool) -> &'static str {
+    if least_error { "mse" } else { "minmax" }
 }
 
 pub fn json(compared: &[(&Tensor, Results)]) -> Result<String, Box<dyn Error>> {
@@ -93,8 +137,72 @@ fn least(results: &Results, among: impl Fn(&Outcome) -> bool) -> Option<&Outcome
     some.reduce(|best, outcome| if outcome.error.sse() < best.error.sse() { outcome } else { best })
 }
 
-/// A row for every granularity and method, one for every type, and a sentence for every number of bits.
+/// The tables of a tensor: of schemes, of groups and of formats.
 pub fn tables(tensor: &Tensor, results: &Results) -> String {
+    let Range { min, max } = results.range;
+    let mut text = format!("{} {:?}: {min} … {max}. Signal to quantization noise in dB.\n", tensor.name, tensor.shape);
+    if !results.outcomes.is_empty() {
+        text += &schemes(tensor, results);
+    }
+    text + &stored_tables(&results.stored)
+}
+
+/// Rows of groups, with a column for every number of bits, and of formats.
+fn stored_tables(stored: &[Stored]) -> String {
+    let cell = |stored: &Stored| {
+        let mark = if stored.best { "★ " } else { "" };
+        format!("{mark}{} at {:.2}", decibels(stored.error.sqnr()), stored.bits_per_weight)
+    };
+    let groups: Vec<&Stored> = stored.iter().filter(|stored| matches!(stored.way, Way::Groups { .. })).collect();
+    let mut text = String::new();
+    if !groups.is_empty() {
+        let mut bits: Vec<u32> = groups.iter().filter_map(|stored| stored.way.bits()).collect();
+        bits.sort_unstable();
+        bits.dedup();
+        let mut header = vec!["groups of".to_owned(), "offset, range".to_owned()];
+        header.extend(bits.iter().map(|bits| format!("{bits} bits")));
+        let mut rows = table(header);
+        let mut keys: Vec<(usize, bool, bool)> = groups.iter().map(|stored| key(stored)).collect();
+        keys.dedup();
+        for (length, zero_points, least_error) in keys {
+            let offset = if zero_points { "zero point" } else { "symmetric" };
+            let mut row = vec![length.to_string(), format!("{offset}, {}", range(least_error))];
+            row.extend(bits.iter().map(|&bits| {
+                let is = |stored: &&&Stored| {
+                    (key(stored), stored.way.bits()) == ((length, zero_points, least_error), Some(bits))
+                };
+                groups.iter().find(is).map_or_else(String::new, |stored| cell(stored))
+            }));
+            rows.add_row(row);
+        }
+        let counted = "at their bits a weight, with scales of f16 and zero points";
+        write!(text, "Of weights in groups, {counted}:\n{rows}\n").expect("a string takes all");
+    }
+    let mut formats =
+        table(["format", "", "dB at bits a weight", "effective bits", "largest error"].map(str::to_owned).to_vec());
+    for stored in stored {
+        if let Some(name) = stored.way.format() {
+            let length = stored.way.length().map_or_else(String::new, |length| format!("blocks of {length}"));
+            let (bits, largest) = (stored.error.effective_bits(), stored.error.max_error());
+            formats.add_row([name, length, cell(stored), format!("{bits:.2}"), format!("{largest:.3e}")]);
+        }
+    }
+    if formats.row_count() > 0 {
+        write!(text, "Of formats:\n{formats}\n").expect("a string takes all");
+    }
+    if text.is_empty() { text } else { text + "★ None with as few bits a weight has less noise.\n\n" }
+}
+
+/// What all groups of a row of the table have in common.
+fn key(stored: &Stored) -> (usize, bool, bool) {
+    match stored.way {
+        Way::Groups { length, zero_points, least_error, .. } => (length, zero_points, least_error),
+        Way::Blocks(_) | Way::Fp8(..) => unreachable!("groups"),
+    }
+}
+
+/// A row for every granularity and method, one for every type, and a sentence for every number of bits.
+fn schemes(tensor: &Tensor, results: &Results) -> String {
     let mut bits: Vec<u32> = results.outcomes.iter().map(|outcome| outcome.bits).collect();
     bits.sort_unstable();
     bits.dedup();
@@ -128,9 +236,8 @@ pub fn tables(tensor: &Tensor, results: &Results) -> String {
         types.add_row(row);
     }
     let mut text = format!(
-        "{} {:?}: {} … {}. Signal to quantization noise in dB, of the best type for each range, rounded to nearest:\n{methods}\n\
-         and of the best granularity and range for each type:\n{types}\n",
-        tensor.name, tensor.shape, results.range.min, results.range.max
+        "Of the best type for each range, rounded to nearest:\n{methods}\n\
+         Of the best granularity and range for each type:\n{types}\n"
     );
     for bits in bits {
         let sentence = best(results, |outcome| outcome.bits == bits).map(|best| why(best, results, tensor));
