@@ -7,6 +7,7 @@ use wide::{f32x8, f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 use super::scalar::Scalar;
 use crate::formats::vectors::FormatVectors;
 use crate::groups::dot::{GroupDot, Totals};
+use crate::half::f16::from_half;
 use crate::half::vectors::HalfVectors;
 use crate::kernel::{Kernel, Outline};
 use crate::matmul::dot::{Accumulate, Dot, rows};
@@ -334,6 +335,7 @@ microkernels! {
 impl Totals for Portable {
     type Reals = f32x8;
     type RealColumns = [f32; 8];
+    type HalfColumns = [u16; 8];
 
     #[inline(always)]
     fn splat_real(self, x: f32) -> f32x8 {
@@ -342,6 +344,10 @@ impl Totals for Portable {
     #[inline(always)]
     fn read_reals(self, x: &[f32; 8]) -> f32x8 {
         f32x8::new(*x)
+    }
+    #[inline(always)]
+    fn read_halves(self, x: &[u16; 8]) -> f32x8 {
+        f32x8::new(x.map(from_half))
     }
     #[inline(always)]
     fn to_reals(self, acc: i32x8) -> f32x8 {

@@ -3,6 +3,7 @@
 
 use crate::formats::vectors::FormatVectors;
 use crate::groups::dot::{GroupDot, Totals, add_shared_steps};
+use crate::half::f16::from_half;
 use crate::half::vectors::HalfVectors;
 use crate::kernel::{Kernel, Outline};
 use crate::matmul::dot::{Accs, Accumulate, Depth, Dot, Layout, load_step};
@@ -367,6 +368,7 @@ microkernels! {
 impl Totals for Scalar {
     type Reals = Array<f32>;
     type RealColumns = Array<f32>;
+    type HalfColumns = Array<u16>;
 
     #[inline(always)]
     fn splat_real(self, x: f32) -> Array<f32> {
@@ -375,6 +377,10 @@ impl Totals for Scalar {
     #[inline(always)]
     fn read_reals(self, x: &Array<f32>) -> Array<f32> {
         *x
+    }
+    #[inline(always)]
+    fn read_halves(self, x: &Array<u16>) -> Array<f32> {
+        map(*x, from_half)
     }
     #[inline(always)]
     fn to_reals(self, acc: Array<i32>) -> Array<f32> {

@@ -1,7 +1,7 @@
 //! The loop of every micro-kernel of weights in groups, over the few operations that an ISA brings: [`Totals`] for its vectors
 //! of f32, [`GroupDot`] for how it takes codes of few bits out of a vector.
 
-use super::tile::GroupOperands;
+use super::tile::{ColumnScales, GroupOperands};
 use crate::cache::prefetch_line;
 use crate::matmul::dot::{AHEAD, Accs, Accumulate, Depth, Dot, Layout, lanes, load_step};
 use crate::matmul::tile::{MAX_ROWS, MAX_VECTORS};
@@ -13,11 +13,15 @@ pub trait Totals: Accumulate {
     type Reals: Copy;
     /// The totals of a vector in memory.
     type RealColumns;
+    /// As many f16 in memory.
+    type HalfColumns;
 
     /// `x`
     fn splat_real(self, x: f32) -> Self::Reals;
     /// `x[j]`
     fn read_reals(self, x: &Self::RealColumns) -> Self::Reals;
+    /// The values of f16, exactly; NaN of any bits.
+    fn read_halves(self, x: &Self::HalfColumns) -> Self::Reals;
     /// `acc[j] as f32`, ties to even
     fn to_reals(self, acc: Self::Acc) -> Self::Reals;
     /// `a[j] + b[j]`
@@ -184,9 +188,19 @@ unsafe fn add_group<D: GroupDot>(
         let total = unsafe { total::<D>(operands, r, v) };
         simd.store_reals(simd.add_reals(simd.read_reals(total), product), total);
     };
-    let mut factors = [simd.read_reals(column(scales, 0)); MAX_VECTORS];
-    for v in 1..vectors {
-        factors[v] = simd.read_reals(column(scales, v));
+    let mut factors = [simd.splat_real(0.0); MAX_VECTORS];
+    match scales {
+        ColumnScales::F32(scales) => {
+            for v in 0..vectors {
+                factors[v] = simd.read_reals(column(scales, v));
+            }
+        }
+        ColumnScales::F16(scales) => {
+            for v in 0..vectors {
+                // SAFETY: there is a scale for every group and column; HalfColumns is an array of u16.
+                factors[v] = simd.read_halves(unsafe { &*scales.add(g * width + v * lanes::<D>()).cast() });
+            }
+        }
     }
     if row_scales.is_null() {
         for r in 0..rows {

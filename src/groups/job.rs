@@ -163,7 +163,8 @@ impl Block<'_> {
                 let tiles = || tiles.iter().map(|tile| some + tile.start..some + tile.end);
                 for start in (0..w.groups).step_by(length) {
                     let groups = start..w.groups.min(start + length);
-                    let slice = memory.read(w, panel, groups.clone(), kernel, has_zero_points);
+                    let slice =
+                        memory.read(w, panel, groups.clone(), kernel, [rows.len() <= kernel.rows(), has_zero_points]);
                     for (tile, totals) in tiles().zip(&mut *totals) {
                         // The first tile reads codes from memory, unless they were unpacked.
                         let prefetch = tile.start == rows.start && core::ptr::eq(kernel, w.kernel);
@@ -211,7 +212,7 @@ impl Block<'_> {
             w: slice.codes.as_ptr(),
             row_terms: rows.terms_from(tile.start, first),
             updates: &updates[..count],
-            scales: slice.scales.as_ptr(),
+            scales: slice.scales,
             row_scales: rows.group_scales_from(tile.start, first),
             offsets: slice.offsets.map_or(null(), column),
             row_sums: rows.real_sums_from(tile.start, first),

@@ -7,7 +7,7 @@ use core::ptr::null;
 use bytemuck::must_cast;
 
 use super::packed::PackedWeights;
-use super::tile::{GroupKernel, GroupOperands};
+use super::tile::{ColumnScales, GroupKernel, GroupOperands};
 use crate::cache::prefetch_ahead;
 use crate::kernel::{Kernel, Vectors};
 use crate::matmul::pack_panel::ones;
@@ -22,8 +22,8 @@ pub(super) struct PanelSlice<'a> {
     pub codes: &'a [u8],
     /// The width in vectors.
     pub vectors: usize,
-    /// The scale of every group and column.
-    pub scales: &'a [f32],
+    /// The scale of every group and column, which live as long as this slice.
+    pub scales: ColumnScales,
     /// Real offsets of every group and column.
     pub offsets: Option<&'a [f32]>,
     /// `−zw'` of every group and column, where zero points differ.
@@ -54,14 +54,15 @@ pub(super) fn slices(w: &PackedWeights, panel: usize, rows: usize) -> (&'static 
 }
 
 impl SliceMemory {
-    /// Reads some groups of a panel for a micro-kernel. `sums` says whether the sums of columns are needed.
+    /// Reads some groups of a panel for a micro-kernel. `once` says whether a single tile reads them, `sums` whether the sums of
+    /// columns are needed.
     pub fn read<'a>(
         &'a mut self,
         w: &'a PackedWeights,
         panel: usize,
         groups: Range<usize>,
         kernel: &'static GroupKernel,
-        sums: bool,
+        [once, sums]: [bool; 2],
     ) -> PanelSlice<'a> {
         let SliceMemory { codes, scales, offsets, negative_zero_points, negative_sums } = self;
         let (packed, values, isa) = (w.codes(panel, groups.clone()), w.values(panel, groups.clone()), w.isa);
@@ -96,7 +97,10 @@ impl SliceMemory {
             kernel,
             codes,
             vectors: w.panel_vectors(panel),
-            scales: w.scales.read(isa, values.clone(), scales),
+            scales: match w.scales.halves(values.clone()).filter(|_| once) {
+                Some(halves) => ColumnScales::F16(halves.as_ptr()),
+                None => ColumnScales::F32(w.scales.read(isa, values.clone(), scales).as_ptr()),
+            },
             offsets: w.offsets.as_ref().map(|reals| reals.read(isa, values, offsets)),
             negative_zero_points,
             negative_sums,
@@ -132,7 +136,7 @@ fn sum_columns(w: &PackedWeights, panel: usize, groups: Range<usize>, mut codes:
                 w: codes.as_ptr(),
                 row_terms: null(),
                 updates: &[],
-                scales: unit.as_ptr(),
+                scales: ColumnScales::F32(unit.as_ptr()),
                 row_scales: null(),
                 offsets: null(),
                 row_sums: null(),

@@ -122,12 +122,9 @@ impl PackedReals {
         PackedReals { kind, values, length }
     }
 
-    /// Some of the values as f32: in place, or widened in a workspace. As many behind them are prefetched, since they are read next.
+    /// Some of the values as f32: in place, or widened in a workspace.
     pub fn read<'a>(&'a self, isa: Isa, range: Range<usize>, workspace: &'a mut Workspace) -> &'a [f32] {
-        let next = self.values.as_slice::<u8>(self.length * self.size()).as_ptr().wrapping_add(range.end * self.size());
-        for line in (0..range.len() * self.size()).step_by(CACHE_LINE) {
-            prefetch_line(next.wrapping_add(line));
-        }
+        self.prefetch_behind(&range);
         match self.kind {
             Kind::F32 => &self.values.as_slice(self.length)[range],
             Kind::Half(kind) => {
@@ -143,6 +140,25 @@ impl PackedReals {
                 }
                 widened
             }
+        }
+    }
+
+    /// Some of the values in place, if they are f16.
+    pub fn halves(&self, range: Range<usize>) -> Option<&[u16]> {
+        match self.kind {
+            Kind::Half(HalfKind::F16) => {
+                self.prefetch_behind(&range);
+                Some(&self.values.as_slice(self.length)[range])
+            }
+            _ => None,
+        }
+    }
+
+    /// Prefetches as many values behind some, since they are read next.
+    fn prefetch_behind(&self, range: &Range<usize>) {
+        let next = self.values.as_slice::<u8>(self.length * self.size()).as_ptr().wrapping_add(range.end * self.size());
+        for line in (0..range.len() * self.size()).step_by(CACHE_LINE) {
+            prefetch_line(next.wrapping_add(line));
         }
     }
 

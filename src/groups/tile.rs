@@ -92,6 +92,14 @@ pub struct GroupUpdate {
     pub columns: *const i32,
 }
 
+/// Scales as a tile reads them.
+#[derive(Clone, Copy)]
+pub enum ColumnScales {
+    F32(*const f32),
+    /// Where a single tile reads them: for several, they are widened once.
+    F16(*const u16),
+}
+
 /// The operands of a tile function.
 #[derive(Clone, Copy)]
 pub struct GroupOperands<'a> {
@@ -114,7 +122,7 @@ pub struct GroupOperands<'a> {
     /// Added to the accumulators of every group as well.
     pub updates: &'a [GroupUpdate],
     /// The scales of W: of every group and column.
-    pub scales: *const f32,
+    pub scales: ColumnScales,
     /// The scales of A: of every row and group; or null for 1.
     pub row_scales: *const f32,
     /// The offsets of W: of every group and column; or null for none.

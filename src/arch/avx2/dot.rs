@@ -32,12 +32,17 @@ impl Accumulate for Avx2 {
 impl Totals for Avx2 {
     type Reals = __m256;
     type RealColumns = [f32; 8];
+    type HalfColumns = [u16; 8];
 
     ops! { "avx2,fma,f16c"
         fn splat_real(x: f32) -> __m256 { _mm256_set1_ps(x) }
         fn read_reals(x: &[f32; 8]) -> __m256 {
             // SAFETY: eight f32 may be read.
             unsafe { _mm256_loadu_ps(x.as_ptr()) }
+        }
+        fn read_halves(x: &[u16; 8]) -> __m256 {
+            // SAFETY: eight u16 may be read.
+            _mm256_cvtph_ps(unsafe { _mm_loadu_si128(x.as_ptr().cast()) })
         }
         fn to_reals(acc: __m256i) -> __m256 { _mm256_cvtepi32_ps(acc) }
         fn add_reals(a: __m256, b: __m256) -> __m256 { _mm256_add_ps(a, b) }

@@ -31,12 +31,17 @@ impl Accumulate for Avx512 {
 impl Totals for Avx512 {
     type Reals = __m512;
     type RealColumns = [f32; 16];
+    type HalfColumns = [u16; 16];
 
     ops! { "avx512f,avx512bw,avx512vl,avx512dq"
         fn splat_real(x: f32) -> __m512 { _mm512_set1_ps(x) }
         fn read_reals(x: &[f32; 16]) -> __m512 {
             // SAFETY: sixteen f32 may be read.
             unsafe { _mm512_loadu_ps(x.as_ptr()) }
+        }
+        fn read_halves(x: &[u16; 16]) -> __m512 {
+            // SAFETY: sixteen u16 may be read.
+            _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(x.as_ptr().cast()) })
         }
         fn to_reals(acc: __m512i) -> __m512 { _mm512_cvtepi32_ps(acc) }
         fn add_reals(a: __m512, b: __m512) -> __m512 { _mm512_add_ps(a, b) }

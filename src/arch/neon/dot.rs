@@ -5,6 +5,7 @@
 //! (−128)² + (−128)².
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 
 use super::Neon;
 use crate::groups::dot::{GroupDot, Totals};
@@ -81,15 +82,32 @@ impl Accumulate for Neon {
     }
 }
 
+/// The values of f16: an instruction whose intrinsic is not stable.
+#[inline]
+#[target_feature(enable = "neon")]
+fn widen(halves: uint16x4_t) -> float32x4_t {
+    let reals: float32x4_t;
+    // SAFETY: every CPU with NEON has the instruction.
+    unsafe {
+        asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) reals, in(vreg) halves, options(pure, nomem, nostack, preserves_flags));
+    }
+    reals
+}
+
 impl Totals for Neon {
     type Reals = float32x4_t;
     type RealColumns = [f32; 4];
+    type HalfColumns = [u16; 4];
 
     ops! { "neon"
         fn splat_real(x: f32) -> float32x4_t { vdupq_n_f32(x) }
         fn read_reals(x: &[f32; 4]) -> float32x4_t {
             // SAFETY: four f32 may be read.
             unsafe { vld1q_f32(x.as_ptr()) }
+        }
+        fn read_halves(x: &[u16; 4]) -> float32x4_t {
+            // SAFETY: four u16 may be read.
+            widen(unsafe { vld1_u16(x.as_ptr()) })
         }
         fn to_reals(acc: int32x4_t) -> float32x4_t { vcvtq_f32_s32(acc) }
         fn add_reals(a: float32x4_t, b: float32x4_t) -> float32x4_t { vaddq_f32(a, b) }
@@ -132,12 +150,17 @@ impl Accumulate for Eight {
 impl Totals for Eight {
     type Reals = [float32x4_t; 2];
     type RealColumns = [f32; 8];
+    type HalfColumns = [u16; 8];
 
     ops! { "neon"
         fn splat_real(x: f32) -> [float32x4_t; 2] { [vdupq_n_f32(x); 2] }
         fn read_reals(x: &[f32; 8]) -> [float32x4_t; 2] {
             // SAFETY: eight f32 may be read.
             unsafe { [vld1q_f32(x.as_ptr()), vld1q_f32(x.as_ptr().add(4))] }
+        }
+        fn read_halves(x: &[u16; 8]) -> [float32x4_t; 2] {
+            // SAFETY: eight u16 may be read.
+            unsafe { [widen(vld1_u16(x.as_ptr())), widen(vld1_u16(x.as_ptr().add(4)))] }
         }
         fn to_reals(acc: [int32x4_t; 2]) -> [float32x4_t; 2] { [vcvtq_f32_s32(acc[0]), vcvtq_f32_s32(acc[1])] }
         fn add_reals(a: [float32x4_t; 2], b: [float32x4_t; 2]) -> [float32x4_t; 2] {
