@@ -6,6 +6,7 @@ use std::time::Instant;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Method, Observer};
+use zeropoint::groups::{self, Activations, GroupScheme, PackedWeights, RealStage, StoredWeights};
 use zeropoint::random::fill_words;
 use zeropoint::{
     Accumulators, CodeRange, Exec, Isa, Matrix, MatrixMut, QuantParams, Rounding, Scheme, Stream, dequantize,
@@ -80,6 +81,23 @@ fn products(c: &mut Criterion) {
     }
 }
 
+/// f32 by weights of four bits in groups of 32.
+fn in_groups(c: &mut Criterion) {
+    let (isa, pools) = (Isa::best().unwrap(), pools());
+    for [m, n, k] in [[1, 4096, 4096], [8, 4096, 4096], [64, 1024, 1024], [128, 4096, 4096]] {
+        let weights: Vec<f32> = bytes(n * k).into_iter().map(|byte| f32::from(byte) / 128.0 - 1.0).collect();
+        let scheme = GroupScheme::symmetric(4, 32).unwrap().f16_scales();
+        let weights = StoredWeights::quantize(isa, Matrix::new(&weights, n, k).unwrap(), scheme).unwrap();
+        let packed = PackedWeights::pack(isa, &weights.weights()).unwrap();
+        let x: Vec<f32> = bytes(m * k).into_iter().map(|byte| f32::from(byte) / 64.0 - 2.0).collect();
+        let x = Activations::reals(Matrix::new(&x, m, k).unwrap(), Scheme::SYMMETRIC);
+        let mut out = vec![0.0; m * n];
+        on_threads(c, &format!("f32×4 bits in groups of 32/{m}x{n}x{k}"), m * n * k, &pools, &mut || {
+            groups::matmul(Exec::from(isa).rayon(), &x, &packed, &RealStage::new(), &mut out).unwrap();
+        });
+    }
+}
+
 fn elements(c: &mut Criterion) {
     let (isa, pools) = (Isa::best().unwrap(), pools());
     let range = CodeRange::<u8>::unsigned(8).unwrap();
@@ -109,5 +127,5 @@ fn elements(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, products, elements);
+criterion_group!(benches, products, in_groups, elements);
 criterion_main!(benches);

@@ -1,11 +1,8 @@
 //! This library.
 
-use zeropoint::groups::{Activations, PackedWeights, RealStage, Weights, matmul};
+use zeropoint::groups::{Activations, GroupScheme, PackedWeights, RealStage, StoredWeights, matmul};
 use zeropoint::raw::AccumulatorBias as _;
-use zeropoint::{
-    Accumulators, CodeRange, Error, Granularity, Halves, HalvesMut, Isa, Matrix, MatrixMut, QuantParams, Rounding,
-    Rule, Scheme, quantize, raw,
-};
+use zeropoint::{Accumulators, Error, Isa, Matrix, MatrixMut, Rule, Scheme, raw};
 
 use super::{Element, Multiply, Peer, into};
 use crate::problem::{Problem, Workload};
@@ -73,18 +70,12 @@ impl Peer for Zeropoint {
     }
 }
 
-/// A product of reals by the weights, which take the scheme and the f16 scales that ggml's types have.
+/// A product of reals by weights with f16 scales, as ggml's types have them.
 fn real_product<'p>(isa: Isa, problem: &'p RealProblem) -> Result<Option<Box<dyn Multiply + 'p>>, Error> {
     let Shape { m, n, k } = problem.shape;
-    let (bits, length) = (problem.groups.bits, problem.groups.length);
-    let (range, groups) = (CodeRange::<u8>::unsigned(bits)?, Granularity::block(&[n, k], length)?);
-    let params = QuantParams::fit(isa, &problem.weights, range, Scheme::MIDDLE, groups)?;
-    let mut codes = vec![0; n * k];
-    quantize(isa, &problem.weights, &params, Rounding::Nearest, &mut codes)?;
-    let mut scales = vec![0; params.scales().len()];
-    raw::narrow(isa, params.scales(), HalvesMut::f16(&mut scales))?;
-    let weights = Weights::new(Matrix::new(&codes, n, k)?, range, length, Halves::f16(&scales))?;
-    let packed = PackedWeights::pack(isa, &weights.with_zero_points(params.zero_points())?)?;
+    let scheme = GroupScheme::symmetric(problem.groups.bits, problem.groups.length)?.f16_scales();
+    let weights = StoredWeights::quantize(isa, Matrix::new(&problem.weights, n, k)?, scheme)?;
+    let packed = PackedWeights::pack(isa, &weights.weights())?;
     let x = Activations::reals(Matrix::new(&problem.x, m, k)?, Scheme::SYMMETRIC);
     Ok(into(m * n, move |out: &mut [f32]| matmul(isa, &x, &packed, &RealStage::new(), out).expect("the shapes fit")))
 }
