@@ -33,7 +33,7 @@ macro_rules! group_kernels {
         $( $KERNEL:ident: $Dot:ty = $dot:expr, $types:tt, $bits:literal, $unpacked:expr; )+
     ) => {
         const _: () = {
-            use $crate::groups::dot::group_tile;
+            use $crate::groups::dot::{Totals, group_tile};
             use $crate::groups::tile::{GroupKernel, GroupOperands, GroupTile};
             use $crate::matmul::dot::{Dot, lanes};
             use $crate::sign::Sign;
@@ -72,6 +72,7 @@ macro_rules! group_kernels {
                 lanes: lanes::<$Dot>(),
                 w_sign: group_kernels!(@sign $w),
                 widen_a: group_kernels!(@widened $a),
+                widens_halves: <<$Dot as Dot>::Vectors as Totals>::WIDENS_HALVES,
                 tiles: TILES,
                 narrowest: $narrowest,
                 unpacked: $unpacked,

@@ -336,6 +336,7 @@ impl Totals for Portable {
     type Reals = f32x8;
     type RealColumns = [f32; 8];
     type HalfColumns = [u16; 8];
+    const WIDENS_HALVES: bool = false;
 
     #[inline(always)]
     fn splat_real(self, x: f32) -> f32x8 {

@@ -369,6 +369,7 @@ impl Totals for Scalar {
     type Reals = Array<f32>;
     type RealColumns = Array<f32>;
     type HalfColumns = Array<u16>;
+    const WIDENS_HALVES: bool = false;
 
     #[inline(always)]
     fn splat_real(self, x: f32) -> Array<f32> {

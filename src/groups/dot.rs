@@ -15,6 +15,8 @@ pub trait Totals: Accumulate {
     type RealColumns;
     /// As many f16 in memory.
     type HalfColumns;
+    /// Whether an instruction widens them.
+    const WIDENS_HALVES: bool = true;
 
     /// `x`
     fn splat_real(self, x: f32) -> Self::Reals;

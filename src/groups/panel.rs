@@ -97,7 +97,7 @@ impl SliceMemory {
             kernel,
             codes,
             vectors: w.panel_vectors(panel),
-            scales: match w.scales.halves(values.clone()).filter(|_| once) {
+            scales: match w.scales.halves(values.clone()).filter(|_| once && kernel.widens_halves) {
                 Some(halves) => ColumnScales::F16(halves.as_ptr()),
                 None => ColumnScales::F32(w.scales.read(isa, values.clone(), scales).as_ptr()),
             },

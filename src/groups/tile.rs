@@ -33,6 +33,8 @@ pub struct GroupKernel {
     pub w_sign: Sign,
     /// Whether A is copied to i16 before it is read.
     pub widen_a: bool,
+    /// Whether tiles should read scales of f16 as they are, where no other tile reads them.
+    pub widens_halves: bool,
     /// `tiles[v - narrowest][r - 1]` computes r rows × v vectors of columns. All widths have as many rows.
     pub tiles: &'static [&'static [GroupTile]],
     /// Vectors of the narrowest tile.
