@@ -54,7 +54,7 @@
 
 mod block;
 pub(crate) mod decode;
-mod e2m1;
+pub(crate) mod e2m1;
 mod encode;
 mod extremes;
 pub(crate) mod format;
@@ -63,7 +63,7 @@ mod mxint8;
 mod nibbles;
 mod nvfp4;
 mod offset;
-mod powers;
+pub(crate) mod powers;
 mod q2_k;
 mod q4_0;
 mod q4_1;

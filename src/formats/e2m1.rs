@@ -42,10 +42,31 @@ pub(super) fn doubled<V: BlockVectors>(v: V, codes: V::I32) -> V::I32 {
     v.sub_i32(v.xor_i32(magnitude, sign), sign)
 }
 
+/// The doubled value of every code.
+pub(crate) const DOUBLED: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/// The largest doubled value.
+pub(crate) const LARGEST_DOUBLED: i8 = 12;
+
+/// The code of every doubled value from −12 on; that of 0 has no sign. Integers that are no doubled value have the code 0.
+const CODES: [u8; 25] = {
+    let (mut codes, mut code) = ([0; 25], 15);
+    while code > 0 {
+        codes[(DOUBLED[code] + LARGEST_DOUBLED) as usize] = code as u8;
+        code -= 1;
+    }
+    codes[LARGEST_DOUBLED as usize] = 0;
+    codes
+};
+
+/// The code of a doubled value.
+pub(crate) fn code(doubled: i8) -> u8 {
+    CODES[(doubled + LARGEST_DOUBLED) as usize]
+}
+
 /// The doubled values of bytes: those of all low halves, then those of all high ones.
 #[inline(always)]
 pub(super) fn split<const BYTES: usize>(bytes: &[u8; BYTES], codes: &mut [i8]) {
-    const DOUBLED: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
     let (low, high) = codes.split_at_mut(BYTES);
     for j in 0..BYTES {
         (low[j], high[j]) = (DOUBLED[usize::from(bytes[j] & 15)], DOUBLED[usize::from(bytes[j] >> 4)]);

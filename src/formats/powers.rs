@@ -36,7 +36,7 @@ pub(super) fn power_scales<V: BlockVectors>(v: V, bits: V::I32, below: i32, poin
 
 /// 2^(E − 127 − point), which may be subnormal; NaN for an E of 255.
 #[inline(always)]
-pub(super) fn power(exponent: u8, point: i32) -> f32 {
+pub(crate) fn power(exponent: u8, point: i32) -> f32 {
     let exponent = i32::from(exponent);
     let k = exponent - 127 - point;
     match k {

@@ -7,7 +7,7 @@ use core::ptr::null;
 use bytemuck::must_cast;
 
 use super::packed::PackedWeights;
-use super::tile::{GroupKernel, GroupOperands};
+use super::tile::{E2M1, GroupKernel, GroupOperands, PanelCodes};
 use crate::cache::prefetch_ahead;
 use crate::kernel::{Kernel, Vectors};
 use crate::matmul::pack_panel::ones;
@@ -65,12 +65,12 @@ impl SliceMemory {
     ) -> PanelSlice<'a> {
         let SliceMemory { codes, scales, offsets, negative_zero_points, negative_sums } = self;
         let (packed, values, isa) = (w.codes(panel, groups.clone()), w.values(panel, groups.clone()), w.isa);
-        let codes = match kernel.bits == w.kernel.bits {
+        let codes = match kernel.codes == w.kernel.codes {
             true => packed,
             false => {
                 let bytes = codes.elements(packed.len() * w.kernel.per_byte());
                 let step = w.width(panel) * kernel.depth;
-                isa.run(Unpack { packed, step, bits: w.kernel.bits, out: &mut *bytes });
+                isa.run(Unpack { packed, step, codes: w.kernel.codes, out: &mut *bytes });
                 &*bytes
             }
         };
@@ -156,12 +156,12 @@ fn sum_columns(w: &PackedWeights, panel: usize, groups: Range<usize>, mut codes:
 /// stay in the level-1 cache, and for sums that an f32 has.
 const SUMMED: usize = 64;
 
-/// Codes of few bits as bytes.
+/// Codes of few bits as the bytes that are multiplied.
 struct Unpack<'a> {
     packed: &'a [u8],
     /// Bytes of a step.
     step: usize,
-    bits: u32,
+    codes: PanelCodes,
     out: &'a mut [u8],
 }
 
@@ -170,7 +170,8 @@ impl Kernel for Unpack<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let Unpack { packed, step, bits, out } = self;
+        let Unpack { packed, step, codes: stored, out } = self;
+        let bits = stored.bits();
         let mask = ((1_u32 << bits) - 1) as u8;
         let masks = v.splat_i32(i32::from_ne_bytes([mask; 4]));
         let sharing = 8 / bits;
@@ -190,6 +191,19 @@ impl Kernel for Unpack<'_> {
                 }
                 for (&byte, place) in rest.iter().zip(places_of_rest) {
                     *place = byte >> (s * bits) & mask;
+                }
+            }
+            if stored == PanelCodes::E2m1 {
+                // All steps that share bytes together: those of narrow panels are less than a vector each.
+                let (vectors, rest) = out.as_chunks_mut();
+                for place in vectors {
+                    let codes = v.load_i32(&must_cast::<[u8; 4 * LANES], [i32; LANES]>(*place));
+                    let mut bytes = [0; LANES];
+                    v.store_i32(v.look_up(&E2M1, codes), &mut bytes);
+                    *place = must_cast::<[i32; LANES], [u8; 4 * LANES]>(bytes);
+                }
+                for place in rest {
+                    *place = E2M1[usize::from(*place)];
                 }
             }
         }

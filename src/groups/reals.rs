@@ -4,6 +4,7 @@
 use core::ops::Range;
 
 use crate::cache::prefetch_line;
+use crate::formats::powers::power;
 use crate::half::{HalfKind, Halves, widen_piece};
 use crate::isa::Isa;
 use crate::memory::{AlignedBuffer, CACHE_LINE, Workspace};
@@ -76,15 +77,6 @@ impl<'a> Reals<'a> {
     }
 }
 
-/// `2^(E − 127)`; NaN of 255.
-fn from_e8m0(exponent: u8) -> f32 {
-    f32::from_bits(match exponent {
-        0 => 1 << 22,
-        255 => f32::NAN.to_bits(),
-        exponent => u32::from(exponent) << 23,
-    })
-}
-
 /// Values in the order of panels, in the type that they were given in.
 #[derive(Clone, Debug)]
 pub(super) struct PackedReals {
@@ -139,7 +131,7 @@ impl PackedReals {
                 let widened = workspace.elements(range.len());
                 let exponents = &self.values.as_slice::<u8>(self.length)[range];
                 for (value, &exponent) in widened.iter_mut().zip(exponents) {
-                    *value = from_e8m0(exponent);
+                    *value = power(exponent, 0);
                 }
                 widened
             }

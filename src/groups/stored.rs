@@ -6,7 +6,7 @@
 //! | Q4_1, Q5_1, Q4_K, Q5_K | 4, 5, 4, 5 | 32 | a real offset |
 //! | Q2_K | 2 | 16 | a real offset |
 //! | Q6_K | 6 | 16 | the middle code is 0 |
-//! | MXFP4, NVFP4 | E2M1 | 32, 16 | |
+//! | MXFP4, NVFP4 | 4, E2M1 | 32, 16 | |
 //! | [ONNX `MatMulNBits`](StoredWeights::matmul_nbits) | 2, 4, 8 | 16, 32, … | a zero point, or the middle code |
 //! | [GPTQ](StoredWeights::gptq) | 4 | any, also of weights that are not neighbours | a zero point |
 //! | [AWQ](StoredWeights::awq) | 4 | any | a zero point |
@@ -21,13 +21,12 @@ mod nbits;
 pub(super) mod quantized;
 
 use super::reals::Reals;
-use super::weights::Weights;
-use crate::codes::CodeRange;
+use super::weights::{Coding, Weights};
 use crate::error::{Error, check_length, elements_of};
 use crate::half::Halves;
 use crate::matrix::Matrix;
 
-/// Weights `[N, K]` of another program's layout, or [quantized](StoredWeights::quantize) here, as codes without a sign, scales, and zero points or real offsets.
+/// Weights `[N, K]` of another program's layout, or [quantized](StoredWeights::quantize) here, as codes without a sign or E2M1, scales, and zero points or real offsets.
 ///
 /// ```
 /// use zeropoint::formats::BlockFormat;
@@ -52,7 +51,7 @@ pub struct StoredWeights {
     depth: usize,
     /// `[outputs, depth]`
     codes: Vec<u8>,
-    range: CodeRange<u8>,
+    coding: Coding,
     /// Codes of a group.
     length: usize,
     scales: Stored,
@@ -85,7 +84,7 @@ impl StoredWeights {
     pub fn weights(&self) -> Weights<'_> {
         let parts = || {
             let codes = Matrix::new(&self.codes, self.outputs, self.depth)?;
-            let weights = Weights::new(codes, self.range, self.length, self.scales.reals())?;
+            let weights = Weights::erased(codes, false, self.coding, self.length, self.scales.reals())?;
             let weights = match &self.offsets {
                 Some(offsets) => weights.with_offsets(offsets.reals())?,
                 None => weights.with_zero_points(&self.zero_points)?,
@@ -104,11 +103,12 @@ impl StoredWeights {
         let offsets = self.offsets.as_ref().map(widened);
         let mut values = vec![0.0; self.codes.len()];
         for (i, &code) in self.codes.iter().enumerate() {
+            let code = self.coding.value(code);
             let (output, k) = (i / self.depth, i % self.depth);
             let group = output * groups + k / self.length;
             let value = match &offsets {
-                Some(offsets) => scales[group] * f32::from(code) + offsets[group],
-                None => scales[group] * (i32::from(code) - self.zero_points[group]) as f32,
+                Some(offsets) => scales[group] * code as f32 + offsets[group],
+                None => scales[group] * (code - self.zero_points[group]) as f32,
             };
             let k = self.order.as_ref().map_or(k, |order| order[k] as usize);
             values[output * self.depth + k] = value;
