@@ -54,7 +54,8 @@
 
 mod block;
 pub(crate) mod decode;
-pub(crate) mod e2m1;
+pub(crate) mod doubled;
+mod e2m1;
 mod encode;
 mod extremes;
 pub(crate) mod format;

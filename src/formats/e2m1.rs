@@ -15,6 +15,7 @@
 //! quotient t. The sign is put back afterwards.
 
 use super::block::BlockVectors;
+use super::doubled::DOUBLED;
 use crate::quantize::ops::Round;
 
 /// The codes, 0…15, of values whose doubled magnitudes are given.
@@ -40,28 +41,6 @@ pub(super) fn doubled<V: BlockVectors>(v: V, codes: V::I32) -> V::I32 {
     let magnitude = v.max_i32(v.max_i32(code, two), four);
     let sign = v.shift_right(v.shift_left::<28>(codes), v.splat_i32(31));
     v.sub_i32(v.xor_i32(magnitude, sign), sign)
-}
-
-/// The doubled value of every code.
-pub(crate) const DOUBLED: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
-
-/// The largest doubled value.
-pub(crate) const LARGEST_DOUBLED: i8 = 12;
-
-/// The code of every doubled value from −12 on; that of 0 has no sign. Integers that are no doubled value have the code 0.
-const CODES: [u8; 25] = {
-    let (mut codes, mut code) = ([0; 25], 15);
-    while code > 0 {
-        codes[(DOUBLED[code] + LARGEST_DOUBLED) as usize] = code as u8;
-        code -= 1;
-    }
-    codes[LARGEST_DOUBLED as usize] = 0;
-    codes
-};
-
-/// The code of a doubled value.
-pub(crate) fn code(doubled: i8) -> u8 {
-    CODES[(doubled + LARGEST_DOUBLED) as usize]
 }
 
 /// The doubled values of bytes: those of all low halves, then those of all high ones.

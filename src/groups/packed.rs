@@ -16,9 +16,8 @@ use crate::matrix::Largest;
 use crate::memory::AlignedBuffer;
 use crate::sign::Sign;
 
-/// Weights in groups, prepared for one ISA: codes at their width (three bits in four, five to seven in eight; E2M1 in
-/// four), scales and
-/// offsets in the type they were given in, zero points in a byte.
+/// Weights in groups, prepared for one ISA: codes at their width (E2M1 in four bits, three bits in four, five to
+/// seven in eight), scales and offsets in the type they were given in, zero points in a byte.
 ///
 /// They remember the ISA they were packed for: with another one, operations return [`Error::PackedIsa`].
 #[derive(Clone, Debug)]

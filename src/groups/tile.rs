@@ -18,7 +18,7 @@
 
 use core::fmt;
 
-use crate::formats::e2m1::{DOUBLED, LARGEST_DOUBLED};
+use crate::formats::doubled::{DOUBLED, LARGEST_DOUBLED};
 use crate::matmul::split::Split;
 use crate::sign::Sign;
 

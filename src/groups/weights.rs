@@ -3,12 +3,12 @@
 use super::reals::Reals;
 use crate::codes::{ByteCode, CodeBounds, CodeRange};
 use crate::error::{Error, check_length, elements_of};
-use crate::formats::e2m1::{DOUBLED, LARGEST_DOUBLED};
+use crate::formats::doubled::{DOUBLED, LARGEST_DOUBLED};
 use crate::matrix::Matrix;
 use crate::quantized::Quantized;
 use crate::sign::Sign;
 
-/// Weights `[N, K]` in codes of 2 to 8 bits, a byte each, a row for every output; and what the codes of a group of them along a
+/// Weights `[N, K]` in codes of 2 to 8 bits, or [floats of four](Weights::e2m1), a byte each, a row for every output; and what the codes of a group of them along a
 /// row stand for: `S · (q − Z)`, or with a real offset `S · q + B`.
 ///
 /// ```

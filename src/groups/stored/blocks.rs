@@ -6,7 +6,7 @@ use crate::codes::CodeRange;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::formats::decode::{block_offsets, split_blocks};
-use crate::formats::e2m1;
+use crate::formats::doubled;
 use crate::formats::format::BlockFormat;
 use crate::formats::tensor_format::TensorFormat;
 use crate::groups::weights::Coding;
@@ -49,7 +49,7 @@ fn take_apart(
     block_offsets(exec, format, bytes, &mut offsets)?;
     let (min, max) = (i32::from(format.codes().min()), i32::from(format.codes().max()));
     let (codes, coding, zero_point) = if matches!(format, BlockFormat::MxFp4 | BlockFormat::NvFp4) {
-        (codes.into_iter().map(e2m1::code).collect(), Coding::E2m1, 0)
+        (codes.into_iter().map(doubled::code).collect(), Coding::E2m1, 0)
     } else {
         let codes = codes.into_iter().map(|code| (i32::from(code) - min) as u8);
         (codes.collect(), Coding::of(CodeRange::new(0, (max - min) as u8)?), -min)
