@@ -62,7 +62,7 @@ pub(crate) mod format;
 mod mxfp4;
 mod mxint8;
 mod nibbles;
-mod nvfp4;
+pub(crate) mod nvfp4;
 mod offset;
 pub(crate) mod powers;
 mod q2_k;

@@ -20,9 +20,11 @@ mod gptq;
 mod nbits;
 pub(super) mod quantized;
 
-use super::reals::Reals;
+use super::reals::{Reals, Values};
 use super::weights::{Coding, Weights};
 use crate::error::{Error, check_length, elements_of};
+use crate::formats::nvfp4::half_scale;
+use crate::formats::powers::power;
 use crate::half::Halves;
 use crate::matrix::Matrix;
 
@@ -67,6 +69,16 @@ pub struct StoredWeights {
 enum Stored {
     F32(Vec<f32>),
     F16(Vec<u16>),
+    /// [`Values::E8m0`]
+    E8m0 {
+        exponents: Vec<u8>,
+        point: i32,
+    },
+    /// [`Values::E4m3`]
+    E4m3 {
+        patterns: Vec<u8>,
+        tensor_scale: f32,
+    },
 }
 
 impl Stored {
@@ -74,6 +86,8 @@ impl Stored {
         match self {
             Stored::F32(values) => values.into(),
             Stored::F16(bits) => Halves::f16(bits).into(),
+            Stored::E8m0 { exponents, point } => Reals(Values::E8m0 { exponents, point: *point }),
+            Stored::E4m3 { patterns, tensor_scale } => Reals(Values::E4m3 { patterns, tensor_scale: *tensor_scale }),
         }
     }
 }
@@ -121,6 +135,10 @@ fn widened(values: &Stored) -> Vec<f32> {
     match values {
         Stored::F32(values) => values.clone(),
         Stored::F16(bits) => bits.iter().map(|&half| crate::half::f16::from_half(half)).collect(),
+        Stored::E8m0 { exponents, point } => exponents.iter().map(|&exponent| power(exponent, *point)).collect(),
+        Stored::E4m3 { patterns, tensor_scale } => {
+            patterns.iter().map(|&pattern| half_scale(pattern) * tensor_scale).collect()
+        }
     }
 }
 

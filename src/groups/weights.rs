@@ -8,8 +8,8 @@ use crate::matrix::Matrix;
 use crate::quantized::Quantized;
 use crate::sign::Sign;
 
-/// Weights `[N, K]` in codes of 2 to 8 bits, or [floats of four](Weights::e2m1), a byte each, a row for every output; and what the codes of a group of them along a
-/// row stand for: `S · (q − Z)`, or with a real offset `S · q + B`.
+/// Weights `[N, K]` in codes of 2 to 8 bits, or [floats of four](Weights::e2m1), a byte each, a row for every output; and what
+/// the codes of a group of them along a row stand for: `S · (q − Z)`, or with a real offset `S · q + B`.
 ///
 /// ```
 /// use zeropoint::groups::Weights;
