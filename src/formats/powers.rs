@@ -35,7 +35,7 @@ pub(super) fn power_scales<V: BlockVectors>(v: V, bits: V::I32, below: i32, poin
     Scales { stored, factors, plain }
 }
 
-/// [`power`] of every lane, for E in 0…255 and points of few bits.
+/// [`power`] of every lane, for E in 0…255 and points in 0…22.
 #[inline(always)]
 pub(crate) fn powers<V: Simd>(v: V, exponents: V::I32, point: i32) -> V::F32 {
     let normal = v.shift_left::<23>(exponents);

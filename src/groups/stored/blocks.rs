@@ -55,9 +55,10 @@ fn take_apart(
         (codes.collect(), Coding::of(CodeRange::new(0, (max - min) as u8)?), -min)
     };
     let kept = |values| if has_halves(format) { in_halves(exec, values) } else { Ok(Stored::F32(values)) };
+    let exponents = || bytes.iter().copied().step_by(format.block_bytes()).collect();
     let scales = match format {
-        BlockFormat::MxFp4 => Stored::E8m0 { exponents: bytes.iter().copied().step_by(17).collect(), point: 1 },
-        BlockFormat::MxInt8 => Stored::E8m0 { exponents: bytes.iter().copied().step_by(33).collect(), point: 6 },
+        BlockFormat::MxFp4 => Stored::E8m0 { exponents: exponents(), point: 1 },
+        BlockFormat::MxInt8 => Stored::E8m0 { exponents: exponents(), point: 6 },
         BlockFormat::NvFp4 => Stored::E4m3 {
             patterns: bytes.as_chunks::<36>().0.iter().flat_map(|[a, b, c, d, ..]| [*a, *b, *c, *d]).collect(),
             tensor_scale: tensor_format.tensor_scale(),
