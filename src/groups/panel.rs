@@ -170,42 +170,66 @@ impl Kernel for Unpack<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
+        match self.codes.bits() {
+            2 => self.unpack::<V, 4>(v),
+            _ => self.unpack::<V, 2>(v),
+        }
+    }
+}
+
+impl Unpack<'_> {
+    /// Unpacks codes of which SHARING are in a byte.
+    #[inline(always)]
+    fn unpack<V: Vectors, const SHARING: usize>(self, v: V) {
         let Unpack { packed, step, codes: stored, out } = self;
-        let bits = stored.bits();
+        let bits = 8 / SHARING;
         let mask = ((1_u32 << bits) - 1) as u8;
         let masks = v.splat_i32(i32::from_ne_bytes([mask; 4]));
-        let sharing = 8 / bits;
-        for (bytes, out) in packed.chunks_exact(step).zip(out.chunks_exact_mut(step * sharing as usize)) {
-            for (s, out) in (0..sharing).zip(out.chunks_exact_mut(step)) {
-                let shift = v.splat_i32((s * bits) as i32);
-                let ((vectors, rest), (places, places_of_rest)) = (bytes.as_chunks(), out.as_chunks_mut());
-                // Four bytes a lane: what the shift brings from one to the next is masked.
-                for (bytes, place) in vectors.iter().zip(places) {
-                    if s == 0 {
-                        prefetch_ahead(bytes);
+        let is_table = stored == PanelCodes::E2m1;
+        for (bytes, out) in packed.chunks_exact(step).zip(out.chunks_exact_mut(step * SHARING)) {
+            let (vectors, rest) = bytes.as_chunks();
+            for (i, bytes) in vectors.iter().enumerate() {
+                prefetch_ahead(bytes);
+                let lanes = v.load_i32(&must_cast::<[u8; 4 * LANES], [i32; LANES]>(*bytes));
+                for s in 0..SHARING {
+                    // Four bytes a lane: what the shift brings from one to the next is masked.
+                    let shifted = v.shift_right_logical(lanes, v.splat_i32((s * bits) as i32));
+                    let mut codes = v.and_i32(shifted, masks);
+                    if is_table {
+                        codes = v.look_up(&E2M1, codes);
                     }
-                    let lanes = v.load_i32(&must_cast::<[u8; 4 * LANES], [i32; LANES]>(*bytes));
-                    let mut codes = [0; LANES];
-                    v.store_i32(v.and_i32(v.shift_right_logical(lanes, shift), masks), &mut codes);
-                    *place = must_cast::<[i32; LANES], [u8; 4 * LANES]>(codes);
+                    let mut lanes = [0; LANES];
+                    v.store_i32(codes, &mut lanes);
+                    let place = &mut out[s * step + i * size_of_val(bytes)..][..4 * LANES];
+                    place.copy_from_slice(&must_cast::<[i32; LANES], [u8; 4 * LANES]>(lanes));
                 }
-                for (&byte, place) in rest.iter().zip(places_of_rest) {
+            }
+            // A step is whole vectors, or less than one. In narrow panels, those that share bytes may be one together.
+            let from = step - rest.len();
+            debug_assert!(from == 0 || rest.is_empty(), "all codes are looked up, and once");
+            for s in 0..SHARING {
+                for (&byte, place) in rest.iter().zip(&mut out[s * step + from..(s + 1) * step]) {
                     *place = byte >> (s * bits) & mask;
                 }
             }
-            if stored == PanelCodes::E2m1 {
-                // All steps that share bytes together: those of narrow panels are less than a vector each.
-                let (vectors, rest) = out.as_chunks_mut();
-                for place in vectors {
-                    let codes = v.load_i32(&must_cast::<[u8; 4 * LANES], [i32; LANES]>(*place));
-                    let mut bytes = [0; LANES];
-                    v.store_i32(v.look_up(&E2M1, codes), &mut bytes);
-                    *place = must_cast::<[i32; LANES], [u8; 4 * LANES]>(bytes);
-                }
-                for place in rest {
-                    *place = E2M1[usize::from(*place)];
-                }
+            if is_table && from == 0 {
+                look_up_all(v, out);
             }
         }
+    }
+}
+
+/// Replaces codes of E2M1 by what they are multiplied as.
+#[inline(always)]
+fn look_up_all<V: Vectors>(v: V, codes: &mut [u8]) {
+    let (vectors, rest) = codes.as_chunks_mut();
+    for place in vectors {
+        let codes = v.load_i32(&must_cast::<[u8; 4 * LANES], [i32; LANES]>(*place));
+        let mut bytes = [0; LANES];
+        v.store_i32(v.look_up(&E2M1, codes), &mut bytes);
+        *place = must_cast::<[i32; LANES], [u8; 4 * LANES]>(bytes);
+    }
+    for place in rest {
+        *place = E2M1[usize::from(*place)];
     }
 }
