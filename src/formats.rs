@@ -54,6 +54,7 @@
 
 mod block;
 pub(crate) mod decode;
+pub(crate) mod doubled;
 mod e2m1;
 mod encode;
 mod extremes;
@@ -61,9 +62,9 @@ pub(crate) mod format;
 mod mxfp4;
 mod mxint8;
 mod nibbles;
-mod nvfp4;
+pub(crate) mod nvfp4;
 mod offset;
-mod powers;
+pub(crate) mod powers;
 mod q2_k;
 mod q4_0;
 mod q4_1;

@@ -36,6 +36,7 @@ mod rows;
 mod stage;
 mod stored;
 pub(crate) mod tile;
+pub(crate) mod vectors;
 mod weights;
 
 pub use activations::Activations;

@@ -8,7 +8,7 @@ use core::fmt;
 
 use crate::arch;
 use crate::error::Error;
-use crate::groups::tile::GroupKernel;
+use crate::groups::tile::{GroupKernel, PanelCodes};
 use crate::kernel::Kernel;
 use crate::matmul::tile::Microkernel;
 use crate::sign::Sign;
@@ -70,9 +70,9 @@ macro_rules! tiers {
                 match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.microkernel_i16(), )* }
             }
 
-            /// The micro-kernel of this ISA for weights in groups, of this many bits.
-            pub(crate) fn group_kernel(self, bits: u32) -> &'static GroupKernel {
-                match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.group_kernel(bits), )* }
+            /// The micro-kernel of this ISA for weights in groups, of E2M1 or of this many bits.
+            pub(crate) fn group_kernel(self, codes: PanelCodes) -> &'static GroupKernel {
+                match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.group_kernel(codes), )* }
             }
         }
     };

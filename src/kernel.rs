@@ -1,6 +1,7 @@
 //! What a kernel is, and everything it may compute with.
 
 use crate::formats::vectors::FormatVectors;
+use crate::groups::vectors::GroupVectors;
 use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
@@ -20,6 +21,7 @@ pub trait Vectors:
     + Outline
     + FixedPointVectors
     + FormatVectors
+    + GroupVectors
     + HalfVectors
     + InterleaveVectors
     + PackVectors
@@ -35,6 +37,7 @@ impl<V> Vectors for V where
         + Outline
         + FixedPointVectors
         + FormatVectors
+        + GroupVectors
         + HalfVectors
         + InterleaveVectors
         + PackVectors

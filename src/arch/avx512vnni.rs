@@ -37,6 +37,10 @@ impl Vnni for Avx512Vnni {
         ByteProducts::extract(self.0, b, shift, bits)
     }
     #[inline(always)]
+    fn look_up(self, table: &[u8; 16], b: __m512i) -> __m512i {
+        ByteProducts::look_up(self.0, table, b)
+    }
+    #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> __m512i {
         // SAFETY: sixteen bytes, one for every column, may be read of each of the four rows.
         let quads = self.0.load_interleaved(unsafe { rows(b, stride) });

@@ -34,6 +34,10 @@ impl Vnni for AvxVnni {
         ByteProducts::extract(self.0, b, shift, bits)
     }
     #[inline(always)]
+    fn look_up(self, table: &[u8; 16], b: __m256i) -> __m256i {
+        ByteProducts::look_up(self.0, table, b)
+    }
+    #[inline(always)]
     unsafe fn load_rows(self, b: *const u8, stride: usize, flip: u8) -> __m256i {
         // SAFETY: eight bytes, one for every column, may be read of each of the four rows.
         self.0.quads_of_eight(unsafe { rows(b, stride) }, flip)

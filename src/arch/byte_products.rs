@@ -4,6 +4,7 @@
 //! as the weights have bits to spare: eight of four bits, `8 · 2 · 15 · 128 < 2¹⁵`. They are widened together.
 
 use crate::groups::dot::GroupDot;
+use crate::groups::tile::{E2M1, PanelCodes};
 use crate::matmul::dot::{Accs, Accumulate, Depth, Dot, Layout, load_step};
 use crate::matmul::tile::{MAX_ROWS, MAX_VECTORS};
 
@@ -26,6 +27,8 @@ pub trait ByteProducts: Copy {
     fn add_pairs(self, acc: Vector<Self>, sums: Vector<Self>) -> Vector<Self>;
     /// `(b[j] >> shift) & (2ᵇⁱᵗˢ − 1)` for each byte
     fn extract(self, b: Vector<Self>, shift: u32, bits: u32) -> Vector<Self>;
+    /// `table[b[j]]` for each byte, which is less than 16
+    fn look_up(self, table: &[u8; 16], b: Vector<Self>) -> Vector<Self>;
 }
 
 /// A vector of i32, of i16 or of bytes.
@@ -71,11 +74,15 @@ impl<T: ByteProducts<Vectors: crate::groups::dot::Totals>, const BITS: u32> Grou
     fn extract(self, b: Vector<T>, shift: u32, bits: u32) -> Vector<T> {
         self.0.extract(b, shift, bits)
     }
+    #[inline(always)]
+    fn look_up(self, b: Vector<T>) -> Vector<T> {
+        self.0.look_up(&E2M1, b)
+    }
 
     #[cfg_attr(not(unoptimized), inline(always))]
-    unsafe fn add_steps(self, acc: &mut Accs<Self>, [rows, vectors]: [usize; 2], depth: Depth, bits: u32) {
+    unsafe fn add_steps(self, acc: &mut Accs<Self>, [rows, vectors]: [usize; 2], depth: Depth, codes: PanelCodes) {
         let Depth { steps, mut a, a_stride, b: mut w } = depth;
-        let sharing = 8 / bits as usize;
+        let sharing = 8 / codes.bits() as usize;
         let mut left = steps / sharing;
         while left > 0 {
             let loads = left.min((Self::STEPS / sharing).max(1));
@@ -84,17 +91,15 @@ impl<T: ByteProducts<Vectors: crate::groups::dot::Totals>, const BITS: u32> Grou
                 // SAFETY: W has the bytes of `sharing` steps more, of `vectors` vectors.
                 let bytes = unsafe { load_step(self, &mut w, Layout::Panel { prefetch: false }, vectors) };
                 for s in 0..sharing as u32 {
-                    let mut codes = bytes;
-                    if bits < 8 {
-                        for v in 0..vectors {
-                            codes[v] = self.extract(bytes[v], s * bits, bits);
-                        }
+                    let mut codes_w = bytes;
+                    for v in 0..vectors {
+                        codes_w[v] = self.unpack(bytes[v], s, codes);
                     }
                     for r in 0..rows {
                         // SAFETY: row r of A has a step more; StepA is an array of bytes.
                         let codes_a = self.broadcast(unsafe { &*a.add(r * a_stride).cast::<[u8; 4]>() });
                         for v in 0..vectors {
-                            sums[r][v] = self.0.add_16(sums[r][v], self.0.multiply(codes[v], codes_a));
+                            sums[r][v] = self.0.add_16(sums[r][v], self.0.multiply(codes_w[v], codes_a));
                         }
                     }
                     a = a.wrapping_add(4);

@@ -5,6 +5,7 @@ mod dot;
 use core::arch::aarch64::*;
 
 use crate::formats::vectors::FormatVectors;
+use crate::groups::vectors::GroupVectors;
 use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
 use crate::matmul::interleave::InterleaveVectors;
@@ -161,6 +162,16 @@ impl FixedPointVectors for Neon {
 }
 
 impl FormatVectors for Neon {}
+
+impl GroupVectors for Neon {
+    ops! { "neon"
+        fn look_up(table: &[u8; 16], a: [int32x4_t; 4]) -> [int32x4_t; 4] {
+            // SAFETY: sixteen bytes may be read.
+            let table = unsafe { vld1q_u8(table.as_ptr()) };
+            a.map(|a| vreinterpretq_s32_u8(vqtbl1q_u8(table, vreinterpretq_u8_s32(a))))
+        }
+    }
+}
 
 impl HalfVectors for Neon {
     ops! { "neon"

@@ -5,6 +5,7 @@ use core::arch::asm;
 
 use super::neon::Neon;
 use crate::groups::dot::GroupDot;
+use crate::groups::tile::E2M1;
 use crate::matmul::dot::Dot;
 use crate::matmul::tile::{MAX_VECTORS, Microkernel};
 
@@ -94,6 +95,10 @@ impl GroupDot for Quads {
     #[inline(always)]
     fn extract(self, b: uint8x16_t, shift: u32, bits: u32) -> uint8x16_t {
         self.vectors().extract_bits(b, shift, bits)
+    }
+    #[inline(always)]
+    fn look_up(self, b: uint8x16_t) -> uint8x16_t {
+        self.vectors().look_up_bytes(&E2M1, b)
     }
 }
 

@@ -5,6 +5,7 @@ use core::arch::asm;
 
 use super::neon::Neon;
 use crate::groups::dot::GroupDot;
+use crate::groups::tile::{E2M1, PanelCodes};
 use crate::matmul::dot::{Accs, Depth, Dot, Layout, load_step};
 use crate::matmul::tile::{MAX_ROWS, MAX_VECTORS, Microkernel};
 
@@ -126,21 +127,28 @@ impl Dot for Blocks {
     #[inline(always)]
     unsafe fn add_products(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, layout: Layout) {
         // SAFETY: the requirements are those of bytes.
-        unsafe { self.add_blocks(acc, size, depth, layout, 8) }
+        unsafe { self.add_blocks(acc, size, depth, layout, PanelCodes::Bits(8)) }
     }
 }
 
 impl Blocks {
     /// Two rows at a time, and a single last one. Vectors of B are outermost: each is dead when it has met all rows, whose
-    /// codes take half as many registers. Codes of B have `bits` bits; those of fewer than eight share bytes.
+    /// codes take half as many registers. Codes of B of fewer than eight bits share bytes.
     ///
     /// # Safety
     /// Every row of A has the bytes of `depth.steps` steps that may be read, and so has B for the vectors.
     #[inline(always)]
-    unsafe fn add_blocks(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, layout: Layout, bits: u32) {
+    unsafe fn add_blocks(
+        self,
+        acc: &mut Accs<Self>,
+        size: [usize; 2],
+        depth: Depth,
+        layout: Layout,
+        codes: PanelCodes,
+    ) {
         let [rows, vectors] = size;
         let Depth { steps, mut a, a_stride, mut b } = depth;
-        let sharing = 8 / bits;
+        let sharing = 8 / codes.bits();
         self.transpose(acc, size);
         for _ in 0..steps / sharing as usize {
             // SAFETY: B has the bytes of `sharing` steps more, of `vectors` vectors.
@@ -148,16 +156,16 @@ impl Blocks {
             for s in 0..sharing {
                 // SAFETY: row r of A has a step more.
                 let row = |r: usize| unsafe { &*a.add(r * a_stride).cast() };
-                let mut codes = [self.pair(&[0; 8], &[0; 8]); MAX_ROWS / 2];
+                let mut pairs = [self.pair(&[0; 8], &[0; 8]); MAX_ROWS / 2];
                 for i in 0..rows / 2 {
-                    codes[i] = self.pair(row(2 * i), row(2 * i + 1));
+                    pairs[i] = self.pair(row(2 * i), row(2 * i + 1));
                 }
                 let last = self.broadcast(row(rows - 1));
                 for v in 0..vectors {
-                    let codes_b = if bits < 8 { self.extract(bytes[v], s * bits, bits) } else { bytes[v] };
+                    let codes_b = self.unpack(bytes[v], s, codes);
                     for i in 0..rows / 2 {
-                        acc[2 * i][v] = self.block(acc[2 * i][v], codes[i], codes_b[0]);
-                        acc[2 * i + 1][v] = self.block(acc[2 * i + 1][v], codes[i], codes_b[1]);
+                        acc[2 * i][v] = self.block(acc[2 * i][v], pairs[i], codes_b[0]);
+                        acc[2 * i + 1][v] = self.block(acc[2 * i + 1][v], pairs[i], codes_b[1]);
                     }
                     if rows % 2 == 1 {
                         acc[rows - 1][v] = self.dot(acc[rows - 1][v], last, codes_b);
@@ -188,11 +196,15 @@ impl GroupDot for Blocks {
     fn extract(self, b: [uint8x16_t; 2], shift: u32, bits: u32) -> [uint8x16_t; 2] {
         [self.vectors().extract_bits(b[0], shift, bits), self.vectors().extract_bits(b[1], shift, bits)]
     }
+    #[inline(always)]
+    fn look_up(self, b: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
+        [self.vectors().look_up_bytes(&E2M1, b[0]), self.vectors().look_up_bytes(&E2M1, b[1])]
+    }
 
     #[inline(always)]
-    unsafe fn add_steps(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, bits: u32) {
+    unsafe fn add_steps(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, codes: PanelCodes) {
         // SAFETY: the requirements are those of a panel.
-        unsafe { self.add_blocks(acc, size, depth, Layout::Panel { prefetch: false }, bits) }
+        unsafe { self.add_blocks(acc, size, depth, Layout::Panel { prefetch: false }, codes) }
     }
 }
 

@@ -7,6 +7,8 @@ use wide::{f32x8, f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 use super::scalar::Scalar;
 use crate::formats::vectors::FormatVectors;
 use crate::groups::dot::{GroupDot, Totals};
+use crate::groups::tile::E2M1;
+use crate::groups::vectors::GroupVectors;
 use crate::half::f16::from_half;
 use crate::half::vectors::HalfVectors;
 use crate::kernel::{Kernel, Outline};
@@ -230,6 +232,8 @@ impl FixedPointVectors for Portable {}
 
 impl FormatVectors for Portable {}
 
+impl GroupVectors for Portable {}
+
 impl HalfVectors for Portable {}
 
 impl InterleaveVectors for Portable {}
@@ -372,6 +376,10 @@ impl GroupDot for Pairs {
     #[inline(always)]
     fn extract(self, b: i16x16, shift: u32, bits: u32) -> i16x16 {
         (b >> shift as i32) & i16x16::splat((1 << bits) - 1)
+    }
+    #[inline(always)]
+    fn look_up(self, b: i16x16) -> i16x16 {
+        i16x16::new(b.to_array().map(|b| E2M1[b as usize & 15].into()))
     }
 }
 

@@ -3,6 +3,8 @@
 
 use crate::formats::vectors::FormatVectors;
 use crate::groups::dot::{GroupDot, Totals, add_shared_steps};
+use crate::groups::tile::{E2M1, PanelCodes};
+use crate::groups::vectors::GroupVectors;
 use crate::half::f16::from_half;
 use crate::half::vectors::HalfVectors;
 use crate::kernel::{Kernel, Outline};
@@ -206,6 +208,7 @@ impl Simd for Scalar {
 
 impl FixedPointVectors for Scalar {}
 impl FormatVectors for Scalar {}
+impl GroupVectors for Scalar {}
 impl HalfVectors for Scalar {}
 
 impl InterleaveVectors for Scalar {}
@@ -408,13 +411,18 @@ impl GroupDot for Product {
     }
 
     #[inline(always)]
-    unsafe fn add_steps(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, bits: u32) {
-        if bits == 8 {
+    fn look_up(self, b: Array<i32>) -> Array<i32> {
+        map(b, |b| E2M1[b as usize & 15].into())
+    }
+
+    #[inline(always)]
+    unsafe fn add_steps(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, codes: PanelCodes) {
+        if codes == PanelCodes::Bits(8) {
             // SAFETY: the requirements are those of a panel.
             return unsafe { self.add_products(acc, size, depth, Layout::Panel { prefetch: false }) };
         }
         // SAFETY: the requirements are those of this function.
-        unsafe { add_shared_steps(self, acc, size, depth, bits) }
+        unsafe { add_shared_steps(self, acc, size, depth, codes) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The micro-kernels of `vpdpbusd`: four exact products of u8 and i8 a column and instruction, added to an i32 that wraps.
 
 use crate::groups::dot::{GroupDot, Totals};
+use crate::groups::tile::E2M1;
 use crate::matmul::dot::{Accumulate, Dot};
 
 /// The token of a CPU with `vpdpbusd` on vectors of some width.
@@ -18,6 +19,8 @@ pub trait Vnni: Copy {
     fn dpbusd(self, acc: Vector<Self>, u: Vector<Self>, i: Vector<Self>) -> Vector<Self>;
     /// `(b[j] >> shift) & (2ᵇⁱᵗˢ − 1)` for each byte
     fn extract(self, b: Vector<Self>, shift: u32, bits: u32) -> Vector<Self>;
+    /// `table[b[j]]` for each byte, which is less than 16
+    fn look_up(self, table: &[u8; 16], b: Vector<Self>) -> Vector<Self>;
     /// Makes a vector of four unpacked rows of B ([`Dot::load_rows`]).
     ///
     /// # Safety
@@ -71,5 +74,9 @@ impl<T: Vnni<Vectors: Totals>> GroupDot for Quads<T> {
     #[inline(always)]
     fn extract(self, b: Vector<T>, shift: u32, bits: u32) -> Vector<T> {
         self.token.extract(b, shift, bits)
+    }
+    #[inline(always)]
+    fn look_up(self, b: Vector<T>) -> Vector<T> {
+        self.token.look_up(&E2M1, b)
     }
 }

@@ -15,6 +15,7 @@
 //! quotient t. The sign is put back afterwards.
 
 use super::block::BlockVectors;
+use super::doubled::DOUBLED;
 use crate::quantize::ops::Round;
 
 /// The codes, 0…15, of values whose doubled magnitudes are given.
@@ -45,7 +46,6 @@ pub(super) fn doubled<V: BlockVectors>(v: V, codes: V::I32) -> V::I32 {
 /// The doubled values of bytes: those of all low halves, then those of all high ones.
 #[inline(always)]
 pub(super) fn split<const BYTES: usize>(bytes: &[u8; BYTES], codes: &mut [i8]) {
-    const DOUBLED: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
     let (low, high) = codes.split_at_mut(BYTES);
     for j in 0..BYTES {
         (low[j], high[j]) = (DOUBLED[usize::from(bytes[j] & 15)], DOUBLED[usize::from(bytes[j] >> 4)]);

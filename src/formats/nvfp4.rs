@@ -119,6 +119,20 @@ fn from_e4m3(pattern: u8) -> f32 {
     }
 }
 
+/// Half of the scale that an E4M3 is, for doubled values.
+#[inline(always)]
+pub(crate) fn half_scale(pattern: u8) -> f32 {
+    from_e4m3(pattern) / 2.0
+}
+
+/// [`half_scale`] of every lane.
+#[inline(always)]
+pub(crate) fn half_scales<V: Vectors>(v: V, patterns: V::I32) -> V::F32 {
+    let patterns = v.and_i32(patterns, v.splat_i32(0x7f));
+    let halves = v.mul_f32(from_e4m3_lanes(v, patterns), v.splat_f32(0.5));
+    v.select_f32(v.less_i32(v.splat_i32(LARGEST_PATTERN), patterns), v.splat_f32(0.0), halves)
+}
+
 impl Units<36, 4, 4> for NvFp4 {
     const BLOCK_TIME: usize = 8;
 
@@ -172,7 +186,7 @@ impl Blocks<36, 4> for NvFp4 {
     #[inline(always)]
     fn vector_scales(block: &[u8; 36]) -> [f32; 4] {
         let [a, b, c, d, ..] = *block;
-        [from_e4m3(a) / 2.0, from_e4m3(b) / 2.0, from_e4m3(c) / 2.0, from_e4m3(d) / 2.0]
+        [half_scale(a), half_scale(b), half_scale(c), half_scale(d)]
     }
 
     #[inline(always)]

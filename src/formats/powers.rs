@@ -1,6 +1,7 @@
 //! E8M0, the powers of two of OCP's Microscaling formats: 2^(E − 127), or no number where E is 255.
 
 use super::block::{BlockVectors, Scales};
+use crate::simd::Simd;
 
 /// The exponent of a block that holds no values.
 const NAN: i32 = 255;
@@ -34,9 +35,19 @@ pub(super) fn power_scales<V: BlockVectors>(v: V, bits: V::I32, below: i32, poin
     Scales { stored, factors, plain }
 }
 
+/// [`power`] of every lane, for E in 0…255 and points in 0…22.
+#[inline(always)]
+pub(crate) fn powers<V: Simd>(v: V, exponents: V::I32, point: i32) -> V::F32 {
+    let normal = v.shift_left::<23>(exponents);
+    let bits = v.select_i32(v.less_i32(exponents, v.splat_i32(1)), v.splat_i32(1 << 22), normal);
+    // The products are powers of two, and exact.
+    let powers = v.mul_f32(v.of_bits(bits), v.splat_f32(power(127, point)));
+    v.select_f32(v.less_i32(v.splat_i32(NAN - 1), exponents), v.splat_f32(f32::NAN), powers)
+}
+
 /// 2^(E − 127 − point), which may be subnormal; NaN for an E of 255.
 #[inline(always)]
-pub(super) fn power(exponent: u8, point: i32) -> f32 {
+pub(crate) fn power(exponent: u8, point: i32) -> f32 {
     let exponent = i32::from(exponent);
     let k = exponent - 127 - point;
     match k {

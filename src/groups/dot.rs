@@ -1,7 +1,7 @@
 //! The loop of every micro-kernel of weights in groups, over the few operations that an ISA brings: [`Totals`] for its vectors
 //! of f32, [`GroupDot`] for how it takes codes of few bits out of a vector.
 
-use super::tile::{ColumnScales, GroupOperands};
+use super::tile::{ColumnScales, GroupOperands, PanelCodes};
 use crate::cache::prefetch_line;
 use crate::matmul::dot::{AHEAD, Accs, Accumulate, Depth, Dot, Layout, lanes, load_step};
 use crate::matmul::tile::{MAX_ROWS, MAX_VECTORS};
@@ -42,14 +42,27 @@ pub trait GroupDot: Dot<Vectors: Totals> {
     /// The codes of one step out of those that share bytes: `(b >> shift) & (2ᵇⁱᵗˢ − 1)` for each byte.
     fn extract(self, b: Self::B, shift: u32, bits: u32) -> Self::B;
 
+    /// [`E2M1[b]`](super::tile::E2M1) for each byte, of four bits.
+    fn look_up(self, b: Self::B) -> Self::B;
+
+    /// The codes of step s of those that share bytes, as they are multiplied.
+    #[inline(always)]
+    fn unpack(self, b: Self::B, s: u32, codes: PanelCodes) -> Self::B {
+        match codes {
+            PanelCodes::Bits(8) => b,
+            PanelCodes::Bits(bits) => self.extract(b, s * bits, bits),
+            PanelCodes::E2m1 => self.look_up(self.extract(b, 4 * s, 4)),
+        }
+    }
+
     /// `acc[r][v] + Σₖ a[r][k]·w[k][v]` over some steps of a group: a multiple of the steps that share bytes.
     ///
     /// # Safety
     /// Every row of A has the bytes of `depth.steps` steps that may be read, and so has W for `vectors` vectors.
     #[inline(always)]
-    unsafe fn add_steps(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, bits: u32) {
+    unsafe fn add_steps(self, acc: &mut Accs<Self>, size: [usize; 2], depth: Depth, codes: PanelCodes) {
         // SAFETY: the requirements are those of this function.
-        unsafe { add_shared_steps(self, acc, size, depth, bits) }
+        unsafe { add_shared_steps(self, acc, size, depth, codes) }
     }
 }
 
@@ -63,26 +76,24 @@ pub unsafe fn add_shared_steps<D: GroupDot>(
     acc: &mut Accs<D>,
     [rows, vectors]: [usize; 2],
     depth: Depth,
-    bits: u32,
+    codes: PanelCodes,
 ) {
     let layout = Layout::Panel { prefetch: false };
     let Depth { steps, mut a, a_stride, b: mut w } = depth;
-    let sharing = 8 / bits;
+    let sharing = 8 / codes.bits();
     for _ in 0..steps / sharing as usize {
         // SAFETY: W has the bytes of `sharing` steps more, of `vectors` vectors.
         let bytes = unsafe { load_step(dot, &mut w, layout, vectors) };
         for s in 0..sharing {
-            let mut codes = bytes;
-            if bits < 8 {
-                for v in 0..vectors {
-                    codes[v] = dot.extract(bytes[v], s * bits, bits);
-                }
+            let mut codes_w = bytes;
+            for v in 0..vectors {
+                codes_w[v] = dot.unpack(bytes[v], s, codes);
             }
             for r in 0..rows {
                 // SAFETY: row r of A has a step more; StepA is an array of bytes.
                 let codes_a = dot.broadcast(unsafe { &*a.add(r * a_stride).cast::<D::StepA>() });
                 for v in 0..vectors {
-                    acc[r][v] = dot.dot(acc[r][v], codes_a, codes[v]);
+                    acc[r][v] = dot.dot(acc[r][v], codes_a, codes_w[v]);
                 }
             }
             a = a.wrapping_add(size_of::<D::StepA>());
@@ -94,13 +105,13 @@ pub unsafe fn add_shared_steps<D: GroupDot>(
 /// in parts, since a core has room for some dozens of lines that are on their way.
 const SLICE: usize = 16;
 
-/// The tile of `rows` rows and `vectors` vectors, of codes that are stored in `bits` bits.
+/// The tile of `rows` rows and `vectors` vectors, of codes that are stored in some way.
 ///
 /// # Safety
 /// The requirements of [`GroupTile`](super::tile::GroupTile) for this number of rows and vectors, 1 at least and
 /// [`MAX_ROWS`] × [`MAX_VECTORS`] at most.
 #[cfg_attr(not(unoptimized), inline(always))]
-pub unsafe fn group_tile<D: GroupDot>(dot: D, size: [usize; 2], bits: u32, operands: GroupOperands<'_>) {
+pub unsafe fn group_tile<D: GroupDot>(dot: D, size: [usize; 2], codes: PanelCodes, operands: GroupOperands<'_>) {
     let GroupOperands { groups, group_stride, steps, last_steps, mut a, a_stride, mut w, row_terms, updates, .. } =
         operands;
     let prefetch = operands.prefetch;
@@ -129,14 +140,14 @@ pub unsafe fn group_tile<D: GroupDot>(dot: D, size: [usize; 2], bits: u32, opera
         let mut left = if g + 1 < groups { steps } else { last_steps };
         while left > 0 {
             let steps = left.min(SLICE);
-            let bytes = steps * bits as usize * step_bytes / 8;
+            let bytes = steps * codes.bits() as usize * step_bytes / 8;
             if prefetch {
                 for line in 0..bytes.div_ceil(CACHE_LINE) {
                     prefetch_line(w.wrapping_add(AHEAD + line * CACHE_LINE));
                 }
             }
             // SAFETY: A's rows and the panel have these steps.
-            unsafe { dot.add_steps(&mut acc, size, Depth { steps, a, a_stride, b: w }, bits) };
+            unsafe { dot.add_steps(&mut acc, size, Depth { steps, a, a_stride, b: w }, codes) };
             a = a.wrapping_add(steps * size_of::<D::StepA>());
             w = w.wrapping_add(bytes);
             left -= steps;

@@ -4,8 +4,8 @@ use core::ops::Range;
 
 use super::reals::PackedReals;
 use super::stored::StoredWeights;
-use super::tile::GroupKernel;
-use super::weights::{Offset, Weights};
+use super::tile::{GroupKernel, PanelCodes, e2m1_in_panels};
+use super::weights::{Coding, Offset, Weights};
 use crate::codes::CodeBounds;
 use crate::error::{Error, elements_of};
 use crate::exec::Exec;
@@ -16,8 +16,8 @@ use crate::matrix::Largest;
 use crate::memory::AlignedBuffer;
 use crate::sign::Sign;
 
-/// Weights in groups, prepared for one ISA: codes at their width (three bits in four, five to seven in eight), scales and
-/// offsets in the type they were given in, zero points in a byte.
+/// Weights in groups, prepared for one ISA: codes at their width (E2M1 in four bits, three bits in four, five to
+/// seven in eight), scales and offsets in the type they were given in, zero points in a byte.
 ///
 /// They remember the ISA they were packed for: with another one, operations return [`Error::PackedIsa`].
 #[derive(Clone, Debug)]
@@ -88,16 +88,20 @@ impl PackedWeights {
     }
 
     fn for_isa(isa: Isa, weights: &Weights<'_>) -> Result<Self, Error> {
-        let Weights { bounds, length, .. } = *weights;
+        let Weights { coding, length, .. } = *weights;
+        let bounds = coding.bounds();
         let (groups, [outputs, depth]) = (weights.groups(), weights.shape());
         let bits = (bounds.steps() as u32).ilog2() + 1;
-        let mut kernel = isa.group_kernel(bits);
+        let mut kernel = isa.group_kernel(match coding {
+            Coding::Integers(..) => PanelCodes::Bits(bits),
+            Coding::E2m1 => PanelCodes::E2m1,
+        });
         // The steps of a group that share bytes are whole.
         if !length.min(depth).is_multiple_of(kernel.depth * kernel.per_byte()) && length < depth {
-            kernel = kernel.unpacked.unwrap_or(isa.group_kernel(6));
+            kernel = kernel.unpacked.unwrap_or(isa.group_kernel(PanelCodes::Bits(6)));
         }
-        // Stored codes begin at 0; where eight bits have a sign, at −128.
-        let signed = kernel.bits == 8 && kernel.w_sign == Sign::Signed && bits > 6;
+        // Stored codes, as they are multiplied, begin at 0; where eight bits have a sign, at −128.
+        let signed = kernel.codes == PanelCodes::Bits(8) && kernel.w_sign == Sign::Signed && bits > 6;
         let base = bounds.min + if signed { 128 } else { 0 };
         // Without depth there may be any number of outputs, and nothing of them is kept.
         let split = kernel.panels(if depth == 0 { 0 } else { outputs });
@@ -148,8 +152,12 @@ impl PackedWeights {
                 for (j, column) in columns.clone().enumerate() {
                     for (i, k_of_depth) in codes.clone().enumerate() {
                         let (step, k) = (i / kernel.depth, i % kernel.depth);
-                        let shift = step % sharing * kernel.bits as usize;
-                        let stored = (weights.code(column, k_of_depth) - base) as u8;
+                        let shift = step % sharing * kernel.codes.bits() as usize;
+                        let code = weights.code(column, k_of_depth);
+                        let stored = match kernel.codes {
+                            PanelCodes::Bits(_) => (weights.coding.value(code) - base) as u8,
+                            PanelCodes::E2m1 => e2m1_in_panels(code),
+                        };
                         bytes[(step / sharing * width + j) * kernel.depth + k] |= stored << shift;
                     }
                 }
@@ -305,7 +313,7 @@ impl StoredZeroPoints {
 impl Weights<'_> {
     /// `max |w − zw|` over all codes of the range, and the output that has it.
     fn largest(&self) -> Largest {
-        let CodeBounds { min, max } = self.bounds;
+        let CodeBounds { min, max } = self.coding.bounds();
         let of = |zero_point: i32| i64::from((max - zero_point).max(zero_point - min));
         let Offset::ZeroPoints(zero_points) = self.offset else { return Largest { value: of(0), index: 0 } };
         let each = zero_points.iter().enumerate().map(|(i, &zero_point)| {

@@ -7,7 +7,7 @@ use core::ptr::null;
 use bytemuck::must_cast;
 
 use super::packed::PackedWeights;
-use super::tile::{ColumnScales, GroupKernel, GroupOperands};
+use super::tile::{ColumnScales, E2M1, GroupKernel, GroupOperands, PanelCodes};
 use crate::cache::prefetch_ahead;
 use crate::kernel::{Kernel, Vectors};
 use crate::matmul::pack_panel::ones;
@@ -45,10 +45,13 @@ pub(super) struct SliceMemory {
 /// Bytes of codes, as the micro-kernel reads them, that stay in the level-1 cache beside rows and totals.
 const SLICE: usize = 24 << 10;
 
+/// Rows up to which unpacking codes takes longer than to read them again for every row.
+const FEW: usize = 3;
+
 /// The micro-kernel for so many rows, and the groups of a panel that these rows go through together. A tall product unpacks codes
 /// to bytes once a slice, not in registers for every tile.
 pub(super) fn slices(w: &PackedWeights, panel: usize, rows: usize) -> (&'static GroupKernel, usize) {
-    let kernel = w.kernel.unpacked.filter(|_| rows > w.kernel.rows()).unwrap_or(w.kernel);
+    let kernel = w.kernel.unpacked.filter(|_| rows > w.kernel.rows().max(FEW)).unwrap_or(w.kernel);
     let group = w.steps().each.max(1) * w.width(panel) * kernel.depth / kernel.per_byte();
     (kernel, (SLICE / group).clamp(1, w.groups))
 }
@@ -66,12 +69,12 @@ impl SliceMemory {
     ) -> PanelSlice<'a> {
         let SliceMemory { codes, scales, offsets, negative_zero_points, negative_sums } = self;
         let (packed, values, isa) = (w.codes(panel, groups.clone()), w.values(panel, groups.clone()), w.isa);
-        let codes = match kernel.bits == w.kernel.bits {
+        let codes = match kernel.codes == w.kernel.codes {
             true => packed,
             false => {
                 let bytes = codes.elements(packed.len() * w.kernel.per_byte());
                 let step = w.width(panel) * kernel.depth;
-                isa.run(Unpack { packed, step, bits: w.kernel.bits, out: &mut *bytes });
+                isa.run(Unpack { packed, step, codes: w.kernel.codes, out: &mut *bytes });
                 &*bytes
             }
         };
@@ -160,12 +163,12 @@ fn sum_columns(w: &PackedWeights, panel: usize, groups: Range<usize>, mut codes:
 /// stay in the level-1 cache, and for sums that an f32 has.
 const SUMMED: usize = 64;
 
-/// Codes of few bits as bytes.
+/// Codes of few bits as the bytes that are multiplied.
 struct Unpack<'a> {
     packed: &'a [u8],
     /// Bytes of a step.
     step: usize,
-    bits: u32,
+    codes: PanelCodes,
     out: &'a mut [u8],
 }
 
@@ -174,28 +177,66 @@ impl Kernel for Unpack<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let Unpack { packed, step, bits, out } = self;
+        match self.codes.bits() {
+            2 => self.unpack::<V, 4>(v),
+            _ => self.unpack::<V, 2>(v),
+        }
+    }
+}
+
+impl Unpack<'_> {
+    /// Unpacks codes of which SHARING are in a byte.
+    #[inline(always)]
+    fn unpack<V: Vectors, const SHARING: usize>(self, v: V) {
+        let Unpack { packed, step, codes: stored, out } = self;
+        let bits = 8 / SHARING;
         let mask = ((1_u32 << bits) - 1) as u8;
         let masks = v.splat_i32(i32::from_ne_bytes([mask; 4]));
-        let sharing = 8 / bits;
-        for (bytes, out) in packed.chunks_exact(step).zip(out.chunks_exact_mut(step * sharing as usize)) {
-            for (s, out) in (0..sharing).zip(out.chunks_exact_mut(step)) {
-                let shift = v.splat_i32((s * bits) as i32);
-                let ((vectors, rest), (places, places_of_rest)) = (bytes.as_chunks(), out.as_chunks_mut());
-                // Four bytes a lane: what the shift brings from one to the next is masked.
-                for (bytes, place) in vectors.iter().zip(places) {
-                    if s == 0 {
-                        prefetch_ahead(bytes);
+        let is_table = stored == PanelCodes::E2m1;
+        for (bytes, out) in packed.chunks_exact(step).zip(out.chunks_exact_mut(step * SHARING)) {
+            let (vectors, rest) = bytes.as_chunks();
+            for (i, bytes) in vectors.iter().enumerate() {
+                prefetch_ahead(bytes);
+                let lanes = v.load_i32(&must_cast::<[u8; 4 * LANES], [i32; LANES]>(*bytes));
+                for s in 0..SHARING {
+                    // Four bytes a lane: what the shift brings from one to the next is masked.
+                    let shifted = v.shift_right_logical(lanes, v.splat_i32((s * bits) as i32));
+                    let mut codes = v.and_i32(shifted, masks);
+                    if is_table {
+                        codes = v.look_up(&E2M1, codes);
                     }
-                    let lanes = v.load_i32(&must_cast::<[u8; 4 * LANES], [i32; LANES]>(*bytes));
-                    let mut codes = [0; LANES];
-                    v.store_i32(v.and_i32(v.shift_right_logical(lanes, shift), masks), &mut codes);
-                    *place = must_cast::<[i32; LANES], [u8; 4 * LANES]>(codes);
+                    let mut lanes = [0; LANES];
+                    v.store_i32(codes, &mut lanes);
+                    let place = &mut out[s * step + i * size_of_val(bytes)..][..4 * LANES];
+                    place.copy_from_slice(&must_cast::<[i32; LANES], [u8; 4 * LANES]>(lanes));
                 }
-                for (&byte, place) in rest.iter().zip(places_of_rest) {
+            }
+            // A step is whole vectors, or less than one. In narrow panels, those that share bytes may be one together.
+            let from = step - rest.len();
+            debug_assert!(from == 0 || rest.is_empty(), "all codes are looked up, and once");
+            for s in 0..SHARING {
+                for (&byte, place) in rest.iter().zip(&mut out[s * step + from..(s + 1) * step]) {
                     *place = byte >> (s * bits) & mask;
                 }
             }
+            if is_table && from == 0 {
+                look_up_all(v, out);
+            }
         }
+    }
+}
+
+/// Replaces codes of E2M1 by what they are multiplied as.
+#[inline(always)]
+fn look_up_all<V: Vectors>(v: V, codes: &mut [u8]) {
+    let (vectors, rest) = codes.as_chunks_mut();
+    for place in vectors {
+        let codes = v.load_i32(&must_cast::<[u8; 4 * LANES], [i32; LANES]>(*place));
+        let mut bytes = [0; LANES];
+        v.store_i32(v.look_up(&E2M1, codes), &mut bytes);
+        *place = must_cast::<[i32; LANES], [u8; 4 * LANES]>(bytes);
+    }
+    for place in rest {
+        *place = E2M1[usize::from(*place)];
     }
 }

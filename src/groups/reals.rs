@@ -4,9 +4,13 @@
 use core::ops::Range;
 
 use crate::cache::prefetch_line;
+use crate::formats::nvfp4::half_scales;
+use crate::formats::powers::powers;
 use crate::half::{HalfKind, Halves, widen_piece};
 use crate::isa::Isa;
+use crate::kernel::{Kernel, Vectors};
 use crate::memory::{AlignedBuffer, CACHE_LINE, Workspace};
+use crate::simd::LANES;
 
 /// A value for every group of weights, `[N, groups]`: their scales, or their real offsets.
 ///
@@ -25,7 +29,16 @@ pub struct Reals<'a>(pub(super) Values<'a>);
 pub(super) enum Values<'a> {
     F32(&'a [f32]),
     Halves(Halves<'a>),
-    E8m0(&'a [u8]),
+    /// `2^(E − 127 − point)`, and 255 is NaN.
+    E8m0 {
+        exponents: &'a [u8],
+        point: i32,
+    },
+    /// Half of an E4M3, by the scale of its tensor.
+    E4m3 {
+        patterns: &'a [u8],
+        tensor_scale: f32,
+    },
 }
 
 impl<'a> From<&'a [f32]> for Reals<'a> {
@@ -56,7 +69,7 @@ impl<'a> Reals<'a> {
     /// Exponents of the OCP Microscaling formats: E is `2^(E − 127)`, and 255 is NaN.
     #[must_use]
     pub fn e8m0(exponents: &'a [u8]) -> Self {
-        Reals(Values::E8m0(exponents))
+        Reals(Values::E8m0 { exponents, point: 0 })
     }
 
     /// How many there are.
@@ -65,7 +78,7 @@ impl<'a> Reals<'a> {
         match self.0 {
             Values::F32(values) => values.len(),
             Values::Halves(values) => values.bits.len(),
-            Values::E8m0(exponents) => exponents.len(),
+            Values::E8m0 { exponents: bytes, .. } | Values::E4m3 { patterns: bytes, .. } => bytes.len(),
         }
     }
 
@@ -74,15 +87,6 @@ impl<'a> Reals<'a> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-/// `2^(E − 127)`; NaN of 255.
-fn from_e8m0(exponent: u8) -> f32 {
-    f32::from_bits(match exponent {
-        0 => 1 << 22,
-        255 => f32::NAN.to_bits(),
-        exponent => u32::from(exponent) << 23,
-    })
 }
 
 /// Values in the order of panels, in the type that they were given in.
@@ -97,7 +101,8 @@ pub(super) struct PackedReals {
 enum Kind {
     F32,
     Half(HalfKind),
-    E8m0,
+    E8m0 { point: i32 },
+    E4m3 { tensor_scale: f32 },
 }
 
 impl PackedReals {
@@ -117,7 +122,8 @@ impl PackedReals {
         let (kind, (values, length)) = match values.0 {
             Values::F32(values) => (Kind::F32, reorder(values, places)),
             Values::Halves(Halves { bits, kind }) => (Kind::Half(kind), reorder(bits, places)),
-            Values::E8m0(exponents) => (Kind::E8m0, reorder(exponents, places)),
+            Values::E8m0 { exponents, point } => (Kind::E8m0 { point }, reorder(exponents, places)),
+            Values::E4m3 { patterns, tensor_scale } => (Kind::E4m3 { tensor_scale }, reorder(patterns, places)),
         };
         PackedReals { kind, values, length }
     }
@@ -132,12 +138,10 @@ impl PackedReals {
                 widen_piece(isa, Halves { bits: &self.values.as_slice(self.length)[range], kind }, widened);
                 widened
             }
-            Kind::E8m0 => {
+            Kind::E8m0 { .. } | Kind::E4m3 { .. } => {
                 let widened = workspace.elements(range.len());
-                let exponents = &self.values.as_slice::<u8>(self.length)[range];
-                for (value, &exponent) in widened.iter_mut().zip(exponents) {
-                    *value = from_e8m0(exponent);
-                }
+                let bytes = &self.values.as_slice::<u8>(self.length)[range];
+                isa.run(Widen { kind: self.kind, bytes, out: &mut *widened });
                 widened
             }
         }
@@ -172,7 +176,44 @@ impl PackedReals {
         match self.kind {
             Kind::F32 => 4,
             Kind::Half(_) => 2,
-            Kind::E8m0 => 1,
+            Kind::E8m0 { .. } | Kind::E4m3 { .. } => 1,
         }
+    }
+}
+
+/// Reals of a byte as f32.
+struct Widen<'a> {
+    kind: Kind,
+    bytes: &'a [u8],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let Widen { kind, bytes, out } = self;
+        let ((vectors, rest), (places, places_of_rest)) = (bytes.as_chunks(), out.as_chunks_mut());
+        for (bytes, place) in vectors.iter().zip(places) {
+            v.store_f32(widened(v, kind, bytes), place);
+        }
+        if !rest.is_empty() {
+            let (mut bytes, mut reals) = ([0; LANES], [0.0; LANES]);
+            bytes[..rest.len()].copy_from_slice(rest);
+            v.store_f32(widened(v, kind, &bytes), &mut reals);
+            places_of_rest.copy_from_slice(&reals[..rest.len()]);
+        }
+    }
+}
+
+/// Reals of a byte, of a kind that has no more.
+#[inline(always)]
+fn widened<V: Vectors>(v: V, kind: Kind, bytes: &[u8; LANES]) -> V::F32 {
+    let lanes = v.load_u8(bytes);
+    match kind {
+        Kind::E8m0 { point } => powers(v, lanes, point),
+        Kind::E4m3 { tensor_scale } => v.mul_f32(half_scales(v, lanes), v.splat_f32(tensor_scale)),
+        Kind::F32 | Kind::Half(_) => unreachable!("they have more than a byte"),
     }
 }

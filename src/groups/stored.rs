@@ -6,7 +6,7 @@
 //! | Q4_1, Q5_1, Q4_K, Q5_K | 4, 5, 4, 5 | 32 | a real offset |
 //! | Q2_K | 2 | 16 | a real offset |
 //! | Q6_K | 6 | 16 | the middle code is 0 |
-//! | MXFP4, NVFP4 | E2M1 | 32, 16 | |
+//! | MXFP4, NVFP4 | 4, E2M1 | 32, 16 | |
 //! | [ONNX `MatMulNBits`](StoredWeights::matmul_nbits) | 2, 4, 8 | 16, 32, … | a zero point, or the middle code |
 //! | [GPTQ](StoredWeights::gptq) | 4 | any, also of weights that are not neighbours | a zero point |
 //! | [AWQ](StoredWeights::awq) | 4 | any | a zero point |
@@ -20,14 +20,15 @@ mod gptq;
 mod nbits;
 pub(super) mod quantized;
 
-use super::reals::Reals;
-use super::weights::Weights;
-use crate::codes::CodeRange;
+use super::reals::{Reals, Values};
+use super::weights::{Coding, Weights};
 use crate::error::{Error, check_length, elements_of};
+use crate::formats::nvfp4::half_scale;
+use crate::formats::powers::power;
 use crate::half::Halves;
 use crate::matrix::Matrix;
 
-/// Weights `[N, K]` of another program's layout, or [quantized](StoredWeights::quantize) here, as codes without a sign, scales, and zero points or real offsets.
+/// Weights `[N, K]` of another program's layout, or [quantized](StoredWeights::quantize) here, as codes without a sign or E2M1, scales, and zero points or real offsets.
 ///
 /// ```
 /// use zeropoint::formats::BlockFormat;
@@ -52,7 +53,7 @@ pub struct StoredWeights {
     depth: usize,
     /// `[outputs, depth]`
     codes: Vec<u8>,
-    range: CodeRange<u8>,
+    coding: Coding,
     /// Codes of a group.
     length: usize,
     scales: Stored,
@@ -68,6 +69,16 @@ pub struct StoredWeights {
 enum Stored {
     F32(Vec<f32>),
     F16(Vec<u16>),
+    /// [`Values::E8m0`]
+    E8m0 {
+        exponents: Vec<u8>,
+        point: i32,
+    },
+    /// [`Values::E4m3`]
+    E4m3 {
+        patterns: Vec<u8>,
+        tensor_scale: f32,
+    },
 }
 
 impl Stored {
@@ -75,6 +86,8 @@ impl Stored {
         match self {
             Stored::F32(values) => values.into(),
             Stored::F16(bits) => Halves::f16(bits).into(),
+            Stored::E8m0 { exponents, point } => Reals(Values::E8m0 { exponents, point: *point }),
+            Stored::E4m3 { patterns, tensor_scale } => Reals(Values::E4m3 { patterns, tensor_scale: *tensor_scale }),
         }
     }
 }
@@ -85,7 +98,7 @@ impl StoredWeights {
     pub fn weights(&self) -> Weights<'_> {
         let parts = || {
             let codes = Matrix::new(&self.codes, self.outputs, self.depth)?;
-            let weights = Weights::new(codes, self.range, self.length, self.scales.reals())?;
+            let weights = Weights::erased(codes, false, self.coding, self.length, self.scales.reals())?;
             let weights = match &self.offsets {
                 Some(offsets) => weights.with_offsets(offsets.reals())?,
                 None => weights.with_zero_points(&self.zero_points)?,
@@ -104,11 +117,12 @@ impl StoredWeights {
         let offsets = self.offsets.as_ref().map(widened);
         let mut values = vec![0.0; self.codes.len()];
         for (i, &code) in self.codes.iter().enumerate() {
+            let code = self.coding.value(code);
             let (output, k) = (i / self.depth, i % self.depth);
             let group = output * groups + k / self.length;
             let value = match &offsets {
-                Some(offsets) => scales[group] * f32::from(code) + offsets[group],
-                None => scales[group] * (i32::from(code) - self.zero_points[group]) as f32,
+                Some(offsets) => scales[group] * code as f32 + offsets[group],
+                None => scales[group] * (code - self.zero_points[group]) as f32,
             };
             let k = self.order.as_ref().map_or(k, |order| order[k] as usize);
             values[output * self.depth + k] = value;
@@ -121,6 +135,10 @@ fn widened(values: &Stored) -> Vec<f32> {
     match values {
         Stored::F32(values) => values.clone(),
         Stored::F16(bits) => bits.iter().map(|&half| crate::half::f16::from_half(half)).collect(),
+        Stored::E8m0 { exponents, point } => exponents.iter().map(|&exponent| power(exponent, *point)).collect(),
+        Stored::E4m3 { patterns, tensor_scale } => {
+            patterns.iter().map(|&pattern| half_scale(pattern) * tensor_scale).collect()
+        }
     }
 }
 

@@ -14,17 +14,53 @@
 //! - **A** are copied rows of i8 (of i16 if `widen_a`), padded with zeros to whole steps in every group.
 //! - **W** comes in panels. A panel has its groups one after another, and a group its steps, as panels of other matrices have
 //!   them: `[steps][columns of the panel][depth]` codes. Codes of two or four bits share bytes: a byte has the codes that four
-//!   or two consecutive steps have in this place, the first in its lowest bits.
+//!   or two consecutive steps have in this place, the first in its lowest bits. Floats of four bits are looked up in registers.
 
 use core::fmt;
 
+use crate::formats::doubled::{DOUBLED, LARGEST_DOUBLED};
 use crate::matmul::split::Split;
 use crate::sign::Sign;
 
+/// How codes are stored in panels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PanelCodes {
+    /// In 2, 4 or 8 bits, as they are multiplied.
+    Bits(u32),
+    /// In 4 bits, each the place in [`E2M1`] of the byte that is multiplied.
+    E2m1,
+}
+
+impl PanelCodes {
+    /// The bits of a code.
+    pub const fn bits(self) -> u32 {
+        match self {
+            PanelCodes::Bits(bits) => bits,
+            PanelCodes::E2m1 => 4,
+        }
+    }
+}
+
+/// The bytes that E2M1 codes of panels are multiplied as: doubled values, and 12 added to each, so that they have no sign. Panels
+/// have the codes with [all bits inverted](e2m1_in_panels): zeros pad a group, and are to be multiplied as 0.
+pub const E2M1: [u8; 16] = {
+    let (mut bytes, mut code) = ([0; 16], 0);
+    while code < 16 {
+        bytes[e2m1_in_panels(code) as usize] = (DOUBLED[code as usize] + LARGEST_DOUBLED) as u8;
+        code += 1;
+    }
+    bytes
+};
+
+/// A code of E2M1 as panels have it.
+pub const fn e2m1_in_panels(code: u8) -> u8 {
+    code ^ 15
+}
+
 /// The micro-kernel of an ISA for weights of some bits, which multiplies them by i8.
 pub struct GroupKernel {
-    /// Bits of a stored code: 2, 4 or 8.
-    pub bits: u32,
+    /// How codes are stored.
+    pub codes: PanelCodes,
     /// Codes of a row of A, and of a column of W, that a step consumes.
     pub depth: usize,
     /// Columns of a vector of W.
@@ -68,7 +104,7 @@ impl GroupKernel {
 
     /// Codes of a byte.
     pub fn per_byte(&self) -> usize {
-        8 / self.bits as usize
+        8 / self.codes.bits() as usize
     }
 }
 
@@ -76,8 +112,8 @@ impl fmt::Debug for GroupKernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} bits, {} × {} × {}",
-            self.bits,
+            "{:?}, {} × {} × {}",
+            self.codes,
             self.rows(),
             (self.narrowest + self.tiles.len() - 1) * self.lanes,
             self.depth

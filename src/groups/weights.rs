@@ -3,12 +3,13 @@
 use super::reals::Reals;
 use crate::codes::{ByteCode, CodeBounds, CodeRange};
 use crate::error::{Error, check_length, elements_of};
+use crate::formats::doubled::{DOUBLED, LARGEST_DOUBLED};
 use crate::matrix::Matrix;
 use crate::quantized::Quantized;
 use crate::sign::Sign;
 
-/// Weights `[N, K]` in codes of 2 to 8 bits, a byte each, a row for every output; and what the codes of a group of them along a
-/// row stand for: `S · (q − Z)`, or with a real offset `S · q + B`.
+/// Weights `[N, K]` in codes of 2 to 8 bits, or [floats of four](Weights::e2m1), a byte each, a row for every output; and what
+/// the codes of a group of them along a row stand for: `S · (q − Z)`, or with a real offset `S · q + B`.
 ///
 /// ```
 /// use zeropoint::groups::Weights;
@@ -24,13 +25,52 @@ pub struct Weights<'a> {
     pub(super) codes: Matrix<'a, u8>,
     /// Whether the codes are `[K, N]`, and the values of groups `[K / length, N]`.
     pub(super) by_columns: bool,
-    pub(super) sign: Sign,
-    pub(super) bounds: CodeBounds,
+    pub(super) coding: Coding,
     pub(super) length: usize,
     pub(super) scales: Reals<'a>,
     pub(super) offset: Offset<'a>,
     /// The places that the codes of a row have in a row of activations, unless they are in order.
     pub(super) order: Option<&'a [u32]>,
+}
+
+/// What the bytes of codes are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Coding {
+    /// Integers of a range.
+    Integers(Sign, CodeBounds),
+    /// Floats of four bits, which stand for their doubled values.
+    E2m1,
+}
+
+impl Coding {
+    /// The codes of a range.
+    pub fn of<C: ByteCode>(range: CodeRange<C>) -> Self {
+        Coding::Integers(C::SIGN, range.bounds())
+    }
+
+    /// The integer that a byte stands for.
+    pub fn value(self, byte: u8) -> i32 {
+        match self {
+            Coding::Integers(sign, _) => sign.value(byte),
+            Coding::E2m1 => DOUBLED[usize::from(byte)].into(),
+        }
+    }
+
+    /// The integers that bytes stand for.
+    pub fn bounds(self) -> CodeBounds {
+        match self {
+            Coding::Integers(_, bounds) => bounds,
+            Coding::E2m1 => CodeBounds { min: -i32::from(LARGEST_DOUBLED), max: LARGEST_DOUBLED.into() },
+        }
+    }
+
+    /// An error unless a byte is one of the codes.
+    fn check(self, index: usize, byte: u8) -> Result<(), Error> {
+        match self {
+            Coding::Integers(sign, bounds) => bounds.check_code(index, sign.value(byte)),
+            Coding::E2m1 => CodeBounds { min: 0, max: 15 }.check_code(index, byte.into()),
+        }
+    }
 }
 
 /// What the codes of a group have besides a scale.
@@ -57,7 +97,7 @@ impl<'a> Weights<'a> {
         length: usize,
         scales: impl Into<Reals<'a>>,
     ) -> Result<Self, Error> {
-        Self::erased(codes.bytes(), false, C::SIGN, range.bounds(), length, scales.into())
+        Self::erased(codes.bytes(), false, Coding::of(range), length, scales.into())
     }
 
     /// Codes `[K, N]`, a column for every output, with a scale for every group of `length` of them along a column,
@@ -71,14 +111,38 @@ impl<'a> Weights<'a> {
         length: usize,
         scales: impl Into<Reals<'a>>,
     ) -> Result<Self, Error> {
-        Self::erased(codes.bytes(), true, C::SIGN, range.bounds(), length, scales.into())
+        Self::erased(codes.bytes(), true, Coding::of(range), length, scales.into())
     }
 
-    fn erased(
+    /// Floats of four bits, E2M1, a byte each: q = 0…15 stands for `S · v` with the doubled value v, which is 0, 1, 2, 3, 4, 6, 8
+    /// or 12 for 0…7, and the same with a minus sign for 8…15. So scales are half of what a format multiplies 0, ½, 1, 1½, 2, 3,
+    /// 4 and 6 by. Codes are packed in four bits. Everything else is as in [`new`](Weights::new); a zero point is taken from v.
+    ///
+    /// ```
+    /// use zeropoint::groups::{Activations, PackedWeights, RealStage, Weights, matmul};
+    /// use zeropoint::{Exec, Matrix};
+    /// let (codes, x) = ([2_u8, 15].repeat(8), [1_i8, 3].repeat(8)); // 1 and −6, eight times
+    /// let weights = Weights::e2m1(Matrix::new(&codes, 1, 16)?, 16, &[0.5])?;
+    /// let exec = Exec::best()?;
+    /// let packed = PackedWeights::pack(exec, &weights)?;
+    /// let x = Activations::per_row(Matrix::new(&x, 1, 16)?, 0.into(), &[1.0])?;
+    /// let mut out = [0.0];
+    /// matmul(exec, &x, &packed, &RealStage::new(), &mut out)?;
+    /// assert_eq!(out, [8.0 * (1.0 - 6.0 * 3.0)]);
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Weights::new).
+    pub fn e2m1(codes: Matrix<'a, u8>, length: usize, scales: impl Into<Reals<'a>>) -> Result<Self, Error> {
+        Self::erased(codes, false, Coding::E2m1, length, scales.into())
+    }
+
+    /// Weights of either order and of any codes.
+    pub(super) fn erased(
         codes: Matrix<'a, u8>,
         by_columns: bool,
-        sign: Sign,
-        bounds: CodeBounds,
+        coding: Coding,
         length: usize,
         scales: Reals<'a>,
     ) -> Result<Self, Error> {
@@ -87,13 +151,13 @@ impl<'a> Weights<'a> {
             let why = "the length of a group is neither a multiple of 16 nor that of a row";
             return Err(Error::Shape { why, found: length });
         }
-        let weights = Weights { codes, by_columns, sign, bounds, length, scales, offset: Offset::None, order: None };
+        let weights = Weights { codes, by_columns, coding, length, scales, offset: Offset::None, order: None };
         check_length("the scales", weights.all_groups(), scales.len())?;
         let (rows, columns) = (codes.rows(), codes.columns());
         if columns > 0 {
             for row in 0..rows {
                 for (k, &code) in codes.row(row).iter().enumerate() {
-                    bounds.check_code(row * columns + k, sign.value(code))?;
+                    coding.check(row * columns + k, code)?;
                 }
             }
         }
@@ -133,7 +197,7 @@ impl<'a> Weights<'a> {
     pub fn with_zero_points(self, zero_points: &'a [i32]) -> Result<Self, Error> {
         check_length("the zero points", self.all_groups(), zero_points.len())?;
         // Packed zero points have a byte.
-        let CodeBounds { min, max } = self.bounds;
+        let CodeBounds { min, max } = self.coding.bounds();
         let allowed = CodeBounds { min, max: (max + 1).min(min + 255) };
         for (index, &zero_point) in zero_points.iter().enumerate() {
             allowed.check_zero_point(index, zero_point)?;
@@ -169,10 +233,10 @@ impl<'a> Weights<'a> {
         elements_of(&[self.shape()[0], self.groups()])
     }
 
-    /// The value of a code.
-    pub(super) fn code(&self, output: usize, k: usize) -> i32 {
+    /// The byte of a code.
+    pub(super) fn code(&self, output: usize, k: usize) -> u8 {
         let (row, column) = if self.by_columns { (k, output) } else { (output, k) };
-        self.sign.value(self.codes.row(row)[column])
+        self.codes.row(row)[column]
     }
 
     /// The index of a group's scale, zero point or offset.

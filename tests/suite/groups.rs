@@ -3,7 +3,7 @@
 use crate::common::{Ranges, bits, every_isa};
 use proptest::prelude::*;
 use serde_json::Value;
-use zeropoint::formats::{BlockFormat, NvFp4, decode_blocks, encode_blocks};
+use zeropoint::formats::{BlockFormat, NvFp4, TensorFormat, decode_blocks, encode_blocks, split_blocks};
 use zeropoint::groups::{Activations, PackedWeights, RealStage, Reals, StoredWeights, Weights, matmul};
 use zeropoint::reference::{self, GroupScales};
 use zeropoint::{
@@ -157,10 +157,10 @@ fn code<C: Ranges>(range: CodeRange<C>, byte: u8) -> C {
     code
 }
 
-/// Weights in codes of W by activations in codes of A, per tensor, per row and per group.
+/// Weights in codes of W by activations in codes of A.
 fn product_equals_reference<A: Ranges + ByteCode, W: Ranges + ByteCode>(problem: &Problem, range: CodeRange<W>) {
-    let Problem { shape, length, offset, scales, offsets, weights, zero_points, a, a_zero_points, a_scales } = problem;
-    let ([m, n, depth], &length) = (*shape, length);
+    let Problem { shape, length, offset, scales, weights, zero_points, .. } = problem;
+    let ([_, n, depth], &length) = (*shape, length);
     let groups = depth.div_ceil(length);
     let weights: Vec<W> = weights.iter().map(|&byte| code(range, byte)).collect();
     let zero_points: Vec<i32> = zero_points
@@ -171,10 +171,49 @@ fn product_equals_reference<A: Ranges + ByteCode, W: Ranges + ByteCode>(problem:
             Offset::Each => code(range, byte).into(),
         })
         .collect();
+    let w = |j: usize, k: usize| weights[j * depth + k].into() - zero_points[j * groups + k / length];
+    let given = Weights::new(Matrix::new(&weights, n, depth).unwrap(), range, length, scales.given()).unwrap();
+    equals_reference::<A>(problem, given, &zero_points, w);
+}
+
+/// Weights of E2M1 by activations in codes of A.
+fn floats_equal_reference<A: Ranges + ByteCode>(problem: &Problem) {
+    let Problem { shape: [_, n, depth], length, offset, scales, weights, zero_points, .. } = problem;
+    let groups = depth.div_ceil(*length);
+    let weights: Vec<u8> = weights.iter().map(|&byte| byte % 16).collect();
+    let zero_points: Vec<i32> = zero_points
+        .iter()
+        .map(|&byte| match offset {
+            Offset::None | Offset::Real => 0,
+            Offset::One => i32::from(zero_points[0] % 25) - 12,
+            Offset::Each => i32::from(byte % 25) - 12,
+        })
+        .collect();
+    let w = |j: usize, k: usize| twice_e2m1(weights[j * depth + k]) - zero_points[j * groups + k / length];
+    let given = Weights::e2m1(Matrix::new(&weights, *n, *depth).unwrap(), *length, scales.given()).unwrap();
+    equals_reference::<A>(problem, given, &zero_points, w);
+}
+
+/// Twice the float of four bits that has these: a sign, two of exponent, one of mantissa.
+fn twice_e2m1(bits: u8) -> i32 {
+    let (exponent, mantissa) = (bits >> 1 & 3, i32::from(bits & 1));
+    let magnitude = if exponent == 0 { mantissa } else { (2 + mantissa) << (exponent - 1) };
+    if bits < 8 { magnitude } else { -magnitude }
+}
+
+/// Weights by activations in codes of A, per tensor, per row and per group. `w` has the codes less their zero points.
+fn equals_reference<A: Ranges + ByteCode>(
+    problem: &Problem,
+    given: Weights<'_>,
+    zero_points: &[i32],
+    w: impl Fn(usize, usize) -> i32,
+) {
+    let Problem { shape, length, offset, scales, offsets, a, a_zero_points, a_scales, .. } = problem;
+    let ([m, _, depth], &length) = (*shape, length);
+    let groups = depth.div_ceil(length);
     let a: Vec<A> = a.iter().map(|&byte| code(CodeRange::new(A::MIN, A::MAX).unwrap(), byte)).collect();
     let a_zero_points: Vec<i32> =
         a_zero_points.iter().map(|&byte| code(CodeRange::new(A::MIN, A::MAX).unwrap(), byte).into()).collect();
-    let w = |j: usize, k: usize| weights[j * depth + k].into() - zero_points[j * groups + k / length];
     let scale = |j: usize, g: usize| scales.reals[j * groups + g];
     let real_offset = |j: usize, g: usize| offsets.reals[j * groups + g];
     let real_offset: Option<&dyn Fn(usize, usize) -> f32> =
@@ -186,7 +225,7 @@ fn product_equals_reference<A: Ranges + ByteCode, W: Ranges + ByteCode>(problem:
             length,
             |i, k| a_code(i, k) - zero_point(i, k / length),
             scales,
-            w,
+            &w,
             scale,
             real_offset,
         ))
@@ -196,10 +235,9 @@ fn product_equals_reference<A: Ranges + ByteCode, W: Ranges + ByteCode>(problem:
     let per_group = want(&|i, g| a_zero_points[i * groups + g], GroupScales::Groups(&|i, g| a_scales[i * groups + g]));
     let symmetric = want(&|_, _| 0, GroupScales::Groups(&|i, g| a_scales[i * groups + g]));
     let rows = Matrix::new(&a, m, depth).unwrap();
-    let given = Weights::new(Matrix::new(&weights, n, depth).unwrap(), range, length, scales.given()).unwrap();
     let given = match offset {
         Offset::None => given,
-        Offset::One | Offset::Each => given.with_zero_points(&zero_points).unwrap(),
+        Offset::One | Offset::Each => given.with_zero_points(zero_points).unwrap(),
         Offset::Real => given.with_offsets(offsets.given()).unwrap(),
     };
     every_isa(|isa| {
@@ -235,6 +273,19 @@ proptest! {
             product_equals_reference::<i8, i8>(&problem, range);
         } else {
             product_equals_reference::<u8, i8>(&problem, range);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(crate::common::cases(300))]
+
+    #[test]
+    fn floats_of_four_bits(problem in problems(), signed in any::<bool>()) {
+        if signed {
+            floats_equal_reference::<i8>(&problem);
+        } else {
+            floats_equal_reference::<u8>(&problem);
         }
     }
 }
@@ -442,6 +493,67 @@ fn extremes() {
             }
         }
     }
+}
+
+/// Every float of four bits by the largest activations, in a group that is far deeper than sums of 16 bits are, and that is not
+/// whole steps.
+#[test]
+fn extremes_of_floats() {
+    let (n, depth) = (33, 509);
+    for code in 0..16 {
+        let w = vec![code; n * depth];
+        let given = Weights::e2m1(Matrix::new(&w, n, depth).unwrap(), depth, &[1.0; 33]).unwrap();
+        for (a, zero_point) in [(-128_i8, 0), (127, 0), (-128, 127), (127, -128)] {
+            let want = (i32::from(a) - zero_point) * twice_e2m1(code) * depth as i32;
+            for m in [1, 2, 9] {
+                let x = vec![a; m * depth];
+                let x = Activations::per_row(Matrix::new(&x, m, depth).unwrap(), zero_point.into(), &[1.0]).unwrap();
+                every_isa(|isa| {
+                    let packed = PackedWeights::pack(isa, &given).unwrap();
+                    let out = product(isa, &x, &packed);
+                    assert_eq!(out, vec![(want as f32).to_bits(); m * n], "{isa}, {code} by {a}, {m} rows");
+                });
+            }
+        }
+    }
+}
+
+/// Blocks of floats of four bits take four bits a weight, and a byte for every scale. They have the products of their doubled values.
+#[test]
+fn blocks_of_floats() {
+    let (n, depth) = (96, 192);
+    let (x, a) = (numbers(n * depth, 21), numbers(5 * depth, 22));
+    let scaled = NvFp4::fit(Exec::best().unwrap(), &x).unwrap();
+    for format in [BlockFormat::MxFp4.into(), BlockFormat::NvFp4.into(), TensorFormat::from(scaled)] {
+        let (exec, of) = (Exec::best().unwrap(), format.block_format());
+        let mut bytes = vec![0; of.bytes(x.len()).unwrap()];
+        encode_blocks(exec, format, &x, &mut bytes).unwrap();
+        // Every scale there is.
+        let scales = if of == BlockFormat::MxFp4 { 1 } else { 4 };
+        let places = bytes.chunks_mut(of.block_bytes()).flat_map(|block| &mut block[..scales]);
+        places.zip((0..=255).cycle()).for_each(|(place, scale)| *place = scale);
+        let stored = StoredWeights::from_format(exec, format, &bytes, n, depth).unwrap();
+        let length = of.group_length();
+        let (mut doubled, mut scales) = (vec![0; x.len()], vec![0.0; x.len() / length]);
+        split_blocks(exec, format, &bytes, &mut doubled, &mut scales).unwrap();
+        let doubled = Matrix::new(&doubled, n, depth).unwrap();
+        let doubled = Weights::new(doubled, CodeRange::new(-12, 12).unwrap(), length, &scales).unwrap();
+        every_isa(|isa| {
+            let packed = PackedWeights::pack(isa, &stored.weights()).unwrap();
+            assert_eq!(packed.bytes(), n * depth / 2 + n * depth / length, "{isa} {of:?}");
+            let in_bytes = PackedWeights::pack(isa, &doubled).unwrap();
+            for m in [1, 5] {
+                for scheme in [Scheme::SYMMETRIC, Scheme::ASYMMETRIC] {
+                    let x = Activations::reals(Matrix::new(&a[..m * depth], m, depth).unwrap(), scheme);
+                    assert_eq!(product(isa, &x, &packed), product(isa, &x, &in_bytes), "{isa} {of:?}, {m} rows");
+                    let x = x.in_groups(length).unwrap();
+                    assert_eq!(product(isa, &x, &packed), product(isa, &x, &in_bytes), "{isa} {of:?}, {m} rows");
+                }
+            }
+        });
+    }
+    let refused = Weights::e2m1(Matrix::new(&[0, 16], 1, 2).unwrap(), 2, &[1.0]);
+    assert!(matches!(refused, Err(Error::Code { index: 1, code: 16, min: 0, max: 15 })), "{refused:?}");
 }
 
 /// The deepest group whose sums fit, at the extremes; one more is refused.

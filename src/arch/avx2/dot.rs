@@ -6,6 +6,7 @@ use core::arch::x86_64::*;
 use super::Avx2;
 use crate::arch::byte_products::{ByteProducts, SmallQuads};
 use crate::groups::dot::{GroupDot, Totals};
+use crate::groups::tile::E2M1;
 use crate::matmul::dot::{Accumulate, Dot, rows};
 
 impl Accumulate for Avx2 {
@@ -128,6 +129,11 @@ impl ByteProducts for Avx2 {
             let mask = _mm256_set1_epi8(((1_u32 << bits) - 1) as i8);
             _mm256_and_si256(_mm256_srl_epi16(b, _mm_cvtsi32_si128(shift as i32)), mask)
         }
+        fn look_up(table: &[u8; 16], b: __m256i) -> __m256i {
+            // SAFETY: sixteen bytes may be read.
+            let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
+            _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), b)
+        }
     }
 
     #[inline(always)]
@@ -148,12 +154,19 @@ impl GroupDot for Pairs {
             _mm256_and_si256(_mm256_srl_epi16(b, _mm_cvtsi32_si128(shift as i32)), mask)
         }
     }
+
+    #[inline(always)]
+    fn look_up(self, b: __m256i) -> __m256i {
+        // The upper bytes are 0, and so is what they are looked up as.
+        self.0.look_up(&E2M1, b)
+    }
 }
 
 group_kernels! {
     Avx2, "avx2,fma,f16c", [2] x [1 2 3 4 5 6],
     two SmallQuads<Avx2, 2> = SmallQuads::<_, 2>(Avx2::witness()),
     four SmallQuads<Avx2, 4> = SmallQuads::<_, 4>(Avx2::witness()),
+    e2m1 SmallQuads<Avx2, 5> = SmallQuads::<_, 5>(Avx2::witness()),
     six SmallQuads<Avx2, 6> = SmallQuads::<_, 6>(Avx2::witness()), [i8 u8],
     eight Pairs = Pairs(Avx2::witness()), [i16 i8]
 }

@@ -5,7 +5,9 @@ use core::arch::x86_64::*;
 use bytemuck::cast_ref;
 
 use super::Avx2;
+use crate::arch::byte_products::ByteProducts;
 use crate::formats::vectors::FormatVectors;
+use crate::groups::vectors::GroupVectors;
 use crate::half::f16::{from_half_lanes, to_any_half};
 use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
@@ -93,6 +95,13 @@ fn load_halves(x: &[u8; QUAD * LANES]) -> [__m256i; 2] {
     let x: *const __m256i = x.as_ptr().cast();
     // SAFETY: 64 bytes may be read.
     unsafe { [_mm256_loadu_si256(x), _mm256_loadu_si256(x.add(1))] }
+}
+
+impl GroupVectors for Avx2 {
+    #[inline(always)]
+    fn look_up(self, table: &[u8; 16], a: [__m256i; 2]) -> [__m256i; 2] {
+        [ByteProducts::look_up(self, table, a[0]), ByteProducts::look_up(self, table, a[1])]
+    }
 }
 
 impl HalfVectors for Avx2 {

@@ -5,6 +5,7 @@ use core::arch::x86_64::*;
 use super::Avx512;
 use crate::arch::byte_products::{ByteProducts, SmallQuads};
 use crate::groups::dot::{GroupDot, Totals};
+use crate::groups::tile::E2M1;
 use crate::matmul::dot::{Accumulate, Dot, rows};
 
 impl Accumulate for Avx512 {
@@ -115,6 +116,11 @@ impl ByteProducts for Avx512 {
             let mask = _mm512_set1_epi8(((1_u32 << bits) - 1) as i8);
             _mm512_and_si512(_mm512_srl_epi16(b, _mm_cvtsi32_si128(shift as i32)), mask)
         }
+        fn look_up(table: &[u8; 16], b: __m512i) -> __m512i {
+            // SAFETY: sixteen bytes may be read.
+            let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
+            _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), b)
+        }
     }
 
     #[inline(always)]
@@ -135,12 +141,19 @@ impl GroupDot for Pairs {
             _mm512_and_si512(_mm512_srl_epi16(b, _mm_cvtsi32_si128(shift as i32)), mask)
         }
     }
+
+    #[inline(always)]
+    fn look_up(self, b: __m512i) -> __m512i {
+        // The upper bytes are 0, and so is what they are looked up as.
+        self.0.look_up(&E2M1, b)
+    }
 }
 
 group_kernels! {
     Avx512, "avx512f,avx512bw,avx512vl,avx512dq", [2 3] x [1 2 3 4],
     two SmallQuads<Avx512, 2> = SmallQuads::<_, 2>(Avx512::witness()),
     four SmallQuads<Avx512, 4> = SmallQuads::<_, 4>(Avx512::witness()),
+    e2m1 SmallQuads<Avx512, 5> = SmallQuads::<_, 5>(Avx512::witness()),
     six SmallQuads<Avx512, 6> = SmallQuads::<_, 6>(Avx512::witness()), [i8 u8],
     eight Pairs = Pairs(Avx512::witness()), [i16 i8]
 }

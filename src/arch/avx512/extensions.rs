@@ -6,7 +6,9 @@ use core::arch::x86_64::*;
 use bytemuck::cast_slice;
 
 use super::Avx512;
+use crate::arch::byte_products::ByteProducts;
 use crate::formats::vectors::FormatVectors;
+use crate::groups::vectors::GroupVectors;
 use crate::half::f16::{from_half_lanes, to_any_half};
 use crate::half::vectors::HalfVectors;
 use crate::matmul::fixed_point::FixedPointVectors;
@@ -148,6 +150,13 @@ impl FormatVectors for Avx512 {
             let negative = _mm512_movepi8_mask(_mm512_packs_epi16(first, second));
             store_both(_mm512_mask_sub_epi8(halves, negative, _mm512_setzero_si512(), halves), out);
         }
+    }
+}
+
+impl GroupVectors for Avx512 {
+    #[inline(always)]
+    fn look_up(self, table: &[u8; 16], a: __m512i) -> __m512i {
+        ByteProducts::look_up(self, table, a)
     }
 }
 

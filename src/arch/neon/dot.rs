@@ -9,6 +9,7 @@ use core::arch::asm;
 
 use super::Neon;
 use crate::groups::dot::{GroupDot, Totals};
+use crate::groups::tile::E2M1;
 use crate::matmul::dot::{Accumulate, Dot, rows};
 use crate::matmul::interleave::InterleaveVectors;
 use crate::matmul::tile::MAX_VECTORS;
@@ -28,6 +29,10 @@ impl Neon {
         pub(in crate::arch) fn extract_bits(b: uint8x16_t, shift: u32, bits: u32) -> uint8x16_t {
             // A shift to the left by a negative amount is one to the right.
             vandq_u8(vshlq_u8(b, vdupq_n_s8(-(shift as i8))), vdupq_n_u8((1 << bits) - 1))
+        }
+        pub(in crate::arch) fn look_up_bytes(table: &[u8; 16], b: uint8x16_t) -> uint8x16_t {
+            // SAFETY: sixteen bytes may be read.
+            vqtbl1q_u8(unsafe { vld1q_u8(table.as_ptr()) }, b)
         }
         fn quads_of_four(rows: [&[u8; 4]; 4], flip: u8) -> uint8x16_t {
             let rows = rows.map(|row| u32::from_le_bytes(*row));
@@ -298,6 +303,11 @@ impl GroupDot for Pairs {
             // A shift to the left by a negative amount is one to the right.
             let (shift, mask) = (vdup_n_s8(-(shift as i8)), vdup_n_u8((1 << bits) - 1));
             [vand_u8(vshl_u8(b[0], shift), mask), vand_u8(vshl_u8(b[1], shift), mask)]
+        }
+        fn look_up(b: [uint8x8_t; 2]) -> [uint8x8_t; 2] {
+            // SAFETY: sixteen bytes may be read.
+            let table = unsafe { vld1q_u8(E2M1.as_ptr()) };
+            [vqtbl1_u8(table, b[0]), vqtbl1_u8(table, b[1])]
         }
     }
 }

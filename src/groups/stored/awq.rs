@@ -3,6 +3,7 @@
 use super::{Stored, StoredWeights, bits_of, check_by_groups, transposed};
 use crate::codes::CodeRange;
 use crate::error::{Error, check_length, elements_of};
+use crate::groups::weights::Coding;
 
 /// The outputs of an i32, from its lowest bits on.
 const OUTPUTS: [usize; 8] = [0, 2, 4, 6, 1, 3, 5, 7];
@@ -28,7 +29,7 @@ impl StoredWeights {
             outputs,
             depth,
             codes: transposed(&unpacked(qweight), depth, outputs),
-            range: CodeRange::unsigned(4)?,
+            coding: Coding::of(CodeRange::unsigned(4)?),
             length,
             scales: Stored::F16(transposed(scales, groups, outputs)),
             zero_points: transposed(&zero_points, groups, outputs),

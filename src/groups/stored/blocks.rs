@@ -1,13 +1,15 @@
 //! Blocks of a [`BlockFormat`](crate::formats::BlockFormat), taken apart as [`split_blocks`](crate::formats::split_blocks)
-//! does it. Codes lose their sign. (E2M1 takes eight bits in panels, doubled.)
+//! does it. Codes lose their sign, but for E2M1, which is kept.
 
 use super::{Stored, StoredWeights};
 use crate::codes::CodeRange;
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
 use crate::formats::decode::{block_offsets, split_blocks};
+use crate::formats::doubled;
 use crate::formats::format::BlockFormat;
 use crate::formats::tensor_format::TensorFormat;
+use crate::groups::weights::Coding;
 use crate::half::{HalvesMut, narrow};
 
 impl StoredWeights {
@@ -46,15 +48,31 @@ fn take_apart(
     split_blocks(exec, tensor_format, bytes, &mut codes, &mut scales)?;
     block_offsets(exec, format, bytes, &mut offsets)?;
     let (min, max) = (i32::from(format.codes().min()), i32::from(format.codes().max()));
+    let (codes, coding, zero_point) = if matches!(format, BlockFormat::MxFp4 | BlockFormat::NvFp4) {
+        (codes.into_iter().map(doubled::code).collect(), Coding::E2m1, 0)
+    } else {
+        let codes = codes.into_iter().map(|code| (i32::from(code) - min) as u8);
+        (codes.collect(), Coding::of(CodeRange::new(0, (max - min) as u8)?), -min)
+    };
     let kept = |values| if has_halves(format) { in_halves(exec, values) } else { Ok(Stored::F32(values)) };
+    let exponents = || bytes.iter().copied().step_by(format.block_bytes()).collect();
+    let scales = match format {
+        BlockFormat::MxFp4 => Stored::E8m0 { exponents: exponents(), point: 1 },
+        BlockFormat::MxInt8 => Stored::E8m0 { exponents: exponents(), point: 6 },
+        BlockFormat::NvFp4 => Stored::E4m3 {
+            patterns: bytes.as_chunks::<36>().0.iter().flat_map(|[a, b, c, d, ..]| [*a, *b, *c, *d]).collect(),
+            tensor_scale: tensor_format.tensor_scale(),
+        },
+        _ => kept(scales)?,
+    };
     Ok(StoredWeights {
         outputs,
         depth,
-        codes: codes.into_iter().map(|code| (i32::from(code) - min) as u8).collect(),
-        range: CodeRange::new(0, (max - min) as u8)?,
+        codes,
+        coding,
         length,
-        scales: kept(scales)?,
-        zero_points: if format.has_offsets() { Vec::new() } else { vec![-min; groups] },
+        scales,
+        zero_points: if format.has_offsets() { Vec::new() } else { vec![zero_point; groups] },
         offsets: if format.has_offsets() { Some(kept(offsets)?) } else { None },
         order: None,
     })

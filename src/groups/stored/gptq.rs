@@ -3,6 +3,7 @@
 use super::{Stored, StoredWeights, bits_of, check_by_groups, transposed};
 use crate::codes::CodeRange;
 use crate::error::{Error, check_length, elements_of};
+use crate::groups::weights::Coding;
 
 impl StoredWeights {
     /// Four-bit weights of GPTQ: `qweight` `[depth / 8, outputs]`, `qzeros` `[groups, outputs / 8]` that are one less than the
@@ -38,7 +39,7 @@ impl StoredWeights {
             outputs,
             depth,
             codes,
-            range: CodeRange::unsigned(4)?,
+            coding: Coding::of(CodeRange::unsigned(4)?),
             length,
             scales: Stored::F16(transposed(scales, groups, outputs)),
             zero_points: transposed(&zero_points, groups, outputs),

@@ -3,6 +3,7 @@
 use super::{Stored, StoredWeights, bits_of};
 use crate::codes::CodeRange;
 use crate::error::{Error, check_length, elements_of};
+use crate::groups::weights::Coding;
 
 impl StoredWeights {
     /// Weights of `MatMulNBits`: codes of 2, 4 or 8 bits, `[outputs, blocks, length · bits / 8]`, where `blocks` is
@@ -50,7 +51,7 @@ impl StoredWeights {
             outputs,
             depth,
             codes,
-            range: CodeRange::unsigned(bits)?,
+            coding: Coding::of(CodeRange::unsigned(bits)?),
             length,
             scales: Stored::F32(scales.to_vec()),
             zero_points,

@@ -7,6 +7,7 @@ use crate::calibrate::mse_ranges;
 use crate::codes::CodeRange;
 use crate::error::Error;
 use crate::exec::Exec;
+use crate::groups::weights::Coding;
 use crate::half::{HalvesMut, narrow};
 use crate::matrix::Matrix;
 use crate::params::{Granularity, QuantParams, Range, Scheme};
@@ -142,7 +143,8 @@ fn quantized(exec: Exec<'_>, weights: Matrix<'_, f32>, scheme: GroupScheme) -> R
     let mut codes = vec![0; x.len()];
     quantize(exec, &x, &params, Rounding::Nearest, &mut codes)?;
     let zero_points = params.zero_points().to_vec();
-    Ok(StoredWeights { outputs, depth, codes, range, length, scales, zero_points, offsets: None, order: None })
+    let coding = Coding::of(range);
+    Ok(StoredWeights { outputs, depth, codes, coding, length, scales, zero_points, offsets: None, order: None })
 }
 
 /// The elements of a matrix, row after row.

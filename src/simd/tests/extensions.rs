@@ -302,6 +302,19 @@ fn pairs_of<const BITS: i32>() {
     }
 }
 
+/// Bytes in a table, four a lane.
+#[test]
+fn table() {
+    const TABLE: [u8; 16] = [200, 3, 0, 255, 17, 128, 127, 64, 9, 250, 1, 33, 90, 91, 180, 77];
+    let places: Vec<i32> =
+        (0..1 << 16).map(|i| i & 0xf | i << 4 & 0xf00 | i << 8 & 0xf_0000 | i << 12 & 0xf00_0000).collect();
+    operation!(
+        pairs(&places, &[0]),
+        |s, a: i32, b: i32| -> i32 { s.look_up(&TABLE, s.xor_i32(a, b)) },
+        i32::from_le_bytes((a ^ b).to_le_bytes().map(|byte| TABLE[usize::from(byte)]))
+    );
+}
+
 /// The codes of two blocks, as integers or as their halves.
 #[test]
 fn format_codes() {

@@ -6,6 +6,7 @@ use core::cell::RefCell;
 use super::super::{LANES, Simd};
 use crate::arch::Scalar;
 use crate::formats::vectors::FormatVectors;
+use crate::groups::vectors::GroupVectors;
 use crate::half::vectors::HalfVectors;
 use crate::kernel::{Kernel, Outline};
 use crate::matmul::fixed_point::FixedPointVectors;
@@ -103,6 +104,7 @@ macro_rules! on_arrays {
 
         impl FixedPointVectors for $Arrays {}
         impl FormatVectors for $Arrays {}
+        impl GroupVectors for $Arrays {}
         impl HalfVectors for $Arrays {}
         impl InterleaveVectors for $Arrays {}
         impl PackVectors for $Arrays {}
