@@ -169,7 +169,7 @@ fn run_dequantize(exec: Exec<'_>, job: Job<'_, DequantizeRows<'_>, ToNearest>) -
 /// # Errors
 /// [`Error::Length`] and [`Error::Multiple`] when the lengths do not go with each other or with the parameters;
 /// [`Error::Stream`] when the stream has fewer words than `x` elements; [`Error::Rounding`] for stochastic rounding with
-/// parameters of a scheme for nearest rounding.
+/// parameters of a scheme for nearest rounding; [`Error::Shape`] for packed codes as a mask.
 #[inline(always)]
 pub fn fake_quantize<'e, C: Code>(
     exec: impl Into<Exec<'e>>,
@@ -200,7 +200,7 @@ pub fn fake_quantize<'e, C: Code>(
 /// # Errors
 /// [`Error::Length`] and [`Error::Multiple`] when the lengths do not go with each other or with the parameters;
 /// [`Error::Stream`] when the stream has fewer words than `x` elements; [`Error::Rounding`] for stochastic rounding with
-/// parameters of a scheme for nearest rounding.
+/// parameters of a scheme for nearest rounding; [`Error::Shape`] for packed codes as a mask.
 #[inline(always)]
 pub fn fake_quantize_in_place<'e, C: Code>(
     exec: impl Into<Exec<'e>>,
@@ -227,6 +227,9 @@ fn fake<C: Code>(
     params: &QuantParams<C>,
     rounding: Rounding,
 ) -> Result<(), Error> {
+    if let Some(ViewMut::Packed(packed)) = &mask {
+        return Err(Error::Shape { why: "a mask has a byte for every element", found: packed.length });
+    }
     let operands = FakeQuantizeRows { x, out: shape.reals_mut(out), mask: mask.map(|mask| shape.rows_mut(mask)) };
     let params = params.inner();
     match rounding {

@@ -7,9 +7,9 @@ use zeropoint::layers::{ConvTranspose2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, PackedMatrix, QuantParams, Quantized, Range,
-    Requantize, Rounding, Rule, Scheme, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max,
-    quantize, ranges, raw, straight_through, straight_through_in_place,
+    Accumulators, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, PackedCodesMut, PackedMatrix, QuantParams,
+    Quantized, Range, Requantize, Rounding, Rule, Scheme, Stream, abs_max, dequantize, fake_quantize,
+    fake_quantize_in_place, min_max, quantize, ranges, raw, straight_through, straight_through_in_place,
 };
 
 /// The error, and its one line for people.
@@ -38,6 +38,11 @@ fn lengths_of_tensors() {
         refused(straight_through(isa, &[1.0; 4], &[1.0; 3], &per_tensor(), &mut out), &length("the gradient", 4, 3));
         let masked = fake_quantize(isa, &[1.0; 4], &per_tensor(), Rounding::Nearest, (&mut out, &mut [0; 5]));
         refused(masked, &length("the mask", 4, 5));
+        let mut bytes = [7; 2];
+        let packed = PackedCodesMut::<u8>::four_bits(&mut bytes, 4).unwrap();
+        let masked = fake_quantize(isa, &[1.0; 4], &per_tensor(), Rounding::Nearest, (&mut out, packed));
+        refused(masked, &Error::Shape { why: "a mask has a byte for every element", found: 4 });
+        assert_eq!(bytes, [7; 2]);
         let mut dynamic = |x: &[f32]| {
             let range = CodeRange::unsigned(8).unwrap();
             quantize_dynamic(isa, x, range, Scheme::ASYMMETRIC, Granularity::Tensor, &mut codes)
