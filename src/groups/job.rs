@@ -189,7 +189,7 @@ impl Block<'_> {
         totals: &mut TileTotals,
     ) {
         let (w, rows, first) = (self.job.weights, self.rows, groups.start);
-        let (steps, column) = (w.steps(), |values: &[f32]| values.as_ptr());
+        let steps = w.steps();
         let mut updates = [GroupUpdate { rows: null(), columns: null() }; 2];
         let mut count = 0;
         let terms = [
@@ -214,7 +214,7 @@ impl Block<'_> {
             updates: &updates[..count],
             scales: slice.scales,
             row_scales: rows.group_scales_from(tile.start, first),
-            offsets: slice.offsets.map_or(null(), column),
+            offsets: slice.offsets.map_or(null(), <[f32]>::as_ptr),
             row_sums: rows.real_sums_from(tile.start, first),
             totals: totals.as_flattened_mut().as_mut_ptr(),
             totals_stride: MAX_COLUMNS,
@@ -226,6 +226,7 @@ impl Block<'_> {
         unsafe { slice.kernel.tile(tile.len(), slice.vectors)(operands) };
     }
 }
+
 impl Job<'_> {
     /// Writes the results of a tile from its totals. `rows` are those of a block whose first row is row `first` of the result.
     ///
