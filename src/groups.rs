@@ -45,5 +45,6 @@ pub use product::{GroupStage, matmul};
 pub use reals::Reals;
 pub use stage::{CodeStage, RealStage};
 pub use stored::StoredWeights;
+pub use stored::nbits::MatMulNBits;
 pub use stored::quantized::GroupScheme;
 pub use weights::Weights;

@@ -7,7 +7,7 @@
 //! | Q2_K | 2 | 16 | a real offset |
 //! | Q6_K | 6 | 16 | the middle code is 0 |
 //! | MXFP4, NVFP4 | 4, E2M1 | 32, 16 | |
-//! | [ONNX `MatMulNBits`](StoredWeights::matmul_nbits) | 2, 4, 8 | 16, 32, … | a zero point, or the middle code |
+//! | [ONNX `MatMulNBits`](StoredWeights::matmul_nbits), [and back](StoredWeights::to_matmul_nbits) | 2, 4, 8 | 16, 32, … | a zero point, or the middle code |
 //! | [GPTQ](StoredWeights::gptq) | 4 | any, also of weights that are not neighbours | a zero point |
 //! | [AWQ](StoredWeights::awq) | 4 | any | a zero point |
 //! | [this crate](StoredWeights::quantize), of f32 weights | 2 to 8 | any | a zero point, or the middle code |
@@ -17,7 +17,7 @@
 mod awq;
 mod blocks;
 mod gptq;
-mod nbits;
+pub(super) mod nbits;
 pub(super) mod quantized;
 
 use super::reals::{Reals, Values};

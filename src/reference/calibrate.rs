@@ -1,6 +1,7 @@
 //! Calibration.
 
 use super::groups::group;
+use super::power_of_two;
 use super::quantize::quantize_one;
 use super::reduce::ranges;
 use crate::calibrate::Levels;
@@ -21,12 +22,12 @@ use crate::params::{Granularity, Range, Scheme};
 pub fn histogram(x: &[f32]) -> (i32, [Vec<u64>; 2]) {
     let amax = x.iter().fold(0.0, |amax: f64, &x| amax.max(f64::from(x).abs()));
     let mut exponent = -160;
-    while amax >= 4096.0 * 2_f64.powi(exponent) {
+    while amax >= 4096.0 * power_of_two(exponent) {
         exponent += 1;
     }
     let mut counts = [vec![0; 4096], vec![0; 4096]];
     for &x in x {
-        let bin = (f64::from(x).abs() / 2_f64.powi(exponent)).floor();
+        let bin = (f64::from(x).abs() / power_of_two(exponent)).floor();
         counts[usize::from(x < 0.0)][bin as usize] += 1;
     }
     (exponent, counts)

@@ -1,6 +1,7 @@
 //! Block formats.
 
 use super::half::{half, half_at};
+use super::power_of_two;
 use super::quantize::round_stochastically;
 use super::random::words;
 use super::super_blocks;
@@ -35,7 +36,7 @@ fn value_of_e4m3(pattern: u8) -> f32 {
     match (exponent, pattern & 127) {
         (_, 127) => 0.0,
         (0, _) => mantissa / 512.0,
-        _ => (8.0 + mantissa) / 8.0 * 2_f32.powi(exponent - 7),
+        _ => (8.0 + mantissa) / 8.0 * power_of_two(exponent - 7) as f32,
     }
 }
 
@@ -97,7 +98,7 @@ fn with_offset(x: &[f32], steps: f32, bytes: &mut Vec<u8>) -> Vec<u8> {
 /// The exponent of the largest power of two up to a magnitude, and 127; 0 at least.
 fn exponent_of(magnitude: f32) -> i32 {
     let mut exponent = 0;
-    while f64::from(magnitude) >= 2_f64.powi(exponent + 1 - 127) {
+    while f64::from(magnitude) >= power_of_two(exponent + 1 - 127) {
         exponent += 1;
     }
     exponent
@@ -130,7 +131,7 @@ pub fn encode_blocks_with(tensor_format: impl Into<TensorFormat>, rounding: impl
             BlockFormat::MxInt8 => {
                 let exponent = exponent_of(amax);
                 bytes.push(exponent as u8);
-                let unit = 2_f64.powi(exponent - 127 - 6);
+                let unit = power_of_two(exponent - 127 - 6);
                 bytes.extend(
                     x.iter().map(|&x| (f64::from(x) / unit).round_ties_even().clamp(-127.0, 127.0) as i8 as u8),
                 );
@@ -170,7 +171,7 @@ pub fn encode_blocks_with(tensor_format: impl Into<TensorFormat>, rounding: impl
             BlockFormat::MxFp4 => {
                 let exponent = (exponent_of(amax) - 2).max(0);
                 bytes.push(exponent as u8);
-                let unit = 2_f64.powi(exponent - 128);
+                let unit = power_of_two(exponent - 128);
                 let code = |i: usize| e2m1(x[i], (f64::from(x[i].abs()) / unit) as f32, word(i));
                 bytes.extend((0..16).map(|j| code(j) | code(j + 16) << 4));
             }
@@ -199,7 +200,7 @@ pub fn encode_blocks_with(tensor_format: impl Into<TensorFormat>, rounding: impl
 fn block_code(tensor_format: TensorFormat, block: &[u8], i: usize) -> (f64, f64, i32) {
     let power = |point: i32| {
         let exponent = i32::from(block[0]);
-        if exponent == 255 { f64::NAN } else { 2_f64.powi(exponent - 127 - point) }
+        if exponent == 255 { f64::NAN } else { power_of_two(exponent - 127 - point) }
     };
     let nibble = |bytes: &[u8], j: usize, half: usize| i32::from(bytes[j] >> (4 * half) & 15);
     let four_bits = |at: usize| nibble(&block[at..], i % 16, i / 16);

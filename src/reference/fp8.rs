@@ -1,6 +1,7 @@
 //! FP8.
 
 use super::groups::group;
+use super::power_of_two;
 use super::quantize::round_stochastically;
 use super::random::words;
 use crate::fp8::{Fp8, Fp8Params};
@@ -34,7 +35,11 @@ pub fn encode_fp8_stochastic(x: &[f32], params: &Fp8Params, stream: Stream) -> V
 /// [`decode`](crate::fp8::decode).
 #[must_use]
 pub fn decode_fp8(codes: &[u8], params: &Fp8Params) -> Vec<f32> {
-    codes.iter().enumerate().map(|(i, &code)| scale(params, i) * value(code, params.format())).collect()
+    let real = |(i, &code): (usize, &u8)| {
+        let real = scale(params, i) * value(code, params.format());
+        if real.is_nan() { f32::NAN } else { real }
+    };
+    codes.iter().enumerate().map(real).collect()
 }
 
 fn scale(params: &Fp8Params, i: usize) -> f32 {
@@ -50,7 +55,7 @@ fn code(v: f32, params: &Fp8Params, round: impl Fn(f64) -> i32) -> u8 {
     // Every f32 is a normal f64, or 0; the exponents 0 and 1 have one unit in a code.
     let exponent = (((f64::from(v).to_bits() >> 52) & 0x7ff) as i32 - 1023 + bias).max(1);
     let past_all = v.abs() > params.format().max() * 2.0 || (params.saturates() && v.abs() > params.format().max());
-    let units = if past_all { 0 } else { round(f64::from(v) / 2_f64.powi(exponent - bias - mantissa_bits)).abs() };
+    let units = if past_all { 0 } else { round(f64::from(v) / power_of_two(exponent - bias - mantissa_bits)).abs() };
     // A mantissa that overflows moves the exponent.
     let magnitude = units + ((exponent - 1) << mantissa_bits);
     let is_past = past_all || magnitude > largest.into();
@@ -69,7 +74,7 @@ fn value(code: u8, format: Fp8) -> f32 {
     let magnitude = match code & 0x7f {
         finite if finite <= largest => {
             let leading = if exponent == 0 { 0 } else { 1 << mantissa_bits };
-            f64::from(mantissa + leading) * 2_f64.powi(exponent.max(1) - bias - mantissa_bits)
+            f64::from(mantissa + leading) * power_of_two(exponent.max(1) - bias - mantissa_bits)
         }
         infinity if infinity == overflow && overflow < nan => f64::INFINITY,
         _ => return f32::NAN,

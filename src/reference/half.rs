@@ -1,5 +1,6 @@
 //! Reals of 16 bits: a sign, an exponent and a mantissa.
 
+use super::power_of_two;
 use crate::half::{HalfKind, Halves};
 
 impl HalfKind {
@@ -25,8 +26,8 @@ fn value(bits: u16, kind: HalfKind) -> f32 {
     let magnitude = match exponent {
         _ if exponent == 2 * bias + 1 && mantissa != 0 => f64::NAN,
         _ if exponent == 2 * bias + 1 => f64::INFINITY,
-        0 => f64::from(mantissa) * 2_f64.powi(1 - bias - mantissa_bits as i32),
-        _ => f64::from(mantissa + (1 << mantissa_bits)) * 2_f64.powi(exponent - bias - mantissa_bits as i32),
+        0 => f64::from(mantissa) * power_of_two(1 - bias - mantissa_bits as i32),
+        _ => f64::from(mantissa + (1 << mantissa_bits)) * power_of_two(exponent - bias - mantissa_bits as i32),
     };
     (if bits >> 15 == 0 { magnitude } else { -magnitude }) as f32
 }
@@ -52,7 +53,7 @@ fn nearest(x: f32, kind: HalfKind) -> u16 {
     let (sign, magnitude) = (u16::from(x.is_sign_negative()) << 15, f64::from(x.abs()));
     // The exponent of an f64 (every f32 is a normal one, or 0); exponents 0 and 1 have one unit here.
     let exponent = ((magnitude.to_bits() >> 52) as i32 - 1023 + bias).clamp(1, 2 * bias);
-    let units = (magnitude / 2_f64.powi(exponent - bias - mantissa_bits as i32)).round_ties_even();
+    let units = (magnitude / power_of_two(exponent - bias - mantissa_bits as i32)).round_ties_even();
     // A mantissa that overflows moves the exponent, at last to infinity.
     let bits = units + f64::from((exponent - 1) << mantissa_bits);
     sign | bits.min(infinity.into()) as u16
@@ -67,10 +68,10 @@ pub(super) fn half(x: f32) -> u16 {
 pub(super) fn value_of_half(half: u16) -> f64 {
     let (exponent, mantissa) = (i32::from(half >> 10 & 31), f64::from(half & 1023));
     let magnitude = match exponent {
-        0 => mantissa * 2_f64.powi(-24),
+        0 => mantissa * power_of_two(-24),
         31 if mantissa == 0.0 => f64::INFINITY,
         31 => f64::NAN,
-        _ => (1024.0 + mantissa) * 2_f64.powi(exponent - 25),
+        _ => (1024.0 + mantissa) * power_of_two(exponent - 25),
     };
     if half >> 15 == 1 { -magnitude } else { magnitude }
 }

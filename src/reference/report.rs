@@ -14,8 +14,8 @@ pub fn errors(x: &[f32], reconstruction: &[f32]) -> (f64, f64, f32) {
         let (mut signals, mut noises) = ([0.0; 16], [0.0; 16]);
         for (i, (&x, &r)) in x.iter().zip(reconstruction).enumerate() {
             let error = x - r;
-            signals[i % 16] += f64::from(x).powi(2);
-            noises[i % 16] += f64::from(error).powi(2);
+            signals[i % 16] += f64::from(x) * f64::from(x);
+            noises[i % 16] += f64::from(error) * f64::from(error);
             largest = largest.max(error.abs());
         }
         signal += signals.iter().sum::<f64>();

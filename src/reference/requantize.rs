@@ -1,5 +1,6 @@
 //! From accumulators to codes.
 
+use super::power_of_two;
 use super::quantize::{round_stochastically, to_code};
 use crate::codes::Code;
 
@@ -40,7 +41,7 @@ pub fn quantize_multiplier(multiplier: f64) -> (i64, i32) {
         fraction /= 2.0;
         exponent += 1;
     }
-    let mut mantissa = (fraction * 2_f64.powi(31)).round() as i64;
+    let mut mantissa = (fraction * power_of_two(31)).round() as i64;
     if mantissa == 1 << 31 {
         mantissa /= 2;
         exponent += 1;

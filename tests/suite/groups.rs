@@ -4,7 +4,9 @@ use crate::common::{Ranges, bits, every_isa};
 use proptest::prelude::*;
 use serde_json::Value;
 use zeropoint::formats::{BlockFormat, NvFp4, TensorFormat, decode_blocks, encode_blocks, split_blocks};
-use zeropoint::groups::{Activations, PackedWeights, RealStage, Reals, StoredWeights, Weights, matmul};
+use zeropoint::groups::{
+    Activations, GroupScheme, MatMulNBits, PackedWeights, RealStage, Reals, StoredWeights, Weights, matmul,
+};
 use zeropoint::reference::{self, GroupScales};
 use zeropoint::{
     ByteCode, CodeRange, Error, Exec, Granularity, Halves, HalvesMut, Isa, Matrix, MatrixMut, PackedCodesMut,
@@ -636,6 +638,59 @@ fn weights_of_other_programs() {
         let (bits, length) = (size("bits") as u32, size("length"));
         let stored = StoredWeights::matmul_nbits(bits, length, &codes, &scales, zero_points.as_deref(), shape).unwrap();
         assert_eq!(products_are_the_weights(&stored, shape), reals(&golden["values"]), "{bits} bits");
+        let again = stored.to_matmul_nbits().unwrap();
+        assert_eq!((again.bits, again.block_size, &again.scales), (bits, length, &scales));
+        // Bits that no code has may be anything.
+        let (blocks, sharing) = (shape[1].div_ceil(length), 8 / bits as usize);
+        if shape[1].is_multiple_of(length) {
+            assert_eq!(again.codes, codes);
+        }
+        if blocks.is_multiple_of(sharing) {
+            assert_eq!(again.zero_points, zero_points);
+        }
+        let MatMulNBits { codes, scales, zero_points, .. } = &again;
+        let back = StoredWeights::matmul_nbits(bits, length, codes, scales, zero_points.as_deref(), shape).unwrap();
+        assert_eq!(back.values(), reals(&golden["values"]));
+    }
+}
+
+/// Weights of every width that the library quantizes, for `MatMulNBits` and back; and those that it cannot have.
+#[test]
+fn to_matmul_nbits() {
+    let exec = Exec::best().unwrap();
+    let w: Vec<f32> = (0..3 * 80).map(|i| ((i * i) as f32 * 0.37).sin() + 0.2).collect();
+    let w = Matrix::new(&w, 3, 80).unwrap();
+    for bits in 2..=8 {
+        for length in [16, 32, 80] {
+            for symmetric in [true, false] {
+                let scheme = match symmetric {
+                    true => GroupScheme::symmetric(bits, length).unwrap(),
+                    false => GroupScheme::with_zero_points(bits, length).unwrap(),
+                };
+                let stored = StoredWeights::quantize(exec, w, scheme).unwrap();
+                let MatMulNBits { bits: kept, block_size, codes, scales, zero_points } =
+                    stored.to_matmul_nbits().unwrap();
+                assert_eq!((kept, block_size), (bits.next_power_of_two(), length.next_power_of_two()));
+                assert_eq!(zero_points.is_none(), symmetric && kept == bits, "{bits} bits");
+                let back =
+                    StoredWeights::matmul_nbits(kept, block_size, &codes, &scales, zero_points.as_deref(), [3, 80]);
+                assert_eq!(back.unwrap().values(), stored.values(), "{bits} bits in groups of {length}");
+            }
+        }
+    }
+    // Codes with a sign.
+    for format in [BlockFormat::Q4_0, BlockFormat::Q5_0, BlockFormat::Q8_0] {
+        let mut bytes = vec![0; format.bytes(64).unwrap()];
+        encode_blocks(exec, format, w.row(0)[..64].as_ref(), &mut bytes).unwrap();
+        let stored = StoredWeights::from_format(exec, format, &bytes, 2, 32).unwrap();
+        let MatMulNBits { bits, block_size, codes, scales, zero_points } = stored.to_matmul_nbits().unwrap();
+        let back = StoredWeights::matmul_nbits(bits, block_size, &codes, &scales, zero_points.as_deref(), [2, 32]);
+        assert_eq!(back.unwrap().values(), stored.values(), "{format:?}");
+    }
+    let refused = |stored: StoredWeights| assert!(matches!(stored.to_matmul_nbits(), Err(Error::Shape { .. })));
+    refused(StoredWeights::quantize(exec, w, GroupScheme::symmetric(4, 48).unwrap()).unwrap());
+    for format in [BlockFormat::Q4_1, BlockFormat::MxFp4] {
+        refused(StoredWeights::from_format(exec, format, &vec![0; format.bytes(64).unwrap()], 2, 32).unwrap());
     }
 }
 
