@@ -13,6 +13,7 @@ mod groups;
 mod half;
 mod layers;
 mod matmul;
+mod powers;
 mod quantize;
 mod random;
 mod reduce;
@@ -40,8 +41,3 @@ pub use requantize::{
     fixed_point_product, float_product, float_product_i64, gemmlowp_product, half_away_product, half_away_product_i64,
     quantize_multiplier, reduced_product_i64, requantize_stochastic, saturate, shift_product,
 };
-
-/// 2ᵏ for a normal f64, exactly: `powi` may round as the platform does.
-fn power_of_two(k: i32) -> f64 {
-    f64::from_bits(((1023 + k) as u64) << 52)
-}

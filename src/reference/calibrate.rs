@@ -1,7 +1,7 @@
 //! Calibration.
 
 use super::groups::group;
-use super::power_of_two;
+use super::powers::power_of_two;
 use super::quantize::quantize_one;
 use super::reduce::ranges;
 use crate::calibrate::Levels;

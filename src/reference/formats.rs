@@ -1,7 +1,7 @@
 //! Block formats.
 
 use super::half::{half, half_at};
-use super::power_of_two;
+use super::powers::power_of_two;
 use super::quantize::round_stochastically;
 use super::random::words;
 use super::super_blocks;

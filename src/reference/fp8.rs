@@ -1,7 +1,7 @@
 //! FP8.
 
 use super::groups::group;
-use super::power_of_two;
+use super::powers::power_of_two;
 use super::quantize::round_stochastically;
 use super::random::words;
 use crate::fp8::{Fp8, Fp8Params};

@@ -1,6 +1,6 @@
 //! Reals of 16 bits: a sign, an exponent and a mantissa.
 
-use super::power_of_two;
+use super::powers::power_of_two;
 use crate::half::{HalfKind, Halves};
 
 impl HalfKind {

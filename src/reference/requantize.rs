@@ -1,6 +1,6 @@
 //! From accumulators to codes.
 
-use super::power_of_two;
+use super::powers::power_of_two;
 use super::quantize::{round_stochastically, to_code};
 use crate::codes::Code;
 
