@@ -23,8 +23,8 @@
 //!
 //! # How blocks are encoded
 //!
-//! What a format cannot store is found before the first byte is written. The formulas stand with each format, in a file of
-//! its own. Rounding follows the document or the scalar code that defines the format, on every ISA, each operation rounded
+//! What a format cannot store is found before the first byte is written. The formulas stand with each format, in the file
+//! that has its name. Rounding follows the document or the scalar code that defines the format, on every ISA, each operation rounded
 //! once. (The vector code of ggml rounds ties of Q8_0 otherwise than its scalar code, and compilers that fuse its
 //! multiplications and additions, as some do by default for AArch64, change some bytes of super-blocks.) MXFP4 and NVFP4
 //! can be rounded stochastically ([`encode_blocks_with`]).
@@ -63,14 +63,11 @@ mod mxfp4;
 mod mxint8;
 mod nibbles;
 pub(crate) mod nvfp4;
-mod offset;
 pub(crate) mod powers;
 mod q2_k;
-mod q4_0;
-mod q4_1;
+mod q4_0_q5_0;
+mod q4_1_q5_1;
 mod q4_k;
-mod q5_0;
-mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;

@@ -13,11 +13,9 @@ use super::format::BlockFormat;
 use super::mxfp4::MxFp4;
 use super::mxint8::MxInt8;
 use super::q2_k::Q2_K;
-use super::q4_0::Q4_0;
-use super::q4_1::Q4_1;
+use super::q4_0_q5_0::{Q4_0, Q5_0};
+use super::q4_1_q5_1::{Q4_1, Q5_1};
 use super::q4_k::Q4_K;
-use super::q5_0::Q5_0;
-use super::q5_1::Q5_1;
 use super::q5_k::Q5_K;
 use super::q6_k::Q6_K;
 use super::q8_0::Q8_0;
@@ -81,7 +79,8 @@ pub fn encode_blocks<'t>(
 /// ```
 ///
 /// # Errors
-/// Those of [`encode_blocks`]; [`Error::Rounding`] when another format is to be rounded stochastically; [`Error::Stream`].
+/// [`Error::Rounding`] when another format is to be rounded stochastically; [`Error::Stream`]; for lengths and values, the
+/// errors of [`encode_blocks`].
 pub fn encode_blocks_with<'t>(
     exec: impl Into<Exec<'t>>,
     format: impl Into<TensorFormat>,
@@ -105,8 +104,8 @@ fn encode(exec: Exec<'_>, format: TensorFormat, rounding: Rounding, x: &[f32], b
         BlockFormat::Q8_0 => encode_as::<Q8_0, _, _>(exec, x, bytes),
         BlockFormat::Q4_0 => encode_as::<Q4_0, _, _>(exec, x, bytes),
         BlockFormat::Q5_0 => encode_as::<Q5_0, _, _>(exec, x, bytes),
-        BlockFormat::Q4_1 => encode_units(exec, Q4_1, rounding, x, bytes),
-        BlockFormat::Q5_1 => encode_units(exec, Q5_1, rounding, x, bytes),
+        BlockFormat::Q4_1 => encode_units(exec, Q4_1 {}, rounding, x, bytes),
+        BlockFormat::Q5_1 => encode_units(exec, Q5_1 {}, rounding, x, bytes),
         BlockFormat::Q2_K => encode_units(exec, Q2_K, rounding, x, bytes),
         BlockFormat::Q4_K => encode_units(exec, Q4_K, rounding, x, bytes),
         BlockFormat::Q5_K => encode_units(exec, Q5_K, rounding, x, bytes),

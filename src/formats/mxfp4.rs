@@ -7,7 +7,6 @@ use super::extremes::largest_magnitudes;
 use super::nibbles::{nibbles, store_nibbles};
 use super::powers::{power, power_scales};
 use super::units::{Rounder, Units};
-use crate::isa::Isa;
 use crate::kernel::Vectors;
 use crate::simd::LANES;
 
@@ -23,10 +22,6 @@ impl Units<17, 2, LANES> for MxFp4 {
 
     fn safe(self) -> Option<f32> {
         None
-    }
-
-    fn refuses(self, _: Isa, _: &[[f32; LANES]; 2]) -> bool {
-        false
     }
 
     #[cfg_attr(not(unoptimized), inline(always))]

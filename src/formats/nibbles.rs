@@ -7,6 +7,35 @@ use crate::simd::LANES;
 /// The four bytes of highest bits and the sixteen of low ones.
 const FIVE_BITS: usize = 4 + LANES;
 
+const SIZE: &str = "as many bytes as the codes of a block take";
+
+/// The codes of a block, of four or five bits.
+#[inline(always)]
+pub(super) fn load_codes<V: BlockVectors, const BITS: u32>(v: V, bytes: &[u8]) -> [V::I32; 2] {
+    match BITS {
+        4 => nibbles(v, bytes.try_into().expect(SIZE)),
+        _ => five_bits(v, bytes.try_into().expect(SIZE)),
+    }
+}
+
+/// Writes the codes of a block, of four or five bits.
+#[inline(always)]
+pub(super) fn store_codes<V: BlockVectors, const BITS: u32>(v: V, codes: [V::I32; 2], bytes: &mut [u8]) {
+    match BITS {
+        4 => store_nibbles(v, codes, bytes.try_into().expect(SIZE)),
+        _ => store_five_bits(v, codes, bytes.try_into().expect(SIZE)),
+    }
+}
+
+/// The codes of a block, of four or five bits, less their zero point.
+#[inline(always)]
+pub(super) fn split_codes<const BITS: u32>(bytes: &[u8], zero_point: i8) -> [[i8; LANES]; 2] {
+    match BITS {
+        4 => split_nibbles(bytes.try_into().expect(SIZE), zero_point),
+        _ => split_five_bits(bytes.try_into().expect(SIZE), zero_point),
+    }
+}
+
 /// `min(largest, trunc(multiple + offset))`
 #[inline(always)]
 pub(super) fn truncated<V: BlockVectors>(v: V, [a, b]: [V::F32; 2], offset: f32, largest: i32) -> [V::I32; 2] {
@@ -16,20 +45,22 @@ pub(super) fn truncated<V: BlockVectors>(v: V, [a, b]: [V::F32; 2], offset: f32,
     [low, high]
 }
 
+/// The codes of four bits.
 #[inline(always)]
 pub(super) fn nibbles<V: BlockVectors>(v: V, bytes: &[u8; LANES]) -> [V::I32; 2] {
     let bytes = v.load_u8(bytes);
     [v.and_i32(bytes, v.splat_i32(15)), v.shift_right_logical(bytes, v.splat_i32(4))]
 }
 
+/// Writes codes of four bits.
 #[inline(always)]
 pub(super) fn store_nibbles<V: BlockVectors>(v: V, [low, high]: [V::I32; 2], bytes: &mut [u8; LANES]) {
     v.store_u8(v.xor_i32(low, v.shift_left::<4>(high)), bytes);
 }
 
-/// Codes less their zero point.
+/// The codes of four bits less their zero point.
 #[inline(always)]
-pub(super) fn split_nibbles(bytes: &[u8; LANES], zero_point: i8) -> [[i8; LANES]; 2] {
+fn split_nibbles(bytes: &[u8; LANES], zero_point: i8) -> [[i8; LANES]; 2] {
     let mut codes = [[0; LANES]; 2];
     for j in 0..LANES {
         (codes[0][j], codes[1][j]) = ((bytes[j] & 15) as i8 - zero_point, (bytes[j] >> 4) as i8 - zero_point);
@@ -52,8 +83,9 @@ fn indices<V: BlockVectors>(v: V) -> V::I32 {
     v.load_i32(&INDICES)
 }
 
+/// The codes of five bits.
 #[inline(always)]
-pub(super) fn five_bits<V: BlockVectors>(v: V, bytes: &[u8; FIVE_BITS]) -> [V::I32; 2] {
+fn five_bits<V: BlockVectors>(v: V, bytes: &[u8; FIVE_BITS]) -> [V::I32; 2] {
     let [b0, b1, b2, b3, bytes @ ..] = bytes;
     let bits = i32::from_le_bytes([*b0, *b1, *b2, *b3]);
     let (mut codes, one) = (nibbles(v, bytes), v.splat_i32(1));
@@ -64,8 +96,9 @@ pub(super) fn five_bits<V: BlockVectors>(v: V, bytes: &[u8; FIVE_BITS]) -> [V::I
     codes
 }
 
+/// Writes codes of five bits.
 #[inline(always)]
-pub(super) fn store_five_bits<V: BlockVectors>(v: V, codes: [V::I32; 2], bytes: &mut [u8; FIVE_BITS]) {
+fn store_five_bits<V: BlockVectors>(v: V, codes: [V::I32; 2], bytes: &mut [u8; FIVE_BITS]) {
     const POWERS: [i32; LANES] = {
         let mut powers = [0; LANES];
         let mut i = 0;
@@ -86,9 +119,9 @@ pub(super) fn store_five_bits<V: BlockVectors>(v: V, codes: [V::I32; 2], bytes: 
     store_nibbles(v, [v.and_i32(codes[0], fifteen), v.and_i32(codes[1], fifteen)], bytes);
 }
 
-/// Codes less their zero point.
+/// The codes of five bits less their zero point.
 #[inline(always)]
-pub(super) fn split_five_bits(bytes: &[u8; FIVE_BITS], zero_point: i8) -> [[i8; LANES]; 2] {
+fn split_five_bits(bytes: &[u8; FIVE_BITS], zero_point: i8) -> [[i8; LANES]; 2] {
     let [b0, b1, b2, b3, bytes @ ..] = bytes;
     let bits = u32::from_le_bytes([*b0, *b1, *b2, *b3]);
     let mut codes = split_nibbles(bytes, zero_point);

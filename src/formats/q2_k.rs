@@ -5,8 +5,7 @@
 use super::block::{Blocks, half_at};
 use super::search::{OffsetSearch, transposed};
 use super::super_block::{self, SAFE, VALUES};
-use super::units::{Rounder, Units, encoded_alone};
-use crate::isa::Isa;
+use super::units::{Rounder, Units};
 use crate::kernel::Vectors;
 use crate::simd::LANES;
 
@@ -27,12 +26,10 @@ impl Units<84, LANES, 1> for Q2_K {
 
     const PIECE: usize = 16;
 
+    const HALVES: &'static [usize] = &[80, 82];
+
     fn safe(self) -> Option<f32> {
         Some(SAFE)
-    }
-
-    fn refuses(self, isa: Isa, x: &[[f32; LANES]; LANES]) -> bool {
-        super_block::refuses(x.as_flattened(), &[80, 82], || encoded_alone(isa, self, x))
     }
 
     #[inline(always)]

@@ -13,8 +13,7 @@
 use super::block::{BlockVectors, Blocks, half_at};
 use super::search::{OffsetSearch, Transposed, transposed};
 use super::super_block::{self, Groups, SAFE};
-use super::units::{Rounder, Units, encoded_alone};
-use crate::isa::Isa;
+use super::units::{Rounder, Units};
 use crate::kernel::Vectors;
 use crate::reduce::vectors::magnitude_bits;
 use crate::simd::LANES;
@@ -132,12 +131,10 @@ impl Units<144, LANES, 2> for Q4_K {
 
     const PIECE: usize = 16;
 
+    const HALVES: &'static [usize] = &[0, 2];
+
     fn safe(self) -> Option<f32> {
         Some(SAFE)
-    }
-
-    fn refuses(self, isa: Isa, x: &[[f32; LANES]; LANES]) -> bool {
-        super_block::refuses(x.as_flattened(), &[0, 2], || encoded_alone(isa, self, x))
     }
 
     #[inline(always)]

@@ -4,9 +4,8 @@
 use super::block::Blocks;
 use super::q4_k::{encode_groups, offsets, scales, split_low, write_low, write_scales};
 use super::search::OffsetSearch;
-use super::super_block::{self, SAFE};
-use super::units::{Rounder, Units, encoded_alone};
-use crate::isa::Isa;
+use super::super_block::SAFE;
+use super::units::{Rounder, Units};
 use crate::kernel::Vectors;
 use crate::simd::LANES;
 
@@ -21,12 +20,10 @@ impl Units<176, LANES, 2> for Q5_K {
 
     const PIECE: usize = 16;
 
+    const HALVES: &'static [usize] = &[0, 2];
+
     fn safe(self) -> Option<f32> {
         Some(SAFE)
-    }
-
-    fn refuses(self, isa: Isa, x: &[[f32; LANES]; LANES]) -> bool {
-        super_block::refuses(x.as_flattened(), &[0, 2], || encoded_alone(isa, self, x))
     }
 
     #[inline(always)]

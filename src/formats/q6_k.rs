@@ -7,10 +7,9 @@
 
 use super::block::{Blocks, half_at};
 use super::search::{ZEROS, nearest, search_symmetric, transposed};
-use super::super_block::{self, SAFE, VALUES, halves, round_group};
-use super::units::{Rounder, Units, encoded_alone};
+use super::super_block::{SAFE, VALUES, halves, round_group};
+use super::units::{Rounder, Units};
 use crate::half::f16::from_half;
-use crate::isa::Isa;
 use crate::kernel::Vectors;
 use crate::simd::LANES;
 
@@ -33,12 +32,10 @@ impl Units<210, LANES, 1> for Q6_K {
 
     const PIECE: usize = 16;
 
+    const HALVES: &'static [usize] = &[208];
+
     fn safe(self) -> Option<f32> {
         Some(SAFE)
-    }
-
-    fn refuses(self, isa: Isa, x: &[[f32; LANES]; LANES]) -> bool {
-        super_block::refuses(x.as_flattened(), &[208], || encoded_alone(isa, self, x))
     }
 
     #[inline(always)]
@@ -60,7 +57,7 @@ impl Units<210, LANES, 1> for Q6_K {
             let scale = rounded[g].min(127) as i8;
             block[192 + g] = scale.cast_unsigned();
             let scale = from_half(d) * f32::from(scale);
-            round_group(v, &x[g], [scale, 0.0], [-HALF, HALF - 1], HALF, g, &found, &mut codes[g]);
+            round_group(v, &x[g], [scale, 0.0], [-HALF, HALF - 1], g, &found, &mut codes[g]);
         }
         for (k, code) in codes.as_flattened().iter().enumerate().take(VALUES) {
             let [low, high] = places(k);

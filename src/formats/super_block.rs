@@ -1,7 +1,7 @@
 //! What ggml's formats of super-blocks of 256 values share: scales and offsets of groups that are multiples of one f16
 //! each.
 
-use super::block::{BlockVectors, half_at};
+use super::block::BlockVectors;
 use super::search::{Found, OffsetSearch, clamped, nearest};
 use crate::half::f16::{from_half, to_any_half};
 use crate::simd::LANES;
@@ -9,21 +9,9 @@ use crate::simd::LANES;
 /// Values of a super-block.
 pub(super) const VALUES: usize = 256;
 
-/// Beyond this the scales of every such format are infinite; squares of values are far from it.
-const MOST: f32 = (1_u32 << 30) as f32;
-
 /// The magnitude up to which the scales and offsets of all groups are finite. (The f16 of offsets of Q2_K overflows first,
 /// at about 15 · 65520.)
 pub(super) const SAFE: f32 = (1_u32 << 18) as f32;
-
-/// Whether a block cannot be stored whose scales are f16 at these places once it is encoded.
-pub(super) fn refuses<const BYTES: usize>(x: &[f32], halves: &[usize], encode: impl FnOnce() -> [u8; BYTES]) -> bool {
-    if x.iter().any(|x| x.abs() > MOST) {
-        return true;
-    }
-    let block = encode();
-    halves.iter().any(|&at| !half_at(&block, at).is_finite())
-}
 
 /// The nearest f16 of two values.
 #[inline(always)]
@@ -60,7 +48,7 @@ pub(super) fn encode<V: BlockVectors, const N: usize>(
     for g in 0..LANES {
         let d = from_half(d[g / per_block]) * f32::from(scales[g]);
         let dm = from_half(dmin[g / per_block]) * f32::from(offsets[g]);
-        round_group(v, &x[g], [d, dm], [0, search.steps], 0, g, found, &mut codes[g]);
+        round_group(v, &x[g], [d, dm], [0, search.steps], g, found, &mut codes[g]);
     }
     Groups { scales, offsets, d, dmin, codes }
 }
@@ -81,15 +69,14 @@ fn multiples<V: BlockVectors>(v: V, values: V::F32, per_block: usize, most: u8) 
     (rounded.map(|value| (value as u8).min(most)), halves(v, units))
 }
 
-/// The codes of group `g` with its final scale and offset; those of the search where the scale is 0. `bias` is added.
+/// The codes of group `g` with its final scale and offset, from `min` to `max`, as they are stored: 0 … `max − min`. Where the
+/// scale is 0, the codes that the search found.
 #[cfg_attr(not(unoptimized), inline(always))]
-#[allow(clippy::too_many_arguments, reason = "a group, its numbers, and where its codes come from and go")]
 pub(super) fn round_group<V: BlockVectors, const N: usize>(
     v: V,
     x: &[f32; N],
     [scale, offset]: [f32; 2],
     [min, max]: [i32; 2],
-    bias: i32,
     g: usize,
     found: &Found<V, N>,
     codes: &mut [u8; N],
@@ -100,9 +87,9 @@ pub(super) fn round_group<V: BlockVectors, const N: usize>(
         }
         return;
     }
-    let (scale, offset, bias) = (v.splat_f32(scale), v.splat_f32(offset), v.splat_i32(bias));
+    let (scale, offset, lowest) = (v.splat_f32(scale), v.splat_f32(offset), v.splat_i32(min));
     for (x, codes) in x.as_chunks().0.iter().zip(codes.as_chunks_mut().0) {
         let multiple = v.div_f32(v.add_f32(v.load_f32(x), offset), scale);
-        v.store_u8(v.add_i32(clamped(v, nearest(v, multiple), min, max), bias), codes);
+        v.store_u8(v.sub_i32(clamped(v, nearest(v, multiple), min, max), lowest), codes);
     }
 }

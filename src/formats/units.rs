@@ -1,6 +1,6 @@
 //! From real values to blocks of the formats that are encoded in one reading, some blocks together.
 
-use super::block::Blocks;
+use super::block::{Blocks, half_at};
 use super::e2m1;
 use crate::error::Error;
 use crate::exec::Exec;
@@ -14,6 +14,10 @@ use crate::reduce::tensor::magnitude;
 use crate::rounding::Rounding;
 use crate::simd::LANES;
 
+/// A magnitude beyond which a scale or an offset in f16 is infinite, in every format that has them; squares of smaller values
+/// are far from overflow.
+const MOST: f32 = (1_u32 << 30) as f32;
+
 /// A format of which UNIT blocks are encoded together.
 pub(super) trait Units<const BYTES: usize, const VECTORS: usize, const UNIT: usize>:
     Blocks<BYTES, VECTORS> + Copy + Sync
@@ -25,10 +29,18 @@ pub(super) trait Units<const BYTES: usize, const VECTORS: usize, const UNIT: usi
     const PIECE: usize;
     /// Whether elements are rounded stochastically on request.
     const STOCHASTIC: bool = false;
+    /// Where the f16 of a block are: its first bytes, for each scale or offset.
+    const HALVES: &'static [usize] = &[];
     /// The magnitude up to which all blocks can be stored; none if that are all.
     fn safe(self) -> Option<f32>;
-    /// Whether a block of finite values cannot be stored.
-    fn refuses(self, isa: Isa, x: &[[f32; LANES]; VECTORS]) -> bool;
+    /// Whether a block of finite values cannot be stored: one of its f16 would be infinite.
+    fn refuses(self, isa: Isa, x: &[[f32; LANES]; VECTORS]) -> bool {
+        if x.as_flattened().iter().any(|x| x.abs() > MOST) {
+            return true;
+        }
+        let block = encoded_alone(isa, self, x);
+        Self::HALVES.iter().any(|&at| !half_at(&block, at).is_finite())
+    }
     /// Encodes a unit.
     fn encode<V: Vectors>(
         self,
@@ -140,12 +152,7 @@ fn encode_piece<F: Units<BYTES, VECTORS, UNIT>, const BYTES: usize, const VECTOR
 }
 
 /// A block of finite values: what is stored of its scales tells whether they can be.
-pub(super) fn encoded_alone<
-    F: Units<BYTES, VECTORS, UNIT>,
-    const BYTES: usize,
-    const VECTORS: usize,
-    const UNIT: usize,
->(
+fn encoded_alone<F: Units<BYTES, VECTORS, UNIT>, const BYTES: usize, const VECTORS: usize, const UNIT: usize>(
     isa: Isa,
     format: F,
     x: &[[f32; LANES]; VECTORS],

@@ -7,7 +7,7 @@ use crate::reduce::vectors::magnitude_bits;
 pub(crate) const FINITE: f32 = 65_519.0;
 
 /// From here on an f16 is infinite.
-pub(crate) const INFINITE: f32 = 65_520.0;
+const INFINITE: f32 = 65_520.0;
 
 /// The bits of the nearest f16, ties to even, for magnitudes below [`INFINITE`].
 #[inline(always)]
