@@ -79,7 +79,8 @@ pub fn sequences(tokenizer: &Tokenizer, positions: usize, texts: &[Text<'_>]) ->
 /// depend on the others.
 ///
 /// # Errors
-/// Those of [`Encoder::encode`], whose indices count sequences; [`Error::NonFinite`] for an embedding of length 0.
+/// [`Error::Sequence`] and [`Error::NonFinite`] as from [`Encoder::encode`], whose indices count sequences;
+/// [`Error::NonFinite`] with the index of a text whose embedding has the length 0.
 pub fn embed(tokenizer: &Tokenizer, encoder: &Encoder, texts: &[Text<'_>]) -> Result<Embeddings, Error> {
     let width = encoder.sizes().width;
     let (sequences, of_texts) = sequences(tokenizer, encoder.sizes().positions, texts);

@@ -61,7 +61,7 @@ impl Encoder {
     /// Packs the weights of a model for an ISA.
     ///
     /// # Errors
-    /// [`Error::Tensor`] for what is missing, of another size, or not finite; those of
+    /// [`Error::Tensor`] for what is missing, of another size, or not finite; the errors of
     /// [`from_format`](PackedWeights::from_format).
     pub fn new(isa: Isa, file: &ModelFile<'_>, scales: Scales) -> Result<Self, Error> {
         let sizes @ Sizes { width, positions, .. } = file.sizes();

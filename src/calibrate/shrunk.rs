@@ -30,8 +30,8 @@ const TRIED: usize = 16;
 /// The smallest of equal ones. [`QuantParams::from_ranges`](crate::QuantParams::from_ranges) makes parameters of the
 /// ranges.
 ///
-/// Every candidate quantizes every element, which takes a microsecond for a group of 64 or so: for weights in groups. A
-/// [`Histogram`](super::Histogram) with [`Clip::Mse`](super::Clip::Mse) takes longer for them, and less for a tensor.
+/// Every candidate quantizes every element, so time grows with the elements: for weights in groups. The time that a
+/// [`Histogram`](super::Histogram) with [`Clip::Mse`](super::Clip::Mse) takes hardly does: for whole tensors.
 ///
 /// ```
 /// use zeropoint::calibrate::mse_ranges;

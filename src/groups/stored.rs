@@ -21,14 +21,15 @@ pub(super) mod nbits;
 pub(super) mod quantized;
 
 use super::reals::{Reals, Values};
-use super::weights::{Coding, Weights};
+use super::weights::{Coding, Weights, check_group_length};
 use crate::error::{Error, check_length, elements_of};
 use crate::formats::nvfp4::half_scale;
 use crate::formats::powers::power;
 use crate::half::Halves;
 use crate::matrix::Matrix;
 
-/// Weights `[N, K]` of another program's layout, or [quantized](StoredWeights::quantize) here, as codes without a sign or E2M1, scales, and zero points or real offsets.
+/// Weights `[N, K]` of another program's layout, or [quantized](StoredWeights::quantize) here, as codes without a sign or
+/// E2M1, scales, and zero points or real offsets.
 ///
 /// ```
 /// use zeropoint::formats::BlockFormat;
@@ -69,12 +70,12 @@ pub struct StoredWeights {
 enum Stored {
     F32(Vec<f32>),
     F16(Vec<u16>),
-    /// [`Values::E8m0`]
+    /// Powers of two, `2^(E − 127 − point)`; 255 is NaN.
     E8m0 {
         exponents: Vec<u8>,
         point: i32,
     },
-    /// [`Values::E4m3`]
+    /// Half of an E4M3, times the scale of the tensor.
     E4m3 {
         patterns: Vec<u8>,
         tensor_scale: f32,
@@ -154,15 +155,6 @@ fn transposed<T: Copy>(values: &[T], groups: usize, outputs: usize) -> Vec<T> {
         transposed.extend((0..groups).map(|group| values[group * outputs + output]));
     }
     transposed
-}
-
-/// `Ok` for the length of groups that weights of a depth may have.
-fn check_group_length(length: usize, depth: usize) -> Result<(), Error> {
-    if length == 0 || !length.is_multiple_of(16) && length < depth {
-        let why = "the length of a group is neither a multiple of 16 nor that of a row";
-        return Err(Error::Shape { why, found: length });
-    }
-    Ok(())
 }
 
 /// `Ok` with the groups of a row, when a group length is one that weights may have and the lengths of a layout with its scales

@@ -147,10 +147,7 @@ impl<'a> Weights<'a> {
         scales: Reals<'a>,
     ) -> Result<Self, Error> {
         let depth = if by_columns { codes.rows() } else { codes.columns() };
-        if length == 0 || !length.is_multiple_of(16) && length < depth {
-            let why = "the length of a group is neither a multiple of 16 nor that of a row";
-            return Err(Error::Shape { why, found: length });
-        }
+        check_group_length(length, depth)?;
         let weights = Weights { codes, by_columns, coding, length, scales, offset: Offset::None, order: None };
         check_length("the scales", weights.all_groups(), scales.len())?;
         let (rows, columns) = (codes.rows(), codes.columns());
@@ -243,4 +240,13 @@ impl<'a> Weights<'a> {
     pub(super) fn group(&self, output: usize, group: usize) -> usize {
         if self.by_columns { group * self.codes.columns() + output } else { output * self.groups() + group }
     }
+}
+
+/// `Ok` for the length of groups that weights of a depth may have.
+pub(super) fn check_group_length(length: usize, depth: usize) -> Result<(), Error> {
+    if length == 0 || !length.is_multiple_of(16) && length < depth {
+        let why = "the length of a group is neither a multiple of 16 nor that of a row";
+        return Err(Error::Shape { why, found: length });
+    }
+    Ok(())
 }

@@ -678,7 +678,7 @@ fn to_matmul_nbits() {
             }
         }
     }
-    // Codes with a sign.
+    // Block formats without offsets, whose zero point is the middle code.
     for format in [BlockFormat::Q4_0, BlockFormat::Q5_0, BlockFormat::Q8_0] {
         let mut bytes = vec![0; format.bytes(64).unwrap()];
         encode_blocks(exec, format, w.row(0)[..64].as_ref(), &mut bytes).unwrap();

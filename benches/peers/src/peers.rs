@@ -29,10 +29,15 @@ pub trait Peer {
     fn version(&self) -> String;
 
     /// Does it take a zero point for every column of B?
-    fn column_zero_points(&self) -> bool;
+    fn column_zero_points(&self) -> bool {
+        false
+    }
 
     /// Gets everything ready that the workload allows; `None` when the library has no such operation.
-    fn prepare<'p>(&'p self, workload: Workload, problem: &'p Problem) -> Option<Box<dyn Multiply + 'p>>;
+    fn prepare<'p>(&'p self, workload: Workload, problem: &'p Problem) -> Option<Box<dyn Multiply + 'p>> {
+        let _ = (workload, problem);
+        None
+    }
 
     /// Gets a product of f32 by weights in groups ready; `None` when the library has none for such weights.
     fn prepare_real<'p>(&'p self, problem: &'p RealProblem) -> Option<Box<dyn Multiply + 'p>> {

@@ -1,4 +1,4 @@
-//! The same bytes on every ISA, for every number of threads, alone and in a batch; and near plain loops.
+//! Embeddings have equal bytes on every ISA, for every number of threads, alone and in a batch; and are near plain loops.
 
 use e5::reference::Reference;
 use e5::{Embeddings, Encoder, ModelFile, Scales, Text, Tokenizer, embed, sequences};

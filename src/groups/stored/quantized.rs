@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::{Stored, StoredWeights, check_group_length};
+use super::{Stored, StoredWeights};
 use crate::calibrate::mse_ranges;
 use crate::codes::CodeRange;
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::groups::weights::Coding;
+use crate::groups::weights::{Coding, check_group_length};
 use crate::half::{HalvesMut, narrow};
 use crate::matrix::Matrix;
 use crate::params::{Granularity, QuantParams, Range, Scheme};

@@ -18,10 +18,6 @@ impl Peer for Gemm {
         "0.19".into()
     }
 
-    fn column_zero_points(&self) -> bool {
-        false
-    }
-
     fn prepare<'p>(&'p self, workload: Workload, problem: &'p Problem) -> Option<Box<dyn Multiply + 'p>> {
         if workload != Workload::U8i8 {
             return None;

@@ -9,7 +9,6 @@ use std::rc::Rc;
 
 use super::wheels::{self, functions};
 use super::{Multiply, Output, Peer};
-use crate::problem::{Problem, Workload};
 use crate::real::RealProblem;
 use crate::shapes::Shape;
 
@@ -156,14 +155,6 @@ impl Peer for Ggml {
         // SAFETY: it returns a static string.
         let version: CString = unsafe { CStr::from_ptr((self.library.functions.ggml_version)()) }.into();
         version.to_string_lossy().into_owned()
-    }
-
-    fn column_zero_points(&self) -> bool {
-        false
-    }
-
-    fn prepare<'p>(&'p self, _: Workload, _: &'p Problem) -> Option<Box<dyn Multiply + 'p>> {
-        None
     }
 
     fn prepare_real<'p>(&'p self, problem: &'p RealProblem) -> Option<Box<dyn Multiply + 'p>> {

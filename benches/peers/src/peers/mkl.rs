@@ -69,10 +69,6 @@ impl Peer for Mkl {
         String::from_utf8_lossy(&text).trim_matches([' ', '\0']).to_owned()
     }
 
-    fn column_zero_points(&self) -> bool {
-        false
-    }
-
     fn prepare<'p>(&'p self, workload: Workload, problem: &'p Problem) -> Option<Box<dyn Multiply + 'p>> {
         let Shape { m, n, k } = problem.shape;
         let [rows, columns, depth] = [m, n, k].map(|size| size as c_int);

@@ -274,10 +274,6 @@ impl Peer for OneDnn {
         format!("{major}.{minor}.{patch}, {}", implementation().unwrap_or_default())
     }
 
-    fn column_zero_points(&self) -> bool {
-        false
-    }
-
     fn prepare<'p>(&'p self, workload: Workload, problem: &'p Problem) -> Option<Box<dyn Multiply + 'p>> {
         let Shape { m, n, k } = problem.shape;
         let requantize = workload == Workload::Requantize;

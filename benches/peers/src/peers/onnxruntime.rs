@@ -8,11 +8,11 @@ use ort::operator::Attribute;
 use ort::session::IoBinding;
 use ort::session::Session;
 use ort::value::{Outlet, Shape as Sizes, SymbolicDimensions, Tensor, TensorElementType, ValueType};
-use zeropoint::{CodeRange, Exec, Granularity, QuantParams, Rounding, Scheme, quantize};
+use zeropoint::groups::{GroupScheme, StoredWeights};
+use zeropoint::{Exec, Matrix};
 
 use super::wheels;
 use super::{Multiply, Output, Peer};
-use crate::problem::{Problem, Workload};
 use crate::real::RealProblem;
 use crate::shapes::Shape;
 
@@ -43,14 +43,6 @@ impl Peer for OnnxRuntime {
         self.version.clone()
     }
 
-    fn column_zero_points(&self) -> bool {
-        false
-    }
-
-    fn prepare<'p>(&'p self, _: Workload, _: &'p Problem) -> Option<Box<dyn Multiply + 'p>> {
-        None
-    }
-
     fn prepare_real<'p>(&'p self, problem: &'p RealProblem) -> Option<Box<dyn Multiply + 'p>> {
         // (Padding of the last block is left out here.)
         let whole = problem.shape.k.is_multiple_of(problem.groups.length);
@@ -71,17 +63,9 @@ impl Product {
         let Shape { m, n, k } = problem.shape;
         let [rows, outputs, depth] = [m, n, k].map(|size| size as i64);
         let (bits, length) = (problem.groups.bits, problem.groups.length);
-        // The middle code is the zero point where none is given.
-        let groups = Granularity::block(&[n, k], length)?;
-        let exec = Exec::best()?;
-        let params =
-            QuantParams::fit(exec, &problem.weights, CodeRange::<u8>::unsigned(bits)?, Scheme::MIDDLE, groups)?;
-        let mut codes = vec![0; n * k];
-        quantize(exec, &problem.weights, &params, Rounding::Nearest, &mut codes)?;
-        let packed: Vec<u8> = match bits {
-            4 => codes.as_chunks().0.iter().map(|&[low, high]| low | high << 4).collect(),
-            _ => codes,
-        };
+        let weights = Matrix::new(&problem.weights, n, k)?;
+        let weights = StoredWeights::quantize(Exec::best()?, weights, GroupScheme::symmetric(bits, length)?)?;
+        let weights = weights.to_matmul_nbits()?;
 
         let reals = |name: &str, sizes: [i64; 2]| {
             let shape = Sizes::new(sizes);
@@ -93,10 +77,10 @@ impl Product {
         graph.set_outputs([reals("y", [rows, outputs])])?;
         let sizes = [n, k / length, length * bits as usize / 8];
         let mut codes = Tensor::<u8>::new(&Allocator::default(), sizes)?;
-        codes.extract_tensor_mut().1.copy_from_slice(&packed);
+        codes.extract_tensor_mut().1.copy_from_slice(&weights.codes);
         graph.add_initializer("codes", codes, false)?;
         let mut scales = Tensor::<f32>::new(&Allocator::default(), [n * k / length])?;
-        scales.extract_tensor_mut().1.copy_from_slice(params.scales());
+        scales.extract_tensor_mut().1.copy_from_slice(&weights.scales);
         graph.add_initializer("scales", scales, false)?;
         let attributes = [
             Attribute::new("K", depth)?,

@@ -24,10 +24,6 @@ impl Peer for Rten {
 
     /// It says yes, but 0.27 packs the first panel's zero points into every whole panel of B, so that they are right only
     /// where all are the same.
-    fn column_zero_points(&self) -> bool {
-        false
-    }
-
     /// Zero points of B are of no effect once it is prepacked, so it is not where there are any. One row has a routine
     /// of its own that reads B as it lies: it takes the place of prepacking there.
     fn prepare<'p>(&'p self, workload: Workload, problem: &'p Problem) -> Option<Box<dyn Multiply + 'p>> {

@@ -33,10 +33,6 @@ impl Peer for Tract {
         format!("0.23, kernel {}", kernel.as_ref().map_or("none", |kernel| kernel.name()))
     }
 
-    fn column_zero_points(&self) -> bool {
-        false
-    }
-
     fn prepare<'p>(&'p self, workload: Workload, problem: &'p Problem) -> Option<Box<dyn Multiply + 'p>> {
         if workload != Workload::I8i8 {
             return None;
