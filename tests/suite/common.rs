@@ -40,6 +40,11 @@ pub fn fraction() -> u32 {
     std::env::var("ZEROPOINT_TEST_FRACTION").map_or(1, |fraction| fraction.parse().unwrap())
 }
 
+/// Every case of a long loop; or one of so many where `ZEROPOINT_TEST_FRACTION` says so, from the first on.
+pub fn part<T>(cases: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    cases.into_iter().step_by(fraction() as usize)
+}
+
 /// Whether an emulator runs the tests.
 pub fn emulated() -> bool {
     std::env::var_os("ZEROPOINT_TEST_RUNNER").is_some()
@@ -48,7 +53,9 @@ pub fn emulated() -> bool {
 /// The slowest and the fastest ISA that are tested.
 #[cfg(feature = "rayon")]
 pub fn slowest_and_fastest(check: impl FnMut(Isa)) {
-    [ISAS[0], ISAS[ISAS.len() - 1]].into_iter().for_each(check);
+    let mut both = vec![ISAS[0], ISAS[ISAS.len() - 1]];
+    both.dedup();
+    both.into_iter().for_each(check);
 }
 
 /// Runs a check on every ISA that is tested.

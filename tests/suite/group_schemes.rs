@@ -9,7 +9,7 @@ use zeropoint::{
     CodeRange, Error, Exec, Granularity, Halves, Isa, Matrix, QuantParams, Range, Scheme, ranges, reference,
 };
 
-use crate::common::{Ranges, every_isa, finite, granularities, schemes};
+use crate::common::{Ranges, every_isa, finite, granularities, part, schemes};
 
 fn tensors() -> impl Strategy<Value = (Vec<f32>, Granularity, usize)> {
     granularities().prop_filter("there are elements", |(_, length)| *length > 0).prop_flat_map(
@@ -89,7 +89,7 @@ fn a_scheme_is_its_parts() {
     let (outputs, depth) = (5, 200);
     let w = weights(outputs, depth);
     let x: Vec<f32> = (0..2 * depth).map(|i| (i as f32 * 0.77).sin()).collect();
-    for length in [32, 64, 128, 208, 1000] {
+    for length in part([32, 64, 128, 208, 1000]) {
         let granularity = Granularity::block(&[outputs, depth], length).unwrap();
         for (made, bits, scheme, least_error, f16_scales) in all_schemes(length) {
             let range = CodeRange::unsigned(bits).unwrap();
@@ -144,7 +144,7 @@ fn what_costs_more_is_nearer() {
         let stored = StoredWeights::quantize(exec, Matrix::new(&w, 16, 1024).unwrap(), scheme.f16_scales()).unwrap();
         reconstruction_error(exec, &w, &stored.values()).unwrap().sqnr()
     };
-    for bits in 2..=8 {
+    for bits in part(2..=8) {
         for length in [32, 64, 128] {
             let symmetric = GroupScheme::symmetric(bits, length).unwrap();
             let zero_points = GroupScheme::with_zero_points(bits, length).unwrap();

@@ -1,6 +1,6 @@
 //! Convolution, depthwise and grouped too, linear layers and pooling equal their formulas on every ISA.
 
-use crate::common::{codes, every_isa, zero_points};
+use crate::common::{codes, every_isa, part, zero_points};
 use proptest::prelude::*;
 use zeropoint::layers::{AvgPool2d, Conv2d, ConvTranspose2d, Convolve, Linear, MaxPool2d, TransposedWindow, Window};
 use zeropoint::raw::AccumulatorBias as _;
@@ -583,7 +583,7 @@ fn empty_batches() {
 #[test]
 fn averages_of_many_codes() {
     // Sums that differ by one around every half: n taps of which k are 255.
-    for (height, width) in [(1, 65_535), (1, 65_536), (3, 50_000), (257, 255), (257, 256), (1, 131_072)] {
+    for (height, width) in part([(1, 65_536), (257, 255), (257, 256), (1, 131_072), (1, 65_535), (3, 50_000)]) {
         let n = height * width;
         for channels in [1, 3] {
             for (k, last) in [(n / 510, 0), (n / 510, 127), (n / 510, 128), (n / 2, 0), (n, 255), (0, 0)] {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::{LazyLock, mpsc};
 use std::thread;
 
-use crate::common::{emulated, slowest_and_fastest};
+use crate::common::{emulated, part, slowest_and_fastest};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread, mse_ranges};
 use zeropoint::formats::{BlockFormat, block_offsets, decode_blocks, encode_blocks_with, split_blocks};
@@ -37,7 +37,7 @@ fn with_threads(mut check: impl FnMut() + Send) {
 
 /// Calls that follow each other are shared, also those that are not worth waking a helper each.
 fn repeated(times: usize, mut call: impl FnMut()) {
-    (0..times).for_each(|_| call());
+    part(0..times).for_each(|_| call());
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn calls_that_meet() {
     let whole = Matrix::new(&a, 400, k).unwrap();
     raw::matmul(isa, whole, 9.into(), &packed, &Accumulators, MatrixMut::new(&mut want, 400, n).unwrap()).unwrap();
     let calls = || {
-        for i in 0..30 {
+        for i in part(0..30) {
             let m = i * 97 % 400;
             let mut out = vec![0; m * n];
             let (a, c) = (Matrix::new(&a[..m * k], m, k).unwrap(), MatrixMut::new(&mut out, m, n).unwrap());
