@@ -8,25 +8,27 @@
 //! | Q6_K | 6 | 16 | the middle code is 0 |
 //! | MXFP4, NVFP4 | 4, E2M1 | 32, 16 | |
 //! | [ONNX `MatMulNBits`](StoredWeights::matmul_nbits), [and back](StoredWeights::to_matmul_nbits) | 2, 4, 8 | 16, 32, … | a zero point, or the middle code |
-//! | [GPTQ](StoredWeights::gptq) | 4 | any, also of weights that are not neighbours | a zero point |
-//! | [AWQ](StoredWeights::awq) | 4 | any | a zero point |
+//! | [GPTQ](StoredWeights::gptq), [and back](StoredWeights::to_gptq) | 4 | any, also of weights that are not neighbours | a zero point |
+//! | [AWQ](StoredWeights::awq), [and back](StoredWeights::to_awq) | 4 | any | a zero point |
 //! | [this crate](StoredWeights::quantize), of f32 weights | 2 to 8 | any | a zero point, or the middle code |
 //!
 //! Each layout is one file's.
 
-mod awq;
+pub(super) mod awq;
 mod blocks;
-mod gptq;
+pub(super) mod gptq;
 pub(super) mod nbits;
 pub(super) mod quantized;
 
 use super::reals::{Reals, Values};
 use super::weights::{Coding, Weights, check_group_length};
+use crate::codes::CodeBounds;
 use crate::error::{Error, check_length, elements_of};
 use crate::formats::nvfp4::half_scale;
 use crate::formats::powers::power;
 use crate::half::Halves;
 use crate::matrix::Matrix;
+use crate::sign::Sign;
 
 /// Weights `[N, K]` of another program's layout, or [quantized](StoredWeights::quantize) here, as codes without a sign or
 /// E2M1, scales, and zero points or real offsets.
@@ -113,7 +115,7 @@ impl StoredWeights {
     /// once.
     #[must_use]
     pub fn values(&self) -> Vec<f32> {
-        let groups = self.depth.div_ceil(self.length.max(1));
+        let groups = self.groups();
         let scales = widened(&self.scales);
         let offsets = self.offsets.as_ref().map(widened);
         let mut values = vec![0.0; self.codes.len()];
@@ -129,6 +131,34 @@ impl StoredWeights {
             values[output * self.depth + k] = value;
         }
         values
+    }
+
+    /// Groups of a row.
+    fn groups(&self) -> usize {
+        self.depth.div_ceil(self.length.max(1))
+    }
+
+    /// The bits of f16 scales, `[groups, outputs]`, of weights that programs can have which keep four bits by groups: with codes
+    /// 0…15 and zero points from `first` on, as many.
+    fn four_bits(&self, first: i32) -> Result<Vec<u16>, Error> {
+        if !self.outputs.is_multiple_of(8) {
+            return Err(Error::Multiple { what: "the outputs", unit: 8, found: self.outputs });
+        }
+        let refused = |why, found| Err(Error::Shape { why, found });
+        let Coding::Integers(Sign::Unsigned, CodeBounds { max: 0..=15, .. }) = self.coding else {
+            return refused("the codes have another type than four bits", self.coding.bounds().max as usize);
+        };
+        let Stored::F16(scales) = &self.scales else {
+            return refused("the scales are not f16", self.groups());
+        };
+        if self.offsets.is_some() {
+            return refused("such layers have no real offsets", scales.len());
+        }
+        let stored = first..first + 16;
+        if let Some(index) = self.zero_points.iter().position(|point| !stored.contains(point)) {
+            return refused("the zero point of this group cannot be stored", index);
+        }
+        Ok(transposed(scales, self.outputs, self.groups()))
     }
 }
 
@@ -148,11 +178,16 @@ fn bits_of(word: u32, bits: u32) -> impl Iterator<Item = u8> {
     (0..32 / bits).map(move |i| (word >> (i * bits) & ((1 << bits) - 1)) as u8)
 }
 
-/// Values `[groups, outputs]` as `[outputs, groups]`.
-fn transposed<T: Copy>(values: &[T], groups: usize, outputs: usize) -> Vec<T> {
+/// A word of eight codes of four bits, the first in the lowest.
+fn word_of(code: impl Fn(usize) -> u8) -> i32 {
+    (0..8).fold(0, |word, i| word | u32::from(code(i)) << (4 * i)).cast_signed()
+}
+
+/// Values `[rows, columns]` as `[columns, rows]`.
+fn transposed<T: Copy>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
     let mut transposed = Vec::with_capacity(values.len());
-    for output in 0..if groups == 0 { 0 } else { outputs } {
-        transposed.extend((0..groups).map(|group| values[group * outputs + output]));
+    for column in 0..if rows == 0 { 0 } else { columns } {
+        transposed.extend((0..rows).map(|row| values[row * columns + column]));
     }
     transposed
 }

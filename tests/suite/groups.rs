@@ -1,11 +1,11 @@
 //! Products with weights in groups equal the reference on every ISA, bit for bit.
 
-use crate::common::{Ranges, bits, every_isa};
+use crate::common::{Ranges, bits, every_isa, part};
 use proptest::prelude::*;
 use serde_json::Value;
 use zeropoint::formats::{BlockFormat, NvFp4, TensorFormat, decode_blocks, encode_blocks, split_blocks};
 use zeropoint::groups::{
-    Activations, GroupScheme, MatMulNBits, PackedWeights, RealStage, Reals, StoredWeights, Weights, matmul,
+    Activations, Awq, Gptq, GroupScheme, MatMulNBits, PackedWeights, RealStage, Reals, StoredWeights, Weights, matmul,
 };
 use zeropoint::reference::{self, GroupScales};
 use zeropoint::{
@@ -354,7 +354,7 @@ fn a_row_does_not_depend_on_its_batch() {
                 crate::common::bits(&out)
             };
             let alone = of(isa.into(), 7..8);
-            for m in 8..=64 {
+            for m in part(8..=64) {
                 assert_eq!(of(isa.into(), 0..m)[7 * n..8 * n], alone, "{isa}, {bits} bits, {m} rows");
             }
             #[cfg(feature = "rayon")]
@@ -725,6 +725,21 @@ fn weights_of_gptq_and_awq() {
             })
             .collect();
         assert_eq!(products_are_the_weights(&stored, shape), want, "order {order}");
+        let g_idx_of_all: Vec<i32> = (0..depth).map(|k| group_of(k) as i32).collect();
+        let again = Gptq {
+            group_size: length,
+            qweight: qweight.clone(),
+            qzeros: qzeros.clone(),
+            scales: halves.clone(),
+            g_idx: g_idx_of_all.clone(),
+        };
+        assert_eq!(stored.to_gptq().unwrap(), again, "order {order}");
+        let is_in_order = |stored: &StoredWeights| {
+            !matches!(stored.to_awq(), Err(Error::Shape { why: "AWQ has its weights in order", .. }))
+        };
+        assert_eq!(is_in_order(&stored), !order);
+        let with_index = StoredWeights::gptq(length, &qweight, &qzeros, &halves, Some(&g_idx_of_all), shape).unwrap();
+        assert_eq!(is_in_order(&with_index), !order, "an index in order is none");
         if order {
             let mut odd = g_idx.unwrap().to_vec();
             odd[0] = 1;
@@ -747,6 +762,7 @@ fn weights_of_gptq_and_awq() {
     let qzeros: Vec<i32> =
         (0..groups * n / 8).map(|i| word(columns.map(|j| zero(i / (n / 8), i % (n / 8) * 8 + j)))).collect();
     let stored = StoredWeights::awq(length, &qweight, &qzeros, &halves, shape).unwrap();
+    assert_eq!(stored.to_awq().unwrap(), Awq { group_size: length, qweight, qzeros, scales: halves });
     let want: Vec<f32> = (0..n * depth)
         .map(|i| {
             let (output, k) = (i / depth, i % depth);
@@ -755,6 +771,47 @@ fn weights_of_gptq_and_awq() {
         })
         .collect();
     assert_eq!(products_are_the_weights(&stored, shape), want);
+}
+
+/// Weights that were quantized or encoded here, for the four-bit layers of GPTQ and AWQ and back; and those that these cannot
+/// have.
+#[test]
+fn to_gptq_and_awq() {
+    let exec = Exec::best().unwrap();
+    let w: Vec<f32> = (0..8 * 96).map(|i| ((i * i) as f32 * 0.37).sin() - 0.2).collect();
+    let quantized = |scheme| StoredWeights::quantize(exec, Matrix::new(&w, 8, 96).unwrap(), scheme).unwrap();
+    let symmetric = |bits, length| GroupScheme::symmetric(bits, length).unwrap();
+    let mut bytes = vec![0; BlockFormat::Q4_0.bytes(w.len()).unwrap()];
+    encode_blocks(exec, BlockFormat::Q4_0, &w, &mut bytes).unwrap();
+    for (stored, length) in [
+        (quantized(symmetric(4, 32).f16_scales()), 32),
+        (quantized(symmetric(3, 64).f16_scales()), 64), // the last group is shorter
+        (quantized(GroupScheme::with_zero_points(4, 96).unwrap().f16_scales()), 96),
+        (StoredWeights::from_format(exec, BlockFormat::Q4_0, &bytes, 8, 96).unwrap(), 32),
+    ] {
+        let Gptq { group_size, qweight, qzeros, scales, g_idx } = stored.to_gptq().unwrap();
+        let back = StoredWeights::gptq(group_size, &qweight, &qzeros, &scales, Some(&g_idx), [8, 96]).unwrap();
+        assert_eq!((back.values(), group_size), (stored.values(), length));
+        let Awq { group_size, qweight, qzeros, scales } = stored.to_awq().unwrap();
+        let back = StoredWeights::awq(group_size, &qweight, &qzeros, &scales, [8, 96]).unwrap();
+        assert_eq!((back.values(), group_size), (stored.values(), length));
+    }
+    let refused = |stored: StoredWeights| {
+        assert!(matches!(stored.to_gptq(), Err(Error::Shape { .. } | Error::Multiple { .. })));
+        assert!(matches!(stored.to_awq(), Err(Error::Shape { .. } | Error::Multiple { .. })));
+    };
+    refused(quantized(symmetric(5, 32).f16_scales()));
+    refused(quantized(symmetric(4, 32)));
+    for format in [BlockFormat::Q4_1, BlockFormat::MxFp4] {
+        refused(StoredWeights::from_format(exec, format, &vec![0; format.bytes(8 * 96).unwrap()], 8, 96).unwrap());
+    }
+    refused(StoredWeights::from_format(exec, BlockFormat::Q4_0, &bytes, 4, 192).unwrap()); // 4 outputs
+    // Without negative weights the zero point is 0, which GPTQ cannot store: its zero points are one less.
+    let positive: Vec<f32> = w.iter().map(|w| w.abs()).collect();
+    let scheme = GroupScheme::with_zero_points(4, 32).unwrap().f16_scales();
+    let stored = StoredWeights::quantize(exec, Matrix::new(&positive, 8, 96).unwrap(), scheme).unwrap();
+    assert!(matches!(stored.to_gptq(), Err(Error::Shape { found: 0, .. })));
+    assert_eq!(stored.to_awq().unwrap().qzeros, [0; 3]);
 }
 
 /// Weights that are grouped along their columns, `[K, N]`, have the products of those that are grouped along rows.
