@@ -34,6 +34,9 @@ pub trait Totals: Accumulate {
     fn store_reals(self, a: Self::Reals, out: &mut Self::RealColumns);
 }
 
+/// The vectors of totals of a row.
+type RowTotals<D> = [<<D as Dot>::Vectors as Totals>::Reals; MAX_VECTORS];
+
 /// The totals of a vector in memory.
 type RealColumns<D> = <<D as Dot>::Vectors as Totals>::RealColumns;
 
@@ -112,20 +115,55 @@ const SLICE: usize = 16;
 /// [`MAX_ROWS`] × [`MAX_VECTORS`] at most.
 #[cfg_attr(not(unoptimized), inline(always))]
 pub unsafe fn group_tile<D: GroupDot>(dot: D, size: [usize; 2], codes: PanelCodes, operands: GroupOperands<'_>) {
+    let ([rows, vectors], simd) = (size, dot.vectors());
+    let zero = simd.splat_real(0.0);
+    if rows > 1 {
+        if !operands.has_totals {
+            for r in 0..rows {
+                for v in 0..vectors {
+                    // SAFETY: the tile has this row and vector of totals.
+                    simd.store_reals(zero, unsafe { total::<D>(&operands, r, v) });
+                }
+            }
+        }
+        // SAFETY: the requirements are those of this function; totals are there.
+        unsafe { add_groups(dot, size, codes, operands, None) };
+        return;
+    }
+    // A single row would wait for what it has just stored, and has registers to spare.
+    let mut totals = [zero; MAX_VECTORS];
+    if operands.has_totals {
+        for v in 0..vectors {
+            // SAFETY: the tile has this vector of totals.
+            totals[v] = simd.read_reals(unsafe { total::<D>(&operands, 0, v) });
+        }
+    }
+    // SAFETY: the requirements are those of this function.
+    unsafe { add_groups(dot, size, codes, operands, Some(&mut totals)) };
+    for v in 0..vectors {
+        // SAFETY: the tile has this vector of totals.
+        simd.store_reals(totals[v], unsafe { total::<D>(&operands, 0, v) });
+    }
+}
+
+/// Adds the products of all groups to the totals: of a single row, which are in registers, or of rows in memory.
+///
+/// # Safety
+/// The requirements of [`group_tile`].
+#[cfg_attr(not(unoptimized), inline(always))]
+unsafe fn add_groups<D: GroupDot>(
+    dot: D,
+    size: [usize; 2],
+    codes: PanelCodes,
+    operands: GroupOperands<'_>,
+    mut of_row: Option<&mut RowTotals<D>>,
+) {
     let GroupOperands { groups, group_stride, steps, last_steps, mut a, a_stride, mut w, row_terms, updates, .. } =
         operands;
     let prefetch = operands.prefetch;
     let ([rows, vectors], simd) = (size, dot.vectors());
     let width = vectors * lanes::<D>();
     let step_bytes = vectors * size_of::<D::StepB>();
-    if !operands.has_totals {
-        for r in 0..rows {
-            for v in 0..vectors {
-                // SAFETY: the tile has this row and vector of totals.
-                simd.store_reals(simd.splat_real(0.0), unsafe { total::<D>(&operands, r, v) });
-            }
-        }
-    }
     for g in 0..groups {
         let mut acc = [[simd.splat(0); MAX_VECTORS]; MAX_ROWS];
         if !row_terms.is_null() {
@@ -164,7 +202,7 @@ pub unsafe fn group_tile<D: GroupDot>(dot: D, size: [usize; 2], codes: PanelCode
             }
         }
         // SAFETY: the operands have values of this group; totals may be written.
-        unsafe { add_group(dot, size, &operands, g, &acc) };
+        unsafe { add_group(dot, size, &operands, g, &acc, of_row.as_deref_mut()) };
     }
 }
 
@@ -178,7 +216,8 @@ unsafe fn total<'a, D: GroupDot>(operands: &GroupOperands<'_>, r: usize, v: usiz
     unsafe { &mut *operands.totals.add(r * operands.totals_stride + v * lanes::<D>()).cast() }
 }
 
-/// Adds the products of a group to the totals, in memory: beside its accumulators, a tile has no registers for its totals.
+/// Adds the products of a group to the totals: of a single row, in registers, or in memory, where the accumulators of several rows
+/// leave none.
 ///
 /// # Safety
 /// The requirements of [`group_tile`]; the group is one of the operands'.
@@ -189,6 +228,7 @@ unsafe fn add_group<D: GroupDot>(
     operands: &GroupOperands<'_>,
     g: usize,
     acc: &Accs<D>,
+    mut of_row: Option<&mut RowTotals<D>>,
 ) {
     let GroupOperands { group_stride, scales, row_scales, offsets, row_sums, .. } = *operands;
     let (simd, width) = (dot.vectors(), vectors * lanes::<D>());
@@ -196,10 +236,13 @@ unsafe fn add_group<D: GroupDot>(
     let column = |of: *const f32, v: usize| unsafe { &*of.add(g * width + v * lanes::<D>()).cast::<RealColumns<D>>() };
     // SAFETY: there is a value for every row and group.
     let row = |of: *const f32, r: usize| simd.splat_real(unsafe { *of.add(r * group_stride + g) });
-    let add = |r: usize, v: usize, product: <D::Vectors as Totals>::Reals| {
-        // SAFETY: the tile has this row and vector of totals.
-        let total = unsafe { total::<D>(operands, r, v) };
-        simd.store_reals(simd.add_reals(simd.read_reals(total), product), total);
+    let mut add = |r: usize, v: usize, product: <D::Vectors as Totals>::Reals| match &mut of_row {
+        Some(totals) => totals[v] = simd.add_reals(totals[v], product),
+        None => {
+            // SAFETY: the tile has this row and vector of totals.
+            let total = unsafe { total::<D>(operands, r, v) };
+            simd.store_reals(simd.add_reals(simd.read_reals(total), product), total);
+        }
     };
     let mut factors = [simd.splat_real(0.0); MAX_VECTORS];
     match scales {
