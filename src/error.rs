@@ -183,6 +183,11 @@ pub enum Error {
         /// The ISA that the call runs on.
         exec: &'static str,
     },
+    /// Bytes that are no archive of packed weights, or lack what was asked for.
+    File {
+        /// What is wrong.
+        why: &'static str,
+    },
     /// Parameters that were made for another rounding than the one that was asked for.
     Rounding {
         /// What does not go together.
@@ -266,6 +271,7 @@ impl fmt::Display for Error {
             Error::PackedIsa { packed, exec } => {
                 write!(f, "the weights are packed for `{packed}`, the call runs on `{exec}`")
             }
+            Error::File { why } => write!(f, "the archive: {why}"),
             Error::Rounding { why } => write!(f, "{why}"),
             Error::Operand { index, why } => write!(f, "{why}, at index {index}"),
             Error::Memory { bytes } => write!(f, "no memory of {bytes} bytes"),

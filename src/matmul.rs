@@ -34,6 +34,7 @@ pub(crate) mod output;
 pub(crate) mod pack;
 pub(crate) mod pack_panel;
 pub(crate) mod packed;
+mod packed_file;
 pub(crate) mod partition;
 pub(crate) mod per_column;
 pub(crate) mod product;

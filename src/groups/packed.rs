@@ -9,11 +9,13 @@ use super::weights::{Coding, Offset, Weights};
 use crate::codes::CodeBounds;
 use crate::error::{Error, elements_of};
 use crate::exec::Exec;
+use crate::formats::doubled;
 use crate::formats::tensor_format::TensorFormat;
 use crate::isa::Isa;
 use crate::matmul::split::Split;
 use crate::matrix::Largest;
 use crate::memory::AlignedBuffer;
+use crate::shared::SharedBytes;
 use crate::sign::Sign;
 
 /// Weights in groups, prepared for one ISA: codes at their width (E2M1 in four bits, three bits in four, five to
@@ -24,10 +26,12 @@ use crate::sign::Sign;
 pub struct PackedWeights {
     pub(super) isa: Isa,
     pub(super) kernel: &'static GroupKernel,
+    /// What the codes were before they were stored.
+    pub(super) coding: Coding,
     /// K.
-    depth: usize,
+    pub(super) depth: usize,
     /// N.
-    columns: usize,
+    pub(super) columns: usize,
     /// The columns in panels, in vectors.
     split: Split,
     /// Codes of a group.
@@ -36,9 +40,9 @@ pub struct PackedWeights {
     pub(super) groups: usize,
     /// `max |w − zw|`
     pub(super) largest: Largest,
-    codes: AlignedBuffer,
+    pub(super) codes: SharedBytes,
     pub(super) scales: PackedReals,
-    zero_points: StoredZeroPoints,
+    pub(super) zero_points: StoredZeroPoints,
     pub(super) offsets: Option<PackedReals>,
     /// The places that the codes of a row have in a row of activations, unless they are in order.
     pub(super) order: Option<Vec<u32>>,
@@ -46,12 +50,12 @@ pub struct PackedWeights {
 
 /// Zero points of codes as they are stored.
 #[derive(Clone, Debug)]
-enum StoredZeroPoints {
+pub(super) enum StoredZeroPoints {
     Uniform(i32),
     /// For every panel, group and column, less the smallest.
     Each {
         smallest: i32,
-        above: AlignedBuffer,
+        above: SharedBytes,
     },
 }
 
@@ -87,11 +91,28 @@ impl PackedWeights {
         Self::for_isa(exec.isa(), &StoredWeights::from_format(exec, format, bytes, outputs, depth)?.weights())
     }
 
-    fn for_isa(isa: Isa, weights: &Weights<'_>) -> Result<Self, Error> {
-        let Weights { coding, length, .. } = *weights;
-        let bounds = coding.bounds();
-        let (groups, [outputs, depth]) = (weights.groups(), weights.shape());
-        let bits = (bounds.steps() as u32).ilog2() + 1;
+    pub(super) fn for_isa(isa: Isa, weights: &Weights<'_>) -> Result<Self, Error> {
+        let mut packed = Self::without_values(isa, weights.coding, weights.length, weights.shape());
+        packed.largest = weights.largest();
+        packed.order = weights.order.map(<[u32]>::to_vec);
+        let mut codes = AlignedBuffer::default();
+        packed.write_codes(weights, codes.try_bytes(packed.code_bytes())?);
+        packed.codes = codes.into();
+        let places = packed.places(|output, group| weights.group(output, group));
+        packed.scales = PackedReals::new(weights.scales, places.iter().copied());
+        match weights.offset {
+            Offset::None => {}
+            Offset::ZeroPoints(zero_points) => {
+                packed.zero_points = StoredZeroPoints::new(zero_points, packed.base(), &places);
+            }
+            Offset::Reals(offsets) => packed.offsets = Some(PackedReals::new(offsets, places.iter().copied())),
+        }
+        Ok(packed)
+    }
+
+    /// Weights of a shape, `[N, K]`, and of a layout, that have no codes and no values yet, and the zero point 0.
+    pub(super) fn without_values(isa: Isa, coding: Coding, length: usize, [outputs, depth]: [usize; 2]) -> Self {
+        let bits = (coding.bounds().steps() as u32).ilog2() + 1;
         let mut kernel = isa.group_kernel(match coding {
             Coding::Integers(..) => PanelCodes::Bits(bits),
             Coding::E2m1 => PanelCodes::E2m1,
@@ -100,43 +121,49 @@ impl PackedWeights {
         if !length.min(depth).is_multiple_of(kernel.depth * kernel.per_byte()) && length < depth {
             kernel = kernel.unpacked.unwrap_or(isa.group_kernel(PanelCodes::Bits(6)));
         }
-        // Stored codes, as they are multiplied, begin at 0; where eight bits have a sign, at −128.
-        let signed = kernel.codes == PanelCodes::Bits(8) && kernel.w_sign == Sign::Signed && bits > 6;
-        let base = bounds.min + if signed { 128 } else { 0 };
         // Without depth there may be any number of outputs, and nothing of them is kept.
         let split = kernel.panels(if depth == 0 { 0 } else { outputs });
         let mut packed = PackedWeights {
             isa,
             kernel,
+            coding,
             depth,
             columns: outputs,
             split,
             length: length.min(depth.max(1)),
-            groups,
-            largest: weights.largest(),
-            codes: AlignedBuffer::default(),
-            scales: PackedReals::new(weights.scales, [].into_iter()),
-            zero_points: StoredZeroPoints::Uniform(-base),
+            groups: depth.div_ceil(length.max(1)),
+            largest: Largest::default(),
+            codes: AlignedBuffer::default().into(),
+            scales: PackedReals::new([][..].into(), [].into_iter()),
+            zero_points: StoredZeroPoints::Uniform(0),
             offsets: None,
-            order: weights.order.map(<[u32]>::to_vec),
+            order: None,
         };
-        let bytes = elements_of(&[packed.vectors(), kernel.lanes, packed.row_bytes()]);
-        let mut all = core::mem::take(&mut packed.codes);
-        packed.write_codes(weights, base, all.try_bytes(bytes)?);
-        packed.codes = all;
-        let places = packed.places(weights);
-        packed.scales = PackedReals::new(weights.scales, places.iter().copied());
-        match weights.offset {
-            Offset::None => {}
-            Offset::ZeroPoints(zero_points) => packed.zero_points = StoredZeroPoints::new(zero_points, base, &places),
-            Offset::Reals(offsets) => packed.offsets = Some(PackedReals::new(offsets, places.iter().copied())),
+        packed.zero_points = StoredZeroPoints::Uniform(-packed.base());
+        packed
+    }
+
+    /// What stored codes are less than the integers that they stand for: as they are multiplied, they begin at 0; where eight
+    /// bits have a sign, at −128.
+    pub(super) fn base(&self) -> i32 {
+        let bounds = self.coding.bounds();
+        let is_signed = self.kernel.codes == PanelCodes::Bits(8) && self.kernel.w_sign == Sign::Signed;
+        bounds.min + if is_signed && bounds.steps() >= 64 { 128 } else { 0 }
+    }
+
+    /// The code of a byte of panels, shifted to the lowest bits.
+    pub(super) fn code_of(&self, stored: u8) -> u8 {
+        match self.coding {
+            Coding::Integers(..) => (i32::from(stored) + self.base()) as u8,
+            Coding::E2m1 if self.kernel.codes == PanelCodes::E2m1 => e2m1_in_panels(stored),
+            // Unpacked: the doubled value. (Of a file whose bytes have changed, it may be any.)
+            Coding::E2m1 => doubled::code((i32::from(stored) + self.base()).clamp(-12, 12) as i8),
         }
-        Ok(packed)
     }
 
     /// Writes the codes into panels.
-    fn write_codes(&self, weights: &Weights<'_>, base: i32, out: &mut [u8]) {
-        let kernel = self.kernel;
+    fn write_codes(&self, weights: &Weights<'_>, out: &mut [u8]) {
+        let (kernel, base) = (self.kernel, self.base());
         let (sharing, steps) = (kernel.per_byte(), self.steps());
         let mut rest = out;
         for panel in 0..self.panels() {
@@ -166,19 +193,27 @@ impl PackedWeights {
     }
 
     /// Where the values of groups come from in the order of panels: for every panel, group and column, with those that pad the
-    /// last panel.
-    fn places(&self, weights: &Weights<'_>) -> Vec<Option<usize>> {
+    /// last panel. `group_at` says where the one of an output and a group comes from.
+    pub(super) fn places(&self, group_at: impl Fn(usize, usize) -> usize) -> Vec<Option<usize>> {
         let mut places = Vec::with_capacity(self.vectors() * self.kernel.lanes * self.groups);
         for panel in 0..self.panels() {
             let columns = self.columns_of(panel..panel + 1);
             for group in 0..self.groups {
                 for j in 0..self.width(panel) {
                     let column = Some(columns.start + j).filter(|column| columns.contains(column));
-                    places.push(column.map(|column| weights.group(column, group)));
+                    places.push(column.map(|column| group_at(column, group)));
                 }
             }
         }
         places
+    }
+
+    /// These weights, packed for the ISA of `exec`: those of a file of another machine, or to compare ISAs.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn repack<'e>(&self, exec: impl Into<Exec<'e>>) -> Result<Self, Error> {
+        self.repacked(exec.into().isa())
     }
 
     /// The ISA they are packed for.
@@ -204,14 +239,23 @@ impl PackedWeights {
     pub fn bytes(&self) -> usize {
         let zero_points = match &self.zero_points {
             StoredZeroPoints::Uniform(_) => 0,
-            StoredZeroPoints::Each { .. } => self.vectors() * self.kernel.lanes * self.groups,
+            StoredZeroPoints::Each { .. } => self.value_count(),
         };
-        let codes = self.vectors() * self.kernel.lanes * self.row_bytes();
-        codes + zero_points + self.scales.bytes() + self.offsets.as_ref().map_or(0, PackedReals::bytes)
+        self.code_bytes() + zero_points + self.scales.bytes() + self.offsets.as_ref().map_or(0, PackedReals::bytes)
     }
 
     fn vectors(&self) -> usize {
         self.split.part(self.panels()).start
+    }
+
+    /// The bytes of all codes; `usize::MAX` when no memory could hold them.
+    pub(super) fn code_bytes(&self) -> usize {
+        elements_of(&[self.vectors(), self.kernel.lanes, self.row_bytes()])
+    }
+
+    /// The values of all groups, with those that pad the last panel; `usize::MAX` when no memory could hold them.
+    pub(super) fn value_count(&self) -> usize {
+        elements_of(&[self.vectors(), self.kernel.lanes, self.groups])
     }
 
     /// The bytes of the codes of a column.
@@ -260,13 +304,12 @@ impl PackedWeights {
     pub(super) fn codes(&self, panel: usize, groups: Range<usize>) -> &[u8] {
         let row = self.row_bytes();
         let before = self.split.part(panel).start * self.kernel.lanes * row;
-        let bytes = self.vectors() * self.kernel.lanes * row;
         let of = |groups: usize| match groups == self.groups {
             true => row,
             false => groups * self.steps().each * self.kernel.depth / self.kernel.per_byte(),
         };
         let width = self.width(panel);
-        &self.codes.as_slice(bytes)[before..][of(groups.start) * width..of(groups.end) * width]
+        &self.codes.as_slice(before + of(groups.end) * width)[before + of(groups.start) * width..]
     }
 
     /// The places of the values that a panel has for some groups and every column.
@@ -306,7 +349,7 @@ impl StoredZeroPoints {
         for (above, place) in above.elements::<u8>(places.len()).iter_mut().zip(places) {
             *above = place.map_or(0, |place| (zero_points[place] - smallest) as u8);
         }
-        StoredZeroPoints::Each { smallest: smallest - base, above }
+        StoredZeroPoints::Each { smallest: smallest - base, above: above.into() }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::half::{HalfKind, Halves, widen_piece};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::{AlignedBuffer, CACHE_LINE, Workspace};
+use crate::shared::SharedBytes;
 use crate::simd::LANES;
 
 /// A value for every group of weights, `[N, groups]`: their scales, or their real offsets.
@@ -92,13 +93,14 @@ impl<'a> Reals<'a> {
 /// Values in the order of panels, in the type that they were given in.
 #[derive(Clone, Debug)]
 pub(super) struct PackedReals {
-    kind: Kind,
-    values: AlignedBuffer,
-    length: usize,
+    pub kind: Kind,
+    pub values: SharedBytes,
+    pub length: usize,
 }
 
+/// The types that packed values may have.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(super) enum Kind {
     F32,
     Half(HalfKind),
     E8m0 { point: i32 },
@@ -125,7 +127,17 @@ impl PackedReals {
             Values::E8m0 { exponents, point } => (Kind::E8m0 { point }, reorder(exponents, places)),
             Values::E4m3 { patterns, tensor_scale } => (Kind::E4m3 { tensor_scale }, reorder(patterns, places)),
         };
-        PackedReals { kind, values, length }
+        PackedReals { kind, values: values.into(), length }
+    }
+
+    /// The values as they were given, in the order that they have here.
+    pub fn as_reals(&self) -> Reals<'_> {
+        Reals(match self.kind {
+            Kind::F32 => Values::F32(self.values.as_slice(self.length)),
+            Kind::Half(kind) => Values::Halves(Halves { bits: self.values.as_slice(self.length), kind }),
+            Kind::E8m0 { point } => Values::E8m0 { exponents: self.values.as_slice(self.length), point },
+            Kind::E4m3 { tensor_scale } => Values::E4m3 { patterns: self.values.as_slice(self.length), tensor_scale },
+        })
     }
 
     /// Some of the values as f32: in place, or widened in a workspace.
@@ -166,6 +178,11 @@ impl PackedReals {
         }
     }
 
+    /// The values as they are in memory.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.values.as_slice(self.bytes())
+    }
+
     /// The bytes that they take.
     pub fn bytes(&self) -> usize {
         self.length * self.size()
@@ -173,7 +190,14 @@ impl PackedReals {
 
     /// Bytes of a value.
     fn size(&self) -> usize {
-        match self.kind {
+        self.kind.size()
+    }
+}
+
+impl Kind {
+    /// Bytes of a value.
+    pub fn size(self) -> usize {
+        match self {
             Kind::F32 => 4,
             Kind::Half(_) => 2,
             Kind::E8m0 { .. } | Kind::E4m3 { .. } => 1,

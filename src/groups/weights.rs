@@ -64,6 +64,12 @@ impl Coding {
         }
     }
 
+    /// The zero points that a group may have: codes, and one more than the largest as long as packed ones fit a byte.
+    pub fn zero_points(self) -> CodeBounds {
+        let CodeBounds { min, max } = self.bounds();
+        CodeBounds { min, max: (max + 1).min(min + 255) }
+    }
+
     /// An error unless a byte is one of the codes.
     fn check(self, index: usize, byte: u8) -> Result<(), Error> {
         match self {
@@ -193,11 +199,8 @@ impl<'a> Weights<'a> {
     /// [`Error::Length`]; [`Error::ZeroPoint`].
     pub fn with_zero_points(self, zero_points: &'a [i32]) -> Result<Self, Error> {
         check_length("the zero points", self.all_groups(), zero_points.len())?;
-        // Packed zero points have a byte.
-        let CodeBounds { min, max } = self.coding.bounds();
-        let allowed = CodeBounds { min, max: (max + 1).min(min + 255) };
         for (index, &zero_point) in zero_points.iter().enumerate() {
-            allowed.check_zero_point(index, zero_point)?;
+            self.coding.zero_points().check_zero_point(index, zero_point)?;
         }
         let all_zero = zero_points.iter().all(|&zero_point| zero_point == 0);
         Ok(Weights { offset: if all_zero { Offset::None } else { Offset::ZeroPoints(zero_points) }, ..self })

@@ -11,23 +11,24 @@ use crate::error::Error;
 use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
 use crate::memory::{AlignedBuffer, Workspace};
+use crate::shared::SharedBytes;
 use crate::sign::Sign;
 
 /// B as its micro-kernel reads it, and the terms of its columns: the types of the codes do not matter any more.
 #[derive(Clone, Debug)]
 pub struct Panels {
     pub shape: Shape,
-    codes: AlignedBuffer,
-    zero_points: StoredZeroPoints,
+    pub(super) codes: SharedBytes,
+    pub(super) zero_points: StoredZeroPoints,
     /// `Σₖ (zb[j] − b[k][j])`; a single 0 where there is no k.
-    negative_sums: PerColumn<i32>,
+    pub(super) negative_sums: PerColumn<i32>,
     /// A single 0 until one is given.
-    bias: PerColumn<i32>,
+    pub(super) bias: PerColumn<i32>,
 }
 
 /// Zero points of B's codes as they are stored.
 #[derive(Clone, Debug)]
-enum StoredZeroPoints {
+pub(super) enum StoredZeroPoints {
     Uniform(i32),
     Each(PerColumn<i32>),
 }
@@ -86,6 +87,10 @@ impl Panels {
                     out: &mut out[steps.start * step..steps.end * step],
                 });
             }
+            // What pads a panel is the same whatever lay behind the last column: files of packed weights are.
+            if columns.len() < width {
+                out.chunks_exact_mut(step).for_each(|step| step[columns.len() * kernel.depth..].fill(0));
+            }
             let mut codes = AccRow([0; MAX_COLUMNS]);
             sum_columns(shape.kernel, out, width, &mut codes);
             for (j, codes) in columns.zip(codes.0) {
@@ -94,7 +99,7 @@ impl Panels {
         }
         Ok(Panels {
             shape,
-            codes,
+            codes: codes.into(),
             zero_points: StoredZeroPoints::new(stored, zero_points),
             negative_sums: if depth > 0 { PerColumn::each(negative_sums) } else { PerColumn::uniform(0, MAX_COLUMNS) },
             bias: PerColumn::uniform(0, MAX_COLUMNS),
@@ -133,12 +138,12 @@ impl Panels {
 }
 
 impl StoredZeroPoints {
-    fn new(stored: Stored, zero_points: ZeroPoints<'_>) -> Self {
+    pub fn new(stored: Stored, zero_points: ZeroPoints<'_>) -> Self {
         match zero_points {
             ZeroPoints::Each([first, rest @ ..]) if rest.iter().any(|each| each != first) => StoredZeroPoints::Each(
                 PerColumn::each((0..=rest.len()).map(|j| stored.zero_point(zero_points.at(j))).collect()),
             ),
-            ZeroPoints::Each([]) => StoredZeroPoints::Uniform(0),
+            ZeroPoints::Each([]) => StoredZeroPoints::Uniform(stored.zero_point(0)),
             _ => StoredZeroPoints::Uniform(stored.zero_point(zero_points.at(0))),
         }
     }

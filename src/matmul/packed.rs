@@ -58,7 +58,20 @@ impl Packed {
     }
 
     fn of(panels: Panels, largest: Largest) -> Self {
-        Packed { panels, scales: WeightScales::default(), largest, largest_bias: Largest::default() }
+        Self::from_parts(panels, WeightScales::default(), largest, Largest::default())
+    }
+
+    /// The largest `|b − zb|` and `|bias|` are those of the panels.
+    pub(super) fn from_parts(panels: Panels, scales: WeightScales, largest: Largest, largest_bias: Largest) -> Self {
+        Packed { panels, scales, largest, largest_bias }
+    }
+
+    pub(super) fn parts(&self) -> (&Panels, &WeightScales) {
+        (&self.panels, &self.scales)
+    }
+
+    pub(super) fn set_scales(&mut self, scales: WeightScales) {
+        self.scales = scales;
     }
 
     /// The bias: `bias[j]` is added to every accumulator of column j. It is quantized for activations of this scale, or given
@@ -139,8 +152,30 @@ impl<A: ByteCode, B: ByteCode> PackedMatrix<A, B> {
         Ok(self)
     }
 
+    /// These weights, packed for the ISA of `exec`, with their scales and bias: those of a file of another machine, or to compare
+    /// ISAs.
+    ///
+    /// ```
+    /// use zeropoint::{CodeRange, Exec, Isa, Matrix, PackedMatrix, QuantParams, Quantized};
+    /// let params = QuantParams::per_tensor(CodeRange::narrow(8)?, 0.5, 0)?;
+    /// let weights = Quantized::new(Matrix::new(&[1_i8, 2, 3, 4, 5, 6], 2, 3)?, &params)?;
+    /// let packed = PackedMatrix::<u8, i8>::pack(Exec::best()?, weights)?;
+    /// assert_eq!(packed.repack(Isa::named("scalar")?)?.isa().name(), "scalar");
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn repack<'e>(&self, exec: impl Into<Exec<'e>>) -> Result<Self, Error> {
+        Ok(Self::of(self.packed.repacked(exec.into().isa(), [A::SIGN, B::SIGN])?))
+    }
+
     pub(crate) fn of(packed: Packed) -> Self {
         PackedMatrix { packed, operands: PhantomData }
+    }
+
+    pub(crate) fn packed(&self) -> &Packed {
+        &self.packed
     }
 
     pub(crate) fn packed_mut(&mut self) -> &mut Packed {

@@ -37,6 +37,11 @@ impl WeightScales {
         self.per_output.as_ref()
     }
 
+    /// The scale of the activations that the bias is quantized for.
+    pub fn bias_for(&self) -> Option<f32> {
+        self.bias_for
+    }
+
     /// Quantizes a bias for activations of this scale.
     pub fn quantize_bias(&self, bias: &[f32], activation_scale: f32) -> Result<Vec<i32>, Error> {
         quantize_bias(bias, activation_scale, self.values())

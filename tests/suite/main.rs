@@ -11,6 +11,7 @@ mod empty;
 mod errors;
 #[cfg(feature = "rayon")]
 mod exhaustive;
+mod files;
 mod formats;
 mod fp8;
 mod golden;
