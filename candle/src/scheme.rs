@@ -11,8 +11,8 @@ use crate::error::wrapped;
 /// | weights | |
 /// |---|---|
 /// | [`int8`](LinearScheme::int8) | 8 bits, a scale for every output |
-/// | [`groups`](LinearScheme::groups) | 2 to 8 bits, an f16 scale for every group along the inputs |
-/// | [`new`](LinearScheme::new) | any [`GroupScheme`]: zero points, ranges of least squared error, scales of f32 |
+/// | [`groups`](LinearScheme::groups) | 2 to 8 bits, an f16 scale and a zero point for every group along the inputs |
+/// | [`new`](LinearScheme::new) | any [`GroupScheme`]: without zero points, ranges of least squared error, scales of f32 |
 ///
 /// Activations are quantized in the call to 8 bits with a scale for every row, symmetrically, unless
 /// [`asymmetric`](LinearScheme::asymmetric) or [`activations_in_groups`](LinearScheme::activations_in_groups) say otherwise.
@@ -33,14 +33,15 @@ impl LinearScheme {
         Self::new(GroupScheme::symmetric(8, usize::MAX).expect("8 bits are a width of codes"))
     }
 
-    /// Weights of 2 to 8 bits, symmetric, with an f16 scale for every group of `length` along the inputs: a multiple of 16. Their
-    /// ranges are those of least squared error.
+    /// Weights of 2 to 8 bits, with an f16 scale and a zero point for every group of `length` along the inputs, a multiple of 16.
+    /// Their ranges are minimum and maximum; those of least squared error ([`GroupScheme::least_error`], for
+    /// [`new`](LinearScheme::new)) are a little better and take long to find.
     ///
     /// # Errors
     /// Bits or a length that no group has.
     pub fn groups(bits: u32, length: usize) -> Result<Self> {
-        let scheme = GroupScheme::symmetric(bits, length).map_err(wrapped("zeropoint groups"))?;
-        Ok(Self::new(scheme.least_error().f16_scales()))
+        let scheme = GroupScheme::with_zero_points(bits, length).map_err(wrapped("zeropoint groups"))?;
+        Ok(Self::new(scheme.f16_scales()))
     }
 
     /// Weights in groups by a scheme.

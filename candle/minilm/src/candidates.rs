@@ -4,7 +4,6 @@ use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use zeropoint::Exec;
-use zeropoint::groups::GroupScheme;
 use zeropoint_candle::{LinearScheme, linear};
 
 use crate::bert::{Bert, Layer};
@@ -17,8 +16,8 @@ pub struct Candidate {
     /// Whether its speed is measured, too.
     pub is_timed: bool,
     kind: Kind,
-    /// The least cosine to candle's f32 that is accepted.
-    pub least: Option<f64>,
+    /// The least cosine to candle's f32 that is aimed at.
+    pub aim: Option<f64>,
 }
 
 enum Kind {
@@ -28,30 +27,26 @@ enum Kind {
 }
 
 /// All of them, candle's f32 first.
-pub const CANDIDATES: [Candidate; 9] = [
+pub const CANDIDATES: [Candidate; 10] = [
     candidate("candle f32", true, Kind::Candle, None),
     candidate("candle Q8_0", true, Kind::CandleQuantized(GgmlDType::Q8_0), None),
     candidate("candle Q4_0", true, Kind::CandleQuantized(GgmlDType::Q4_0), None),
+    candidate("candle Q4_1", false, Kind::CandleQuantized(GgmlDType::Q4_1), None),
+    candidate("candle Q5_0", false, Kind::CandleQuantized(GgmlDType::Q5_0), None),
     candidate("int8", true, Kind::Zeropoint(|| Ok(LinearScheme::int8())), Some(0.995)),
-    candidate("int8, asymmetric activations", false, Kind::Zeropoint(|| Ok(LinearScheme::int8().asymmetric())), None),
-    candidate("8 bits in 32", true, Kind::Zeropoint(|| LinearScheme::groups(8, 32)), Some(0.995)),
-    candidate("4 bits in 32", true, Kind::Zeropoint(|| LinearScheme::groups(4, 32)), Some(0.98)),
-    candidate("4 bits in 32, with zero points", false, Kind::Zeropoint(with_zero_points), Some(0.98)),
-    candidate(
-        "4 bits in 32, activations too",
-        true,
-        Kind::Zeropoint(|| Ok(LinearScheme::groups(4, 32)?.activations_in_groups(32))),
-        Some(0.98),
-    ),
+    candidate("int8, asymmetric", false, Kind::Zeropoint(|| Ok(LinearScheme::int8().asymmetric())), Some(0.995)),
+    candidate("8 bits in 32", true, Kind::Zeropoint(|| in_groups(8)), Some(0.995)),
+    candidate("5 bits in 32", false, Kind::Zeropoint(|| in_groups(5)), Some(0.98)),
+    candidate("4 bits in 32", true, Kind::Zeropoint(|| in_groups(4)), Some(0.98)),
 ];
 
-const fn candidate(name: &'static str, is_timed: bool, kind: Kind, least: Option<f64>) -> Candidate {
-    Candidate { name, is_timed, kind, least }
+const fn candidate(name: &'static str, is_timed: bool, kind: Kind, aim: Option<f64>) -> Candidate {
+    Candidate { name, is_timed, kind, aim }
 }
 
-fn with_zero_points() -> Result<LinearScheme> {
-    let scheme = GroupScheme::with_zero_points(4, 32).map_err(candle_core::Error::wrap)?;
-    Ok(LinearScheme::new(scheme.least_error().f16_scales()))
+/// Weights and activations in groups of 32.
+fn in_groups(bits: u32) -> Result<LinearScheme> {
+    Ok(LinearScheme::groups(bits, 32)?.activations_in_groups(32))
 }
 
 impl Candidate {

@@ -11,7 +11,7 @@ use crate::convolutions;
 use crate::model::{Model, Wrong};
 
 /// Sentences that are embedded together, and the tokens of each.
-const SHAPES: [[usize; 2]; 9] = [[1, 16], [1, 64], [1, 128], [8, 16], [8, 64], [8, 128], [32, 16], [32, 64], [32, 128]];
+const SHAPES: [[usize; 2]; 8] = [[1, 16], [1, 64], [1, 128], [8, 16], [8, 64], [8, 128], [32, 16], [32, 64]];
 
 /// Seconds that a turn takes at least.
 const TURN: f64 = 0.01;

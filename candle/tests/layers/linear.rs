@@ -15,14 +15,14 @@ type Case = (LinearScheme, GroupScheme, Scheme, Option<usize>);
 
 fn cases() -> Vec<Case> {
     let int8 = GroupScheme::symmetric(8, usize::MAX).unwrap();
-    let four = GroupScheme::symmetric(4, 32).unwrap().least_error().f16_scales();
-    let offset = GroupScheme::with_zero_points(5, 48).unwrap();
+    let four = GroupScheme::with_zero_points(4, 32).unwrap().f16_scales();
+    let least = GroupScheme::symmetric(5, 48).unwrap().least_error();
     vec![
         (LinearScheme::int8(), int8, Scheme::SYMMETRIC, None),
         (LinearScheme::int8().asymmetric(), int8, Scheme::ASYMMETRIC, None),
         (LinearScheme::groups(4, 32).unwrap(), four, Scheme::SYMMETRIC, None),
         (LinearScheme::groups(4, 32).unwrap().activations_in_groups(32), four, Scheme::SYMMETRIC, Some(32)),
-        (LinearScheme::new(offset).asymmetric(), offset, Scheme::ASYMMETRIC, None),
+        (LinearScheme::new(least).asymmetric(), least, Scheme::ASYMMETRIC, None),
     ]
 }
 
