@@ -19,6 +19,8 @@ pub mod layers;
 mod matmul;
 mod matrix;
 mod memory;
+#[cfg(feature = "ndarray")]
+pub mod ndarray;
 mod params;
 mod quantize;
 mod quantized;

@@ -1,5 +1,7 @@
 //! Views of row-major matrices, and the zero points that go with their rows or columns.
 
+use core::ops::Range;
+
 use crate::codes::ByteCode;
 use crate::error::{Error, check_length, elements_of};
 use crate::sign::Sign;
@@ -30,6 +32,20 @@ impl Layout {
             return Err(Error::Length { what: "the matrix", expected: needed, found: length });
         }
         Ok(Layout { rows, columns, stride })
+    }
+
+    /// Where some rows and columns begin, and how they lie: with the same stride.
+    fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Result<(usize, Self), Error> {
+        let check = |range: &Range<usize>, length: usize, why| match range.start <= range.end && range.end <= length {
+            true => Ok(()),
+            false => Err(Error::Shape { why, found: range.end.max(range.start) }),
+        };
+        check(&rows, self.rows, "a part has rows that the matrix has not")?;
+        check(&columns, self.columns, "a part has columns that the matrix has not")?;
+        let part = Layout { rows: rows.len(), columns: columns.len(), stride: self.stride };
+        // Behind the last row there may be nothing, where a part without rows could begin.
+        let start = if rows.is_empty() { 0 } else { rows.start * self.stride + columns.start };
+        Ok((start, part))
     }
 
     /// The elements from the first to the last, with what lies between the rows.
@@ -86,6 +102,23 @@ impl<'a, T> Matrix<'a, T> {
     #[must_use]
     pub fn stride(&self) -> usize {
         self.layout.stride
+    }
+
+    /// Some rows and columns, which lie as far apart as those of the whole.
+    ///
+    /// ```
+    /// use zeropoint::Matrix;
+    /// let x: Vec<i32> = (0..12).collect();
+    /// let part = Matrix::new(&x, 3, 4)?.part(1..3, 2..4)?;
+    /// assert_eq!([part.row(0), part.row(1)], [[6, 7], [10, 11]]);
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for rows or columns that the matrix has not.
+    pub fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Result<Self, Error> {
+        let (start, layout) = self.layout.part(rows, columns)?;
+        Ok(Matrix { data: &self.data[start..], layout })
     }
 
     /// The elements `data`, which are as many, in the places of these.
@@ -171,6 +204,15 @@ impl<'a, T> MatrixMut<'a, T> {
     pub(crate) fn into_slice(self) -> &'a mut [T] {
         let extent = self.layout.extent();
         &mut self.data[..extent]
+    }
+
+    /// Some rows and columns, as [`Matrix::part`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for rows or columns that the matrix has not.
+    pub fn part(self, rows: Range<usize>, columns: Range<usize>) -> Result<Self, Error> {
+        let (start, layout) = self.layout.part(rows, columns)?;
+        Ok(MatrixMut { data: &mut self.data[start..], layout })
     }
 
     /// Another view of the matrix, for as long as this one is borrowed.

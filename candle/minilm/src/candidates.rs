@@ -1,0 +1,81 @@
+//! The kinds of linear layers that are compared.
+
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+use zeropoint::Exec;
+use zeropoint_candle::{LinearScheme, linear};
+
+use crate::bert::{Bert, Layer};
+use crate::model::Model;
+
+/// A kind of linear layers.
+pub struct Candidate {
+    /// Its name in tables.
+    pub name: &'static str,
+    /// Whether its speed is measured, too.
+    pub is_timed: bool,
+    kind: Kind,
+    /// The least cosine to candle's f32 that is aimed at.
+    pub aim: Option<f64>,
+}
+
+enum Kind {
+    Candle,
+    CandleQuantized(GgmlDType),
+    Zeropoint(fn() -> Result<LinearScheme>),
+}
+
+/// All of them, candle's f32 first.
+pub const CANDIDATES: [Candidate; 10] = [
+    candidate("candle f32", true, Kind::Candle, None),
+    candidate("candle Q8_0", true, Kind::CandleQuantized(GgmlDType::Q8_0), None),
+    candidate("candle Q4_0", true, Kind::CandleQuantized(GgmlDType::Q4_0), None),
+    candidate("candle Q4_1", false, Kind::CandleQuantized(GgmlDType::Q4_1), None),
+    candidate("candle Q5_0", false, Kind::CandleQuantized(GgmlDType::Q5_0), None),
+    candidate("int8", true, Kind::Zeropoint(|| Ok(LinearScheme::int8())), Some(0.995)),
+    candidate("int8, asymmetric", false, Kind::Zeropoint(|| Ok(LinearScheme::int8().asymmetric())), Some(0.995)),
+    candidate("8 bits in 32", true, Kind::Zeropoint(|| in_groups(8)), Some(0.995)),
+    candidate("5 bits in 32", false, Kind::Zeropoint(|| in_groups(5)), Some(0.98)),
+    candidate("4 bits in 32", true, Kind::Zeropoint(|| in_groups(4)), Some(0.98)),
+];
+
+const fn candidate(name: &'static str, is_timed: bool, kind: Kind, aim: Option<f64>) -> Candidate {
+    Candidate { name, is_timed, kind, aim }
+}
+
+/// Weights and activations in groups of 32.
+fn in_groups(bits: u32) -> Result<LinearScheme> {
+    Ok(LinearScheme::groups(bits, 32)?.activations_in_groups(32))
+}
+
+impl Candidate {
+    /// The model with such layers, on the threads of the rayon pool.
+    pub fn bert(&self, model: &Model) -> Result<Bert> {
+        let exec = Exec::best().map_err(candle_core::Error::wrap)?.rayon();
+        model.bert(&|inputs, outputs, vb| self.layer(inputs, outputs, vb, exec))
+    }
+
+    fn layer(&self, inputs: usize, outputs: usize, vb: VarBuilder<'_>, exec: Exec<'static>) -> Result<Layer> {
+        Ok(match self.kind {
+            Kind::Candle => Box::new(candle_nn::linear(inputs, outputs, vb)?),
+            Kind::CandleQuantized(dtype) => {
+                let weight = QTensor::quantize(&vb.get((outputs, inputs), "weight")?, dtype)?;
+                Box::new(Quantized { weight: QMatMul::from_qtensor(weight)?, bias: vb.get(outputs, "bias")? })
+            }
+            Kind::Zeropoint(scheme) => Box::new(linear(inputs, outputs, vb, scheme()?.on(exec))?),
+        })
+    }
+}
+
+/// A linear layer with candle's quantized product.
+struct Quantized {
+    weight: QMatMul,
+    bias: Tensor,
+}
+
+impl Module for Quantized {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.weight.forward(x)?.broadcast_add(&self.bias)
+    }
+}

@@ -1,0 +1,172 @@
+//! The linear layer.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, DType, Error, Layout, Module, Result, Shape, Tensor};
+use candle_nn::VarBuilder;
+use zeropoint::groups::{Activations, PackedWeights, RealStage, StoredWeights, matmul};
+use zeropoint::{Destination, Exec, Matrix};
+
+use crate::error::{LibraryResult, too_large, wrapped};
+use crate::input::Input;
+use crate::scheme::LinearScheme;
+
+const OP: &str = "zeropoint-linear";
+
+/// `x · Wᵀ + bias` with weights of few bits, in place of `candle_nn::Linear`. A clone shares its weights.
+///
+/// Inputs are `[…, inputs]` of f32, f16 or bf16, of one axis or more; results `[…, outputs]` of the same type.
+#[derive(Clone, Debug)]
+pub struct Linear(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    weights: PackedWeights,
+    /// The bias.
+    stage: RealStage,
+    scheme: LinearScheme,
+    exec: Exec<'static>,
+}
+
+impl Linear {
+    /// Quantizes weights `[outputs, inputs]`, and a bias of as many values as there are outputs: of any type and device.
+    ///
+    /// # Errors
+    /// Other shapes; values that are not finite; a scheme whose groups these weights cannot have.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, scheme: LinearScheme) -> Result<Self> {
+        let (outputs, inputs) = weight.dims2()?;
+        let values = floats(weight)?;
+        let bias = bias.map(|bias| bias_of(OP, bias, outputs)).transpose()?;
+        let exec = scheme.exec()?;
+        let parts = || {
+            let stored = StoredWeights::quantize(exec, Matrix::new(&values, outputs, inputs)?, scheme.weights)?;
+            let stage = RealStage::new();
+            let stage = if let Some(bias) = &bias { stage.with_bias(bias)? } else { stage };
+            let weights = PackedWeights::pack(exec, &stored.weights())?;
+            let parts = Parts { weights, stage, scheme, exec };
+            // What a scheme has wrong for these weights, a batch without rows finds.
+            parts.product(Input::F32([].as_slice().into()), 0, 0)?;
+            Ok(parts)
+        };
+        Ok(Linear(Arc::new(parts().map_err(wrapped(OP))?)))
+    }
+
+    /// Quantizes a layer of `candle_nn`.
+    ///
+    /// # Errors
+    /// As [`new`](Linear::new).
+    pub fn quantize(layer: &candle_nn::Linear, scheme: LinearScheme) -> Result<Self> {
+        Self::new(layer.weight(), layer.bias(), scheme)
+    }
+
+    /// The inputs.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.0.weights.depth()
+    }
+
+    /// The outputs.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.0.weights.outputs()
+    }
+
+    /// The bytes of the packed weights, their scales included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.weights.bytes()
+    }
+}
+
+impl Parts {
+    /// The product.
+    fn multiply(&self, x: Activations<'_>, out: impl Destination<f32>) -> LibraryResult<()> {
+        let x = self.scheme.length.map_or(Ok(x), |length| x.in_groups(length))?;
+        matmul(self.exec, &x, &self.weights, &self.stage, out)
+    }
+
+    /// The product of `rows` rows, a storage of `length` elements.
+    fn product(&self, x: Input<'_>, rows: usize, length: usize) -> LibraryResult<CpuStorage> {
+        let (depth, scheme) = (self.weights.depth(), self.scheme.activations);
+        match x {
+            Input::F32(x) => {
+                let mut out = vec![0.0; length];
+                self.multiply(Activations::reals(Matrix::new(&x, rows, depth)?, scheme), &mut out)?;
+                Ok(CpuStorage::F32(out))
+            }
+            Input::Halves(x, half) => {
+                let mut out = vec![0; length];
+                let x = Activations::halves(half.view(&x), rows, depth, scheme)?;
+                self.multiply(x, half.view_mut(&mut out))?;
+                Ok(half.storage(out))
+            }
+        }
+    }
+}
+
+impl CustomOp1 for Linear {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let [rows @ .., depth] = layout.dims() else {
+            return Err(Error::msg(format!("{OP}: a scalar has no axis of inputs")).bt());
+        };
+        if *depth != self.inputs() {
+            let expected = [rows, &[self.inputs()]].concat().into();
+            return Err(Error::UnexpectedShape { msg: OP.to_owned(), expected, got: layout.shape().clone() }.bt());
+        }
+        let outputs = self.outputs();
+        let count = rows.iter().try_fold(1_usize, |count, &dim| count.checked_mul(dim));
+        let sizes = count.and_then(|count| Some((count, count.checked_mul(outputs)?)));
+        let (count, length) = sizes.ok_or_else(|| too_large(OP))?;
+        let x = Input::new(OP, storage, layout)?;
+        let product = self.0.product(x, count, length).map_err(wrapped(OP))?;
+        Ok((product, [rows, &[outputs]].concat().into()))
+    }
+}
+
+impl Module for Linear {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        x.apply_op1(self.clone())
+    }
+}
+
+/// The elements of a tensor as f32.
+pub fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
+}
+
+/// A bias for so many outputs.
+pub fn bias_of(op: &'static str, bias: &Tensor, outputs: usize) -> Result<Vec<f32>> {
+    if bias.dims() != [outputs] {
+        let (expected, got) = ((&[outputs]).into(), bias.shape().clone());
+        return Err(Error::UnexpectedShape { msg: format!("{op}: the bias"), expected, got }.bt());
+    }
+    floats(bias)
+}
+
+/// [`candle_nn::linear()`] of few bits.
+///
+/// # Errors
+/// Those of the `VarBuilder`, and of [`Linear::new`].
+pub fn linear(in_dim: usize, out_dim: usize, vb: VarBuilder<'_>, scheme: LinearScheme) -> Result<Linear> {
+    linear_b(in_dim, out_dim, true, vb, scheme)
+}
+
+/// [`candle_nn::linear_no_bias`] of few bits.
+///
+/// # Errors
+/// As [`linear`].
+pub fn linear_no_bias(in_dim: usize, out_dim: usize, vb: VarBuilder<'_>, scheme: LinearScheme) -> Result<Linear> {
+    linear_b(in_dim, out_dim, false, vb, scheme)
+}
+
+/// [`candle_nn::linear_b`] of few bits.
+///
+/// # Errors
+/// As [`linear`].
+pub fn linear_b(in_dim: usize, out_dim: usize, bias: bool, vb: VarBuilder<'_>, scheme: LinearScheme) -> Result<Linear> {
+    Linear::quantize(&candle_nn::linear_b(in_dim, out_dim, bias, vb)?, scheme)
+}
