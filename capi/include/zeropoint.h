@@ -271,17 +271,116 @@ typedef uint32_t zp_granularity_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// How an accumulator is multiplied by the real multiplier of its column.
+enum zp_rule
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // In float, rounded to nearest, ties to even.
+  ZP_RULE_FLOAT = 0,
+  // A 64-bit product of integers, rounded once, halves up.
+  ZP_RULE_FIXED_POINT = 1,
+  // A 64-bit product of integers, rounded once, halves away from zero.
+  ZP_RULE_HALF_AWAY = 2,
+  // gemmlowp's two roundings.
+  ZP_RULE_GEMMLOWP = 3,
+  // A rounding shift, for multipliers that are powers of two.
+  ZP_RULE_SHIFT = 4,
+  // As ZP_RULE_FLOAT, with multipliers computed in float: the bits of onnxruntime.
+  ZP_RULE_ONNXRUNTIME = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zp_rule zp_rule;
+#else
+typedef uint32_t zp_rule;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How results in codes are clamped, besides to the codes of the result's parameters.
+enum zp_activation_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Not.
+  ZP_ACTIVATION_KIND_NONE = 0,
+  // No result below the zero point, which stands for 0.
+  ZP_ACTIVATION_KIND_RELU = 1,
+  // To `min` … `max`.
+  ZP_ACTIVATION_KIND_BOUNDS = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zp_activation_kind zp_activation_kind;
+#else
+typedef uint32_t zp_activation_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How weights lie in memory.
+enum zp_order
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // `[outputs, depth]`: a row for every output, as linear layers keep them.
+  ZP_ORDER_ROWS = 0,
+  // `[depth, outputs]`: a column for every output.
+  ZP_ORDER_COLUMNS = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zp_order zp_order;
+#else
+typedef uint32_t zp_order;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// A convolution with its weights, packed for one ISA, and its window. A shared handle: zp_conv2d_share() makes one more owner without a
+// copy, and each owner frees it with zp_conv2d_free(). It never changes, so threads may share it.
+typedef struct zp_conv2d zp_conv2d;
+
+// What sees batches during calibration, and tells the range that codes should cover. It keeps a histogram at most, never the data. An
+// owned handle: free it with zp_observer_free(). Calls on several threads wait for each other.
+typedef struct zp_observer zp_observer;
+
 // The parameters of a quantized tensor: the codes, the granularity, and a scale S and a zero point Z for every group, so that code q
 // stands for S · (q − Z). An owned handle: free it with zp_params_free(). It never changes, so threads may share it.
 typedef struct zp_params zp_params;
 
-// Room for the message of an error. Functions take a pointer to one, or NULL. A function that fails writes the reason, with the
-// argument and the numbers at fault, as UTF-8 that ends with a zero byte (cut if it is longer); one that succeeds writes nothing.
-// The caller owns it: nothing is kept in the library, so any thread, fiber or language runtime may call.
-typedef struct zp_message {
-  // The text.
-  char text[256];
-} zp_message;
+// What becomes of the exact 32-bit accumulators of a product: a stage, and with it the type of the result.
+//
+// | function | type of the result | value |
+// |---|---|---|
+// | zp_stage_accumulators() | I32 | the accumulator |
+// | zp_stage_dequantize() | F32 | accumulator · (S_x · S_w) |
+// | zp_stage_dequantize_new() | F32 | accumulator · (S_x · S_w) + bias |
+// | zp_stage_requantize_new(), zp_stage_requantize_conv2d_new() | U8 or I8 | round(accumulator · S_x · S_w / S_y) + Z_y, clamped |
+// | zp_stage_multipliers_new() | U8 or I8 | the same, with multipliers by hand |
+// | zp_stage_stochastic_new() | as the stage | one of zp_requantize's, rounded stochastically |
+//
+// A stage never changes, so threads may share it. What a function with `_new` makes is owned: free it with zp_stage_free(). The others
+// are borrowed, and const.
+typedef struct zp_stage zp_stage;
+
+// Weights of 8 bits, packed once for many multiplications on one ISA, with their scales, their zero points and a bias if they have
+// one. A shared handle: zp_weights_share() makes one more owner without a copy, and each owner frees it with zp_weights_free(). It
+// never changes, so threads may share it.
+typedef struct zp_weights zp_weights;
+
+// A window that moves over an image: height first, width second. zp_window_of() makes one of stride 1 without padding.
+typedef struct zp_window {
+  // Height and width.
+  size_t size[2];
+  // Elements from a position to the next.
+  size_t stride[2];
+  // Elements around the image: top, left, bottom, right.
+  size_t padding[4];
+  // Elements from a tap of the window to the next.
+  size_t dilation[2];
+} zp_window;
 
 // Threads of the caller's: a thread pool of an engine, for example. Results do not depend on them.
 typedef struct zp_threads {
@@ -322,6 +421,47 @@ typedef struct zp_view {
   size_t stride;
 } zp_view;
 
+// The lengths of four axes: of images, `[images, height, width, channels]`; of weights, `[outputs, channels / groups, height, width]`.
+typedef struct zp_shape {
+  // From the outermost to the innermost.
+  size_t axes[4];
+} zp_shape;
+
+// A bias in real numbers, added to every product. It is quantized at the scale of the accumulators, so products with another scale of
+// the activations are refused; for scales that change from call to call, give it to zp_stage_dequantize_new() instead.
+typedef struct zp_bias {
+  // One for every output.
+  const float *values;
+  // The outputs.
+  size_t count;
+  // The parameters of the activations, per tensor.
+  const struct zp_params *x;
+} zp_bias;
+
+// Room for the message of an error. Functions take a pointer to one, or NULL. A function that fails writes the reason, with the
+// argument and the numbers at fault, as UTF-8 that ends with a zero byte (cut if it is longer); one that succeeds writes nothing.
+// The caller owns it: nothing is kept in the library, so any thread, fiber or language runtime may call.
+typedef struct zp_message {
+  // The text.
+  char text[256];
+} zp_message;
+
+// Elements that a function writes, as in zp_view. Functions that fail leave them alone, unless their comment says otherwise. From
+// the first element to the last, gaps between rows included, the memory belongs to the call until it returns; what is in the gaps
+// is not changed.
+typedef struct zp_view_mut {
+  // The type of the elements.
+  zp_type type;
+  // The first element, aligned to the size of an element; NULL only without elements.
+  void *data;
+  // Rows.
+  size_t rows;
+  // Elements of a row.
+  size_t columns;
+  // Elements from a row to the next; 0 stands for `columns`: no gaps.
+  size_t stride;
+} zp_view_mut;
+
 // The codes that a quantizer may produce, `min` to `max`, 0 among them: {ZP_TYPE_U8, 0, 255}, or {ZP_TYPE_I8, -127, 127} for
 // weights, or {ZP_TYPE_I8, -8, 7} of four bits. The type is U8, I8, U16 or I16; codes of few bits may be packed in buffers.
 typedef struct zp_codes {
@@ -343,6 +483,14 @@ typedef struct zp_scheme {
   zp_rounding_kind rounding;
 } zp_scheme;
 
+// A range of real numbers.
+typedef struct zp_range {
+  // The lower end.
+  float min;
+  // The upper end.
+  float max;
+} zp_range;
+
 // Which elements of a row-major tensor share a scale and a zero point. One of zeros is the whole tensor;
 // zp_granularity_channel() and zp_granularity_block() make the others of a shape.
 typedef struct zp_granularity {
@@ -356,14 +504,6 @@ typedef struct zp_granularity {
   size_t block;
 } zp_granularity;
 
-// A range of real numbers.
-typedef struct zp_range {
-  // The lower end.
-  float min;
-  // The upper end.
-  float max;
-} zp_range;
-
 // How an operation rounds. One of zeros is to nearest.
 typedef struct zp_rounding {
   // To nearest or stochastically.
@@ -374,25 +514,71 @@ typedef struct zp_rounding {
   uint64_t offset;
 } zp_rounding;
 
-// Elements that a function writes, as in zp_view. Functions that fail leave them alone, unless their comment says otherwise. From
-// the first element to the last, gaps between rows included, the memory belongs to the call until it returns; what is in the gaps
-// is not changed.
-typedef struct zp_view_mut {
-  // The type of the elements.
-  zp_type type;
-  // The first element, aligned to the size of an element; NULL only without elements.
-  void *data;
-  // Rows.
-  size_t rows;
-  // Elements of a row.
-  size_t columns;
-  // Elements from a row to the next; 0 stands for `columns`: no gaps.
-  size_t stride;
-} zp_view_mut;
+// How results in codes are clamped. One of zeros is not at all.
+typedef struct zp_activation {
+  // Not, a ReLU, or bounds.
+  zp_activation_kind kind;
+  // The smallest code of the result; read with bounds only.
+  int32_t min;
+  // The largest code of the result; read with bounds only.
+  int32_t max;
+} zp_activation;
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+// A window of this height and width: stride 1, no padding, dilation 1.
+struct zp_window zp_window_of(size_t height, size_t width);
+
+// A convolution by `weights`, U8 or I8 without gaps, of `shape`: outputs, channels / groups, height, width, the last two of which are
+// the window's. The parameters are per tensor or per output. It is for images of the type `images`, U8 or I8, on the ISA of `exec`.
+// `bias` may be NULL. The weights and parameters are copied: both may be freed.
+//
+// Errors: ZP_ERROR_LENGTH; ZP_ERROR_SHAPE when an axis has no length, or the window, the groups or the parameters do not go with the
+// shape; ZP_ERROR_TYPE; ZP_ERROR_NON_FINITE and ZP_ERROR_BIAS for a bias that 32 bits do not hold; ZP_ERROR_MEMORY.
+zp_error zp_conv2d_new(const struct zp_exec *exec,
+                       zp_type images,
+                       struct zp_view weights,
+                       struct zp_shape shape,
+                       const struct zp_params *params,
+                       struct zp_window window,
+                       size_t groups,
+                       const struct zp_bias *bias,
+                       struct zp_conv2d **conv,
+                       struct zp_message *message);
+
+// The shape of the result, `[images, height, width, outputs]`, for images of `shape`, `[images, height, width, channels]`.
+//
+// Errors: ZP_ERROR_SHAPE when the channels are not the weights', or the window does not fit.
+zp_error zp_conv2d_output_shape(const struct zp_conv2d *conv,
+                                struct zp_shape shape,
+                                struct zp_shape *output,
+                                struct zp_message *message);
+
+// The convolution of `images`, without gaps, of `shape`: images, height, width, channels. `x_params` are per tensor, per image, or per
+// channel with one scale; padding is the zero point. `out` has no gaps, the elements of zp_conv2d_output_shape(), and the type of the
+// stage.
+//
+// Errors: ZP_ERROR_SHAPE as zp_conv2d_output_shape(), and for other parameters; then those of zp_matmul().
+zp_error zp_conv2d_forward(const struct zp_exec *exec,
+                           const struct zp_conv2d *conv,
+                           struct zp_view images,
+                           struct zp_shape shape,
+                           const struct zp_params *x_params,
+                           const struct zp_stage *stage,
+                           struct zp_view_mut out,
+                           struct zp_message *message);
+
+// One more owner of a convolution: `other` becomes a handle of the same, to be freed too. Nothing is copied.
+//
+// Errors: ZP_ERROR_HANDLE, ZP_ERROR_NULL.
+zp_error zp_conv2d_share(const struct zp_conv2d *conv, struct zp_conv2d **other, struct zp_message *message);
+
+// Frees a convolution: the memory goes with the last owner. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
+zp_error zp_conv2d_free(struct zp_conv2d *conv, struct zp_message *message);
 
 // A few words on an error number, where no message is at hand. Static; of a number that is none, "an unknown error".
 const char *zp_error_description(zp_error error);
@@ -413,6 +599,64 @@ const char *zp_isa_name(zp_isa isa);
 
 // Whether this CPU has an ISA.
 bool zp_isa_is_supported(zp_isa isa);
+
+// The product of activations `x`, `[rows, depth]`, and packed weights, with a stage, into `out`, `[rows, outputs]` of the type of the
+// stage. `x_params` are per tensor or per row. A product of no rows is empty. Calls that repeat do not allocate.
+//
+// Errors: ZP_ERROR_PACKED_ISA when the weights are packed for another ISA; ZP_ERROR_TYPE for activations or a result of another type;
+// ZP_ERROR_SHAPE for activations that are quantized in another way; ZP_ERROR_OPERAND when the stage, or the bias of the weights, was
+// made for other scales; ZP_ERROR_LENGTH when the shapes do not go together; ZP_ERROR_DEPTH when a sum could leave 32 bits;
+// ZP_ERROR_STREAM when a stochastic stage has too few words; ZP_ERROR_OVERLAP.
+zp_error zp_matmul(const struct zp_exec *exec,
+                   struct zp_view x,
+                   const struct zp_params *x_params,
+                   const struct zp_weights *weights,
+                   const struct zp_stage *stage,
+                   struct zp_view_mut out,
+                   struct zp_message *message);
+
+// An observer of a tensor that will have these codes and this scheme, by the name of its method and an optional argument: minmax,
+// absmax, average, ema[:decay], moving[:constant], std[:deviations], gauss, laplace, percentile[:p], percentiles[:p], entropy, mse.
+// `sample` is the elements of a sample, which `average` alone needs. NaN and infinities are skipped, or an error of a batch.
+//
+// Errors: ZP_ERROR_METHOD, whose message lists the names; ZP_ERROR_SETTING for an argument that a method cannot have; ZP_ERROR_SHAPE
+// for a sample without elements; ZP_ERROR_CODES.
+zp_error zp_observer_new(const char *method,
+                         struct zp_codes codes,
+                         struct zp_scheme scheme,
+                         size_t sample,
+                         bool skips_non_finite,
+                         struct zp_observer **observer,
+                         struct zp_message *message);
+
+// Records a batch, floats without gaps. On an error nothing of it is recorded.
+//
+// Errors: ZP_ERROR_NON_FINITE with the first NaN or infinity, unless they are skipped; ZP_ERROR_MULTIPLE when the length does not go
+// with the samples.
+zp_error zp_observer_observe(const struct zp_exec *exec,
+                             const struct zp_observer *observer,
+                             struct zp_view batch,
+                             struct zp_message *message);
+
+// Adds what another observer with the same settings saw.
+//
+// Errors: ZP_ERROR_MERGE when the settings differ, or where the order of batches matters; nothing is added then.
+zp_error zp_observer_merge(const struct zp_observer *observer,
+                           const struct zp_observer *other,
+                           struct zp_message *message);
+
+// The range that codes should cover, and how many NaN and infinities were skipped. Either pointer may be NULL.
+//
+// Errors: ZP_ERROR_EMPTY when no finite value was seen.
+zp_error zp_observer_range(const struct zp_observer *observer,
+                           struct zp_range *range,
+                           uint64_t *skipped,
+                           struct zp_message *message);
+
+// Frees an observer. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
+zp_error zp_observer_free(struct zp_observer *observer, struct zp_message *message);
 
 // The parameters that a scheme gives the data: the ranges of all groups of `x`, floats without gaps. The new handle is the caller's.
 //
@@ -496,6 +740,50 @@ zp_error zp_ranges(const struct zp_exec *exec,
                    struct zp_range *ranges,
                    size_t count,
                    struct zp_message *message);
+
+// The shape of the result of a max-pooling for images of `shape`: images, height, width, channels.
+//
+// Errors: ZP_ERROR_SHAPE when the window does not fit, or lies in the padding alone.
+zp_error zp_max_pool2d_output_shape(struct zp_window window,
+                                    struct zp_shape shape,
+                                    struct zp_shape *output,
+                                    struct zp_message *message);
+
+// The largest code under every window, channel by channel, of images, U8 or I8 without gaps, of `shape`: images, height, width,
+// channels. Padding does not count.
+//
+// Errors: ZP_ERROR_LENGTH, ZP_ERROR_TYPE, ZP_ERROR_OVERLAP; ZP_ERROR_SHAPE as zp_max_pool2d_output_shape().
+zp_error zp_max_pool2d(const struct zp_exec *exec,
+                       struct zp_window window,
+                       struct zp_view images,
+                       struct zp_shape shape,
+                       struct zp_view_mut out,
+                       struct zp_message *message);
+
+// The shape of the result of an average pooling for images of `shape`: images, height, width, channels. A window that is NULL stands
+// for the whole image.
+//
+// Errors: ZP_ERROR_SHAPE when the window does not fit, or lies in the padding alone and that does not count.
+zp_error zp_average_pool2d_output_shape(const struct zp_window *window,
+                                        bool counts_padding,
+                                        struct zp_shape shape,
+                                        struct zp_shape *output,
+                                        struct zp_message *message);
+
+// The mean under every window, channel by channel, of images, U8 or I8 without gaps, of `shape`: images, height, width, channels; with
+// the parameters of the images, rounded once, ties to even. A window that is NULL stands for the whole image. Padding, which is 0,
+// counts or not.
+//
+// Errors: ZP_ERROR_LENGTH, ZP_ERROR_TYPE, ZP_ERROR_OVERLAP; ZP_ERROR_SHAPE as zp_average_pool2d_output_shape(), and for parameters
+// that are not per tensor, per image, or per channel with one scale.
+zp_error zp_average_pool2d(const struct zp_exec *exec,
+                           const struct zp_window *window,
+                           bool counts_padding,
+                           struct zp_view images,
+                           struct zp_shape shape,
+                           const struct zp_params *params,
+                           struct zp_view_mut out,
+                           struct zp_message *message);
 
 // Quantizes `x`, floats of 32 or 16 bits, into `codes`, of the type of the parameters, whole or packed: the element i becomes
 // clamp(round(x / S) + Z). NaN becomes the zero point.
@@ -605,8 +893,99 @@ zp_error zp_granularity_block(const size_t *shape,
                               struct zp_granularity *granularity,
                               struct zp_message *message);
 
+// The accumulators themselves, I32. Borrowed: nobody frees it.
+const struct zp_stage *zp_stage_accumulators(void);
+
+// Real results, F32, by the scales of both operands. Borrowed: nobody frees it.
+const struct zp_stage *zp_stage_dequantize(void);
+
+// Real results, F32, plus a bias for every output: `count` numbers.
+//
+// Errors: ZP_ERROR_NON_FINITE. (A count that is not that of the outputs is an error of the product.)
+zp_error zp_stage_dequantize_new(const float *bias, size_t count, struct zp_stage **stage, struct zp_message *message);
+
+// Codes with the parameters `y` of products of `weights` and activations with the parameters `x`, both per tensor.
+//
+// Errors: ZP_ERROR_SHAPE when `x` or `y` is not per tensor; ZP_ERROR_MULTIPLIER for scales whose ratio the rule does not have;
+// ZP_ERROR_BOUNDS and ZP_ERROR_CODE for bounds that are empty or no codes; ZP_ERROR_TYPE.
+zp_error zp_stage_requantize_new(const struct zp_weights *weights,
+                                 const struct zp_params *x,
+                                 const struct zp_params *y,
+                                 zp_rule rule,
+                                 struct zp_activation activation,
+                                 struct zp_stage **stage,
+                                 struct zp_message *message);
+
+// As zp_stage_requantize_new(), for a convolution.
+//
+// Errors: those of zp_stage_requantize_new().
+zp_error zp_stage_requantize_conv2d_new(const struct zp_conv2d *conv,
+                                        const struct zp_params *x,
+                                        const struct zp_params *y,
+                                        zp_rule rule,
+                                        struct zp_activation activation,
+                                        struct zp_stage **stage,
+                                        struct zp_message *message);
+
+// Codes with multipliers by hand: one, or one for every output, and the zero point that is added. The result is clamped to `codes`.
+// Nothing checks that they go with the operands. The rule is none of ZP_RULE_ONNXRUNTIME, whose multipliers are the caller's here.
+//
+// Errors: ZP_ERROR_MULTIPLIER for one that the rule does not have; ZP_ERROR_EMPTY without multipliers; ZP_ERROR_ZERO_POINT outside
+// the type; ZP_ERROR_BOUNDS; ZP_ERROR_CODE; ZP_ERROR_TYPE; ZP_ERROR_ENUM.
+zp_error zp_stage_multipliers_new(zp_rule rule,
+                                  const double *multipliers,
+                                  size_t count,
+                                  int32_t zero_point,
+                                  struct zp_codes codes,
+                                  struct zp_stage **stage,
+                                  struct zp_message *message);
+
+// A stage of codes, by ZP_RULE_FLOAT, with stochastic rounding: element (row, column) of a result of N columns takes the word
+// `offset + row · N + column` of the stream of `seed`. It shares the multipliers, so that every call may have one of its own.
+//
+// Errors: ZP_ERROR_ROUNDING for another rule; ZP_ERROR_TYPE for a stage whose results are no codes.
+zp_error zp_stage_stochastic_new(const struct zp_stage *stage,
+                                 uint64_t seed,
+                                 uint64_t offset,
+                                 struct zp_stage **stochastic,
+                                 struct zp_message *message);
+
+// Frees a stage that a function with `_new` made. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE for a borrowed stage, and where another mistake can be found out: see the top of this header.
+zp_error zp_stage_free(struct zp_stage *stage, struct zp_message *message);
+
 // The version of the library, "0.1.0" for example: the same as `ZP_VERSION` of the header that belongs to it. Static.
 const char *zp_version(void);
+
+// Packs `codes`, of U8 or I8, for products with activations of the type `activations`, U8 or I8, on the ISA of `exec`. The parameters
+// are per tensor or per output. `bias` may be NULL. The codes and parameters are copied: both may be freed.
+//
+// Errors: ZP_ERROR_SHAPE for parameters of another granularity; ZP_ERROR_TYPE; ZP_ERROR_LENGTH of the bias; ZP_ERROR_NON_FINITE and
+// ZP_ERROR_BIAS for a bias that 32 bits do not hold; ZP_ERROR_MEMORY.
+zp_error zp_weights_pack(const struct zp_exec *exec,
+                         zp_type activations,
+                         struct zp_view codes,
+                         const struct zp_params *params,
+                         zp_order order,
+                         const struct zp_bias *bias,
+                         struct zp_weights **weights,
+                         struct zp_message *message);
+
+// The depth and the outputs of weights. Either pointer may be NULL.
+//
+// Errors: ZP_ERROR_HANDLE, ZP_ERROR_NULL.
+zp_error zp_weights_get(const struct zp_weights *weights, size_t *depth, size_t *outputs, struct zp_message *message);
+
+// One more owner of weights: `other` becomes a handle of the same weights, to be freed too. Nothing is copied.
+//
+// Errors: ZP_ERROR_HANDLE, ZP_ERROR_NULL.
+zp_error zp_weights_share(const struct zp_weights *weights, struct zp_weights **other, struct zp_message *message);
+
+// Frees weights: the memory goes with the last owner. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
+zp_error zp_weights_free(struct zp_weights *weights, struct zp_message *message);
 
 #ifdef __cplusplus
 }  // extern "C"

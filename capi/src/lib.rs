@@ -15,25 +15,37 @@
 #![allow(clippy::too_many_arguments, reason = "C has no named arguments and no default ones")]
 
 mod boundary;
+mod conv;
 mod element;
 mod error;
 mod exec;
 mod failure;
 mod handle;
+mod matmul;
+mod observer;
 mod params;
+mod pool;
 mod quantize;
 mod random;
 mod scheme;
+mod stage;
 mod version;
 mod view;
+mod weights;
 
 pub use boundary::zp_message;
+pub use conv::*;
 pub use element::zp_type;
 pub use error::*;
 pub use exec::*;
+pub use matmul::*;
+pub use observer::*;
 pub use params::*;
+pub use pool::*;
 pub use quantize::*;
 pub use random::*;
 pub use scheme::*;
+pub use stage::*;
 pub use version::*;
 pub use view::{zp_view, zp_view_mut};
+pub use weights::*;
