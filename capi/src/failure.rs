@@ -66,7 +66,7 @@ impl fmt::Display for Failure {
             }
             Failure::Overlap { output, other } => write!(f, "{output} is written and overlaps {other}"),
             Failure::Size { what, rows, columns } => {
-                write!(f, "{what}: no memory holds {rows} rows of {columns} elements")
+                write!(f, "{what}: no memory holds {rows} × {columns} elements")
             }
             Failure::Enum { what, name, number } => write!(f, "{what}: {name} has no value {number}"),
             Failure::Handle { kind, why } => write!(f, "this {kind} {why}"),

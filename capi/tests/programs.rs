@@ -8,3 +8,9 @@ use support::{C, everywhere};
 fn smoke() {
     everywhere("tests/c/smoke.c", C);
 }
+
+/// The library has debug assertions in tests, so that freed handles are found out, too.
+#[test]
+fn mistakes_are_errors() {
+    everywhere("tests/c/mistakes.c", C);
+}
