@@ -191,22 +191,120 @@ typedef uint32_t zp_type;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// Which values a scale may have.
-enum zp_scale
+// A format of blocks along the innermost axis, byte for byte that of the program it is from.
+enum zp_format
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  // Any float.
-  ZP_SCALE_FLOAT = 0,
-  // A power of two.
-  ZP_SCALE_POWER_OF_TWO = 1,
+  // OCP MXINT8.
+  ZP_FORMAT_MXINT8 = 1,
+  // OCP MXFP4.
+  ZP_FORMAT_MXFP4 = 2,
+  // NVFP4, with the scale of the tensor.
+  ZP_FORMAT_NVFP4 = 3,
+  // ggml's Q4_0.
+  ZP_FORMAT_Q4_0 = 16,
+  // ggml's Q4_1.
+  ZP_FORMAT_Q4_1 = 17,
+  // ggml's Q5_0.
+  ZP_FORMAT_Q5_0 = 18,
+  // ggml's Q5_1.
+  ZP_FORMAT_Q5_1 = 19,
+  // ggml's Q8_0.
+  ZP_FORMAT_Q8_0 = 20,
+  // ggml's Q2_K.
+  ZP_FORMAT_Q2_K = 24,
+  // ggml's Q4_K.
+  ZP_FORMAT_Q4_K = 25,
+  // ggml's Q5_K.
+  ZP_FORMAT_Q5_K = 26,
+  // ggml's Q6_K.
+  ZP_FORMAT_Q6_K = 27,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum zp_scale zp_scale;
+typedef enum zp_format zp_format;
 #else
-typedef uint32_t zp_scale;
+typedef uint32_t zp_format;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How values between two codes are rounded.
+enum zp_rounding_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // To the nearest code, ties to even.
+  ZP_ROUNDING_KIND_NEAREST = 0,
+  // Up with the probability of the fraction.
+  ZP_ROUNDING_KIND_STOCHASTIC = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zp_rounding_kind zp_rounding_kind;
+#else
+typedef uint32_t zp_rounding_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// A format of FP8.
+enum zp_fp8
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Four bits of exponent and three of mantissa, without infinity: up to 448.
+  ZP_FP8_E4M3 = 1,
+  // Five bits of exponent and two of mantissa: up to 57344.
+  ZP_FP8_E5M2 = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zp_fp8 zp_fp8;
+#else
+typedef uint32_t zp_fp8;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Which elements of a tensor share a scale and a zero point.
+enum zp_granularity_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // All elements.
+  ZP_GRANULARITY_KIND_TENSOR = 0,
+  // Those with the same index on one axis.
+  ZP_GRANULARITY_KIND_CHANNEL = 1,
+  // Blocks of neighbours along one axis.
+  ZP_GRANULARITY_KIND_BLOCK = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zp_granularity_kind zp_granularity_kind;
+#else
+typedef uint32_t zp_granularity_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How weights lie in memory.
+enum zp_order
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // `[outputs, depth]`: a row for every output, as linear layers keep them.
+  ZP_ORDER_ROWS = 0,
+  // `[depth, outputs]`: a column for every output.
+  ZP_ORDER_COLUMNS = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zp_order zp_order;
+#else
+typedef uint32_t zp_order;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -231,43 +329,22 @@ typedef uint32_t zp_offset;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// How values between two codes are rounded.
-enum zp_rounding_kind
+// Which values a scale may have.
+enum zp_scale
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  // To the nearest code, ties to even.
-  ZP_ROUNDING_KIND_NEAREST = 0,
-  // Up with the probability of the fraction.
-  ZP_ROUNDING_KIND_STOCHASTIC = 1,
+  // Any float.
+  ZP_SCALE_FLOAT = 0,
+  // A power of two.
+  ZP_SCALE_POWER_OF_TWO = 1,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum zp_rounding_kind zp_rounding_kind;
+typedef enum zp_scale zp_scale;
 #else
-typedef uint32_t zp_rounding_kind;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-// Which elements of a tensor share a scale and a zero point.
-enum zp_granularity_kind
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  // All elements.
-  ZP_GRANULARITY_KIND_TENSOR = 0,
-  // Those with the same index on one axis.
-  ZP_GRANULARITY_KIND_CHANNEL = 1,
-  // Blocks of neighbours along one axis.
-  ZP_GRANULARITY_KIND_BLOCK = 2,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum zp_granularity_kind zp_granularity_kind;
-#else
-typedef uint32_t zp_granularity_kind;
+typedef uint32_t zp_scale;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -319,28 +396,21 @@ typedef uint32_t zp_activation_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// How weights lie in memory.
-enum zp_order
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  // `[outputs, depth]`: a row for every output, as linear layers keep them.
-  ZP_ORDER_ROWS = 0,
-  // `[depth, outputs]`: a column for every output.
-  ZP_ORDER_COLUMNS = 1,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum zp_order zp_order;
-#else
-typedef uint32_t zp_order;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
 // A convolution with its weights, packed for one ISA, and its window. A shared handle: zp_conv2d_share() makes one more owner without a
 // copy, and each owner frees it with zp_conv2d_free(). It never changes, so threads may share it.
 typedef struct zp_conv2d zp_conv2d;
+
+// The parameters of a tensor in FP8: the format, the granularity, a scale for every group, and whether values beyond the largest
+// become it (else infinity, or NaN in E4M3). An owned handle: free it with zp_fp8_params_free(). It never changes.
+typedef struct zp_fp8_params zp_fp8_params;
+
+// What becomes of the products by weights in groups: a bias and bounds. An owned handle: free it with zp_group_stage_free(). It never
+// changes, so threads may share it.
+typedef struct zp_group_stage zp_group_stage;
+
+// Weights in groups, packed for one ISA, at their width in memory. A shared handle: zp_group_weights_share() makes one more owner without
+// a copy, and each owner frees it with zp_group_weights_free(). It never changes, so threads may share it.
+typedef struct zp_group_weights zp_group_weights;
 
 // What sees batches during calibration, and tells the range that codes should cover. It keeps a histogram at most, never the data. An
 // owned handle: free it with zp_observer_free(). Calls on several threads wait for each other.
@@ -364,6 +434,10 @@ typedef struct zp_params zp_params;
 // A stage never changes, so threads may share it. What a function with `_new` makes is owned: free it with zp_stage_free(). The others
 // are borrowed, and const.
 typedef struct zp_stage zp_stage;
+
+// Weights `[outputs, depth]` in groups along the depth, of 2 to 8 bits, not packed yet. An owned handle: free it with
+// zp_stored_weights_free(), which may be right after packing.
+typedef struct zp_stored_weights zp_stored_weights;
 
 // Weights of 8 bits, packed once for many multiplications on one ISA, with their scales, their zero points and a bias if they have
 // one. A shared handle: zp_weights_share() makes one more owner without a copy, and each owner frees it with zp_weights_free(). It
@@ -462,6 +536,37 @@ typedef struct zp_view_mut {
   size_t stride;
 } zp_view_mut;
 
+// The format of a tensor.
+typedef struct zp_tensor_format {
+  // The format of its blocks.
+  zp_format format;
+  // The scale of the tensor, which NVFP4 has; not read for other formats. See zp_nvfp4_fit().
+  float tensor_scale;
+} zp_tensor_format;
+
+// How an operation rounds. One of zeros is to nearest.
+typedef struct zp_rounding {
+  // To nearest or stochastically.
+  zp_rounding_kind kind;
+  // The stream of random words; not read to nearest.
+  uint64_t seed;
+  // Element i of the tensor takes the word `offset + i`, on every ISA and for any number of threads; not read to nearest.
+  uint64_t offset;
+} zp_rounding;
+
+// Which elements of a row-major tensor share a scale and a zero point. One of zeros is the whole tensor;
+// zp_granularity_channel() and zp_granularity_block() make the others of a shape.
+typedef struct zp_granularity {
+  // All elements, an axis, or blocks along an axis.
+  zp_granularity_kind kind;
+  // The length of the axis.
+  size_t axis;
+  // The product of the lengths of the axes behind it; 1 of the innermost axis.
+  size_t inner;
+  // The elements of a block, the last of which may be shorter.
+  size_t block;
+} zp_granularity;
+
 // The codes that a quantizer may produce, `min` to `max`, 0 among them: {ZP_TYPE_U8, 0, 255}, or {ZP_TYPE_I8, -127, 127} for
 // weights, or {ZP_TYPE_I8, -8, 7} of four bits. The type is U8, I8, U16 or I16; codes of few bits may be packed in buffers.
 typedef struct zp_codes {
@@ -472,6 +577,37 @@ typedef struct zp_codes {
   // The largest code.
   int32_t max;
 } zp_codes;
+
+// The parts of weights in groups, as an engine has them in memory.
+typedef struct zp_group_parts {
+  // A byte for every code, U8 or I8.
+  struct zp_view codes;
+  // The range of the codes: its bits are those of the packed weights.
+  struct zp_codes range;
+  // How the codes lie.
+  zp_order order;
+  // The weights of a group along the depth, the last of which may be shorter.
+  size_t length;
+  // One for every group, `[outputs, groups]`: F32, F16, BF16, or U8 for powers of two as E8M0 has them.
+  struct zp_view scales;
+  // One for every group, `[outputs, groups]`, I32; none with `data` NULL.
+  struct zp_view zero_points;
+  // What is added to scale · code, one for every group, `[outputs, groups]`, as the scales; none with `data` NULL. Not with zero
+  // points.
+  struct zp_view offsets;
+} zp_group_parts;
+
+// Activations of a product by weights in groups.
+typedef struct zp_group_activations {
+  // `[rows, depth]`: codes of U8 or I8, or floats of 32 or 16 bits.
+  struct zp_view x;
+  // Of codes, their parameters: per tensor, per row, or in blocks along the row. Of floats NULL: the call quantizes them to 8 bits.
+  const struct zp_params *params;
+  // Of floats, how: ZP_OFFSET_ZERO symmetric, ZP_OFFSET_INTEGER with a zero point. Not read of codes.
+  zp_offset offset;
+  // Of floats, the elements that share a scale: 0 for a row, or the length of the weights' groups. Not read of codes.
+  size_t length;
+} zp_group_activations;
 
 // A type of quantization. One of zeros is asymmetric with float scales, for rounding to nearest.
 typedef struct zp_scheme {
@@ -491,28 +627,25 @@ typedef struct zp_range {
   float max;
 } zp_range;
 
-// Which elements of a row-major tensor share a scale and a zero point. One of zeros is the whole tensor;
-// zp_granularity_channel() and zp_granularity_block() make the others of a shape.
-typedef struct zp_granularity {
-  // All elements, an axis, or blocks along an axis.
-  zp_granularity_kind kind;
-  // The length of the axis.
-  size_t axis;
-  // The product of the lengths of the axes behind it; 1 of the innermost axis.
-  size_t inner;
-  // The elements of a block, the last of which may be shorter.
-  size_t block;
-} zp_granularity;
-
-// How an operation rounds. One of zeros is to nearest.
-typedef struct zp_rounding {
-  // To nearest or stochastically.
-  zp_rounding_kind kind;
-  // The stream of random words; not read to nearest.
-  uint64_t seed;
-  // Element i of the tensor takes the word `offset + i`, on every ISA and for any number of threads; not read to nearest.
-  uint64_t offset;
-} zp_rounding;
+// How far a reconstruction r is from real values x.
+typedef struct zp_error_report {
+  // How many elements there are.
+  size_t elements;
+  // The sum of x².
+  double signal;
+  // The sum of (x − r)².
+  double sse;
+  // The mean of (x − r)².
+  double mse;
+  // The ratio of signal to quantization noise in dB; infinity without noise.
+  double sqnr;
+  // The bits of codes with that ratio, 6.02 dB each; infinity without noise.
+  double effective_bits;
+  // The largest |x − r|.
+  float max_error;
+  // How many elements have a code that needs clamping; 0 of a reconstruction, of which nothing is known.
+  uint64_t saturated;
+} zp_error_report;
 
 // How results in codes are clamped. One of zeros is not at all.
 typedef struct zp_activation {
@@ -523,6 +656,20 @@ typedef struct zp_activation {
   // The largest code of the result; read with bounds only.
   int32_t max;
 } zp_activation;
+
+// How weights are quantized in groups.
+typedef struct zp_group_scheme {
+  // The bits of a code, 2 to 8.
+  uint32_t bits;
+  // The weights of a group, the last of which may be shorter.
+  size_t length;
+  // With zero points; or symmetric around the middle code.
+  bool has_zero_points;
+  // By the least squared error; or by minima and maxima.
+  bool least_error;
+  // Scales of binary16; or of float.
+  bool f16_scales;
+} zp_group_scheme;
 
 #ifdef __cplusplus
 extern "C" {
@@ -599,6 +746,161 @@ const char *zp_isa_name(zp_isa isa);
 
 // Whether this CPU has an ISA.
 bool zp_isa_is_supported(zp_isa isa);
+
+// The elements and the bytes of a block. Either pointer may be NULL.
+//
+// Errors: ZP_ERROR_ENUM.
+zp_error zp_format_block(zp_format format, size_t *elements, size_t *bytes, struct zp_message *message);
+
+// The scale that NVFP4 gives a tensor, floats without gaps.
+//
+// Errors: ZP_ERROR_NON_FINITE with the first NaN or infinity.
+zp_error zp_nvfp4_fit(const struct zp_exec *exec, struct zp_view x, float *tensor_scale, struct zp_message *message);
+
+// Encodes `x`, floats without gaps of whole blocks, into `bytes`, U8. Stochastic rounding is for MXFP4 and NVFP4.
+//
+// Errors: ZP_ERROR_MULTIPLE unless `x` is of whole blocks; ZP_ERROR_LENGTH of `bytes`; ZP_ERROR_ROUNDING for stochastic rounding of
+// another format; ZP_ERROR_SCALE; ZP_ERROR_OVERLAP; those of the format.
+zp_error zp_encode_blocks(const struct zp_exec *exec,
+                          struct zp_tensor_format format,
+                          struct zp_view x,
+                          struct zp_rounding rounding,
+                          struct zp_view_mut bytes,
+                          struct zp_message *message);
+
+// Decodes `bytes`, U8, into `out`, floats without gaps of whole blocks.
+//
+// Errors: ZP_ERROR_MULTIPLE unless `out` is of whole blocks; ZP_ERROR_LENGTH of `bytes`; ZP_ERROR_OVERLAP.
+zp_error zp_decode_blocks(const struct zp_exec *exec,
+                          struct zp_tensor_format format,
+                          struct zp_view bytes,
+                          struct zp_view_mut out,
+                          struct zp_message *message);
+
+// Given scales, `count`: one for every group.
+//
+// Errors: ZP_ERROR_LENGTH unless there are as many as groups, ZP_ERROR_SCALE.
+zp_error zp_fp8_params_new(zp_fp8 format,
+                           bool saturates,
+                           struct zp_granularity granularity,
+                           const float *scales,
+                           size_t count,
+                           struct zp_fp8_params **params,
+                           struct zp_message *message);
+
+// The scales by which the largest magnitude of every group of `x`, floats without gaps, becomes the largest value of the format.
+//
+// Errors: ZP_ERROR_NON_FINITE with the first NaN or infinity; ZP_ERROR_MULTIPLE when the length does not go with the granularity.
+zp_error zp_fp8_params_fit(const struct zp_exec *exec,
+                           struct zp_view x,
+                           zp_fp8 format,
+                           bool saturates,
+                           struct zp_granularity granularity,
+                           struct zp_fp8_params **params,
+                           struct zp_message *message);
+
+// The scales, `count` of them: they belong to the parameters and live as long as they.
+//
+// Errors: ZP_ERROR_HANDLE, ZP_ERROR_NULL.
+zp_error zp_fp8_params_scales(const struct zp_fp8_params *params,
+                              const float **scales,
+                              size_t *count,
+                              struct zp_message *message);
+
+// Encodes `x`, floats of 32 or 16 bits, into `codes`, bytes of U8.
+//
+// Errors: ZP_ERROR_LENGTH and ZP_ERROR_MULTIPLE when the lengths do not go with each other or with the parameters; ZP_ERROR_TYPE;
+// ZP_ERROR_STREAM when the stream has fewer words than `x` elements; ZP_ERROR_OVERLAP.
+zp_error zp_fp8_encode(const struct zp_exec *exec,
+                       struct zp_view x,
+                       const struct zp_fp8_params *params,
+                       struct zp_rounding rounding,
+                       struct zp_view_mut codes,
+                       struct zp_message *message);
+
+// The real numbers that `codes`, bytes of U8, stand for, into `out`, floats of 32 or 16 bits.
+//
+// Errors: ZP_ERROR_LENGTH and ZP_ERROR_MULTIPLE when the lengths do not go with each other or with the parameters; ZP_ERROR_TYPE;
+// ZP_ERROR_OVERLAP.
+zp_error zp_fp8_decode(const struct zp_exec *exec,
+                       struct zp_view codes,
+                       const struct zp_fp8_params *params,
+                       struct zp_view_mut out,
+                       struct zp_message *message);
+
+// Frees parameters of FP8. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
+zp_error zp_fp8_params_free(struct zp_fp8_params *params, struct zp_message *message);
+
+// Packs stored weights on the ISA of `exec`.
+//
+// Errors: ZP_ERROR_MEMORY; those of values that no product can have.
+zp_error zp_group_weights_pack(const struct zp_exec *exec,
+                               const struct zp_stored_weights *stored,
+                               struct zp_group_weights **weights,
+                               struct zp_message *message);
+
+// Packs weights that are given in parts, on the ISA of `exec`. All are copied.
+//
+// Errors: ZP_ERROR_LENGTH, ZP_ERROR_SHAPE, ZP_ERROR_CODE, ZP_ERROR_CODES, ZP_ERROR_ZERO_POINT, ZP_ERROR_TYPE, ZP_ERROR_MEMORY.
+zp_error zp_group_weights_pack_parts(const struct zp_exec *exec,
+                                     const struct zp_group_parts *parts,
+                                     struct zp_group_weights **weights,
+                                     struct zp_message *message);
+
+// The depth, the outputs and the bytes of packed weights. Any of the pointers may be NULL.
+//
+// Errors: ZP_ERROR_HANDLE, ZP_ERROR_NULL.
+zp_error zp_group_weights_get(const struct zp_group_weights *weights,
+                              size_t *depth,
+                              size_t *outputs,
+                              size_t *bytes,
+                              struct zp_message *message);
+
+// One more owner of weights: `other` becomes a handle of the same weights, to be freed too. Nothing is copied.
+//
+// Errors: ZP_ERROR_HANDLE, ZP_ERROR_NULL.
+zp_error zp_group_weights_share(const struct zp_group_weights *weights,
+                                struct zp_group_weights **other,
+                                struct zp_message *message);
+
+// Frees weights: the memory goes with the last owner. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
+zp_error zp_group_weights_free(struct zp_group_weights *weights, struct zp_message *message);
+
+// A stage that adds a bias, `count` numbers or none, and clamps to `min` … `max`: −INFINITY and INFINITY are no bounds, 0 and INFINITY a
+// ReLU.
+//
+// Errors: ZP_ERROR_NON_FINITE in the bias; ZP_ERROR_RANGE for empty bounds. (A count that is not that of the outputs is an error of the
+// product.)
+zp_error zp_group_stage_new(const float *bias,
+                            size_t count,
+                            float min,
+                            float max,
+                            struct zp_group_stage **stage,
+                            struct zp_message *message);
+
+// Frees a stage. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
+zp_error zp_group_stage_free(struct zp_group_stage *stage, struct zp_message *message);
+
+// The product of activations `x`, `[rows, depth]`, and weights in groups, into `out`, `[rows, outputs]`: floats of 32 or 16 bits; or codes
+// with the parameters `y`, per tensor, unless that is NULL. `stage` may be NULL: no bias, no bounds. The bytes of a row do not depend on
+// the other rows.
+//
+// Errors: ZP_ERROR_PACKED_ISA when the weights are packed for another ISA; ZP_ERROR_LENGTH when the shapes do not go together;
+// ZP_ERROR_SHAPE for activations in groups of another length; ZP_ERROR_DEPTH when a sum could leave 32 bits; ZP_ERROR_NON_FINITE and
+// ZP_ERROR_RANGE for floats that have no parameters; ZP_ERROR_TYPE; ZP_ERROR_OVERLAP.
+zp_error zp_group_matmul(const struct zp_exec *exec,
+                         const struct zp_group_activations *x,
+                         const struct zp_group_weights *weights,
+                         const struct zp_group_stage *stage,
+                         const struct zp_params *y,
+                         struct zp_view_mut out,
+                         struct zp_message *message);
 
 // The product of activations `x`, `[rows, depth]`, and packed weights, with a stage, into `out`, `[rows, outputs]` of the type of the
 // stage. `x_params` are per tensor or per row. A product of no rows is empty. Calls that repeat do not allocate.
@@ -872,6 +1174,25 @@ zp_error zp_random_uniform(const struct zp_exec *exec,
                            size_t count,
                            struct zp_message *message);
 
+// What quantizing `x`, floats without gaps, with these parameters costs.
+//
+// Errors: ZP_ERROR_LENGTH and ZP_ERROR_MULTIPLE when the length does not go with the parameters; ZP_ERROR_EMPTY;
+// ZP_ERROR_NON_FINITE.
+zp_error zp_quantization_error(const struct zp_exec *exec,
+                               struct zp_view x,
+                               const struct zp_params *params,
+                               struct zp_error_report *report,
+                               struct zp_message *message);
+
+// What is lost between `x` and its reconstruction, by whatever method it was made; floats without gaps.
+//
+// Errors: ZP_ERROR_LENGTH, ZP_ERROR_EMPTY, ZP_ERROR_NON_FINITE.
+zp_error zp_reconstruction_error(const struct zp_exec *exec,
+                                 struct zp_view x,
+                                 struct zp_view reconstruction,
+                                 struct zp_error_report *report,
+                                 struct zp_message *message);
+
 // Per channel of the axis with this index, of a tensor of this shape: for a scale for every output, axis 0 of weights
 // `[outputs, inputs]` or `[outputs, channels, height, width]`.
 //
@@ -954,6 +1275,78 @@ zp_error zp_stage_stochastic_new(const struct zp_stage *stage,
 //
 // Errors: ZP_ERROR_HANDLE for a borrowed stage, and where another mistake can be found out: see the top of this header.
 zp_error zp_stage_free(struct zp_stage *stage, struct zp_message *message);
+
+// Quantizes `weights`, `[outputs, depth]` of F32.
+//
+// Errors: ZP_ERROR_BITS, ZP_ERROR_SHAPE for groups without a length, ZP_ERROR_NON_FINITE, ZP_ERROR_MEMORY.
+zp_error zp_stored_weights_quantize(const struct zp_exec *exec,
+                                    struct zp_view weights,
+                                    struct zp_group_scheme scheme,
+                                    struct zp_stored_weights **stored,
+                                    struct zp_message *message);
+
+// Weights `[outputs, depth]` of a block format, whose blocks lie along the depth; `bytes` are U8 without gaps.
+//
+// Errors: ZP_ERROR_LENGTH, ZP_ERROR_MULTIPLE for a depth that is not of whole blocks.
+zp_error zp_stored_weights_from_format(const struct zp_exec *exec,
+                                       struct zp_tensor_format format,
+                                       struct zp_view bytes,
+                                       size_t outputs,
+                                       size_t depth,
+                                       struct zp_stored_weights **stored,
+                                       struct zp_message *message);
+
+// Weights of ONNX's MatMulNBits: `bits` of 2, 4 or 8, blocks of `length`; `codes` are U8, `scales` F32, `zero_points` U8 or, with `data`
+// NULL, none: all are the middle code. All are without gaps.
+//
+// Errors: ZP_ERROR_BITS, ZP_ERROR_SHAPE, ZP_ERROR_LENGTH.
+zp_error zp_stored_weights_matmul_nbits(uint32_t bits,
+                                        size_t length,
+                                        struct zp_view codes,
+                                        struct zp_view scales,
+                                        struct zp_view zero_points,
+                                        size_t outputs,
+                                        size_t depth,
+                                        struct zp_stored_weights **stored,
+                                        struct zp_message *message);
+
+// Weights of GPTQ, of 4 bits: `codes` and `zero_points` are I32, `scales` F16, `g_idx` I32 or, with `data` NULL, none: groups of
+// neighbours. All are without gaps.
+//
+// Errors: ZP_ERROR_SHAPE, ZP_ERROR_MULTIPLE, ZP_ERROR_LENGTH.
+zp_error zp_stored_weights_gptq(size_t length,
+                                struct zp_view codes,
+                                struct zp_view zero_points,
+                                struct zp_view scales,
+                                struct zp_view g_idx,
+                                size_t outputs,
+                                size_t depth,
+                                struct zp_stored_weights **stored,
+                                struct zp_message *message);
+
+// Weights of AWQ, of 4 bits: `codes` and `zero_points` are I32, `scales` F16, all without gaps.
+//
+// Errors: ZP_ERROR_SHAPE, ZP_ERROR_MULTIPLE, ZP_ERROR_LENGTH.
+zp_error zp_stored_weights_awq(size_t length,
+                               struct zp_view codes,
+                               struct zp_view zero_points,
+                               struct zp_view scales,
+                               size_t outputs,
+                               size_t depth,
+                               struct zp_stored_weights **stored,
+                               struct zp_message *message);
+
+// The real values of stored weights into `out`, F32 without gaps: `[outputs, depth]`.
+//
+// Errors: ZP_ERROR_LENGTH, ZP_ERROR_TYPE.
+zp_error zp_stored_weights_values(const struct zp_stored_weights *stored,
+                                  struct zp_view_mut out,
+                                  struct zp_message *message);
+
+// Frees stored weights. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
+zp_error zp_stored_weights_free(struct zp_stored_weights *stored, struct zp_message *message);
 
 // The version of the library, "0.1.0" for example: the same as `ZP_VERSION` of the header that belongs to it. Static.
 const char *zp_version(void);

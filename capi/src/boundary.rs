@@ -149,6 +149,11 @@ impl<'c> Caller<'c> {
         unsafe { crate::handle::value(handle) }
     }
 
+    /// The value behind a handle, unless it is null.
+    pub fn optional_handle<H: Handle>(self, handle: *const H) -> Result<Option<&'c H::Value>, Failure> {
+        if handle.is_null() { Ok(None) } else { self.handle(handle).map(Some) }
+    }
+
     /// Gives up a handle that the caller owns, alone or with others. A null handle is none.
     pub fn free<H: Handle>(self, handle: *mut H) -> Result<(), Failure> {
         // SAFETY: the caller says that it is a handle of his, which nobody uses any more.

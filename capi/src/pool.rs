@@ -56,10 +56,10 @@ pub unsafe extern "C" fn zp_max_pool2d(
             let (exec, shape) = (c.exec(exec)?, shape.axes);
             let ([images], [out]) = c.buffers([(images, "images")], [(out, "out")])?;
             let pool = MaxPool2d::new(window.into());
-            Ok(match images.element() {
-                zp_type::I8 => pool.forward(exec, images.slice::<i8>()?, shape, out.slice()?)?,
-                _ => pool.forward(exec, images.slice::<u8>()?, shape, out.slice()?)?,
-            })
+            match images.element() {
+                zp_type::I8 => Ok(pool.forward(exec, images.slice::<i8>()?, shape, out.slice()?)?),
+                _ => Ok(pool.forward(exec, images.slice::<u8>()?, shape, out.slice()?)?),
+            }
         })
     }
 }
@@ -110,14 +110,14 @@ pub unsafe extern "C" fn zp_average_pool2d(
             let (exec, shape, params) = (c.exec(exec)?, shape.axes, c.handle(params)?);
             let pool = average(c.optional(window, "window")?, counts_padding);
             let ([images], [out]) = c.buffers([(images, "images")], [(out, "out")])?;
-            Ok(match params {
-                Params::U8(params) => pool.forward(exec, images.slice()?, shape, params, out.slice()?)?,
-                Params::I8(params) => pool.forward(exec, images.slice()?, shape, params, out.slice()?)?,
+            match params {
+                Params::U8(params) => Ok(pool.forward(exec, images.slice()?, shape, params, out.slice()?)?),
+                Params::I8(params) => Ok(pool.forward(exec, images.slice()?, shape, params, out.slice()?)?),
                 _ => {
                     let expected = "ZP_TYPE_U8 or ZP_TYPE_I8";
-                    return Err(Failure::Type { what: "params", found: params.code_type(), expected });
+                    Err(Failure::Type { what: "params", found: params.code_type(), expected })
                 }
-            })
+            }
         })
     }
 }

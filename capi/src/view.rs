@@ -252,6 +252,12 @@ impl<'c> Input<'c> {
         }
     }
 
+    /// The bits of binary16, all of them.
+    pub fn f16_bits(&self) -> Result<&'c [u16], Failure> {
+        self.checked.expect(zp_type::F16.name(), self.checked.element == zp_type::F16)?;
+        Ok(self.memory())
+    }
+
     /// Rows and columns.
     pub fn shape(&self) -> [usize; 2] {
         [self.checked.rows, self.checked.columns]

@@ -14,3 +14,8 @@ fn smoke() {
 fn mistakes_are_errors() {
     everywhere("tests/c/mistakes.c", C);
 }
+
+#[test]
+fn grid() {
+    everywhere("tests/c/grid.c", C);
+}

@@ -6,7 +6,6 @@
 
 static const zp_granularity TENSOR = {ZP_GRANULARITY_KIND_TENSOR, 0, 0, 0};
 static const zp_rounding NEAREST = {ZP_ROUNDING_KIND_NEAREST, 0, 0};
-static const zp_scheme ASYMMETRIC = {ZP_SCALE_FLOAT, ZP_OFFSET_INTEGER, ZP_ROUNDING_KIND_NEAREST};
 static const zp_scheme SYMMETRIC = {ZP_SCALE_FLOAT, ZP_OFFSET_ZERO, ZP_ROUNDING_KIND_NEAREST};
 static const zp_view_mut NO_MASK = {ZP_TYPE_U8, NULL, 0, 0, 0};
 
@@ -226,9 +225,7 @@ int main(void)
         channels(exec);
         packed(exec);
         words(exec);
-        stochastic(exec);
+        if (i == 0) stochastic(exec);
     }
-    (void)ASYMMETRIC;
-    puts("ok");
     return 0;
 }
