@@ -1,4 +1,4 @@
-//! LeNet in C: the digests of the Rust program `lenet`, on every ISA of the machine.
+//! LeNet in C and C++: the digests of the Rust program `lenet`, on every ISA of the machine.
 #![allow(dead_code, reason = "parts of the program `lenet`")]
 
 #[path = "../../lenet/src/data.rs"]
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sha2::{Digest, Sha256};
-use support::{C, SANITIZED, compile, folder, run, valgrind};
+use support::{AS_CPP, C, SANITIZED, compile, folder, run, valgrind};
 use zeropoint::Isa;
 
 /// Writes what the C program reads: how many digits calibrate and how many are classified, weights and biases, the inputs of every layer
@@ -47,7 +47,8 @@ fn digest_of(scheme: &str) -> String {
 #[test]
 fn digests_are_those_of_rust() {
     let data = write_data();
-    let programs = C.map(|build| compile("tests/c/lenet.c", build));
+    let programs = C.iter().chain(&AS_CPP).map(|&build| compile("tests/c/lenet.c", build));
+    let programs: Vec<PathBuf> = programs.collect();
     let results = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi-lenet-results.bin");
     let arguments = |isa: &str, scheme: &str, images: &str| {
         let paths = [&data, &results].map(|path| path.to_str().expect("UTF-8").to_owned());
@@ -61,8 +62,8 @@ fn digests_are_those_of_rust() {
             let digest: String = Sha256::digest(&all).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(digest, digest_of(scheme), "{scheme} on {isa}");
         }
-        // Two batches, checked.
-        let few = arguments("avx2", scheme, "80").map(Into::into);
+        // A batch, checked.
+        let few = arguments("avx2", scheme, "40").map(Into::into);
         valgrind(&programs[0], &few.each_ref().map(|argument: &std::ffi::OsString| argument.as_os_str()));
         assert!(all.starts_with(&fs::read(&results).expect("the program wrote it")));
         run(Command::new(compile("tests/c/lenet.c", SANITIZED)).args(&few));

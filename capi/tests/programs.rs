@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{C, everywhere};
+use support::{C, CPP, everywhere};
 
 #[test]
 fn smoke() {
@@ -18,4 +18,18 @@ fn mistakes_are_errors() {
 #[test]
 fn grid() {
     everywhere("tests/c/grid.c", C);
+}
+
+/// The program of the README.
+#[test]
+fn example() {
+    everywhere("examples/matmul.c", C);
+    let lines =
+        std::fs::read_to_string(support::folder().join("examples/matmul.c")).expect("it is there").lines().count();
+    assert!(lines <= 60, "{lines} lines");
+}
+
+#[test]
+fn example_in_cpp() {
+    everywhere("examples/matmul.cpp", CPP);
 }

@@ -3,7 +3,7 @@
  *   lenet ISA SCHEME DATA IMAGES RESULTS
  * DATA is what tests/lenet.rs writes: weights, calibration activations and digits, as floats.
  * The network: convolution 1→10, 5×5 · max-pool 2×2 · ReLU · convolution 10→20, 5×5 · max-pool 2×2 · ReLU · linear 320→50 · ReLU ·
- * linear 50→10, on channels-last images. */
+ * linear 50→10, on channels-last images. C99, and C++11 too. */
 #include "check.h"
 
 enum { BATCH = 40, CALIBRATION_BATCH = 32, LAYERS = 4, CLASSES = 10 };
@@ -52,6 +52,11 @@ static size_t elements(zp_shape shape)
     return shape.axes[0] * shape.axes[1] * shape.axes[2] * shape.axes[3];
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static void *allocate(size_t bytes)
 {
     void *memory = malloc(bytes);
@@ -59,10 +64,12 @@ static void *allocate(size_t bytes)
     return memory;
 }
 
+#define NEW(type, count) ((type *)allocate((count) * sizeof(type)))
+
 /* Floats of the file, which the caller frees. */
 static float *take(FILE *file, size_t count)
 {
-    float *values = allocate(count * sizeof *values);
+    float *values = NEW(float, count);
     CHECK(fread(values, sizeof *values, count, file) == count);
     return values;
 }
@@ -81,7 +88,7 @@ static void make_layer(struct layer *layer, zp_shape shape, zp_scale scale)
     zp_granularity per_output;
     zp_bias bias = {NULL, 0, NULL};
     const zp_bias *given = layer->input != NULL ? &bias : NULL;
-    int8_t *codes = allocate(count);
+    int8_t *codes = NEW(int8_t, count);
     scheme.scale = scale;
     bias.values = layer->bias, bias.count = outputs, bias.x = layer->input;
     OK(zp_granularity_channel(shape.axes, 4, 0, &per_output, &message));
@@ -134,7 +141,7 @@ static uint8_t *pool(const uint8_t *codes, zp_shape *shape)
     uint8_t *out;
     window.stride[0] = window.stride[1] = 2;
     OK(zp_max_pool2d_output_shape(window, *shape, &output, &message));
-    out = allocate(elements(output));
+    out = NEW(uint8_t, elements(output));
     OK(zp_max_pool2d(&exec, window, view(ZP_TYPE_U8, codes, 1, elements(*shape)), *shape,
                      view_mut(ZP_TYPE_U8, out, 1, elements(output)), &message));
     keep(out, elements(output));
@@ -146,15 +153,15 @@ static uint8_t *pool(const uint8_t *codes, zp_shape *shape)
 static void run_static(const struct layer *layers, const float *images, size_t count)
 {
     zp_shape shape = {{0, 28, 28, 1}};
-    uint8_t *codes = allocate(count * INPUTS[0]), *next;
-    int32_t *accumulators = allocate(count * CLASSES * sizeof *accumulators);
+    uint8_t *codes = NEW(uint8_t, count * INPUTS[0]), *next;
+    int32_t *accumulators = NEW(int32_t, count * CLASSES);
     size_t i;
     shape.axes[0] = count;
     OK(zp_quantize(&exec, view(ZP_TYPE_F32, images, 1, count * INPUTS[0]), layers[0].input, NEAREST,
                    view_mut(ZP_TYPE_U8, codes, 1, count * INPUTS[0]), &message));
     keep(codes, count * INPUTS[0]);
     for (i = 0; i < LAYERS - 1; ++i) {
-        next = allocate(count * OUTPUTS[i]);
+        next = NEW(uint8_t, count * OUTPUTS[i]);
         forward(&layers[i], codes, &shape, count, layers[i].input, layers[i].stage, ZP_TYPE_U8, next);
         keep(next, count * OUTPUTS[i]);
         free(codes);
@@ -177,7 +184,7 @@ static uint8_t *quantize_images(const float *x, size_t count, size_t length, zp_
     size_t shape[2], i;
     zp_granularity per_image;
     zp_range ranges[BATCH];
-    uint8_t *codes = allocate(count * length);
+    uint8_t *codes = NEW(uint8_t, count * length);
     shape[0] = count, shape[1] = length;
     OK(zp_granularity_channel(shape, 2, 0, &per_image, &message));
     OK(zp_ranges(&exec, view(ZP_TYPE_F32, x, 1, count * length), per_image, ranges, count, &message));
@@ -214,7 +221,7 @@ static void run_dynamic(const struct layer *layers, const float *images, size_t 
             OK(zp_granularity_channel(images_shape, 2, 0, &per_image, &message));
             OK(zp_params_with_granularity(params, per_image, &pooled, &message));
         }
-        out = allocate(count * OUTPUTS[i] * sizeof *out);
+        out = NEW(float, count * OUTPUTS[i]);
         forward(&layers[i], codes, &shape, count, pooled != NULL ? pooled : params, layers[i].stage, ZP_TYPE_F32, out);
         free(codes);
         OK(zp_params_free(params, &message));
@@ -237,7 +244,7 @@ static zp_params *calibrate(const float *activations, size_t images, size_t leng
     scheme.scale = scale;
     OK(zp_observer_new("minmax", U8, scheme, length, false, &observer, &message));
     for (i = 0; i < images; i += CALIBRATION_BATCH) {
-        const size_t batch = images - i < CALIBRATION_BATCH ? images - i : CALIBRATION_BATCH;
+        const size_t batch = smaller(images - i, CALIBRATION_BATCH);
         OK(zp_observer_observe(&exec, observer, view(ZP_TYPE_F32, activations + i * length, batch, length), &message));
     }
     OK(zp_observer_range(observer, &range, NULL, &message));
@@ -288,7 +295,7 @@ int main(int argc, char **argv)
         }
     }
     for (i = 0; i < count; i += BATCH) {
-        const size_t batch = count - i < BATCH ? count - i : BATCH;
+        const size_t batch = smaller(count - i, BATCH);
         (is_dynamic ? run_dynamic : run_static)(layers, images + i * INPUTS[0], batch);
     }
     for (i = 0; i < LAYERS; ++i) {

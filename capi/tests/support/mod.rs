@@ -39,6 +39,12 @@ pub const CPP: [Build; 2] = [
     Build { compiler: "clang++", flags: &["-std=c++11", "-O1"], is_static: true },
 ];
 
+/// C that is C++, too.
+pub const AS_CPP: [Build; 2] = [
+    Build { compiler: "g++", flags: &["-x", "c++", "-std=c++11", "-O2"], is_static: false },
+    Build { compiler: "clang++", flags: &["-x", "c++", "-std=c++11", "-O1"], is_static: false },
+];
+
 /// A program that ends at the first access to memory that is not its own, and at leaks. (gcc's own runtime of UBSan, too.)
 pub const SANITIZED: Build = Build {
     compiler: "gcc",
