@@ -49,6 +49,7 @@ fn digests_are_those_of_rust() {
     let data = write_data();
     let programs = C.iter().chain(&AS_CPP).map(|&build| compile("tests/c/lenet.c", build));
     let programs: Vec<PathBuf> = programs.collect();
+    let sanitized = compile("tests/c/lenet.c", SANITIZED);
     let results = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi-lenet-results.bin");
     let arguments = |isa: &str, scheme: &str, images: &str| {
         let paths = [&data, &results].map(|path| path.to_str().expect("UTF-8").to_owned());
@@ -66,7 +67,7 @@ fn digests_are_those_of_rust() {
         let few = arguments("avx2", scheme, "40").map(Into::into);
         valgrind(&programs[0], &few.each_ref().map(|argument: &std::ffi::OsString| argument.as_os_str()));
         assert!(all.starts_with(&fs::read(&results).expect("the program wrote it")));
-        run(Command::new(compile("tests/c/lenet.c", SANITIZED)).args(&few));
+        run(Command::new(&sanitized).args(&few));
         assert!(all.starts_with(&fs::read(&results).expect("the program wrote it")));
     }
 }
