@@ -30,6 +30,12 @@ fn number<E: CEnum>(given: MaybeUninit<E>) -> u32 {
     unsafe { core::mem::transmute_copy(&given) }
 }
 
+/// The bool that C gave, where any byte may be in memory: all but 0 are true.
+pub(crate) fn truth(given: MaybeUninit<bool>) -> bool {
+    // SAFETY: as large as a byte, and initialized: C passed it by value.
+    unsafe { core::mem::transmute_copy::<_, u8>(&given) != 0 }
+}
+
 /// Which numbers an enum has.
 macro_rules! c_enum {
     ($($Enum:ident { $($variant:ident),+ $(,)? })+) => { $(

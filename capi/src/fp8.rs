@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use zeropoint::fp8::{Fp8, Fp8Params, decode, encode};
 
 use crate::boundary::{Caller, call, zp_message};
-use crate::element::{CEnum, c_enum};
+use crate::element::{CEnum, c_enum, truth};
 use crate::error::zp_error;
 use crate::exec::zp_exec;
 use crate::handle::{Handle, Owned};
@@ -46,8 +46,8 @@ impl Handle for zp_fp8_params {
     const KIND: u32 = 0x7a70_0006;
 }
 
-fn saturating(params: Fp8Params, saturates: bool) -> Fp8Params {
-    if saturates { params } else { params.without_saturation() }
+fn saturating(params: Fp8Params, saturates: MaybeUninit<bool>) -> Fp8Params {
+    if truth(saturates) { params } else { params.without_saturation() }
 }
 
 /// Given scales, `count`: one for every group.
@@ -56,7 +56,7 @@ fn saturating(params: Fp8Params, saturates: bool) -> Fp8Params {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zp_fp8_params_new(
     format: MaybeUninit<zp_fp8>,
-    saturates: bool,
+    saturates: MaybeUninit<bool>,
     granularity: zp_granularity,
     scales: *const f32,
     count: usize,
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn zp_fp8_params_fit(
     exec: *const zp_exec,
     x: zp_view,
     format: MaybeUninit<zp_fp8>,
-    saturates: bool,
+    saturates: MaybeUninit<bool>,
     granularity: zp_granularity,
     params: *mut *mut zp_fp8_params,
     message: *mut zp_message,

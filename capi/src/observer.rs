@@ -1,12 +1,13 @@
 //! Calibration: observers by the names of their methods.
 
 use core::ffi::c_char;
+use core::mem::MaybeUninit;
 use std::sync::{Mutex, MutexGuard};
 
 use zeropoint::calibrate::{Calibrator, Method, NonFinite, Observer};
 
 use crate::boundary::{Caller, call, zp_message};
-use crate::element::zp_type;
+use crate::element::{truth, zp_type};
 use crate::error::zp_error;
 use crate::exec::zp_exec;
 use crate::handle::{Handle, Owned};
@@ -44,7 +45,7 @@ pub unsafe extern "C" fn zp_observer_new(
     codes: zp_codes,
     scheme: zp_scheme,
     sample: usize,
-    skips_non_finite: bool,
+    skips_non_finite: MaybeUninit<bool>,
     observer: *mut *mut zp_observer,
     message: *mut zp_message,
 ) -> zp_error {
@@ -56,7 +57,7 @@ pub unsafe extern "C" fn zp_observer_new(
             let observer = with_code_type!(codes.code_type()?, C => {
                 method.observer::<C>(codes.range()?, scheme, sample)?
             });
-            let non_finite = if skips_non_finite { NonFinite::Skip } else { NonFinite::Refuse };
+            let non_finite = if truth(skips_non_finite) { NonFinite::Skip } else { NonFinite::Refuse };
             out.write(Mutex::new(observer.non_finite(non_finite)));
             Ok(())
         })

@@ -1,10 +1,12 @@
 //! Pooling of images.
 
+use core::mem::MaybeUninit;
+
 use zeropoint::layers::{AvgPool2d, MaxPool2d};
 
 use crate::boundary::{Caller, call, zp_message};
 use crate::conv::{zp_shape, zp_window};
-use crate::element::zp_type;
+use crate::element::{truth, zp_type};
 use crate::error::zp_error;
 use crate::exec::zp_exec;
 use crate::failure::Failure;
@@ -12,9 +14,9 @@ use crate::params::{Params, zp_params};
 use crate::view::{zp_view, zp_view_mut};
 
 /// The average pooling under a window, or, without one, over the whole image.
-fn average(window: Option<&zp_window>, counts_padding: bool) -> AvgPool2d {
+fn average(window: Option<&zp_window>, counts_padding: MaybeUninit<bool>) -> AvgPool2d {
     let pool = window.map_or_else(AvgPool2d::global, |&window| AvgPool2d::new(window.into()));
-    if counts_padding { pool.counting_padding() } else { pool }
+    if truth(counts_padding) { pool.counting_padding() } else { pool }
 }
 
 /// The shape of the result of a max-pooling for images of `shape`: images, height, width, channels.
@@ -71,7 +73,7 @@ pub unsafe extern "C" fn zp_max_pool2d(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zp_average_pool2d_output_shape(
     window: *const zp_window,
-    counts_padding: bool,
+    counts_padding: MaybeUninit<bool>,
     shape: zp_shape,
     output: *mut zp_shape,
     message: *mut zp_message,
@@ -97,7 +99,7 @@ pub unsafe extern "C" fn zp_average_pool2d_output_shape(
 pub unsafe extern "C" fn zp_average_pool2d(
     exec: *const zp_exec,
     window: *const zp_window,
-    counts_padding: bool,
+    counts_padding: MaybeUninit<bool>,
     images: zp_view,
     shape: zp_shape,
     params: *const zp_params,

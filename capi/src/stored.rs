@@ -1,9 +1,12 @@
 //! Weights of few bits as other programs store them, or quantized here: what weights in groups are packed from.
 
+use core::mem::MaybeUninit;
+
 use zeropoint::Matrix;
 use zeropoint::groups::{GroupScheme, StoredWeights};
 
 use crate::boundary::{Caller, call, zp_message};
+use crate::element::truth;
 use crate::error::zp_error;
 use crate::exec::zp_exec;
 use crate::formats::zp_tensor_format;
@@ -32,20 +35,20 @@ pub struct zp_group_scheme {
     /// The weights of a group, the last of which may be shorter.
     pub length: usize,
     /// With zero points; or symmetric around the middle code.
-    pub has_zero_points: bool,
+    pub has_zero_points: MaybeUninit<bool>,
     /// By the least squared error; or by minima and maxima.
-    pub least_error: bool,
+    pub least_error: MaybeUninit<bool>,
     /// Scales of binary16; or of float.
-    pub f16_scales: bool,
+    pub f16_scales: MaybeUninit<bool>,
 }
 
 impl zp_group_scheme {
     fn checked(self) -> Result<GroupScheme, zeropoint::Error> {
         let zp_group_scheme { bits, length, has_zero_points, least_error, f16_scales } = self;
-        let scheme = if has_zero_points { GroupScheme::with_zero_points } else { GroupScheme::symmetric };
+        let scheme = if truth(has_zero_points) { GroupScheme::with_zero_points } else { GroupScheme::symmetric };
         let scheme = scheme(bits, length)?;
-        let scheme = if least_error { scheme.least_error() } else { scheme };
-        Ok(if f16_scales { scheme.f16_scales() } else { scheme })
+        let scheme = if truth(least_error) { scheme.least_error() } else { scheme };
+        Ok(if truth(f16_scales) { scheme.f16_scales() } else { scheme })
     }
 }
 
