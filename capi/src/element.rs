@@ -86,15 +86,22 @@ pub enum zp_type {
 c_enum! { zp_type { U8, I8, U16, I16, I32, F32, F16, Bf16, U4, I4, U2, I2 } }
 
 impl zp_type {
-    /// How many elements have how many bytes.
-    pub(crate) fn unit(self) -> (usize, usize) {
+    /// The elements in a byte, and the bytes of an element, one of which is 1; as powers of two: divisions by them are shifts.
+    #[inline]
+    pub(crate) fn unit(self) -> (u32, u32) {
         match self {
-            zp_type::U8 | zp_type::I8 => (1, 1),
-            zp_type::U16 | zp_type::I16 | zp_type::F16 | zp_type::Bf16 => (1, 2),
-            zp_type::I32 | zp_type::F32 => (1, 4),
-            zp_type::U4 | zp_type::I4 => (2, 1),
-            zp_type::U2 | zp_type::I2 => (4, 1),
+            zp_type::U8 | zp_type::I8 => (0, 0),
+            zp_type::U16 | zp_type::I16 | zp_type::F16 | zp_type::Bf16 => (0, 1),
+            zp_type::I32 | zp_type::F32 => (0, 2),
+            zp_type::U4 | zp_type::I4 => (1, 0),
+            zp_type::U2 | zp_type::I2 => (2, 0),
         }
+    }
+
+    /// The bytes of an element, 1 of packed ones.
+    #[inline]
+    pub(crate) fn size(self) -> usize {
+        1 << self.unit().1
     }
 
     /// Its constant in C.

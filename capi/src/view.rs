@@ -62,44 +62,55 @@ struct Checked {
 }
 
 impl Checked {
+    /// Checks a view. (A call checks two or three: in nanoseconds, so without a division, and what is wrong is found out again.)
+    #[inline(always)]
     fn new(view: zp_view, what: &'static str) -> Result<Self, Failure> {
         let zp_view { data, rows, columns, .. } = view;
         let element = zp_type::checked(view.r#type, what)?;
         let stride = if view.stride == 0 { columns } else { view.stride };
-        if stride < columns {
-            return Err(zeropoint::Error::Stride { stride, columns }.into());
-        }
-        let (per_byte, size) = element.unit();
+        let (packed, size) = element.unit();
         let elements = match rows {
             0 => Some(0),
-            _ if per_byte > 1 => rows.checked_mul(columns),
+            _ if packed > 0 => rows.checked_mul(columns),
             _ => (rows - 1).checked_mul(stride).and_then(|before| before.checked_add(columns)),
         };
-        let extent = elements.map(|elements| elements.div_ceil(per_byte));
-        let fits = |&extent: &usize| extent.checked_mul(size).is_some_and(|bytes| bytes <= isize::MAX as usize);
-        let extent = extent.filter(fits).ok_or(Failure::Size { what, rows, columns })?;
-        let packed_or_half = per_byte > 1 || matches!(element, zp_type::F16 | zp_type::Bf16);
-        if packed_or_half && rows > 1 && stride != columns {
-            return Err(zeropoint::Error::Shape {
-                why: "packed codes and halves have no gaps between rows",
-                found: stride,
-            }
-            .into());
+        // (Packed elements, rounded up to whole bytes.)
+        let Some(extent) =
+            elements.map(|elements| (elements >> packed) + usize::from(elements & ((1 << packed) - 1) != 0))
+        else {
+            return Err(Failure::Size { what, rows, columns });
+        };
+        let checked = Checked { what, element, data: data.cast::<u8>().cast_mut(), rows, columns, stride, extent };
+        let can_have_gaps = packed == 0 && !matches!(element, zp_type::F16 | zp_type::Bf16);
+        let is_valid = stride >= columns
+            && extent <= isize::MAX as usize >> size
+            && (can_have_gaps || rows <= 1 || stride == columns)
+            && (extent == 0 || (!data.is_null() && data.addr() & ((1 << size) - 1) == 0));
+        if is_valid { Ok(checked) } else { Err(checked.why_invalid()) }
+    }
+
+    /// What is wrong with it.
+    #[cold]
+    fn why_invalid(&self) -> Failure {
+        let Checked { what, element, data, rows, columns, stride, extent } = *self;
+        let alignment = element.size();
+        if stride < columns {
+            zeropoint::Error::Stride { stride, columns }.into()
+        } else if extent > isize::MAX as usize / alignment {
+            Failure::Size { what, rows, columns }
+        } else if extent > 0 && data.is_null() {
+            Failure::Null { what }
+        } else if extent > 0 && !data.addr().is_multiple_of(alignment) {
+            Failure::Misaligned { what, address: data.addr(), alignment }
+        } else {
+            zeropoint::Error::Shape { why: "packed codes and halves have no gaps between rows", found: stride }.into()
         }
-        let data = data.cast::<u8>().cast_mut();
-        if extent > 0 && data.is_null() {
-            return Err(Failure::Null { what });
-        }
-        if extent > 0 && !data.addr().is_multiple_of(size) {
-            return Err(Failure::Misaligned { what, address: data.addr(), alignment: size });
-        }
-        Ok(Checked { what, element, data, rows, columns, stride, extent })
     }
 
     /// The addresses of its bytes.
     fn addresses(&self) -> Range<usize> {
         let start = self.data.addr();
-        start..start.wrapping_add(self.extent * self.element.unit().1)
+        start..start.wrapping_add(self.extent * self.element.size())
     }
 
     /// Where elements of this type begin.
@@ -184,6 +195,7 @@ impl zp_view_mut {
 impl<'c> Caller<'c> {
     /// Checks all buffers of a call, with their names: pointers, types and sizes, and that nothing which is written overlaps
     /// anything else.
+    #[inline]
     pub fn buffers<const I: usize, const O: usize>(
         self,
         inputs: [(zp_view, &'static str); I],
@@ -219,7 +231,7 @@ impl<'c> Input<'c> {
 
     /// The memory from the first element to the last, gaps included; of packed codes, their bytes.
     fn memory<T>(&self) -> &'c [T] {
-        debug_assert_eq!(size_of::<T>(), self.checked.element.unit().1);
+        debug_assert_eq!(size_of::<T>(), self.checked.element.size());
         // SAFETY: checked: not null, aligned, at most isize::MAX bytes. The caller says that so many elements are there for `'c`;
         // `Caller::buffers` found nothing written that overlaps them.
         unsafe { core::slice::from_raw_parts(self.checked.pointer(), self.checked.extent) }
@@ -282,7 +294,7 @@ impl<'c> Output<'c> {
 
     /// The memory from the first element to the last, gaps included; of packed codes, their bytes.
     fn memory<T>(self) -> &'c mut [T] {
-        debug_assert_eq!(size_of::<T>(), self.checked.element.unit().1);
+        debug_assert_eq!(size_of::<T>(), self.checked.element.size());
         // SAFETY: checked: not null, aligned, at most isize::MAX bytes. The caller says that so many elements are there for `'c`,
         // and that nobody else touches them; `Caller::buffers` found no other buffer of the call that overlaps them; `self` is
         // the only one of them, and is given up.
