@@ -54,7 +54,7 @@ const TURN: Duration = Duration::from_millis(3);
 /// Nanoseconds of a call, in turns of about 3 ms: the fastest turn, and the one in the middle.
 fn measure(mut calls: [&mut dyn FnMut(); 2]) -> [[f64; 2]; 2] {
     let mut count = 1;
-    let mut time = |call: &mut dyn FnMut(), count: u32| {
+    let time = |call: &mut dyn FnMut(), count: u32| {
         let start = Instant::now();
         (0..count).for_each(|_| call());
         start.elapsed()

@@ -133,6 +133,7 @@ impl zp_activation {
 
 impl Stage {
     /// Does something with the typed stage and the output in its type.
+    #[inline]
     pub fn run<'c>(&self, out: Output<'c>, product: impl Product<'c>) -> Result<(), Failure> {
         match self {
             Stage::Accumulators(stage) => product.run(stage, out),

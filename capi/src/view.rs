@@ -123,6 +123,7 @@ impl Checked {
         if is { Ok(()) } else { Err(Failure::Type { what: self.what, found: self.element, expected }) }
     }
 
+    #[inline]
     fn expect_element<T: Element>(&self) -> Result<(), Failure> {
         self.expect(T::TYPE.name(), self.element == T::TYPE)
     }
@@ -225,11 +226,13 @@ impl<'c> Caller<'c> {
 
 impl<'c> Input<'c> {
     /// The type of the elements.
+    #[inline]
     pub fn element(&self) -> zp_type {
         self.checked.element
     }
 
     /// The memory from the first element to the last, gaps included; of packed codes, their bytes.
+    #[inline]
     fn memory<T>(&self) -> &'c [T] {
         debug_assert_eq!(size_of::<T>(), self.checked.element.size());
         // SAFETY: checked: not null, aligned, at most isize::MAX bytes. The caller says that so many elements are there for `'c`;
@@ -238,6 +241,7 @@ impl<'c> Input<'c> {
     }
 
     /// A matrix of this type.
+    #[inline]
     pub fn matrix<T: Element>(&self) -> Result<Matrix<'c, T>, Failure> {
         self.checked.expect_element::<T>()?;
         let Checked { rows, columns, stride, .. } = self.checked;
@@ -288,11 +292,13 @@ impl<'c> Input<'c> {
 
 impl<'c> Output<'c> {
     /// The type of the elements.
+    #[inline]
     pub fn element(&self) -> zp_type {
         self.checked.element
     }
 
     /// The memory from the first element to the last, gaps included; of packed codes, their bytes.
+    #[inline]
     fn memory<T>(self) -> &'c mut [T] {
         debug_assert_eq!(size_of::<T>(), self.checked.element.size());
         // SAFETY: checked: not null, aligned, at most isize::MAX bytes. The caller says that so many elements are there for `'c`,
@@ -302,6 +308,7 @@ impl<'c> Output<'c> {
     }
 
     /// A matrix of this type.
+    #[inline]
     pub fn matrix<T: Element>(self) -> Result<MatrixMut<'c, T>, Failure> {
         self.checked.expect_element::<T>()?;
         let Checked { rows, columns, stride, .. } = self.checked;

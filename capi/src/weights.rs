@@ -229,6 +229,7 @@ impl Caller<'_> {
 }
 
 /// Activations with their parameters, of the type that they are multiplied in.
+#[inline]
 pub(crate) fn quantized<'c, A: CodeType + Element>(
     x: Input<'c>,
     params: &'c Params,
