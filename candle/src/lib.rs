@@ -30,4 +30,4 @@ mod scheme;
 
 pub use conv::{Conv2d, conv2d, conv2d_no_bias};
 pub use linear::{Linear, linear, linear_b, linear_no_bias};
-pub use scheme::{ConvScheme, LinearScheme};
+pub use scheme::{ActivationScheme, ConvScheme, LinearScheme};

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{CpuStorage, CustomOp1, DType, Error, Layout, Module, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
+use zeropoint::formats::BlockFormat;
 use zeropoint::groups::{Activations, PackedWeights, RealStage, StoredWeights, matmul};
 use zeropoint::{Destination, Exec, Matrix};
 
 use crate::error::{LibraryResult, too_large, wrapped};
 use crate::input::Input;
-use crate::scheme::LinearScheme;
+use crate::scheme::{ActivationScheme, LinearScheme};
 
 const OP: &str = "zeropoint-linear";
 
@@ -24,7 +26,7 @@ struct Parts {
     weights: PackedWeights,
     /// The bias.
     stage: RealStage,
-    scheme: LinearScheme,
+    activations: ActivationScheme,
     exec: Exec<'static>,
 }
 
@@ -36,14 +38,39 @@ impl Linear {
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, scheme: LinearScheme) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
         let values = floats(weight)?;
-        let bias = bias.map(|bias| bias_of(OP, bias, outputs)).transpose()?;
-        let exec = scheme.exec()?;
-        let parts = || {
+        Self::packed(outputs, bias, scheme.activations, |exec| {
             let stored = StoredWeights::quantize(exec, Matrix::new(&values, outputs, inputs)?, scheme.weights)?;
+            PackedWeights::pack(exec, &stored.weights())
+        })
+    }
+
+    /// Weights `[outputs, inputs]` of a `.gguf` file (`candle_core::quantized::gguf_file`) as they are stored there: Q4_0, Q4_1,
+    /// Q5_0, Q5_1, Q8_0, Q2_K, Q4_K, Q5_K or Q6_K, multiplied at their width. Reals are quantized by [`new`](Linear::new).
+    ///
+    /// # Errors
+    /// Other shapes and types.
+    pub fn from_qtensor(weight: &QTensor, bias: Option<&Tensor>, activations: ActivationScheme) -> Result<Self> {
+        let (outputs, inputs) = weight.shape().dims2()?;
+        let format = format_of(weight.dtype())?;
+        let bytes = weight.data()?;
+        Self::packed(outputs, bias, activations, |exec| {
+            PackedWeights::from_format(exec, format, &bytes, outputs, inputs)
+        })
+    }
+
+    /// Weights that `pack` makes, and their bias.
+    fn packed(
+        outputs: usize,
+        bias: Option<&Tensor>,
+        activations: ActivationScheme,
+        pack: impl Fn(Exec<'static>) -> LibraryResult<PackedWeights>,
+    ) -> Result<Self> {
+        let bias = bias.map(|bias| bias_of(OP, bias, outputs)).transpose()?;
+        let exec = activations.exec()?;
+        let parts = || {
             let stage = RealStage::new();
             let stage = if let Some(bias) = &bias { stage.with_bias(bias)? } else { stage };
-            let weights = PackedWeights::pack(exec, &stored.weights())?;
-            let parts = Parts { weights, stage, scheme, exec };
+            let parts = Parts { weights: pack(exec)?, stage, activations, exec };
             // What a scheme has wrong for these weights, a batch without rows finds.
             parts.product(Input::F32([].as_slice().into()), 0, 0)?;
             Ok(parts)
@@ -81,13 +108,13 @@ impl Linear {
 impl Parts {
     /// The product.
     fn multiply(&self, x: Activations<'_>, out: impl Destination<f32>) -> LibraryResult<()> {
-        let x = self.scheme.length.map_or(Ok(x), |length| x.in_groups(length))?;
+        let x = self.activations.length.map_or(Ok(x), |length| x.in_groups(length))?;
         matmul(self.exec, &x, &self.weights, &self.stage, out)
     }
 
     /// The product of `rows` rows, a storage of `length` elements.
     fn product(&self, x: Input<'_>, rows: usize, length: usize) -> LibraryResult<CpuStorage> {
-        let (depth, scheme) = (self.weights.depth(), self.scheme.activations);
+        let (depth, scheme) = (self.weights.depth(), self.activations.scheme);
         match x {
             Input::F32(x) => {
                 let mut out = vec![0.0; length];
@@ -131,6 +158,22 @@ impl Module for Linear {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         x.apply_op1(self.clone())
     }
+}
+
+/// The block format of a type of `.gguf` files.
+fn format_of(dtype: GgmlDType) -> Result<BlockFormat> {
+    Ok(match dtype {
+        GgmlDType::Q4_0 => BlockFormat::Q4_0,
+        GgmlDType::Q4_1 => BlockFormat::Q4_1,
+        GgmlDType::Q5_0 => BlockFormat::Q5_0,
+        GgmlDType::Q5_1 => BlockFormat::Q5_1,
+        GgmlDType::Q8_0 => BlockFormat::Q8_0,
+        GgmlDType::Q2K => BlockFormat::Q2_K,
+        GgmlDType::Q4K => BlockFormat::Q4_K,
+        GgmlDType::Q5K => BlockFormat::Q5_K,
+        GgmlDType::Q6K => BlockFormat::Q6_K,
+        other => return Err(Error::msg(format!("{OP}: weights of {other:?} have no product of integers")).bt()),
+    })
 }
 
 /// The elements of a tensor as f32.

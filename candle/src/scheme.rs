@@ -6,6 +6,47 @@ use zeropoint::{Exec, Scheme};
 
 use crate::error::wrapped;
 
+/// How activations of a [`Linear`](crate::Linear) layer are quantized in the call, and where it runs: to 8 bits, symmetrically,
+/// with a scale for every row, on the calling thread, unless its methods say otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct ActivationScheme {
+    pub(crate) scheme: Scheme,
+    /// The length of groups that have a scale of their own.
+    pub(crate) length: Option<usize>,
+    exec: Option<Exec<'static>>,
+}
+
+impl ActivationScheme {
+    /// A scale for every row.
+    #[must_use]
+    pub fn symmetric() -> Self {
+        ActivationScheme { scheme: Scheme::SYMMETRIC, length: None, exec: None }
+    }
+
+    /// With zero points: more accurate where activations are mostly of one sign, as behind a ReLU.
+    #[must_use]
+    pub fn asymmetric(self) -> Self {
+        ActivationScheme { scheme: Scheme::ASYMMETRIC, ..self }
+    }
+
+    /// With a scale for every group of `length`, which has to be the length of the groups of the weights.
+    #[must_use]
+    pub fn in_groups(self, length: usize) -> Self {
+        ActivationScheme { length: Some(length), ..self }
+    }
+
+    /// Runs on this ISA and these threads: `Exec::best()?.rayon()` takes those of the rayon pool that a call is in, as candle's
+    /// own operations do. By default the best ISA, on the calling thread.
+    #[must_use]
+    pub fn on(self, exec: Exec<'static>) -> Self {
+        ActivationScheme { exec: Some(exec), ..self }
+    }
+
+    pub(crate) fn exec(&self) -> Result<Exec<'static>> {
+        exec(self.exec)
+    }
+}
+
 /// How a [`Linear`](crate::Linear) layer is quantized, and where it runs.
 ///
 /// | weights | |
@@ -19,10 +60,7 @@ use crate::error::wrapped;
 #[derive(Clone, Copy, Debug)]
 pub struct LinearScheme {
     pub(crate) weights: GroupScheme,
-    pub(crate) activations: Scheme,
-    /// The length of groups of activations that have a scale of their own.
-    pub(crate) length: Option<usize>,
-    exec: Option<Exec<'static>>,
+    pub(crate) activations: ActivationScheme,
 }
 
 impl LinearScheme {
@@ -47,30 +85,25 @@ impl LinearScheme {
     /// Weights in groups by a scheme.
     #[must_use]
     pub fn new(weights: GroupScheme) -> Self {
-        LinearScheme { weights, activations: Scheme::SYMMETRIC, length: None, exec: None }
+        LinearScheme { weights, activations: ActivationScheme::symmetric() }
     }
 
     /// With zero points for activations: more accurate where they are mostly of one sign, as behind a ReLU.
     #[must_use]
     pub fn asymmetric(self) -> Self {
-        LinearScheme { activations: Scheme::ASYMMETRIC, ..self }
+        LinearScheme { activations: self.activations.asymmetric(), ..self }
     }
 
     /// With a scale for every group of `length` activations, which has to be the length of the groups of the weights.
     #[must_use]
     pub fn activations_in_groups(self, length: usize) -> Self {
-        LinearScheme { length: Some(length), ..self }
+        LinearScheme { activations: self.activations.in_groups(length), ..self }
     }
 
-    /// Runs on this ISA and these threads: `Exec::best()?.rayon()` takes those of the rayon pool that a call is in, as candle's
-    /// own operations do. By default the best ISA, on the calling thread.
+    /// Runs on this ISA and these threads, as [`ActivationScheme::on`].
     #[must_use]
     pub fn on(self, exec: Exec<'static>) -> Self {
-        LinearScheme { exec: Some(exec), ..self }
-    }
-
-    pub(crate) fn exec(&self) -> Result<Exec<'static>> {
-        exec(self.exec)
+        LinearScheme { activations: self.activations.on(exec), ..self }
     }
 }
 
@@ -96,7 +129,7 @@ impl ConvScheme {
         ConvScheme { activations: Scheme::MIDDLE, ..self }
     }
 
-    /// As [`LinearScheme::on`].
+    /// As [`ActivationScheme::on`].
     #[must_use]
     pub fn on(self, exec: Exec<'static>) -> Self {
         ConvScheme { exec: Some(exec), ..self }

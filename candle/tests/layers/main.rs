@@ -3,6 +3,7 @@
 mod bert;
 mod conv;
 mod errors;
+mod gguf;
 mod linear;
 
 use candle_core::{DType, Device, Result, Tensor};
