@@ -108,6 +108,8 @@ enum zp_error
   ZP_ERROR_MEMORY = 7123,
   // Shapes that do not go together.
   ZP_ERROR_SHAPE = 7124,
+  // Bytes that are no archive of packed weights, or lack what was asked for.
+  ZP_ERROR_FILE = 7125,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

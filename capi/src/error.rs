@@ -175,6 +175,7 @@ impl zp_error {
             zp_error::Operand => c"a stage for other operands",
             zp_error::Memory => c"no memory",
             zp_error::Shape => c"shapes that do not go together",
+            zp_error::File => c"an invalid archive of weights",
         }
     }
 }
