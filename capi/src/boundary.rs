@@ -5,10 +5,11 @@ use core::fmt::{self, Write};
 use core::marker::PhantomData;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::error::zp_error;
 use crate::failure::{Failure, Reason};
-use crate::handle::Handle;
+use crate::handle::{Handle, Shared};
 
 /// Room for the message of an error. Functions take a pointer to one, or NULL. A function that fails writes the reason, with the
 /// argument and the numbers at fault, as UTF-8 that ends with a zero byte (cut if it is longer); one that succeeds writes nothing.
@@ -157,6 +158,12 @@ impl<'c> Caller<'c> {
     #[inline(always)]
     pub fn optional_handle<H: Handle>(self, handle: *const H) -> Result<Option<&'c H::Value>, Failure> {
         if handle.is_null() { Ok(None) } else { self.handle(handle).map(Some) }
+    }
+
+    /// One more owner of what is behind a shared handle, which keeps it where it is.
+    pub fn owner<H: Handle<Ownership = Shared>>(self, handle: *const H) -> Result<Arc<dyn Any + Send + Sync>, Failure> {
+        // SAFETY: the caller says that it is a handle, not freed until the call ends.
+        unsafe { crate::handle::owner(handle) }
     }
 
     /// Gives up a handle that the caller owns, alone or with others. A null handle is none.

@@ -32,6 +32,8 @@ pub(crate) enum Reason {
     Type { what: &'static str, found: zp_type, expected: &'static str },
     /// Text that is not UTF-8.
     Text { what: &'static str },
+    /// A function of the caller's that takes bytes, and failed.
+    Sink { returned: i32 },
     /// A panic.
     Panic { text: String },
 }
@@ -63,6 +65,7 @@ impl Failure {
             Reason::Handle { .. } => zp_error::Handle,
             Reason::Type { .. } => zp_error::Type,
             Reason::Text { .. } => zp_error::Text,
+            Reason::Sink { .. } => zp_error::Sink,
             Reason::Panic { .. } => zp_error::Panic,
         }
     }
@@ -86,6 +89,7 @@ impl fmt::Display for Failure {
                 write!(f, "{what} has elements of {}; choose {expected}", found.name())
             }
             Reason::Text { what } => write!(f, "{what} is not UTF-8"),
+            Reason::Sink { returned } => write!(f, "the function that takes the bytes returned {returned}"),
             Reason::Panic { text } => write!(f, "the library panicked, which is a bug of it: {text}"),
         }
     }

@@ -20,6 +20,11 @@ fn grid() {
     everywhere("tests/c/grid.c", C);
 }
 
+#[test]
+fn archive() {
+    everywhere("tests/c/archive.c", C);
+}
+
 /// The program of the README.
 #[test]
 fn example() {
