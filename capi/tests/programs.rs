@@ -25,6 +25,11 @@ fn archive() {
     everywhere("tests/c/archive.c", C);
 }
 
+#[test]
+fn imports() {
+    everywhere("tests/c/imports.c", C);
+}
+
 /// The program of the README.
 #[test]
 fn example() {
