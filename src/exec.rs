@@ -105,6 +105,7 @@ impl<'t> Exec<'t> {
 
     /// On the caller's own threads.
     #[must_use]
+    #[inline]
     pub fn on<'s>(self, threads: &'s dyn Threads) -> Exec<'s> {
         Exec { isa: self.isa, threads: Provider::Caller(threads) }
     }
@@ -159,6 +160,7 @@ impl<'t> Exec<'t> {
 }
 
 impl From<Isa> for Exec<'_> {
+    #[inline]
     fn from(isa: Isa) -> Self {
         Exec { isa, threads: Provider::Nobody }
     }

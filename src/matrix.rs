@@ -23,6 +23,7 @@ impl Layout {
     }
 
     /// `stride` elements from a row to the next.
+    #[inline]
     fn strided(length: usize, rows: usize, columns: usize, stride: usize) -> Result<Self, Error> {
         if stride < columns {
             return Err(Error::Stride { stride, columns });

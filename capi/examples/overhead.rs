@@ -1,4 +1,5 @@
-//! What a call through C costs: `zp_matmul` of the shared library beside `matmul` of the crate, on the same operands, in turns.
+//! What a call through C costs: `zp_matmul` beside `matmul` of the crate, on the same operands, in turns. With a path, that of the
+//! shared library; without one, that which is linked into this program, and runs the same kernels as the crate's.
 //!
 //! `cargo build --release -p zeropoint-capi && cargo run --release -p zeropoint-capi --example overhead -- target/release/libzeropoint_capi.so`
 
@@ -17,22 +18,24 @@ unsafe extern "C" {
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
 }
 
-/// The shared library.
-struct Library(*mut c_void);
+/// The shared library, or this program.
+struct Library(Option<*mut c_void>);
 
 impl Library {
-    fn open(path: &str) -> Self {
+    fn open(path: Option<String>) -> Self {
+        let Some(path) = path else { return Library(None) };
         let path = CString::new(path).expect("a path");
         // SAFETY: a text that ends with zero; 2 is RTLD_NOW.
         let library = unsafe { dlopen(path.as_ptr(), 2) };
         assert!(!library.is_null(), "{path:?} cannot be opened");
-        Library(library)
+        Library(Some(library))
     }
 
     /// A function of the library, of the type that the crate declares it with.
-    fn function<F: Copy>(&self, _declared: F, name: &CStr) -> F {
+    fn function<F: Copy>(&self, declared: F, name: &CStr) -> F {
+        let Some(library) = self.0 else { return black_box(declared) };
         // SAFETY: an open library, a text that ends with zero.
-        let address = unsafe { dlsym(self.0, name.as_ptr()) };
+        let address = unsafe { dlsym(library, name.as_ptr()) };
         assert!(!address.is_null() && size_of::<F>() == size_of_val(&address), "{name:?}");
         // SAFETY: an address of the function of this name, whose type is the declared one in the same version of the sources.
         unsafe { transmute_copy(&address) }
@@ -75,7 +78,7 @@ fn measure(mut calls: [&mut dyn FnMut(); 2]) -> [[f64; 2]; 2] {
 }
 
 fn main() {
-    let library = Library::open(&std::env::args().nth(1).expect("the path of the shared library"));
+    let library = Library::open(std::env::args().nth(1));
     let params_new = function!(
         library,
         zp_params_new(

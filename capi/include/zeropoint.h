@@ -54,6 +54,8 @@ enum zp_error
   ZP_ERROR_TYPE = 7006,
   // Text that is not UTF-8.
   ZP_ERROR_TEXT = 7007,
+  // A function of the caller's that takes bytes failed.
+  ZP_ERROR_SINK = 7008,
   // A panic inside the library, which is a bug of it: please report the message.
   ZP_ERROR_PANIC = 7020,
   // An error of the library that this table does not have yet.
@@ -108,6 +110,8 @@ enum zp_error
   ZP_ERROR_MEMORY = 7123,
   // Shapes that do not go together.
   ZP_ERROR_SHAPE = 7124,
+  // Bytes that are no archive of packed weights, or lack what was asked for.
+  ZP_ERROR_FILE = 7125,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -396,6 +400,14 @@ typedef uint32_t zp_activation_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// Packed weights by name, in the bytes of a file. Weights are multiplied where they are in it: nothing is copied, and a mapped file is
+// shared by all processes that map it. An owned handle: free it with zp_archive_free(), which may be while weights of it are in use.
+// It never changes, so threads may share it.
+typedef struct zp_archive zp_archive;
+
+// What writes an archive. An owned handle: free it with zp_archive_writer_free(). Calls on several threads wait for each other.
+typedef struct zp_archive_writer zp_archive_writer;
+
 // A convolution with its weights, packed for one ISA, and its window. A shared handle: zp_conv2d_share() makes one more owner without a
 // copy, and each owner frees it with zp_conv2d_free(). It never changes, so threads may share it.
 typedef struct zp_conv2d zp_conv2d;
@@ -444,17 +456,22 @@ typedef struct zp_stored_weights zp_stored_weights;
 // never changes, so threads may share it.
 typedef struct zp_weights zp_weights;
 
-// A window that moves over an image: height first, width second. zp_window_of() makes one of stride 1 without padding.
-typedef struct zp_window {
-  // Height and width.
-  size_t size[2];
-  // Elements from a position to the next.
-  size_t stride[2];
-  // Elements around the image: top, left, bottom, right.
-  size_t padding[4];
-  // Elements from a tap of the window to the next.
-  size_t dilation[2];
-} zp_window;
+// Called with its context when the bytes of an archive are not needed any more: when the archive and all weights of it are freed. It
+// runs inside of the call that frees the last one, on that thread.
+typedef struct zp_release {
+  // Handed to `run`.
+  void *context;
+  // Unmaps or frees the bytes, for example.
+  void (*run)(void *context);
+} zp_release;
+
+// Room for the message of an error. Functions take a pointer to one, or NULL. A function that fails writes the reason, with the
+// argument and the numbers at fault, as UTF-8 that ends with a zero byte (cut if it is longer); one that succeeds writes nothing.
+// The caller owns it: nothing is kept in the library, so any thread, fiber or language runtime may call.
+typedef struct zp_message {
+  // The text.
+  char text[256];
+} zp_message;
 
 // Threads of the caller's: a thread pool of an engine, for example. Results do not depend on them.
 typedef struct zp_threads {
@@ -477,6 +494,42 @@ typedef struct zp_exec {
   // Threads that share the work of a call that is large enough; NULL for the calling thread alone.
   const struct zp_threads *threads;
 } zp_exec;
+
+// Where an archive is written, piece by piece: to a file, for example.
+typedef struct zp_sink {
+  // Handed to `write`.
+  void *context;
+  // Takes all of the bytes, and returns 0; or another number for a failure, which ends the call.
+  int (*write)(void *context, const void *bytes, size_t length);
+} zp_sink;
+
+// Elements that a function writes, as in zp_view. Functions that fail leave them alone, unless their comment says otherwise. From
+// the first element to the last, gaps between rows included, the memory belongs to the call until it returns; what is in the gaps
+// is not changed.
+typedef struct zp_view_mut {
+  // The type of the elements.
+  zp_type type;
+  // The first element, aligned to the size of an element; NULL only without elements.
+  void *data;
+  // Rows.
+  size_t rows;
+  // Elements of a row.
+  size_t columns;
+  // Elements from a row to the next; 0 stands for `columns`: no gaps.
+  size_t stride;
+} zp_view_mut;
+
+// A window that moves over an image: height first, width second. zp_window_of() makes one of stride 1 without padding.
+typedef struct zp_window {
+  // Height and width.
+  size_t size[2];
+  // Elements from a position to the next.
+  size_t stride[2];
+  // Elements around the image: top, left, bottom, right.
+  size_t padding[4];
+  // Elements from a tap of the window to the next.
+  size_t dilation[2];
+} zp_window;
 
 // Elements that a function reads: a row-major matrix, whose rows may lie further apart than they are long. A vector is a matrix of
 // one row. A tensor of more axes is one of any shape with as many elements.
@@ -511,30 +564,6 @@ typedef struct zp_bias {
   // The parameters of the activations, per tensor.
   const struct zp_params *x;
 } zp_bias;
-
-// Room for the message of an error. Functions take a pointer to one, or NULL. A function that fails writes the reason, with the
-// argument and the numbers at fault, as UTF-8 that ends with a zero byte (cut if it is longer); one that succeeds writes nothing.
-// The caller owns it: nothing is kept in the library, so any thread, fiber or language runtime may call.
-typedef struct zp_message {
-  // The text.
-  char text[256];
-} zp_message;
-
-// Elements that a function writes, as in zp_view. Functions that fail leave them alone, unless their comment says otherwise. From
-// the first element to the last, gaps between rows included, the memory belongs to the call until it returns; what is in the gaps
-// is not changed.
-typedef struct zp_view_mut {
-  // The type of the elements.
-  zp_type type;
-  // The first element, aligned to the size of an element; NULL only without elements.
-  void *data;
-  // Rows.
-  size_t rows;
-  // Elements of a row.
-  size_t columns;
-  // Elements from a row to the next; 0 stands for `columns`: no gaps.
-  size_t stride;
-} zp_view_mut;
 
 // The format of a tensor.
 typedef struct zp_tensor_format {
@@ -674,6 +703,118 @@ typedef struct zp_group_scheme {
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+// Opens the bytes of a file where they are: a mapping, for example, which begins at a multiple of 64. They stay there, unchanged, and
+// no shorter than the file said, until the archive and all weights of it are freed. Then `release` is called, unless it is NULL;
+// without one, the caller frees the bytes at any time after that. On an error it is not called: they are the caller's still.
+//
+// Whatever bytes there are, opening is safe. Codes are verified by zp_archive_verify() alone, for that reads all of them.
+//
+// Errors: ZP_ERROR_FILE for bytes that are no archive, or begin elsewhere.
+zp_error zp_archive_open(const uint8_t *bytes,
+                         size_t length,
+                         const struct zp_release *release,
+                         struct zp_archive **archive,
+                         struct zp_message *message);
+
+// Opens a copy of the bytes of a file, wherever they begin: they may be freed when it returns.
+//
+// Errors: ZP_ERROR_FILE for bytes that are no archive; ZP_ERROR_MEMORY.
+zp_error zp_archive_copied(const uint8_t *bytes,
+                           size_t length,
+                           struct zp_archive **archive,
+                           struct zp_message *message);
+
+// A name of the archive, by a number from 0 on, in the order in which weights were added; each as often as there are ISAs that its
+// weights are packed for. `name` becomes NULL behind the last one. It ends with a zero byte, and lives as long as the archive.
+//
+// Errors: ZP_ERROR_HANDLE, ZP_ERROR_NULL.
+zp_error zp_archive_name(const struct zp_archive *archive,
+                         size_t index,
+                         const char **name,
+                         struct zp_message *message);
+
+// The weights of a name with codes of the type `codes`, for activations of the type `activations`, packed for the ISA of `exec`: where
+// they are in the file. If there are none for this ISA and `repacks` is true, those for another one that this CPU has are packed again.
+//
+// Errors: ZP_ERROR_FILE when there are none of this name and these types for the ISA, or when they have the layout of another version
+// of this library; ZP_ERROR_TYPE, ZP_ERROR_MEMORY.
+zp_error zp_archive_weights(const struct zp_exec *exec,
+                            const struct zp_archive *archive,
+                            const char *name,
+                            zp_type activations,
+                            zp_type codes,
+                            bool repacks,
+                            struct zp_weights **weights,
+                            struct zp_message *message);
+
+// The weights in groups of a name, packed for the ISA of `exec`: where they are in the file. If there are none for this ISA and
+// `repacks` is true, those for another one that this CPU has are packed again.
+//
+// Errors: ZP_ERROR_FILE when there are none of this name for the ISA, or when they have the layout of another version of this library;
+// ZP_ERROR_MEMORY.
+zp_error zp_archive_group_weights(const struct zp_exec *exec,
+                                  const struct zp_archive *archive,
+                                  const char *name,
+                                  bool repacks,
+                                  struct zp_group_weights **weights,
+                                  struct zp_message *message);
+
+// Reads all weights of an archive, and holds them against their checksums.
+//
+// Errors: ZP_ERROR_FILE.
+zp_error zp_archive_verify(const struct zp_archive *archive, struct zp_message *message);
+
+// Frees an archive. Weights of it stay. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
+zp_error zp_archive_free(struct zp_archive *archive, struct zp_message *message);
+
+// A writer of an archive of nothing.
+//
+// Errors: ZP_ERROR_NULL.
+zp_error zp_archive_writer_new(struct zp_archive_writer **writer, struct zp_message *message);
+
+// Adds weights by a name. There may be several of a name, packed for different ISAs. The writer becomes an owner of them: nothing is
+// copied, and the caller may free its handle.
+//
+// Errors: ZP_ERROR_FILE when there are some of this name, these types and this ISA.
+zp_error zp_archive_writer_add(const struct zp_archive_writer *writer,
+                               const char *name,
+                               const struct zp_weights *weights,
+                               struct zp_message *message);
+
+// Adds weights in groups by a name, as zp_archive_writer_add().
+//
+// Errors: ZP_ERROR_FILE when there are some of this name and this ISA.
+zp_error zp_archive_writer_add_group(const struct zp_archive_writer *writer,
+                                     const char *name,
+                                     const struct zp_group_weights *weights,
+                                     struct zp_message *message);
+
+// Hands the archive to a function, piece by piece; it may not call with this writer. The same weights make the same bytes.
+//
+// Errors: ZP_ERROR_SINK when the function returns another number than 0; what it took until then is no archive.
+zp_error zp_archive_writer_write(const struct zp_archive_writer *writer,
+                                 struct zp_sink sink,
+                                 struct zp_message *message);
+
+// The bytes of the archive, for the room of zp_archive_writer_copy().
+//
+// Errors: ZP_ERROR_HANDLE, ZP_ERROR_NULL.
+zp_error zp_archive_writer_size(const struct zp_archive_writer *writer, size_t *bytes, struct zp_message *message);
+
+// Writes the archive into `out`, U8 without gaps, of as many bytes as zp_archive_writer_size() says.
+//
+// Errors: ZP_ERROR_LENGTH, ZP_ERROR_TYPE.
+zp_error zp_archive_writer_copy(const struct zp_archive_writer *writer,
+                                struct zp_view_mut out,
+                                struct zp_message *message);
+
+// Frees a writer. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
+zp_error zp_archive_writer_free(struct zp_archive_writer *writer, struct zp_message *message);
 
 // A window of this height and width: stride 1, no padding, dilation 1.
 struct zp_window zp_window_of(size_t height, size_t width);

@@ -5,10 +5,11 @@ use core::fmt::{self, Write};
 use core::marker::PhantomData;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::error::zp_error;
-use crate::failure::Failure;
-use crate::handle::Handle;
+use crate::failure::{Failure, Reason};
+use crate::handle::{Handle, Shared};
 
 /// Room for the message of an error. Functions take a pointer to one, or NULL. A function that fails writes the reason, with the
 /// argument and the numbers at fault, as UTF-8 that ends with a zero byte (cut if it is longer); one that succeeds writes nothing.
@@ -37,7 +38,7 @@ pub(crate) unsafe fn call<'c>(
     let failure = match catch_unwind(AssertUnwindSafe(|| body(Caller(PhantomData)))) {
         Ok(Ok(())) => return zp_error::None,
         Ok(Err(failure)) => failure,
-        Err(panic) => Failure::Panic { text: panic_text(panic) },
+        Err(panic) => Reason::Panic { text: panic_text(panic) }.into(),
     };
     // SAFETY: null or a message of the caller's.
     unsafe { report(&failure, message) }
@@ -81,18 +82,20 @@ impl Write for Text {
 }
 
 /// `Ok` when a pointer is neither null nor misaligned.
+#[inline(always)]
 fn check_pointer<T>(pointer: *const T, what: &'static str) -> Result<(), Failure> {
     if pointer.is_null() {
-        return Err(Failure::Null { what });
+        return Err(Reason::Null { what }.into());
     }
     if !pointer.is_aligned() {
-        return Err(Failure::Misaligned { what, address: pointer.addr(), alignment: align_of::<T>() });
+        return Err(Reason::Misaligned { what, address: pointer.addr(), alignment: align_of::<T>() }.into());
     }
     Ok(())
 }
 
 impl<'c> Caller<'c> {
     /// The value that a pointer points to.
+    #[inline(always)]
     pub fn value<T>(self, pointer: *const T, what: &'static str) -> Result<&'c T, Failure> {
         check_pointer(pointer, what)?;
         // SAFETY: not null, aligned; the caller says that it points to a value which nobody writes until the call ends.
@@ -100,6 +103,7 @@ impl<'c> Caller<'c> {
     }
 
     /// The value that a pointer points to, unless it is null.
+    #[inline(always)]
     pub fn optional<T>(self, pointer: *const T, what: &'static str) -> Result<Option<&'c T>, Failure> {
         if pointer.is_null() { Ok(None) } else { self.value(pointer, what).map(Some) }
     }
@@ -112,7 +116,7 @@ impl<'c> Caller<'c> {
         }
         check_pointer(pointer, what)?;
         let bytes = count.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize);
-        bytes.ok_or(Failure::Size { what, rows: 1, columns: count })?;
+        bytes.ok_or(Reason::Size { what, rows: 1, columns: count })?;
         // SAFETY: not null, aligned, no more than isize::MAX bytes; the caller says that it points to so many elements.
         Ok(unsafe { core::slice::from_raw_parts(pointer, count) })
     }
@@ -121,7 +125,7 @@ impl<'c> Caller<'c> {
     pub fn text(self, pointer: *const c_char, what: &'static str) -> Result<&'c str, Failure> {
         check_pointer(pointer, what)?;
         // SAFETY: not null; the caller says that a zero byte ends it.
-        unsafe { CStr::from_ptr(pointer) }.to_str().map_err(|_| Failure::Text { what })
+        unsafe { CStr::from_ptr(pointer) }.to_str().map_err(|_| Reason::Text { what }.into())
     }
 
     /// Where a result goes that is a single value.
@@ -144,14 +148,22 @@ impl<'c> Caller<'c> {
     }
 
     /// The value behind a handle.
+    #[inline(always)]
     pub fn handle<H: Handle>(self, handle: *const H) -> Result<&'c H::Value, Failure> {
         // SAFETY: the caller says that it is a handle, not freed until the call ends.
         unsafe { crate::handle::value(handle) }
     }
 
     /// The value behind a handle, unless it is null.
+    #[inline(always)]
     pub fn optional_handle<H: Handle>(self, handle: *const H) -> Result<Option<&'c H::Value>, Failure> {
         if handle.is_null() { Ok(None) } else { self.handle(handle).map(Some) }
+    }
+
+    /// One more owner of what is behind a shared handle, which keeps it where it is.
+    pub fn owner<H: Handle<Ownership = Shared>>(self, handle: *const H) -> Result<Arc<dyn Any + Send + Sync>, Failure> {
+        // SAFETY: the caller says that it is a handle, not freed until the call ends.
+        unsafe { crate::handle::owner(handle) }
     }
 
     /// Gives up a handle that the caller owns, alone or with others. A null handle is none.

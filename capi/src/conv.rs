@@ -119,7 +119,7 @@ pub unsafe extern "C" fn zp_conv2d_new(
             let images = zp_type::checked(images, "images")?;
             let ([weights], []) = c.buffers([(weights, "weights")], [])?;
             let layer = Layer { exec, weights, shape, params, window: window.into(), groups, bias };
-            out.write(make_pair!(ConvPair, images, params, (A, B) => layer.make::<A, B>()?));
+            out.write(make_pair!(ConvPair, images, (params.code_type(), "params"), (A, B) => layer.make::<A, B>()?));
             Ok(())
         })
     }

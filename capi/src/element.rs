@@ -2,7 +2,7 @@
 
 use core::mem::MaybeUninit;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 
 /// An enum of C: `repr(u32)`.
 pub(crate) trait CEnum: Copy {
@@ -13,13 +13,15 @@ pub(crate) trait CEnum: Copy {
     fn of(number: u32) -> Option<Self>;
 
     /// The value that C gave, if the enum has it. (In C an enum is an integer, so a `MaybeUninit` that may hold any comes here.)
+    #[inline]
     fn from_c(given: MaybeUninit<Self>) -> Option<Self> {
         Self::of(number(given))
     }
 
     /// The value that C gave as `what`.
+    #[inline]
     fn checked(given: MaybeUninit<Self>, what: &'static str) -> Result<Self, Failure> {
-        Self::from_c(given).ok_or(Failure::Enum { what, name: Self::NAME, number: number(given) })
+        Self::from_c(given).ok_or_else(|| Reason::Enum { what, name: Self::NAME, number: number(given) }.into())
     }
 }
 
@@ -42,6 +44,7 @@ macro_rules! c_enum {
         impl $crate::element::CEnum for $Enum {
             const NAME: &str = stringify!($Enum);
 
+            #[inline]
             fn of(number: u32) -> Option<Self> {
                 match number {
                     $( n if n == $Enum::$variant as u32 => Some($Enum::$variant), )+
@@ -96,6 +99,12 @@ impl zp_type {
             zp_type::U4 | zp_type::I4 => (1, 0),
             zp_type::U2 | zp_type::I2 => (2, 0),
         }
+    }
+
+    /// Whether rows may lie further apart than they are long.
+    #[inline]
+    pub(crate) fn can_have_gaps(self) -> bool {
+        self.unit().0 == 0 && !matches!(self, zp_type::F16 | zp_type::Bf16)
     }
 
     /// The bytes of an element, 1 of packed ones.

@@ -36,6 +36,8 @@ pub enum zp_error {
     Type = 7006,
     /// Text that is not UTF-8.
     Text = 7007,
+    /// A function of the caller's that takes bytes failed.
+    Sink = 7008,
     /// A panic inside the library, which is a bug of it: please report the message.
     Panic = 7020,
     /// An error of the library that this table does not have yet.
@@ -96,7 +98,7 @@ pub enum zp_error {
 
 c_enum! {
     zp_error {
-        None, Null, Misaligned, Overlap, Size, Enum, Handle, Type, Text, Panic, Other, Isa, Length, Multiple, Stride, Empty,
+        None, Null, Misaligned, Overlap, Size, Enum, Handle, Type, Text, Sink, Panic, Other, Isa, Length, Multiple, Stride, Empty,
         NonFinite, Range, Bits, Codes, Code, ZeroPoint, Scale, Bounds, Multiplier, Bias, Depth, Stream, Merge, Setting, Method,
         PackedIsa, Rounding, Operand, Memory, Shape, File,
     }
@@ -148,6 +150,7 @@ impl zp_error {
             zp_error::Handle => c"an invalid handle",
             zp_error::Type => c"elements of another type",
             zp_error::Text => c"text that is not UTF-8",
+            zp_error::Sink => c"a function of the caller's that failed",
             zp_error::Panic => c"a panic inside the library",
             zp_error::Other => c"an error without a number",
             zp_error::Isa => c"an ISA that this CPU lacks",
@@ -175,6 +178,7 @@ impl zp_error {
             zp_error::Operand => c"a stage for other operands",
             zp_error::Memory => c"no memory",
             zp_error::Shape => c"shapes that do not go together",
+            zp_error::File => c"an invalid archive of weights",
         }
     }
 }

@@ -11,7 +11,7 @@ use zeropoint::{Error, Exec, Isa, Threads};
 use crate::boundary::{Caller, call, zp_message};
 use crate::element::{CEnum, c_enum};
 use crate::error::zp_error;
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 
 /// An instruction set. All of them give the same bytes; they differ in speed only.
 #[repr(u32)]
@@ -66,6 +66,7 @@ static ISAS: LazyLock<[Option<Isa>; 23]> = LazyLock::new(|| {
 
 impl zp_isa {
     /// The ISA, or an error that lists those of this CPU.
+    #[inline]
     fn find(self) -> Result<Isa, Error> {
         ISAS[self as usize].map_or_else(|| self.missing(), Ok)
     }
@@ -154,13 +155,13 @@ impl Threads for zp_threads {
 
 impl<'c> Caller<'c> {
     /// Where the call runs.
-    #[inline]
+    #[inline(always)]
     pub fn exec(self, exec: *const zp_exec) -> Result<Exec<'c>, Failure> {
         let zp_exec { isa, threads } = *self.value(exec, "exec")?;
         let exec = Exec::from(zp_isa::checked(isa, "exec->isa")?.find()?);
         match self.optional(threads, "exec->threads")? {
             None => Ok(exec),
-            Some(zp_threads { run: None, .. }) => Err(Failure::Null { what: "exec->threads->run" }),
+            Some(zp_threads { run: None, .. }) => Err(Reason::Null { what: "exec->threads->run" }.into()),
             Some(threads) => Ok(exec.on(threads)),
         }
     }

@@ -9,7 +9,7 @@ use crate::boundary::{Caller, call, zp_message};
 use crate::element::{CEnum, zp_type};
 use crate::error::zp_error;
 use crate::exec::zp_exec;
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::handle::{Handle, Owned, Shared};
 use crate::params::{Params, zp_params};
 use crate::scheme::{zp_codes, zp_offset};
@@ -141,7 +141,7 @@ pub unsafe extern "C" fn zp_group_weights_pack_parts(
                 zp_type::U8 => pack_parts::<u8>(exec, parts, c)?,
                 found => {
                     let expected = "ZP_TYPE_U8 or ZP_TYPE_I8";
-                    return Err(Failure::Type { what: "parts->range", found, expected });
+                    return Err(Reason::Type { what: "parts->range", found, expected }.into());
                 }
             });
             Ok(())

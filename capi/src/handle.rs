@@ -17,7 +17,7 @@
 use core::any::Any;
 use std::sync::Arc;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 
 /// A kind of handle: an opaque type of C.
 pub(crate) trait Handle: Sized {
@@ -114,20 +114,37 @@ pub(crate) fn new<H: Handle>(value: H::Value) -> *mut H {
 /// It is null, or a handle, whatever its kind, that was not freed.
 pub(crate) unsafe fn share<H: Handle<Ownership = Shared>>(handle: *const H) -> Result<*mut H, Failure> {
     // SAFETY: the caller says so.
-    let allocated = unsafe { check(handle) }?;
-    if !allocated.header.owned {
-        return Err(Failure::Handle { kind: H::NAME, why: "is borrowed: it has no owners" });
-    }
-    // SAFETY: it is of `into_raw`, since the header says that it is owned, and alive.
-    unsafe { Arc::increment_strong_count(handle.cast::<Allocated<H::Value>>()) };
+    let allocated = unsafe { owner(handle) }?;
+    core::mem::forget(allocated);
     registry::add(handle);
     Ok(handle.cast_mut())
+}
+
+/// One more owner of what is behind a shared handle, inside of this library.
+///
+/// # Safety
+/// It is null, or a handle, whatever its kind, that was not freed.
+pub(crate) unsafe fn owner<H: Handle<Ownership = Shared>>(
+    handle: *const H,
+) -> Result<Arc<dyn Any + Send + Sync>, Failure> {
+    // SAFETY: the caller says so.
+    let allocated = unsafe { check(handle) }?;
+    if !allocated.header.owned {
+        return Err(Reason::Handle { kind: H::NAME, why: "is borrowed: it has no owners" }.into());
+    }
+    let pointer = handle.cast::<Allocated<H::Value>>();
+    // SAFETY: it is of `into_raw`, since the header says that it is owned, and alive; the new owner is the one counted.
+    Ok(unsafe {
+        Arc::increment_strong_count(pointer);
+        Arc::from_raw(pointer)
+    })
 }
 
 /// The value behind a handle.
 ///
 /// # Safety
 /// It is null, or a handle, whatever its kind, that is not freed during `'c`.
+#[inline(always)]
 pub(crate) unsafe fn value<'c, H: Handle>(handle: *const H) -> Result<&'c H::Value, Failure> {
     // SAFETY: the caller says so.
     unsafe { check(handle) }.map(|allocated| &allocated.value)
@@ -144,7 +161,7 @@ pub(crate) unsafe fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
     // SAFETY: the caller says so.
     let allocated = unsafe { check(handle.cast_const()) }?;
     if !allocated.header.owned {
-        return Err(Failure::Handle { kind: H::NAME, why: "is borrowed: it is not freed" });
+        return Err(Reason::Handle { kind: H::NAME, why: "is borrowed: it is not freed" }.into());
     }
     registry::remove(handle);
     // SAFETY: it is of `into_raw`, since the header says that it is owned; the caller gives it up.
@@ -156,21 +173,21 @@ pub(crate) unsafe fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
 ///
 /// # Safety
 /// It is null, or a handle, whatever its kind, that is not freed during `'c`.
-#[inline]
+#[inline(always)]
 unsafe fn check<'c, H: Handle>(handle: *const H) -> Result<&'c Allocated<H::Value>, Failure> {
     let allocated: *const Allocated<H::Value> = handle.cast();
     if allocated.is_null() {
-        return Err(Failure::Null { what: H::NAME });
+        return Err(Reason::Null { what: H::NAME }.into());
     }
     if !allocated.is_aligned() {
         let alignment = align_of::<Allocated<H::Value>>();
-        return Err(Failure::Misaligned { what: H::NAME, address: allocated.addr(), alignment });
+        return Err(Reason::Misaligned { what: H::NAME, address: allocated.addr(), alignment }.into());
     }
     registry::check(handle, H::NAME)?;
     // SAFETY: every handle begins with a header, and the caller says that it is one.
     let kind = unsafe { (*handle.cast::<Header>()).kind };
     if kind != H::KIND {
-        return Err(Failure::Handle { kind: H::NAME, why: "is a handle of another kind" });
+        return Err(Reason::Handle { kind: H::NAME, why: "is a handle of another kind" }.into());
     }
     // SAFETY: its header says that it is of this kind, so this is what was allocated for it.
     Ok(unsafe { &*allocated })
@@ -182,7 +199,7 @@ mod registry {
     use std::collections::HashMap;
     use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-    use crate::failure::Failure;
+    use crate::failure::{Failure, Reason};
 
     /// How many owners the handle of an address has. A borrowed one has one that never goes.
     static OWNERS: LazyLock<Mutex<HashMap<usize, usize>>> = LazyLock::new(Mutex::default);
@@ -212,7 +229,7 @@ mod registry {
 
     pub fn check<H>(handle: *const H, kind: &'static str) -> Result<(), Failure> {
         let alive = owners().contains_key(&handle.addr());
-        if alive { Ok(()) } else { Err(Failure::Handle { kind, why: "was freed, or never was a handle" }) }
+        if alive { Ok(()) } else { Err(Reason::Handle { kind, why: "was freed, or never was a handle" }.into()) }
     }
 }
 

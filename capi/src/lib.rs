@@ -14,6 +14,7 @@
 #![allow(clippy::missing_safety_doc, reason = "one contract for all functions, above")]
 #![allow(clippy::too_many_arguments, reason = "C has no named arguments and no default ones")]
 
+mod archive;
 mod boundary;
 mod conv;
 mod element;
@@ -38,6 +39,7 @@ mod version;
 mod view;
 mod weights;
 
+pub use archive::*;
 pub use boundary::zp_message;
 pub use conv::*;
 pub use element::zp_type;

@@ -19,7 +19,7 @@ struct Multiply<'c, A: Byte, B> {
 }
 
 impl<'c, A: Byte, B: Byte> Product<'c> for Multiply<'c, A, B> {
-    #[inline]
+    #[inline(always)]
     fn run<S: Stage<Element: Element>>(self, stage: &S, out: Output<'c>) -> Result<(), Failure> {
         Ok(matmul(self.exec, self.x, self.weights, stage, out.matrix()?)?)
     }

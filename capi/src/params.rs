@@ -6,7 +6,7 @@ use crate::boundary::{Caller, call, zp_message};
 use crate::element::{Element, zp_type};
 use crate::error::zp_error;
 use crate::exec::zp_exec;
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::handle::{Handle, Owned};
 use crate::scheme::{ranges, zp_codes, zp_granularity, zp_range, zp_scheme};
 use crate::view::{zp_view, zp_view_mut};
@@ -86,8 +86,9 @@ pub(crate) use with_code_type;
 
 impl Params {
     /// Parameters of this type.
+    #[inline(always)]
     pub(crate) fn typed<C: CodeType>(&self, what: &'static str) -> Result<&QuantParams<C>, Failure> {
-        C::unwrap(self).ok_or(Failure::Type { what, found: self.code_type(), expected: C::TYPE.name() })
+        C::unwrap(self).ok_or_else(|| Reason::Type { what, found: self.code_type(), expected: C::TYPE.name() }.into())
     }
 
     pub(crate) fn code_type(&self) -> zp_type {

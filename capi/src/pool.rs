@@ -9,7 +9,7 @@ use crate::conv::{zp_shape, zp_window};
 use crate::element::{truth, zp_type};
 use crate::error::zp_error;
 use crate::exec::zp_exec;
-use crate::failure::Failure;
+use crate::failure::Reason;
 use crate::params::{Params, zp_params};
 use crate::view::{zp_view, zp_view_mut};
 
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn zp_average_pool2d(
                 Params::I8(params) => Ok(pool.forward(exec, images.slice()?, shape, params, out.slice()?)?),
                 _ => {
                     let expected = "ZP_TYPE_U8 or ZP_TYPE_I8";
-                    Err(Failure::Type { what: "params", found: params.code_type(), expected })
+                    Err(Reason::Type { what: "params", found: params.code_type(), expected }.into())
                 }
             }
         })

@@ -9,7 +9,7 @@ use crate::boundary::{Caller, call, zp_message};
 use crate::element::{Element, zp_type};
 use crate::error::zp_error;
 use crate::exec::zp_exec;
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::params::{Params, with_params, zp_params};
 use crate::scheme::zp_rounding;
 use crate::view::{Input, Output, Reals, RealsMut, zp_view, zp_view_mut};
@@ -254,7 +254,7 @@ fn pack<C: zeropoint::ByteCode + Element>(
     let pad = C::try_from(pad).map_err(|_| zeropoint::Error::Code { index, code: pad, min, max })?;
     match packed.packed::<C>()? {
         Ok(packed) => Ok(raw::pack_codes(exec, codes, pad, packed)?),
-        Err(whole) => Err(Failure::Type { what: "packed", found: whole.element(), expected: "packed codes" }),
+        Err(whole) => Err(Reason::Type { what: "packed", found: whole.element(), expected: "packed codes" }.into()),
     }
 }
 
@@ -288,6 +288,6 @@ fn unpack<C: zeropoint::ByteCode + Element>(
 ) -> Result<(), Failure> {
     match packed.packed::<C>()? {
         Some(packed) => Ok(raw::unpack_codes(exec, packed, codes.slice()?)?),
-        None => Err(Failure::Type { what: "packed", found: packed.element(), expected: "packed codes" }),
+        None => Err(Reason::Type { what: "packed", found: packed.element(), expected: "packed codes" }.into()),
     }
 }

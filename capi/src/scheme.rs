@@ -7,7 +7,7 @@ use zeropoint::{CodeRange, Granularity, OffsetKind, Range, Rounding, RoundingKin
 use crate::boundary::{Caller, call, zp_message};
 use crate::element::{CEnum, c_enum, zp_type};
 use crate::error::zp_error;
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::params::CodeType;
 
 /// Which values a scale may have.
@@ -161,7 +161,7 @@ impl zp_codes {
             code @ (zp_type::U8 | zp_type::I8 | zp_type::U16 | zp_type::I16) => Ok(code),
             found => {
                 let expected = "ZP_TYPE_U8, ZP_TYPE_I8, ZP_TYPE_U16 or ZP_TYPE_I16";
-                Err(Failure::Type { what: "codes", found, expected })
+                Err(Reason::Type { what: "codes", found, expected }.into())
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::boundary::{Caller, call, zp_message};
 use crate::conv::{ConvPair, zp_conv2d};
 use crate::element::{CEnum, c_enum, zp_type};
 use crate::error::zp_error;
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::handle::{Handle, Owned, Static};
 use crate::params::{Params, zp_params};
 use crate::scheme::zp_codes;
@@ -132,8 +132,8 @@ impl zp_activation {
 }
 
 impl Stage {
-    /// Does something with the typed stage and the output in its type.
-    #[inline]
+    /// Does something with the typed stage and the output in its type. (Inlined, since the product would be copied to be passed.)
+    #[inline(always)]
     pub fn run<'c>(&self, out: Output<'c>, product: impl Product<'c>) -> Result<(), Failure> {
         match self {
             Stage::Accumulators(stage) => product.run(stage, out),
@@ -211,7 +211,7 @@ fn requantize_to<A: ByteCode>(
     match y {
         Params::U8(y) => Ok(Stage::U8(requantize(weights, x, y, rule, activation)?)),
         Params::I8(y) => Ok(Stage::I8(requantize(weights, x, y, rule, activation)?)),
-        _ => Err(Failure::Type { what: "y", found: y.code_type(), expected: "ZP_TYPE_U8 or ZP_TYPE_I8" }),
+        _ => Err(Reason::Type { what: "y", found: y.code_type(), expected: "ZP_TYPE_U8 or ZP_TYPE_I8" }.into()),
     }
 }
 
@@ -288,14 +288,14 @@ pub unsafe extern "C" fn zp_stage_multipliers_new(
             let number = zp_rule::Onnxruntime as u32;
             let rule = zp_rule::checked(rule, "rule")?.rule();
             let rule =
-                rule.ok_or(Failure::Enum { what: "rule, of multipliers by hand", name: zp_rule::NAME, number })?;
+                rule.ok_or(Reason::Enum { what: "rule, of multipliers by hand", name: zp_rule::NAME, number })?;
             let (multipliers, zp_codes { min, max, .. }) = (c.array(multipliers, count, "multipliers")?, codes);
             out.write(match codes.code_type()? {
                 zp_type::U8 => Stage::U8(raw::requantize(rule, multipliers, zero_point, bounds(min, max)?)?),
                 zp_type::I8 => Stage::I8(raw::requantize(rule, multipliers, zero_point, bounds(min, max)?)?),
                 found => {
                     let expected = "ZP_TYPE_U8 or ZP_TYPE_I8";
-                    return Err(Failure::Type { what: "codes", found, expected });
+                    return Err(Reason::Type { what: "codes", found, expected }.into());
                 }
             });
             Ok(())
@@ -323,8 +323,12 @@ pub unsafe extern "C" fn zp_stage_stochastic_new(
             out.write(match c.handle(stage)? {
                 Stage::U8(stage) => Stage::U8(stage.stochastic(stream)?),
                 Stage::I8(stage) => Stage::I8(stage.stochastic(stream)?),
-                Stage::Accumulators(_) => return Err(Failure::Type { what: "stage", found: zp_type::I32, expected }),
-                Stage::Dequantize(_) => return Err(Failure::Type { what: "stage", found: zp_type::F32, expected }),
+                Stage::Accumulators(_) => {
+                    return Err(Reason::Type { what: "stage", found: zp_type::I32, expected }.into());
+                }
+                Stage::Dequantize(_) => {
+                    return Err(Reason::Type { what: "stage", found: zp_type::F32, expected }.into());
+                }
             });
             Ok(())
         })

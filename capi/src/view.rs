@@ -9,7 +9,7 @@ use zeropoint::{ByteCode, Halves, HalvesMut, Matrix, MatrixMut, PackedCodes, Pac
 
 use crate::boundary::Caller;
 use crate::element::{CEnum, Element, zp_type};
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 
 /// Elements that a function reads: a row-major matrix, whose rows may lie further apart than they are long. A vector is a matrix of
 /// one row. A tensor of more axes is one of any shape with as many elements.
@@ -59,76 +59,105 @@ struct Checked {
     stride: usize,
     /// Elements from the first to the last, gaps included; of packed codes, their bytes.
     extent: usize,
+    /// The bytes of all of them.
+    bytes: usize,
 }
 
 impl Checked {
-    /// Checks a view. (A call checks two or three: in nanoseconds, so without a division, and what is wrong is found out again.)
+    /// A view without elements.
+    const NOTHING: Self = Checked {
+        what: "",
+        element: zp_type::U8,
+        data: core::ptr::null_mut(),
+        rows: 0,
+        columns: 0,
+        stride: 0,
+        extent: 0,
+        bytes: 0,
+    };
+
+    /// Checks a view. (A call checks two or three, in nanoseconds: without a division, without a reference to what is returned, which
+    /// would be in memory then, and what is wrong is found out again.)
     #[inline(always)]
     fn new(view: zp_view, what: &'static str) -> Result<Self, Failure> {
-        let zp_view { data, rows, columns, .. } = view;
-        let element = zp_type::checked(view.r#type, what)?;
-        let stride = if view.stride == 0 { columns } else { view.stride };
-        let (packed, size) = element.unit();
-        let elements = match rows {
-            0 => Some(0),
-            _ if packed > 0 => rows.checked_mul(columns),
-            _ => (rows - 1).checked_mul(stride).and_then(|before| before.checked_add(columns)),
-        };
-        // (Packed elements, rounded up to whole bytes.)
-        let Some(extent) =
-            elements.map(|elements| (elements >> packed) + usize::from(elements & ((1 << packed) - 1) != 0))
-        else {
-            return Err(Failure::Size { what, rows, columns });
-        };
-        let checked = Checked { what, element, data: data.cast::<u8>().cast_mut(), rows, columns, stride, extent };
-        let can_have_gaps = packed == 0 && !matches!(element, zp_type::F16 | zp_type::Bf16);
-        let is_valid = stride >= columns
-            && extent <= isize::MAX as usize >> size
-            && (can_have_gaps || rows <= 1 || stride == columns)
-            && (extent == 0 || (!data.is_null() && data.addr() & ((1 << size) - 1) == 0));
-        if is_valid { Ok(checked) } else { Err(checked.why_invalid()) }
+        Self::valid(view, what).ok_or_else(|| Self::why_invalid(view, what))
     }
 
-    /// What is wrong with it.
+    /// The view, unless something is wrong with it.
+    #[inline(always)]
+    fn valid(view: zp_view, what: &'static str) -> Option<Self> {
+        let zp_view { data, rows, columns, .. } = view;
+        let element = zp_type::from_c(view.r#type)?;
+        let (stride, (packed, size)) = (view.stride(), element.unit());
+        let extent = view.extent(packed)?;
+        let is_valid = stride >= columns
+            && extent <= isize::MAX as usize >> size
+            && (element.can_have_gaps() || rows <= 1 || stride == columns)
+            && (extent == 0 || (!data.is_null() && data.addr() & ((1 << size) - 1) == 0));
+        let (data, bytes) = (data.cast::<u8>().cast_mut(), extent << size);
+        is_valid.then_some(Checked { what, element, data, rows, columns, stride, extent, bytes })
+    }
+
+    /// What is wrong with a view.
     #[cold]
-    fn why_invalid(&self) -> Failure {
-        let Checked { what, element, data, rows, columns, stride, extent } = *self;
-        let alignment = element.size();
-        if stride < columns {
-            zeropoint::Error::Stride { stride, columns }.into()
-        } else if extent > isize::MAX as usize / alignment {
-            Failure::Size { what, rows, columns }
-        } else if extent > 0 && data.is_null() {
-            Failure::Null { what }
-        } else if extent > 0 && !data.addr().is_multiple_of(alignment) {
-            Failure::Misaligned { what, address: data.addr(), alignment }
-        } else {
-            zeropoint::Error::Shape { why: "packed codes and halves have no gaps between rows", found: stride }.into()
+    fn why_invalid(view: zp_view, what: &'static str) -> Failure {
+        let zp_view { data, rows, columns, .. } = view;
+        let element = match zp_type::checked(view.r#type, what) {
+            Ok(element) => element,
+            Err(failure) => return failure,
+        };
+        let (stride, alignment) = (view.stride(), element.size());
+        match view.extent(element.unit().0) {
+            Some(_) if stride < columns => zeropoint::Error::Stride { stride, columns }.into(),
+            Some(extent) if extent <= isize::MAX as usize / alignment => {
+                if extent > 0 && data.is_null() {
+                    Reason::Null { what }.into()
+                } else if extent > 0 && !data.addr().is_multiple_of(alignment) {
+                    Reason::Misaligned { what, address: data.addr(), alignment }.into()
+                } else {
+                    let why = "packed codes and halves have no gaps between rows";
+                    zeropoint::Error::Shape { why, found: stride }.into()
+                }
+            }
+            _ => Reason::Size { what, rows, columns }.into(),
         }
     }
 
+    /// `Ok` when what is written here is not in another view.
+    #[inline(always)]
+    fn check_apart(self, other: Checked) -> Result<(), Failure> {
+        let (a, b) = (self.addresses(), other.addresses());
+        if a.start.max(b.start) < a.end.min(b.end) {
+            return Err(Reason::Overlap { output: self.what, other: other.what }.into());
+        }
+        Ok(())
+    }
+
     /// The addresses of its bytes.
-    fn addresses(&self) -> Range<usize> {
+    #[inline(always)]
+    fn addresses(self) -> Range<usize> {
         let start = self.data.addr();
-        start..start.wrapping_add(self.extent * self.element.size())
+        start..start.wrapping_add(self.bytes)
     }
 
     /// Where elements of this type begin.
-    fn pointer<T>(&self) -> *mut T {
+    #[inline(always)]
+    fn pointer<T>(self) -> *mut T {
         // (Without elements, C may give any pointer.)
         if self.extent == 0 { core::ptr::dangling_mut() } else { self.data.cast() }
     }
 
-    fn expect(&self, expected: &'static str, is: bool) -> Result<(), Failure> {
-        if is { Ok(()) } else { Err(Failure::Type { what: self.what, found: self.element, expected }) }
+    #[inline(always)]
+    fn expect(self, expected: &'static str, is: bool) -> Result<(), Failure> {
+        if is { Ok(()) } else { Err(Reason::Type { what: self.what, found: self.element, expected }.into()) }
     }
 
-    #[inline]
-    fn expect_element<T: Element>(&self) -> Result<(), Failure> {
+    #[inline(always)]
+    fn expect_element<T: Element>(self) -> Result<(), Failure> {
         self.expect(T::TYPE.name(), self.element == T::TYPE)
     }
 
-    fn expect_dense(&self) -> Result<(), Failure> {
+    fn expect_dense(self) -> Result<(), Failure> {
         if self.rows <= 1 || self.stride == self.columns {
             return Ok(());
         }
@@ -167,6 +196,25 @@ impl zp_view {
         let element = MaybeUninit::new(T::TYPE);
         zp_view { r#type: element, data: data.cast(), rows: 1, columns: count, stride: 0 }
     }
+
+    /// Elements from a row to the next.
+    #[inline(always)]
+    fn stride(self) -> usize {
+        if self.stride == 0 { self.columns } else { self.stride }
+    }
+
+    /// Elements from the first to the last, gaps included; of packed codes, 2 to the power of `packed` of which are in a byte, their
+    /// bytes.
+    #[inline(always)]
+    fn extent(self, packed: u32) -> Option<usize> {
+        let elements = match self.rows {
+            0 => 0,
+            rows if packed > 0 => rows.checked_mul(self.columns)?,
+            rows => (rows - 1).checked_mul(self.stride())?.checked_add(self.columns)?,
+        };
+        // (Rounded up to whole bytes.)
+        Some((elements >> packed) + usize::from(elements & ((1 << packed) - 1) != 0))
+    }
 }
 
 impl zp_view_mut {
@@ -184,47 +232,44 @@ impl zp_view_mut {
 
     /// Whether it has the type, the place and the shape of another view.
     pub(crate) fn is(self, other: zp_view) -> bool {
-        let stride = |stride, columns| if stride == 0 { columns } else { stride };
         let same_type = zp_type::from_c(self.r#type) == zp_type::from_c(other.r#type);
         same_type
             && self.data.cast_const() == other.data
             && (self.rows, self.columns) == (other.rows, other.columns)
-            && stride(self.stride, self.columns) == stride(other.stride, other.columns)
+            && self.view().stride() == other.stride()
     }
 }
 
 impl<'c> Caller<'c> {
     /// Checks all buffers of a call, with their names: pointers, types and sizes, and that nothing which is written overlaps
     /// anything else.
-    #[inline]
+    #[inline(always)]
     pub fn buffers<const I: usize, const O: usize>(
         self,
         inputs: [(zp_view, &'static str); I],
         outputs: [(zp_view_mut, &'static str); O],
     ) -> Result<([Input<'c>; I], [Output<'c>; O]), Failure> {
-        let nothing = Checked::new(zp_view::array::<u8>(core::ptr::null(), 0), "")?;
-        let (mut read, mut written) = ([nothing; I], [nothing; O]);
-        for (checked, (view, what)) in read.iter_mut().zip(inputs) {
-            *checked = Checked::new(view, what)?;
+        // (By indices: loops that a compiler unrolls before it decides what is kept in registers.)
+        let (mut read, mut written) = ([Input::NOTHING; I], [const { Output::NOTHING }; O]);
+        for i in 0..I {
+            read[i].checked = Checked::new(inputs[i].0, inputs[i].1)?;
         }
-        for (checked, (view, what)) in written.iter_mut().zip(outputs) {
-            *checked = Checked::new(view.view(), what)?;
-        }
-        for (i, output) in written.iter().enumerate() {
-            for other in read.iter().chain(&written[..i]) {
-                let (a, b) = (output.addresses(), other.addresses());
-                if a.start.max(b.start) < a.end.min(b.end) {
-                    return Err(Failure::Overlap { output: output.what, other: other.what });
-                }
+        for i in 0..O {
+            written[i].checked = Checked::new(outputs[i].0.view(), outputs[i].1)?;
+            for j in 0..I {
+                written[i].checked.check_apart(read[j].checked)?;
+            }
+            for j in 0..i {
+                written[i].checked.check_apart(written[j].checked)?;
             }
         }
-        let inputs = read.map(|checked| Input { checked, lifetime: PhantomData });
-        let outputs = written.map(|checked| Output { checked, lifetime: PhantomData });
-        Ok((inputs, outputs))
+        Ok((read, written))
     }
 }
 
 impl<'c> Input<'c> {
+    const NOTHING: Self = Input { checked: Checked::NOTHING, lifetime: PhantomData };
+
     /// The type of the elements.
     #[inline]
     pub fn element(&self) -> zp_type {
@@ -232,7 +277,7 @@ impl<'c> Input<'c> {
     }
 
     /// The memory from the first element to the last, gaps included; of packed codes, their bytes.
-    #[inline]
+    #[inline(always)]
     fn memory<T>(&self) -> &'c [T] {
         debug_assert_eq!(size_of::<T>(), self.checked.element.size());
         // SAFETY: checked: not null, aligned, at most isize::MAX bytes. The caller says that so many elements are there for `'c`;
@@ -241,7 +286,7 @@ impl<'c> Input<'c> {
     }
 
     /// A matrix of this type.
-    #[inline]
+    #[inline(always)]
     pub fn matrix<T: Element>(&self) -> Result<Matrix<'c, T>, Failure> {
         self.checked.expect_element::<T>()?;
         let Checked { rows, columns, stride, .. } = self.checked;
@@ -263,7 +308,7 @@ impl<'c> Input<'c> {
             zp_type::Bf16 => Ok(Reals::Halves(Halves::bf16(self.memory()))),
             found => {
                 let expected = "ZP_TYPE_F32, ZP_TYPE_F16 or ZP_TYPE_BF16";
-                Err(Failure::Type { what: self.checked.what, found, expected })
+                Err(Reason::Type { what: self.checked.what, found, expected }.into())
             }
         }
     }
@@ -291,6 +336,8 @@ impl<'c> Input<'c> {
 }
 
 impl<'c> Output<'c> {
+    const NOTHING: Self = Output { checked: Checked::NOTHING, lifetime: PhantomData };
+
     /// The type of the elements.
     #[inline]
     pub fn element(&self) -> zp_type {
@@ -298,7 +345,7 @@ impl<'c> Output<'c> {
     }
 
     /// The memory from the first element to the last, gaps included; of packed codes, their bytes.
-    #[inline]
+    #[inline(always)]
     fn memory<T>(self) -> &'c mut [T] {
         debug_assert_eq!(size_of::<T>(), self.checked.element.size());
         // SAFETY: checked: not null, aligned, at most isize::MAX bytes. The caller says that so many elements are there for `'c`,
@@ -308,7 +355,7 @@ impl<'c> Output<'c> {
     }
 
     /// A matrix of this type.
-    #[inline]
+    #[inline(always)]
     pub fn matrix<T: Element>(self) -> Result<MatrixMut<'c, T>, Failure> {
         self.checked.expect_element::<T>()?;
         let Checked { rows, columns, stride, .. } = self.checked;
@@ -330,7 +377,7 @@ impl<'c> Output<'c> {
             zp_type::Bf16 => Ok(RealsMut::Halves(HalvesMut::bf16(self.memory()))),
             found => {
                 let expected = "ZP_TYPE_F32, ZP_TYPE_F16 or ZP_TYPE_BF16";
-                Err(Failure::Type { what: self.checked.what, found, expected })
+                Err(Reason::Type { what: self.checked.what, found, expected }.into())
             }
         }
     }

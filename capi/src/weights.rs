@@ -77,22 +77,21 @@ pub(crate) trait Byte: ByteCode + CodeType {}
 impl Byte for u8 {}
 impl Byte for i8 {}
 
-/// The types of activations and of weights, as a case of `$Pair`: evaluates `$body` with the types `A` and `B`.
+/// The types of activations and of weights, of which `$what` is the name, as a case of `$Pair`: evaluates `$body` with the types `A`
+/// and `B`.
 macro_rules! make_pair {
-    ($Pair:ident, $activations:expr, $params:expr, ($A:ident, $B:ident) => $body:expr) => {{
+    ($Pair:ident, $activations:expr, ($codes:expr, $what:literal), ($A:ident, $B:ident) => $body:expr) => {{
         use $crate::element::zp_type;
-        match ($activations, $params.code_type()) {
+        match ($activations, $codes) {
             (zp_type::U8, zp_type::U8) => make_pair!(@ $Pair::U8U8, u8, u8, $A, $B, $body),
             (zp_type::U8, zp_type::I8) => make_pair!(@ $Pair::U8I8, u8, i8, $A, $B, $body),
             (zp_type::I8, zp_type::U8) => make_pair!(@ $Pair::I8U8, i8, u8, $A, $B, $body),
             (zp_type::I8, zp_type::I8) => make_pair!(@ $Pair::I8I8, i8, i8, $A, $B, $body),
-            (zp_type::U8 | zp_type::I8, found) => {
+            (activations, codes) => {
+                let has_activations = matches!(activations, zp_type::U8 | zp_type::I8);
+                let (what, found) = if has_activations { ($what, codes) } else { ("activations", activations) };
                 let expected = "ZP_TYPE_U8 or ZP_TYPE_I8";
-                return Err($crate::failure::Failure::Type { what: "params", found, expected });
-            }
-            (found, _) => {
-                let expected = "ZP_TYPE_U8 or ZP_TYPE_I8";
-                return Err($crate::failure::Failure::Type { what: "activations", found, expected });
+                return Err($crate::failure::Reason::Type { what, found, expected }.into());
             }
         }
     }};
@@ -166,7 +165,7 @@ pub unsafe extern "C" fn zp_weights_pack(
             let (params, order, bias) = (c.handle(params)?, zp_order::checked(order, "order")?, c.bias(bias)?);
             let activations = zp_type::checked(activations, "activations")?;
             let ([codes], []) = c.buffers([(codes, "codes")], [])?;
-            out.write(make_pair!(PackedPair, activations, params, (A, B) => {
+            out.write(make_pair!(PackedPair, activations, (params.code_type(), "params"), (A, B) => {
                 pack::<A, B>(exec, codes, params, order, bias)?
             }));
             Ok(())
@@ -229,7 +228,7 @@ impl Caller<'_> {
 }
 
 /// Activations with their parameters, of the type that they are multiplied in.
-#[inline]
+#[inline(always)]
 pub(crate) fn quantized<'c, A: CodeType + Element>(
     x: Input<'c>,
     params: &'c Params,

@@ -20,6 +20,16 @@ fn grid() {
     everywhere("tests/c/grid.c", C);
 }
 
+#[test]
+fn archive() {
+    everywhere("tests/c/archive.c", C);
+}
+
+#[test]
+fn imports() {
+    everywhere("tests/c/imports.c", C);
+}
+
 /// The program of the README.
 #[test]
 fn example() {
