@@ -130,14 +130,14 @@ impl<'a> ArchiveWriter<'a> {
         if self.keys.contains(&key) {
             return broken("there are weights of this name, type and ISA");
         }
+        let (layout, sections, mut head) = (weights.layout()?, weights.sections(), Fields::default());
         self.keys.push(key);
-        let (sections, mut head) = (weights.sections(), Fields::default());
         weights.write_head(&mut head);
         let index = &mut self.index;
         index.text(name);
         index.number(E::TYPE);
         index.text(weights.packed_for().name());
-        index.number(weights.layout()?);
+        index.number(layout);
         index.number(CACHE_LINE as u64 + self.bytes);
         index.size(sections.len());
         for section in &sections {
