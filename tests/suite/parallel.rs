@@ -427,7 +427,7 @@ fn observers() {
             let mut moments = Moments::new(Spread::Deviations(3.0)).unwrap();
             moments.observe(Exec::from(isa).rayon(), &x).unwrap();
             assert_eq!([moments.mean(), moments.std(), moments.mean_deviation()], [mean, std, mean_deviation], "{isa}");
-            repeated(4, || histogram.observe(Exec::from(isa).rayon(), &x).unwrap());
+            (0..4).for_each(|_| histogram.observe(Exec::from(isa).rayon(), &x).unwrap());
             assert_eq!(histogram.bin_width(), 2_f64.powi(exponent));
             for (counts, want) in histogram.counts().into_iter().zip(&counts) {
                 assert!(counts.iter().zip(want).all(|(&count, want)| count == 4 * want), "{isa}");
