@@ -559,7 +559,7 @@ fn large_tensors() {
     let isa = zeropoint::Isa::best().unwrap();
     let (mut codes, mut real, mut fake) = (vec![0; length], vec![0.0; length + 1], vec![0.0; length]);
     let mut wide_codes = vec![0; length];
-    for granularity in [
+    for granularity in crate::common::part([
         Granularity::Tensor,
         Granularity::channel(&[length / 128, 128], 0).unwrap(),
         Granularity::channel(&[length / 1024, 1024], 0).unwrap(),
@@ -567,7 +567,7 @@ fn large_tensors() {
         Granularity::block(&[length / 128, 128], 32).unwrap(),
         Granularity::block_along(&[length / 960, 960], 0, 32).unwrap(),
         Granularity::block_along(&[length / 4370, 4370], 0, 32).unwrap(),
-    ] {
+    ]) {
         let scales = (0..granularity.groups(length).unwrap()).map(|group| 0.0623 + (group % 64) as f32 * 1e-4);
         let scales: Vec<f32> = scales.collect();
         let zero_points = vec![130; scales.len()];
