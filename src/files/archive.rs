@@ -26,12 +26,17 @@ mod sealed {
         /// A number for every type.
         const TYPE: u64;
 
+        /// The ISA that the weights are packed for.
         fn packed_for(&self) -> Isa;
+        /// Writes shape, zero points, bias and all else that an index has of weights.
         fn write_head(&self, head: &mut Fields);
+        /// The bytes that are multiplied where they are in a file: codes, and scales of groups.
         fn sections(&self) -> Vec<&[u8]>;
+        /// Weights of a head and of sections, which hold a share of the file.
         fn read(isa: Isa, head: &mut FieldReader<'_>, body: &mut Sections<'_>) -> Result<Self, Error>;
         /// The fingerprint of the layout that these weights have for this build.
         fn layout(&self) -> Result<u64, Error>;
+        /// The weights, packed for another ISA.
         fn repacked(&self, isa: Isa) -> Result<Self, Error>;
     }
 }
@@ -153,7 +158,7 @@ impl<'a> ArchiveWriter<'a> {
     /// Writes the archive.
     ///
     /// # Errors
-    /// Those of `to`.
+    /// An error of `to`.
     pub fn write(&self, mut to: impl Write) -> io::Result<()> {
         let mut index = Fields::default();
         index.size(self.keys.len());
@@ -177,20 +182,24 @@ impl<'a> ArchiveWriter<'a> {
 #[derive(Clone)]
 pub struct Archive {
     file: FileOwner,
-    /// Where the entries of the index are.
-    entries: Vec<Place>,
+    index: Vec<IndexEntry>,
 }
 
 /// What the index says of an entry.
 #[derive(Clone, Debug)]
-struct Place {
+struct IndexEntry {
     name: String,
+    /// [`Parts::TYPE`]
     type_number: u64,
+    /// The name of the ISA that the weights are packed for.
     isa: String,
     fingerprint: u64,
+    /// Where the first section begins; the others follow, each from the next multiple of 64 on.
     start: usize,
+    /// The bytes of every section.
     lengths: Vec<usize>,
     checksums: Vec<u64>,
+    /// The fields that [`Parts::write_head`] wrote.
     head: Vec<u8>,
 }
 
@@ -207,7 +216,8 @@ impl AsRef<[u8]> for Copied {
 }
 
 impl Archive {
-    /// Opens the bytes of a file: a mapping, or anything else that keeps them where they are, from a multiple of 64 on.
+    /// Opens the bytes of a file: a mapping, or anything else that keeps them where they are and as they are, from a multiple of
+    /// 64 on.
     ///
     /// # Errors
     /// [`Error::File`] for bytes that are no archive, or do not begin there; and on targets that are not little-endian.
@@ -255,20 +265,21 @@ impl Archive {
         let mut index = FieldReader(index);
         let mut entries = Vec::new();
         for _ in 0..index.number()? {
-            entries.push(Place::read(&mut index, start)?);
+            entries.push(IndexEntry::read(&mut index, start)?);
         }
         index.end()?;
-        Ok(Archive { file, entries })
+        Ok(Archive { file, index: entries })
     }
 
-    /// The names of weights, in the order in which they were added, each once for every ISA that they are packed for.
+    /// The names of all weights, in the order in which they were added: a name as often as there are ISAs that its weights are
+    /// packed for.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|entry| &*entry.name)
+        self.index.iter().map(|entry| &*entry.name)
     }
 
     /// The names of the ISAs that weights of a name are packed for.
     pub fn isas(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.entries.iter().filter(move |entry| entry.name == name).map(|entry| &*entry.isa)
+        self.index.iter().filter(move |entry| entry.name == name).map(|entry| &*entry.isa)
     }
 
     /// The weights of a name, packed for the ISA of `exec`, where they are.
@@ -298,7 +309,7 @@ impl Archive {
     }
 
     fn packed_for<E: Entry>(&self, isa: Isa, name: &str) -> Result<E, Error> {
-        let of_name = || self.entries.iter().filter(|entry| entry.name == name && entry.type_number == E::TYPE);
+        let of_name = || self.index.iter().filter(|entry| entry.name == name && entry.type_number == E::TYPE);
         let Some(entry) = of_name().find(|entry| entry.isa == isa.name()) else {
             return match (of_name().next(), self.names().any(|other| other == name)) {
                 (Some(_), _) => broken("its weights of this name are packed for other ISAs"),
@@ -323,7 +334,7 @@ impl Archive {
     /// [`Error::File`].
     pub fn verify(&self) -> Result<(), Error> {
         let bytes = (*self.file).as_ref();
-        for entry in &self.entries {
+        for entry in &self.index {
             let mut start = entry.start;
             for (&length, &checksum) in entry.lengths.iter().zip(&entry.checksums) {
                 if xxh64(&bytes[start..start + length]) != checksum {
@@ -340,7 +351,7 @@ impl Archive {
     }
 }
 
-impl Place {
+impl IndexEntry {
     /// Reads an entry of the index of a file whose sections end at `end`.
     fn read(index: &mut FieldReader<'_>, end: usize) -> Result<Self, Error> {
         let name = index.text()?.to_owned();
@@ -359,13 +370,13 @@ impl Place {
             return broken("a section is not in the file");
         }
         let head = index.blob()?.to_vec();
-        Ok(Place { name, type_number, isa, fingerprint, start, lengths, checksums, head })
+        Ok(IndexEntry { name, type_number, isa, fingerprint, start, lengths, checksums, head })
     }
 }
 
 impl core::fmt::Debug for Archive {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Archive").field("entries", &self.entries).finish_non_exhaustive()
+        f.debug_struct("Archive").field("index", &self.index).finish_non_exhaustive()
     }
 }
 

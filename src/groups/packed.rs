@@ -26,12 +26,12 @@ use crate::sign::Sign;
 pub struct PackedWeights {
     pub(super) isa: Isa,
     pub(super) kernel: &'static GroupKernel,
-    /// What the codes were before they were stored.
+    /// The type and the range of the codes as they were given.
     pub(super) coding: Coding,
     /// K.
-    pub(super) depth: usize,
+    depth: usize,
     /// N.
-    pub(super) columns: usize,
+    columns: usize,
     /// The columns in panels, in vectors.
     split: Split,
     /// Codes of a group.
@@ -151,7 +151,7 @@ impl PackedWeights {
         bounds.min + if is_signed && bounds.steps() >= 64 { 128 } else { 0 }
     }
 
-    /// The code of a byte of panels, shifted to the lowest bits.
+    /// The code as it was given, of the bits that panels have of it.
     pub(super) fn code_of(&self, stored: u8) -> u8 {
         match self.coding {
             Coding::Integers(..) => (i32::from(stored) + self.base()) as u8,
@@ -193,7 +193,7 @@ impl PackedWeights {
     }
 
     /// Where the values of groups come from in the order of panels: for every panel, group and column, with those that pad the
-    /// last panel. `group_at` says where the one of an output and a group comes from.
+    /// last panel. `group_at` says where the value of an output and a group comes from.
     pub(super) fn places(&self, group_at: impl Fn(usize, usize) -> usize) -> Vec<Option<usize>> {
         let mut places = Vec::with_capacity(self.vectors() * self.kernel.lanes * self.groups);
         for panel in 0..self.panels() {

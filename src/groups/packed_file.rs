@@ -71,7 +71,7 @@ impl PackedWeights {
         }
         let [length, outputs, depth] = [head.size()?, head.size()?, head.size()?];
         check_group_length(length, depth)?;
-        // What panels pad stays within what can be addressed.
+        // They are rounded up to panels of columns and steps of the depth, which have far less than 256: that must not overflow.
         if [length, outputs, depth].iter().any(|&size| size > usize::MAX / 256) {
             return broken("a size is beyond this machine's addresses");
         }
@@ -90,6 +90,9 @@ impl PackedWeights {
         let of = |zero_point: i32| i64::from((bounds.max - zero_point).max(zero_point - bounds.min));
         let most = zero_points.iter().map(|&zero_point| of(zero_point)).max().unwrap_or(0);
         weights.largest = Largest { value: most, index: head.size()? };
+        if weights.largest.index > outputs {
+            return broken("weights have an extreme zero point that is no output's");
+        }
         let base = weights.base();
         weights.zero_points = match zero_points[..] {
             [one] => StoredZeroPoints::Uniform(one - base),

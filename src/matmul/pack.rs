@@ -87,7 +87,7 @@ impl Panels {
                     out: &mut out[steps.start * step..steps.end * step],
                 });
             }
-            // What pads a panel is the same whatever lay behind the last column: files of packed weights are.
+            // Columns that pad a panel are zeros, whatever lay behind the last column: files of packed weights have them.
             if columns.len() < width {
                 out.chunks_exact_mut(step).for_each(|step| step[columns.len() * kernel.depth..].fill(0));
             }

@@ -39,22 +39,19 @@ impl Panels {
         }
     }
 
-    /// Reads what [`write`](Panels::write) wrote, and finds the codes: panels, the bias, and the largest `|b − zb|`.
+    /// Panels that [`write`](Panels::write) wrote and whose codes are in a section, and the largest `|b − zb|`.
     fn read(
         isa: Isa,
         kernel: &'static Microkernel,
         b: Sign,
         head: &mut FieldReader<'_>,
         body: &mut Sections<'_>,
-    ) -> Result<(Self, Vec<i32>, Largest), Error> {
+    ) -> Result<(Self, Largest), Error> {
         let [depth, columns] = [head.size()?, head.size()?];
         let shape = Shape::new(isa, kernel, depth, columns, kernel.panels(columns));
         let codes = body.next(shape.all_bytes())?;
         let zero_points = head.integers()?;
-        let zero_points = match zero_points[..] {
-            [one] => ZeroPoints::Uniform(one),
-            _ => ZeroPoints::Each(&zero_points),
-        };
+        let zero_points = one_or_each(&zero_points);
         let largest = zero_points.check_for(b, columns)?;
         let negative_sums = head.integers()?;
         let negative_sums = match negative_sums[..] {
@@ -62,14 +59,14 @@ impl Panels {
             _ if depth > 0 && negative_sums.len() == columns => PerColumn::each(negative_sums),
             _ => return broken("a matrix has not the sums of its columns"),
         };
-        let given = head.integers()?;
-        let bias = match given[..] {
-            _ if given.len() == columns => PerColumn::each(given.clone()),
+        let bias = head.integers()?;
+        let bias = match bias[..] {
+            _ if bias.len() == columns => PerColumn::each(bias),
             [0] => PerColumn::uniform(0, MAX_COLUMNS),
             _ => return broken("a matrix has a bias of another length"),
         };
         let zero_points = StoredZeroPoints::new(Stored::new(kernel, b), zero_points);
-        Ok((Panels { shape, codes, zero_points, negative_sums, bias }, given, largest))
+        Ok((Panels { shape, codes, zero_points, negative_sums, bias }, largest))
     }
 
     /// The codes `[K, N]`, whose sign is `b`.
@@ -123,7 +120,7 @@ impl Packed {
         head: &mut FieldReader<'_>,
         body: &mut Sections<'_>,
     ) -> Result<Self, Error> {
-        let (panels, bias, largest) = Panels::read(isa, isa.microkernel(a), b, head, body)?;
+        let (panels, largest) = Panels::read(isa, isa.microkernel(a), b, head, body)?;
         let scales = head.reals()?;
         if let Some(index) = scales.iter().position(|scale| !(f32::MIN_POSITIVE..=f32::MAX).contains(scale)) {
             return Err(Error::Scale { index, scale: scales[index] });
@@ -139,7 +136,8 @@ impl Packed {
             [scale] => Some(scale),
             _ => return broken("a bias has more than one scale"),
         });
-        Ok(Packed::from_parts(panels, scales, largest, largest_of(&bias)))
+        let largest_bias = largest_of(panels.bias.values());
+        Ok(Packed::from_parts(panels, scales, largest, largest_bias))
     }
 
     /// These weights, packed for an ISA.
@@ -147,10 +145,7 @@ impl Packed {
         let (panels, scales) = self.parts();
         let codes = panels.unpacked(signs[1])?;
         let zero_points = panels.zero_points_of_codes(signs[1]);
-        let zero_points = match zero_points[..] {
-            [one] => ZeroPoints::Uniform(one),
-            _ => ZeroPoints::Each(&zero_points),
-        };
+        let zero_points = one_or_each(&zero_points);
         let Shape { depth, columns, .. } = panels.shape;
         let mut packed = Packed::columns(isa, signs, Matrix::new(&codes, depth, columns)?, zero_points)?;
         packed.set_scales(scales.clone());
@@ -163,5 +158,13 @@ impl Packed {
     /// A number that changes with the layout of weights for an ISA.
     pub fn fingerprint(isa: Isa, [a, b]: [Sign; 2]) -> Result<u64, Error> {
         Panels::fingerprint(isa, isa.microkernel(a), b)
+    }
+}
+
+/// One zero point for all columns, or one for each.
+fn one_or_each(zero_points: &[i32]) -> ZeroPoints<'_> {
+    match zero_points {
+        [one] => ZeroPoints::Uniform(*one),
+        _ => ZeroPoints::Each(zero_points),
     }
 }

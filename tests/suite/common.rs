@@ -40,7 +40,7 @@ pub fn fraction() -> u32 {
     std::env::var("ZEROPOINT_TEST_FRACTION").map_or(1, |fraction| fraction.parse().unwrap())
 }
 
-/// Every case of a long loop; or one of so many where `ZEROPOINT_TEST_FRACTION` says so, from the first on.
+/// Every case of a long loop; or every n-th from the first on, where `ZEROPOINT_TEST_FRACTION` is n.
 pub fn part<T>(cases: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
     cases.into_iter().step_by(fraction() as usize)
 }

@@ -232,8 +232,9 @@ fn names() {
     ] {
         assert!(refused.contains("another type"), "{refused}");
     }
-    // Nothing is copied but for the head.
-    let nothing = Archive::copied(&file_of(&[] as &[(&str, &PackedWeights)])).unwrap();
+    // An archive of nothing.
+    let none: &[(&str, &PackedWeights)] = &[];
+    let nothing = Archive::copied(&file_of(none)).unwrap();
     assert_eq!(nothing.names().count(), 0);
 }
 
@@ -364,16 +365,14 @@ fn xxh64(bytes: &[u8]) -> u64 {
 /// Bytes from an odd address on are refused.
 #[test]
 fn files_that_lie_anywhere() {
+    /// Words, and the bytes of them in front of a file.
     struct Behind(Vec<u64>, usize);
     impl AsRef<[u8]> for Behind {
         fn as_ref(&self) -> &[u8] {
-            let bytes: &[u8] = bytemuck_bytes(&self.0);
+            // SAFETY: the words live as long as this, and any byte of an integer is a u8.
+            let bytes = unsafe { core::slice::from_raw_parts(self.0.as_ptr().cast(), 8 * self.0.len()) };
             &bytes[self.1..]
         }
-    }
-    fn bytemuck_bytes(words: &[u64]) -> &[u8] {
-        // SAFETY: the bytes of integers.
-        unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), 8 * words.len()) }
     }
     let file = small(Isa::best().unwrap());
     for at in 0..8 {
