@@ -1148,7 +1148,8 @@ zp_error zp_params_new(struct zp_codes codes,
                        struct zp_params **params,
                        struct zp_message *message);
 
-// The same scales and zero points for a tensor of another shape with as many groups: of images after a pooling, for example.
+// Parameters with these scales and zero points, for a tensor of another shape with as many groups: images after a pooling, for
+// example.
 //
 // Errors: ZP_ERROR_LENGTH when the granularity has another number of groups.
 zp_error zp_params_with_granularity(const struct zp_params *params,

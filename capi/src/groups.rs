@@ -96,8 +96,8 @@ fn group_reals<'c>(values: &Input<'c>) -> Result<Reals<'c>, Failure> {
 }
 
 fn pack_parts<C: Byte>(exec: Exec<'_>, parts: &zp_group_parts, c: Caller<'_>) -> Result<PackedWeights, Failure> {
-    let given = |view: zp_view| if view.data.is_null() { zp_view::array::<i32>(core::ptr::null(), 0) } else { view };
-    let (zero_points, offsets) = (given(parts.zero_points), given(parts.offsets));
+    let (zero_points, has_zero_points) = parts.zero_points.optional::<i32>();
+    let (offsets, has_offsets) = parts.offsets.optional::<f32>();
     let inputs = [
         (parts.codes, "parts->codes"),
         (parts.scales, "parts->scales"),
@@ -110,11 +110,11 @@ fn pack_parts<C: Byte>(exec: Exec<'_>, parts: &zp_group_parts, c: Caller<'_>) ->
         zp_order::Rows => Weights::new(codes, range, parts.length, scales)?,
         zp_order::Columns => Weights::columns(codes, range, parts.length, scales)?,
     };
-    let weights = match (parts.zero_points.data.is_null(), parts.offsets.data.is_null()) {
-        (true, true) => weights,
-        (false, true) => weights.with_zero_points(zero_points.slice()?)?,
-        (true, false) => weights.with_offsets(group_reals(&offsets)?)?,
-        (false, false) => {
+    let weights = match (has_zero_points, has_offsets) {
+        (false, false) => weights,
+        (true, false) => weights.with_zero_points(zero_points.slice()?)?,
+        (false, true) => weights.with_offsets(group_reals(&offsets)?)?,
+        (true, true) => {
             let why = "weights have zero points or offsets, not both";
             return Err(zeropoint::Error::Shape { why, found: 2 }.into());
         }

@@ -215,7 +215,8 @@ pub unsafe extern "C" fn zp_params_new(
     }
 }
 
-/// The same scales and zero points for a tensor of another shape with as many groups: of images after a pooling, for example.
+/// Parameters with these scales and zero points, for a tensor of another shape with as many groups: images after a pooling, for
+/// example.
 ///
 /// Errors: ZP_ERROR_LENGTH when the granularity has another number of groups.
 #[unsafe(no_mangle)]

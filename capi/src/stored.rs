@@ -119,8 +119,7 @@ pub unsafe extern "C" fn zp_stored_weights_matmul_nbits(
     unsafe {
         call(message, |c: Caller| {
             let out = c.out_handle(stored)?;
-            let has_zero_points = !zero_points.data.is_null();
-            let zero_points = if has_zero_points { zero_points } else { zp_view::array::<u8>(core::ptr::null(), 0) };
+            let (zero_points, has_zero_points) = zero_points.optional::<u8>();
             let inputs = [(codes, "codes"), (scales, "scales"), (zero_points, "zero_points")];
             let ([codes, scales, zero_points], []) = c.buffers(inputs, [])?;
             let zero_points = has_zero_points.then(|| zero_points.slice()).transpose()?;
@@ -151,8 +150,7 @@ pub unsafe extern "C" fn zp_stored_weights_gptq(
     unsafe {
         call(message, |c: Caller| {
             let out = c.out_handle(stored)?;
-            let has_order = !g_idx.data.is_null();
-            let g_idx = if has_order { g_idx } else { zp_view::array::<i32>(core::ptr::null(), 0) };
+            let (g_idx, has_order) = g_idx.optional::<i32>();
             let inputs = [(codes, "codes"), (zero_points, "zero_points"), (scales, "scales"), (g_idx, "g_idx")];
             let ([codes, zero_points, scales, g_idx], []) = c.buffers(inputs, [])?;
             let (codes, zero_points, scales) = (codes.slice()?, zero_points.slice()?, scales.f16_bits()?);

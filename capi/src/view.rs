@@ -197,6 +197,13 @@ impl zp_view {
         zp_view { r#type: element, data: data.cast(), rows: 1, columns: count, stride: 0 }
     }
 
+    /// An argument that may be left out, by `data` NULL: then without elements, of the type that it would have; and whether it is
+    /// there.
+    pub(crate) fn optional<T: Element>(self) -> (Self, bool) {
+        let is_there = !self.data.is_null();
+        (if is_there { self } else { zp_view::array::<T>(core::ptr::null(), 0) }, is_there)
+    }
+
     /// Elements from a row to the next.
     #[inline(always)]
     fn stride(self) -> usize {
@@ -224,7 +231,7 @@ impl zp_view_mut {
         zp_view_mut { r#type: element, data: data.cast(), rows: 1, columns: count, stride: 0 }
     }
 
-    /// The same elements, to be read.
+    /// A view of these elements, to be read.
     pub(crate) fn view(self) -> zp_view {
         let zp_view_mut { r#type, data, rows, columns, stride } = self;
         zp_view { r#type, data, rows, columns, stride }
