@@ -19,6 +19,12 @@ const LONGEST: usize = 400;
 pub fn main<A: Parser>(run: impl FnOnce(&A) -> Outcome) -> ExitCode {
     match A::try_parse() {
         Ok(arguments) => end(run(&arguments)),
+        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let program = A::command();
+            let names: Vec<&str> = program.get_subcommands().map(clap::Command::get_name).collect();
+            complain(&format!("a command is missing; choose one of: {}", names.join(", ")));
+            ExitCode::from(2)
+        }
         Err(error) if error.use_stderr() => {
             // What is wrong, without the usage below it.
             let text = error.render().to_string();

@@ -107,6 +107,7 @@ fn what_is_wrong_is_one_line() {
     let path = temporary("good.bin", &good);
     let path = path.to_str().expect("UTF-8");
     refuses(&["embed", "a", "--model", "no/such.bin"], 1, "error: no/such.bin: ");
+    refuses(&[], 2, "error: a command is missing; choose one of: ");
     refuses(&["embed", "a", "--model", path, "--isa", "mmx"], 1, "no ISA `mmx` on this CPU");
     let pairs = temporary("pairs.tsv", b"en\tone\ttwo\n");
     let pairs = pairs.to_str().expect("UTF-8");
