@@ -161,7 +161,7 @@ fn transpose_each<T: Copy>(from: &[T], [rows, columns]: [usize; 2], to: &mut [T]
 /// [`candle_nn::conv2d()`] of 8 bits.
 ///
 /// # Errors
-/// Those of the `VarBuilder`, and of [`Conv2d::new`].
+/// Errors of the `VarBuilder`; errors of [`Conv2d::new`].
 pub fn conv2d(
     in_channels: usize,
     out_channels: usize,

@@ -193,7 +193,7 @@ pub fn bias_of(op: &'static str, bias: &Tensor, outputs: usize) -> Result<Vec<f3
 /// [`candle_nn::linear()`] of few bits.
 ///
 /// # Errors
-/// Those of the `VarBuilder`, and of [`Linear::new`].
+/// Errors of the `VarBuilder`; errors of [`Linear::new`].
 pub fn linear(in_dim: usize, out_dim: usize, vb: VarBuilder<'_>, scheme: LinearScheme) -> Result<Linear> {
     linear_b(in_dim, out_dim, true, vb, scheme)
 }
