@@ -4,24 +4,35 @@
 //! so the number of threads, and who brings them, changes nothing but the time. A call that is too small to gain by more
 //! threads runs on the calling thread alone.
 
+mod chunks;
 #[cfg(feature = "rayon")]
 mod clock;
+mod job_slot;
 mod piece;
+mod shared_call;
 #[cfg(feature = "rayon")]
 pub(crate) mod team;
+mod threads;
 
 use core::fmt;
 use std::sync::Mutex;
 
 use self::piece::SHARED;
 pub(crate) use self::piece::{CachePadded, PIECE, Role};
+pub use self::shared_call::SharedCall;
+pub use self::threads::Threads;
 use crate::error::Error;
 use crate::isa::Isa;
+pub use crate::memory::Workspace;
 
 /// An ISA and the threads that work for a call: nobody's but the caller's, those of the current rayon pool, or the
 /// caller's own ([`Threads`]). The same bytes in every case.
 ///
-/// A thread keeps memory that calls used, 16 MiB at most, for the calls that follow, and frees it when it ends.
+/// A thread keeps memory that calls used, 16 MiB at most, for the calls that follow, and frees it when it ends; a [`Workspace`] is
+/// memory of the caller in its place.
+///
+/// In a child of a fork, calls on the calling thread alone work, if an `Exec` or [`Isa`] was made before the fork. Threads that
+/// the parent had do not exist there.
 ///
 /// An [`Isa`] converts into an `Exec` that runs on the calling thread, so operations take either.
 ///
@@ -47,42 +58,6 @@ enum Provider<'t> {
     #[cfg(feature = "rayon")]
     Rayon,
     Caller(&'t dyn Threads),
-}
-
-/// Threads that the caller owns: a thread pool of an engine, for example.
-///
-/// ```
-/// use zeropoint::{Exec, Threads, min_max};
-///
-/// /// Two threads, started anew for every call.
-/// struct Pair;
-///
-/// impl Threads for Pair {
-///     fn count(&self) -> usize {
-///         2
-///     }
-///     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-///         std::thread::scope(|scope| {
-///             for i in 1..tasks {
-///                 scope.spawn(move || task(i));
-///             }
-///             task(0);
-///         });
-///     }
-/// }
-///
-/// let x: Vec<f32> = (0..1_000_000).map(|i| i as f32).collect();
-/// let exec = Exec::best()?;
-/// assert_eq!(min_max(exec.on(&Pair), &x)?, min_max(exec, &x)?);
-/// # Ok::<(), zeropoint::Error>(())
-/// ```
-pub trait Threads: Sync {
-    /// How many tasks can run at the same time, the calling thread included.
-    fn count(&self) -> usize;
-
-    /// Calls `task(0)`, …, `task(tasks − 1)`, each once, in any order, on any threads, and returns when all have returned.
-    /// There are at most [`count`](Threads::count) tasks, and they do not wait for each other.
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync));
 }
 
 impl<'t> Exec<'t> {

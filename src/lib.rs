@@ -6,7 +6,7 @@ mod cache;
 pub mod calibrate;
 mod codes;
 mod error;
-mod exec;
+pub mod exec;
 pub mod files;
 pub mod formats;
 pub mod fp8;

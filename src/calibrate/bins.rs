@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::simd::LANES;
 use crate::simd::walk::block;
 
@@ -49,7 +49,7 @@ pub(super) fn count(exec: Exec<'_>, x: &[f32], exponent: i32, counts: &mut [u64]
     }
     let all = Mutex::new(counts);
     team.share(x.chunks(PIECE), |x| {
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let counts: &mut [u64; SIDES] = workspace.elements(SIDES).try_into().expect("bins on both sides");
         counts.fill(0);
         count_piece(isa, x, factors, counts);
@@ -61,7 +61,7 @@ pub(super) fn count(exec: Exec<'_>, x: &[f32], exponent: i32, counts: &mut [u64]
 }
 
 fn count_piece(isa: Isa, x: &[f32], factors: [f32; 2], counts: &mut [u64; SIDES]) {
-    let mut workspace = Workspace::default();
+    let mut workspace = Scratch::default();
     let mut tables: &mut [u16] = &mut [];
     if x.len() >= FEW {
         tables = workspace.elements(TABLES * SIDES);

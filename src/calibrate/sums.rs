@@ -1,5 +1,7 @@
 //! Sums in f64 over chunks of a fixed length, for mean and deviations.
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::exec::Exec;
 use crate::kernel::{Kernel, Vectors};
 use crate::simd::LANES;
@@ -12,6 +14,7 @@ const CHUNK: usize = 4 << 10;
 const SQUARED: usize = 16;
 
 /// Count, sum, and sum of squared differences from the mean.
+#[repr(C)]
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(super) struct Sums {
     pub count: u64,
@@ -19,17 +22,16 @@ pub(super) struct Sums {
     pub squares: f64,
 }
 
+// SAFETY: an integer and two floats, for which zeros are a valid value.
+unsafe impl Zeroable for Sums {}
+// SAFETY: `repr(C)` with three fields of one size: no padding, and every bit pattern is a value.
+unsafe impl Pod for Sums {}
+
 impl Sums {
     /// The sums of a slice, chunk by chunk.
     pub fn of(exec: Exec<'_>, x: &[f32]) -> Self {
-        let (isa, team) = (exec.isa(), exec.team(x.len() / SQUARED));
-        let sums = |chunk| isa.run(ChunkSums(chunk));
-        if team.alone() {
-            return x.chunks(CHUNK).map(sums).fold(Sums::default(), Sums::merge);
-        }
-        let mut chunks = vec![Sums::default(); x.len().div_ceil(CHUNK)];
-        team.share(x.chunks(CHUNK).zip(&mut chunks), |(chunk, out)| *out = sums(chunk));
-        chunks.into_iter().fold(Sums::default(), Sums::merge)
+        let sums = |_, chunk: &[f32]| exec.isa().run(ChunkSums(chunk));
+        exec.fold_chunks(x.len() / SQUARED, x, CHUNK, sums, Sums::merge).unwrap_or_default()
     }
 
     pub fn mean(self) -> f64 {
@@ -53,14 +55,8 @@ impl Sums {
 
 /// `Σ|x − centre|` of a slice, chunk by chunk.
 pub(super) fn deviations(exec: Exec<'_>, x: &[f32], centre: f64) -> f64 {
-    let (isa, team) = (exec.isa(), exec.team(x.len() / SQUARED));
-    let deviations = |chunk| isa.run(ChunkDeviations(chunk, centre));
-    if team.alone() {
-        return x.chunks(CHUNK).map(deviations).fold(0.0, |sum, chunk| sum + chunk);
-    }
-    let mut chunks = vec![0.0; x.len().div_ceil(CHUNK)];
-    team.share(x.chunks(CHUNK).zip(&mut chunks), |(chunk, out)| *out = deviations(chunk));
-    chunks.into_iter().fold(0.0, |sum, chunk| sum + chunk)
+    let deviations = |_, chunk: &[f32]| exec.isa().run(ChunkDeviations(chunk, centre));
+    exec.fold_chunks(x.len() / SQUARED, x, CHUNK, deviations, |sum, chunk| sum + chunk).unwrap_or(0.0)
 }
 
 /// The [`Sums`] of a chunk.

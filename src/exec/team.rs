@@ -6,24 +6,22 @@
 //! call, helpers spin for a while so that the next call finds them; and no helper is woken for less work than that is
 //! worth, be it in one call or in several that follow each other.
 //!
-//! Every thread has a [`JobSlot`], which holds its work while a call lasts. A helper is a job in the pool's queues that
-//! goes to the slot of the thread that spawned it and runs whatever work is there by then: so a queue never holds more of
-//! a thread's jobs than the pool has threads.
+//! Every thread has a [`Helpers`] with a [`JobSlot`], which holds its work while a call lasts. A helper is a job in the pool's
+//! queues that goes to the slot of the thread that spawned it and runs whatever work is there by then: so a queue never holds
+//! more of a thread's jobs than the pool has threads.
 
-use core::any::Any;
 use core::cell::Cell;
 use core::hint::spin_loop;
-use core::mem::transmute;
-use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::error::Error;
-use std::panic::{catch_unwind, resume_unwind};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
+use std::panic::catch_unwind;
+use std::sync::{Arc, LazyLock};
 use std::thread::{self, ThreadId};
 
 use super::clock::Moment;
-use super::piece::{CachePadded, Role, SHARED};
+use super::job_slot::{JobSlot, Work};
+use super::piece::{Role, SHARED};
 
 /// Nanoseconds of work that is worth waking a helper: twice the 30 µs that it takes on a virtual machine until the helper
 /// runs.
@@ -33,20 +31,12 @@ const WOKEN: usize = 64_000;
 /// waiting as waking them again would have cost.
 const SPIN: Duration = Duration::from_micros(50);
 
-/// Runs until nothing is left to do, on several threads at once.
-type Work<'a> = &'a (dyn Fn(Role) + Sync + 'a);
-
-/// What the helpers of a thread share with it.
+/// The helpers of a thread, and where they find its work.
 #[derive(Default)]
-struct JobSlot {
-    /// The work of the current call. Helpers hold a read lock while they run it.
-    work: CachePadded<RwLock<Option<Work<'static>>>>,
-    /// How many calls have published work here.
-    calls: CachePadded<AtomicUsize>,
+struct Helpers {
+    slot: JobSlot,
     /// Helpers that run work, spin, or were spawned and have not started.
-    helpers: AtomicUsize,
-    /// The payload of the first helper that panicked.
-    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    count: AtomicUsize,
 }
 
 /// The recent calls of a thread, no further apart than [`SPIN`].
@@ -57,14 +47,14 @@ struct Recent {
 }
 
 thread_local! {
-    /// The thread's slot, unless a call is using it.
-    static SLOT: Cell<Option<Arc<JobSlot>>> = const { Cell::new(None) };
+    /// The thread's helpers, unless a call is using them.
+    static HELPERS: Cell<Option<Arc<Helpers>>> = const { Cell::new(None) };
     static RECENT: Cell<Option<Recent>> = const { Cell::new(None) };
 }
 
 /// The calling thread and the helpers that share its work.
 pub(crate) struct Team {
-    slot: Option<Arc<JobSlot>>,
+    helpers: Option<Arc<Helpers>>,
     /// How many helpers there should be: those that are missing are woken.
     wanted: usize,
     recent: usize,
@@ -76,7 +66,7 @@ impl Team {
     pub fn gather(nanoseconds: usize, piece: usize) -> Self {
         // Asking for the number of threads starts the global pool, so small work does not ask.
         if nanoseconds < SHARED.max(2 * piece) || threads() == 1 {
-            return Team { slot: None, wanted: 0, recent: 0 };
+            return Team { helpers: None, wanted: 0, recent: 0 };
         }
         let now = Moment::now();
         let recent = match RECENT.get() {
@@ -85,53 +75,36 @@ impl Team {
         };
         let recent = recent.saturating_add(nanoseconds);
         let wanted = (recent / WOKEN).min(threads() - 1).min(nanoseconds / piece - 1);
-        // A thread that ends has no slot any more: the call has its own.
-        let slot = SLOT.try_with(Cell::take).ok().flatten().unwrap_or_default();
-        Team { slot: Some(slot), wanted, recent }
+        // A thread that ends has none any more: the call has its own.
+        let helpers = HELPERS.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        Team { helpers: Some(helpers), wanted, recent }
     }
 
     /// Whether no helper would come.
     pub fn alone(&self) -> bool {
-        self.wanted == 0 && self.slot.as_ref().is_none_or(|slot| slot.helpers.load(Ordering::Relaxed) == 0)
+        self.wanted == 0 && self.helpers.as_ref().is_none_or(|helpers| helpers.count.load(Ordering::Relaxed) == 0)
     }
 
     /// Calls `work` on this thread and on others of the current pool. When it returns, no thread is in it any more.
     pub fn share(&self, work: Work<'_>) {
-        let slot = match &self.slot {
-            Some(slot) if !self.alone() => slot,
+        let helpers = match &self.helpers {
+            Some(helpers) if !self.alone() => helpers,
             _ => return work(Role::Caller),
         };
-        // SAFETY: only the lifetime changes, and no thread uses the reference after this function returns:
-        // - The slot is the only place that holds the reference. Helpers copy it out only under a read lock, and use the
-        //   copy only while they hold that lock.
-        // - `publish(None)` below takes the write lock, so it waits for every helper that still holds a read lock, and
-        //   removes the reference under the lock: helpers that come later find nothing.
-        // - Everything between here and there that can unwind (spawning, the caller's own share of the work) runs inside
-        //   `catch_unwind`, and `publish` itself does not panic: so `publish(None)` runs before this frame, which
-        //   borrows `work`, is left by return or by unwinding.
-        let forever = unsafe { transmute::<Work<'_>, Work<'static>>(work) };
-        slot.publish(Some(forever));
-        slot.calls.0.fetch_add(1, Ordering::SeqCst);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            for _ in slot.helpers.load(Ordering::SeqCst)..self.wanted {
-                slot.helpers.fetch_add(1, Ordering::SeqCst);
-                let (slot, caller) = (Arc::clone(slot), thread::current().id());
-                rayon::spawn(move || slot.help(caller));
+        helpers.slot.share(work, || {
+            for _ in helpers.count.load(Ordering::SeqCst)..self.wanted {
+                helpers.count.fetch_add(1, Ordering::SeqCst);
+                let (helpers, caller) = (Arc::clone(helpers), thread::current().id());
+                rayon::spawn(move || helpers.help(caller));
             }
-            work(Role::Caller);
-        }));
-        slot.publish(None);
-        let panic = slot.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(panic) = result.err().or(panic) {
-            resume_unwind(panic);
-        }
+        });
     }
 }
 
 impl Drop for Team {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            let _ = SLOT.try_with(|own| own.set(Some(slot)));
+        if let Some(helpers) = self.helpers.take() {
+            let _ = HELPERS.try_with(|own| own.set(Some(helpers)));
             RECENT.set(Some(Recent { end: Moment::now(), nanoseconds: self.recent }));
         }
     }
@@ -157,47 +130,27 @@ static GLOBAL_POOL: LazyLock<bool> = LazyLock::new(|| {
     catch_unwind(rayon::current_num_threads).is_ok()
 });
 
-impl JobSlot {
-    /// Replaces the work, once no helper runs the old one.
-    fn publish(&self, work: Option<Work<'static>>) {
-        // Attempts before the thread sleeps on the lock: longer than a piece of work takes. Sleeping takes longer still.
-        const ATTEMPTS: usize = 10_000;
-        for _ in 0..ATTEMPTS {
-            if let Ok(mut lock) = self.work.0.try_write() {
-                *lock = work;
-                return;
-            }
-            spin_loop();
-        }
-        *self.work.0.write().unwrap_or_else(PoisonError::into_inner) = work;
-    }
-
+impl Helpers {
     /// The body of a helper job. A caller never runs its own helper job: it can meet one that no thread took after it has
     /// finished, and drops it.
     fn help(&self, caller: ThreadId) {
         if thread::current().id() == caller {
-            self.helpers.fetch_sub(1, Ordering::SeqCst);
+            self.count.fetch_sub(1, Ordering::SeqCst);
             return;
         }
         loop {
-            let calls = self.calls.0.load(Ordering::SeqCst);
-            // Only a caller that has finished, or has not begun, holds the lock against readers.
-            if let Ok(work) = self.work.0.try_read()
-                && let Some(work) = *work
-                && let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(Role::Helper)))
-            {
-                self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
-            }
+            let calls = self.slot.calls();
+            self.slot.help();
             if self.spin_wait(calls) {
                 continue;
             }
             // Either the next caller sees that this helper leaves, or the helper sees the call: all of these operations
             // are sequentially consistent.
-            self.helpers.fetch_sub(1, Ordering::SeqCst);
-            if self.calls.0.load(Ordering::SeqCst) == calls {
+            self.count.fetch_sub(1, Ordering::SeqCst);
+            if self.slot.calls() == calls {
                 return;
             }
-            self.helpers.fetch_add(1, Ordering::SeqCst);
+            self.count.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -206,7 +159,7 @@ impl JobSlot {
         let begin = Moment::now();
         loop {
             for _ in 0..32 {
-                if self.calls.0.load(Ordering::Relaxed) != calls {
+                if self.slot.calls() != calls {
                     return true;
                 }
                 spin_loop();

@@ -25,7 +25,7 @@ use crate::error::{Error, check_length};
 use crate::exec::{Exec, Team};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::reduce::extremes::{finite, memory_of};
 use crate::reduce::tensor::magnitude;
 use crate::reduce::vectors::magnitude_bits;
@@ -120,7 +120,7 @@ fn encode_as<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize
 ) -> Result<(), Error> {
     let x: &[[[f32; LANES]; VECTORS]] = x.as_chunks::<LANES>().0.as_chunks().0;
     let (isa, team, blocks) = (exec.isa(), exec.team(x.len() * VECTORS * LANES / ENCODED), bytes.as_chunks_mut().0);
-    let mut workspace = Workspace::default();
+    let mut workspace = Scratch::default();
     let mut kept: &mut [[i32; LANES]] = &mut [];
     if let Some(limit) = F::LARGEST {
         let values = x.as_flattened().as_flattened();

@@ -4,7 +4,7 @@ use super::format::Layout;
 use super::params::Fp8Params;
 use crate::error::Error;
 use crate::kernel::Vectors;
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::quantize::kernels::past_caches;
 use crate::quantize::operands::{At, Context, Divide, Operands, RoundingMode, Rows, RowsMut, Shape};
 use crate::quantize::ops::{Operation, Quad, Round, ToNearest};
@@ -157,7 +157,7 @@ impl Operands for EncodeRows<'_> {
     }
 
     fn run_halves<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let x = self.x.widened(context.isa, columns, &mut workspace);
         EncodeRows { x, ..self }.run(context, first, columns);
     }

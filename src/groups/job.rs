@@ -29,7 +29,7 @@ use crate::kernel::{Kernel, Vectors};
 use crate::matmul::output::Output;
 use crate::matmul::split::Split;
 use crate::matmul::tile::{MAX_COLUMNS, MAX_ROWS};
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::simd::LANES;
 
 /// A checked multiplication.
@@ -151,7 +151,7 @@ impl Block<'_> {
     /// No other piece with the same rows and panels of this result runs at the same time.
     unsafe fn run(&self, rows: Range<usize>, panels: Range<usize>) {
         let w = self.job.weights;
-        let (mut memory, mut totals) = (SliceMemory::default(), Workspace::default());
+        let (mut memory, mut totals) = (SliceMemory::default(), Scratch::default());
         let totals = totals.elements::<TileTotals>(TILES);
         let has_zero_points = !self.rows.zero_points_from(0, 0).is_null();
         for panel in panels {

@@ -12,7 +12,7 @@ use crate::cache::prefetch_ahead;
 use crate::kernel::{Kernel, Vectors};
 use crate::matmul::pack_panel::ones;
 use crate::matmul::tile::MAX_COLUMNS;
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::simd::LANES;
 
 /// Some groups of a panel.
@@ -35,11 +35,11 @@ pub(super) struct PanelSlice<'a> {
 /// Memory for a slice of a panel.
 #[derive(Default)]
 pub(super) struct SliceMemory {
-    codes: Workspace,
-    scales: Workspace,
-    offsets: Workspace,
-    negative_zero_points: Workspace,
-    negative_sums: Workspace,
+    codes: Scratch,
+    scales: Scratch,
+    offsets: Scratch,
+    negative_zero_points: Scratch,
+    negative_sums: Scratch,
 }
 
 /// Bytes of codes, as the micro-kernel reads them, that stay in the level-1 cache beside rows and totals.
@@ -115,7 +115,7 @@ impl SliceMemory {
 /// totals are sums of less than 2²⁴, which f32 has.
 fn sum_columns(w: &PackedWeights, panel: usize, groups: Range<usize>, mut codes: &[u8], out: &mut [i32]) {
     let (kernel, steps, width) = (w.kernel, w.steps(), w.width(panel));
-    let (mut row, mut sums) = (Workspace::default(), Workspace::default());
+    let (mut row, mut sums) = (Scratch::default(), Scratch::default());
     let ones = ones(kernel.widen_a, SUMMED.min(steps.each.max(steps.last)) * kernel.depth, &mut row);
     let (unit, sums) = ([1.0; MAX_COLUMNS], sums.elements::<f32>(MAX_COLUMNS));
     let zero_points = w.zero_points(w.values(panel, groups.clone()));

@@ -9,7 +9,7 @@ use crate::formats::powers::powers;
 use crate::half::{HalfKind, Halves, widen_piece};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
-use crate::memory::{AlignedBuffer, CACHE_LINE, Workspace};
+use crate::memory::{AlignedBuffer, CACHE_LINE, Scratch};
 use crate::shared::SharedBytes;
 use crate::simd::LANES;
 
@@ -141,7 +141,7 @@ impl PackedReals {
     }
 
     /// Some of the values as f32: in place, or widened in a workspace.
-    pub fn read<'a>(&'a self, isa: Isa, range: Range<usize>, workspace: &'a mut Workspace) -> &'a [f32] {
+    pub fn read<'a>(&'a self, isa: Isa, range: Range<usize>, workspace: &'a mut Scratch) -> &'a [f32] {
         self.prefetch_behind(&range);
         match self.kind {
             Kind::F32 => &self.values.as_slice(self.length)[range],

@@ -15,7 +15,7 @@ use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::matmul::lhs::sum_codes;
 use crate::matrix::ZeroPoints;
-use crate::memory::{CACHE_LINE, Workspace};
+use crate::memory::{CACHE_LINE, Scratch};
 use crate::params::{Granularity, QuantParams};
 use crate::quantize::quantize;
 use crate::rounding::Rounding;
@@ -50,20 +50,20 @@ pub(super) struct Rows<'a> {
     pub layout: RowLayout<'a>,
     /// How many there are.
     pub count: usize,
-    codes: Workspace,
+    codes: Scratch,
     /// `Σ a'` for every row and group, of codes as they are stored.
-    sums: Workspace,
+    sums: Scratch,
     /// A scale for every row, or for every row and group.
-    scales: Workspace,
+    scales: Scratch,
     /// The zero points of codes as they are stored, for every row and group.
-    zero_points: Workspace,
+    zero_points: Scratch,
     /// Whether a zero point is not 0.
     has_zero_points: bool,
     /// `Σ (a − za)` as f32, for every row and group, where weights have offsets.
-    real_sums: Workspace,
+    real_sums: Scratch,
     has_real_sums: bool,
     /// What the accumulators of every row and group start with, `−z · Σ a'`, where all stored weights have a zero point z.
-    terms: Workspace,
+    terms: Scratch,
     has_terms: bool,
 }
 
@@ -104,14 +104,14 @@ impl<'a> Rows<'a> {
         let mut all = Rows {
             layout,
             count,
-            codes: Workspace::default(),
-            sums: Workspace::default(),
-            scales: Workspace::default(),
-            zero_points: Workspace::default(),
+            codes: Scratch::default(),
+            sums: Scratch::default(),
+            scales: Scratch::default(),
+            zero_points: Scratch::default(),
             has_zero_points: false,
-            real_sums: Workspace::default(),
+            real_sums: Scratch::default(),
             has_real_sums: w.offsets.is_some(),
-            terms: Workspace::default(),
+            terms: Scratch::default(),
             has_terms: w.uniform_zero_point().is_some_and(|zero_point| zero_point != 0),
         };
         let (sums, zero_points) = (all.sums.elements(count * groups), all.zero_points.elements(count * groups));
@@ -191,7 +191,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Values of every row and group, from a row and group on.
-    fn groups_from<T: Pod>(&self, values: &Workspace, row: usize, group: usize) -> *const T {
+    fn groups_from<T: Pod>(&self, values: &Scratch, row: usize, group: usize) -> *const T {
         let groups = self.layout.groups;
         values.as_slice::<T>(self.count * groups)[row * groups + group..].as_ptr()
     }
@@ -209,7 +209,7 @@ impl RowLayout<'_> {
     }
 
     /// The elements of a row in the order of groups: in place, or copied.
-    fn in_order<'x, T: Pod>(&self, x: &'x [T], workspace: &'x mut Workspace) -> &'x [T] {
+    fn in_order<'x, T: Pod>(&self, x: &'x [T], workspace: &'x mut Scratch) -> &'x [T] {
         let Some(order) = self.order else { return x };
         let ordered = workspace.elements(x.len());
         for (out, &place) in ordered.iter_mut().zip(order) {
@@ -257,7 +257,7 @@ impl RowLayout<'_> {
         for (g, zero_point) in out.zero_points.iter_mut().enumerate() {
             *zero_point = zero_points.at(if each { row * self.groups + g } else { row }) - moved;
         }
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let codes = self.in_order(codes.row(row), &mut workspace);
         self.place_codes(isa, codes, *sign, out.codes, out.sums);
     }
@@ -270,7 +270,7 @@ impl RowLayout<'_> {
 
     fn quantize_row(&self, isa: Isa, rows: &RealRows<'_>, row: usize, out: RowsMut<'_>) -> Result<(), Error> {
         let RealRows { x, codes, scheme, length } = *rows;
-        let (mut widened, mut ordered) = (Workspace::default(), Workspace::default());
+        let (mut widened, mut ordered) = (Scratch::default(), Scratch::default());
         let x = match x {
             RealMatrix::F32(x) => x.row(row),
             RealMatrix::Halves { x: Halves { bits, kind }, columns, .. } => {
@@ -296,7 +296,7 @@ impl RowLayout<'_> {
             rest.fill(0);
             isa.run(SumGroups { layout: self, codes, sign: Sign::Signed, sums: out.sums });
         } else {
-            let mut codes = Workspace::default();
+            let mut codes = Scratch::default();
             let codes = codes.elements::<u8>(x.len());
             quantize(isa, x, &params, Rounding::Nearest, cast_slice_mut::<u8, i8>(codes))?;
             self.place_codes(isa, codes, Sign::Signed, out.codes, out.sums);

@@ -8,6 +8,7 @@
 //! Images that are quantized one by one are still one product: zero points and scales go with its rows. Zero points for every
 //! channel are a [correction](super::interleave) of the accumulators.
 
+use core::ops::Range;
 use core::slice;
 
 use super::images::{ImageZeroPoints, Images};
@@ -31,7 +32,7 @@ use crate::matmul::stage::Stage;
 use crate::matmul::weights::WeightScales;
 use crate::matmul::words::RowWords;
 use crate::matrix::{MatrixMut, ZeroPoints};
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::params::QuantParams;
 
 /// A convolution by weights of either type, of images of either type.
@@ -175,7 +176,7 @@ impl Convolution {
         let mut largest_input = images.check_zero_points()?;
         // The row of the result: that of the image's first pixel.
         largest_input.index *= if let ImageZeroPoints::PerImage(_) = images.zero_points { rows_of_image } else { 0 };
-        let mut row_scales = Workspace::default();
+        let mut row_scales = Scratch::default();
         let scales = match (images.zero_points, images.scales) {
             (ImageZeroPoints::PerChannel(_), [first, rest @ ..]) => {
                 if rest.iter().any(|scale| scale != first) {
@@ -224,7 +225,7 @@ impl Convolution {
         out: &Output<'_>,
     ) -> Result<(), Error> {
         let Images { sign, zero_points, .. } = *images;
-        let mut row_zero_points = Workspace::default();
+        let mut row_zero_points = Scratch::default();
         let by_row = match zero_points {
             ImageZeroPoints::PerImage(each) => {
                 ZeroPoints::Each(repeat(each, elements_of(&windows.output), &mut row_zero_points))
@@ -232,30 +233,57 @@ impl Convolution {
             uniform => uniform.of_image(|| 0),
         };
         let channels = self.channels / self.groups;
-        let patches = |group| Patches { windows, zero_points, group, channels };
-        if let [weights] = groups {
-            let patches = patches(0);
+        // Calls `then` with the job of a group. (Jobs are made anew for every piece of work, which costs less than a list of them.)
+        let with_job = |group: usize, then: &mut dyn FnMut(&Job<'_>) -> Result<(), Error>| {
+            let patches = Patches { windows, zero_points, group, channels };
             let lhs = Lhs { source: patches.source(), sign, zero_points: by_row };
-            let rhs = weights.erase();
-            let job = Job::new(&lhs, &rhs, stage, out, 0);
-            job.check()?;
-            partition::run(exec, &job);
-            return Ok(());
-        }
-        let patches: Vec<Patches<'_>> = (0..groups.len()).map(patches).collect();
-        let mut operands = Vec::with_capacity(groups.len());
-        for (patches, weights) in patches.iter().zip(groups) {
-            operands.push((Lhs { source: patches.source(), sign, zero_points: by_row }, weights.erase()));
-        }
+            let rhs = groups[group].erase();
+            then(&Job::new(&lhs, &rhs, stage, out, group * (self.outputs / self.groups)))
+        };
         // Every group is checked before the first writes.
-        let mut jobs = Vec::with_capacity(groups.len());
-        for (group, (lhs, rhs)) in operands.iter().enumerate() {
-            let job = Job::new(lhs, rhs, stage, out, group * (self.outputs / self.groups));
-            job.check()?;
-            jobs.push(job);
+        (0..groups.len()).try_for_each(|group| with_job(group, &mut |job| job.check()))?;
+        if groups.len() == 1 {
+            return with_job(0, &mut |job| {
+                partition::run(exec, job);
+                Ok(())
+            });
         }
-        run_groups(exec, &jobs, stage, self.outputs);
+        self.run_groups(exec, groups, stage, out.rows(), &|group, words, rows| {
+            with_job(group, &mut |job| {
+                // SAFETY: every piece runs once, and pieces share no row; groups share no column.
+                unsafe { job.run_with(words, rows.clone(), 0..job.shape().panels()) };
+                Ok(())
+            })
+            .expect("the jobs were checked");
+        });
         Ok(())
+    }
+
+    /// Runs all groups, which make parts of the same rows, on several threads if that is faster. `run` computes some rows of a
+    /// group.
+    fn run_groups(
+        &self,
+        exec: Exec<'_>,
+        groups: &[Packed],
+        stage: &ErasedStage<'_>,
+        rows: usize,
+        run: &(dyn Fn(usize, &RowWords, Range<usize>) + Sync),
+    ) {
+        let shape = groups[0].erase().shape();
+        let team = exec.team(least_nanoseconds(rows, shape, true).saturating_mul(groups.len()));
+        // Sixteen pieces of whole tiles are divided evenly by up to eight threads.
+        let unit = if team.alone() { rows } else { rows.div_ceil(16).next_multiple_of(shape.kernel.rows()) }.max(1);
+        let pieces = (0..rows.div_ceil(unit)).map(|i| i * unit..rows.min((i + 1) * unit));
+        team.share(pieces, |rows| {
+            // The words of a row are those of all groups.
+            let mut words = RowWords::new(stage.values.words(), self.outputs, 0..self.outputs);
+            let step = words.rows_at_a_time(rows.len(), 1);
+            for start in rows.clone().step_by(step) {
+                let rows = start..rows.end.min(start + step);
+                words.fill(shape.isa, rows.clone());
+                (0..groups.len()).for_each(|group| run(group, &words, rows.clone()));
+            }
+        });
     }
 }
 
@@ -273,33 +301,11 @@ fn check_weights(codes: &[u8], shape: [usize; 4], size: [usize; 2]) -> Result<()
 }
 
 /// Every value `count` times.
-fn repeat<'m, T: bytemuck::Pod>(values: &[T], count: usize, memory: &'m mut Workspace) -> &'m [T] {
+fn repeat<'m, T: bytemuck::Pod>(values: &[T], count: usize, memory: &'m mut Scratch) -> &'m [T] {
     // (Of no values none: however many that is of each, in a result that is empty.)
     let repeated = memory.elements::<T>(values.len().saturating_mul(count));
     for (repeated, &value) in repeated.chunks_exact_mut(count.max(1)).zip(values) {
         repeated.fill(value);
     }
     repeated
-}
-
-/// Runs the jobs of all groups, which make parts of the same rows, on several threads if that is faster.
-fn run_groups(exec: Exec<'_>, jobs: &[Job<'_>], stage: &ErasedStage<'_>, outputs: usize) {
-    let (rows, shape) = (jobs[0].rows(), jobs[0].shape());
-    let team = exec.team(least_nanoseconds(rows, shape, true).saturating_mul(jobs.len()));
-    // Sixteen pieces of whole tiles are divided evenly by up to eight threads.
-    let unit = if team.alone() { rows } else { rows.div_ceil(16).next_multiple_of(shape.kernel.rows()) }.max(1);
-    let pieces = (0..rows.div_ceil(unit)).map(|i| i * unit..rows.min((i + 1) * unit));
-    team.share(pieces, |rows| {
-        // The words of a row are those of all groups.
-        let mut words = RowWords::new(stage.values.words(), outputs, 0..outputs);
-        let step = words.rows_at_a_time(rows.len(), 1);
-        for start in rows.clone().step_by(step) {
-            let rows = start..rows.end.min(start + step);
-            words.fill(shape.isa, rows.clone());
-            for job in jobs {
-                // SAFETY: every piece runs once, and pieces share no row; groups share no column.
-                unsafe { job.run_with(&words, rows.clone(), 0..job.shape().panels()) };
-            }
-        }
-    });
 }

@@ -19,7 +19,7 @@ use crate::matmul::shape::{check_accumulator, largest_of};
 use crate::matmul::tile::{AccRow, MAX_COLUMNS};
 use crate::matmul::words::RowWords;
 use crate::matrix::Largest;
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::sign::Sign;
 use crate::simd::LANES;
 use crate::simd::walk::block;
@@ -114,7 +114,7 @@ impl DepthwiseWeights {
         rows: Range<usize>,
         accumulators: &mut [AccRow],
     ) {
-        let mut places = Workspace::default();
+        let mut places = Scratch::default();
         let places = places.elements(self.taps.len());
         self.isa.run(Accumulate { weights: self, windows, sign, zero_points, rows, places, accumulators });
     }
@@ -159,7 +159,7 @@ impl Job<'_> {
         let Job { weights, windows, sign, zero_points, rows: ref out } = *self;
         let panels = weights.panels();
         let step = (ACCUMULATORS / panels.max(1)).max(1);
-        let mut accumulators = Workspace::default();
+        let mut accumulators = Scratch::default();
         let mut words = RowWords::new(out.stage.values.words(), weights.channels, 0..weights.channels);
         let words_step = words.rows_at_a_time(rows.len(), 1);
         for start in rows.clone().step_by(words_step) {

@@ -25,7 +25,7 @@ use crate::matmul::packed::Packed;
 use crate::matmul::tile::{AccRow, MAX_COLUMNS};
 use crate::matmul::words::RowWords;
 use crate::matrix::{Largest, MatrixMut, ZeroPoints};
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 
 /// A window on the image, and its weights.
 pub(super) type Part = (Window, Kernels);
@@ -102,22 +102,24 @@ impl Interleave<'_> {
         let lines = if lines > stride[0] { lines - lines % stride[0] } else { lines };
         let blocks = height.div_ceil(lines);
         let rows = StagedRows { isa, stage, out };
-        let corrections = self.corrections();
+        let mut memory = Scratch::default();
+        let corrections = self.corrections(&mut memory);
         let pieces = (0..count.saturating_mul(blocks)).map(|i| {
             let first = i % blocks * lines;
             (i / blocks, first..height.min(first + lines))
         });
         // SAFETY: every piece runs once, and pieces share no line.
-        team.share(pieces, |(image, lines)| unsafe { self.run_block(&rows, &corrections, image, lines) });
+        team.share(pieces, |(image, lines)| unsafe { self.run_block(&rows, corrections, image, lines) });
         Ok(())
     }
 
     /// What is subtracted from the accumulators of every output, part by part; nothing if the images have no zero point for every
     /// channel.
-    fn corrections(&self) -> Vec<i32> {
-        let ImageZeroPoints::PerChannel(_) = self.images.zero_points else { return Vec::new() };
+    fn corrections<'m>(&self, memory: &'m mut Scratch) -> &'m [i32] {
+        let ImageZeroPoints::PerChannel(_) = self.images.zero_points else { return &[] };
         let outputs = self.bias.len();
-        let mut corrections = vec![0; self.phases.parts.len() * outputs];
+        let corrections = memory.elements::<i32>(self.phases.parts.len() * outputs);
+        corrections.fill(0);
         for ((window, kernels), correction) in self.phases.parts.iter().zip(corrections.chunks_exact_mut(outputs)) {
             // The depthwise kernel has the zero points of all channels.
             let Kernels::Groups(groups) = kernels else { continue };
@@ -145,7 +147,7 @@ impl Interleave<'_> {
 
         let block = (image * height + lines.start) * width..(image * height + lines.end) * width;
         let rows = block.len();
-        let mut accumulators = Workspace::default();
+        let mut accumulators = Scratch::default();
         let accumulators = accumulators.elements::<AccRow>(panels * rows);
         if (0..2).any(|axis| phases.axes[axis].len() < phases.stride[axis]) {
             // Some outputs meet no tap.
@@ -170,7 +172,7 @@ impl Interleave<'_> {
                     let (line, column) = (row / x.count, row % x.count);
                     (y.at + line * phases.stride[0]) * width + x.at + column * phases.stride[1]
                 };
-                let mut sums = Workspace::default();
+                let mut sums = Scratch::default();
                 match kernels {
                     Kernels::Groups(groups) => {
                         let sums = sums.elements::<i32>(count * outputs);

@@ -17,7 +17,7 @@ use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::matrix::{Matrix, MatrixMut};
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::sign::Sign;
 
 /// Applies a stage to accumulators that are given, `[M, N]`: those of another program, of a sum of products, or kept from an
@@ -110,7 +110,7 @@ impl GivenJob<'_> {
     /// No other piece with the same rows and columns of this result runs at the same time.
     unsafe fn run(&self, rows: Range<usize>, columns: Range<usize>) {
         let mut words = RowWords::new(self.stage.values.words(), self.out.columns(), columns.clone());
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let step = words.rows_at_a_time(rows.len(), MAX_ROWS);
         for start in rows.clone().step_by(step) {
             let some = start..rows.end.min(start + step);

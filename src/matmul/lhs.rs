@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::matrix::{Largest, Matrix, ZeroPoints};
-use crate::memory::{CACHE_LINE, Workspace};
+use crate::memory::{CACHE_LINE, Scratch};
 use crate::sign::Sign;
 use crate::simd::LANES;
 use crate::simd::walk::block;
@@ -137,9 +137,9 @@ fn small<'a>(matrix: &Matrix<'a, u8>, rows: &Range<usize>) -> Option<&'a [u8]> {
 /// Memory for a block of rows, and for their sums if B has zero points.
 #[derive(Default)]
 pub(super) struct LhsMemory {
-    codes: Workspace,
-    wide: Workspace,
-    sums: Workspace,
+    codes: Scratch,
+    wide: Scratch,
+    sums: Scratch,
 }
 
 /// A block of rows that a micro-kernel can read.

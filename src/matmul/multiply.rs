@@ -12,7 +12,7 @@ use super::pack::{Panel, Panels};
 use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 
 /// Where the accumulators of panels come from.
 pub(crate) enum PanelSource<'a> {
@@ -120,7 +120,7 @@ impl Multiply<'_> {
     fn run<V: Vectors, K: StageKind>(&self, simd: V, _: K) {
         let Multiply { rows, kernel, panels, offsets, epilogue, .. } = self;
         let given = matches!(panels, PanelSource::Given { .. });
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         for panel in 0..panels.count() {
             let panel = panels.at(panel, rows.len());
             let columns = &panel.columns;

@@ -10,7 +10,7 @@ use super::tile::{AccRow, MAX_COLUMNS, Microkernel};
 use crate::error::Error;
 use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
-use crate::memory::{AlignedBuffer, Workspace};
+use crate::memory::{AlignedBuffer, Scratch};
 use crate::shared::SharedBytes;
 use crate::sign::Sign;
 
@@ -67,7 +67,7 @@ impl Panels {
         let mut codes = AlignedBuffer::default();
         let (panels, columns) = if depth == 0 { (0, 0) } else { (shape.panels(), columns) };
         let mut negative_sums = vec![0; columns];
-        let mut gathered = Workspace::default();
+        let mut gathered = Scratch::default();
         let mut rest = codes.try_bytes(shape.all_bytes())?;
         for panel in 0..panels {
             let (out, behind) = rest.split_at_mut(shape.panel_bytes(panel..panel + 1));

@@ -8,7 +8,7 @@ use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands};
 use crate::cache::prefetch_line;
 use crate::kernel::{Kernel, Vectors};
 use crate::matrix::Matrix;
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::simd::LANES;
 
 /// Rows of B that are packed at a time: a multiple of every kernel's depth. Elements that are gathered take 4 KiB, which
@@ -54,7 +54,7 @@ const COLUMNS_AHEAD: usize = 256;
 /// Where the codes of B come from.
 pub(super) trait Source {
     /// The codes of some rows, from column `first` on: in place, or gathered in `buffer`.
-    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, buffer: &'a mut Workspace) -> CodeRows<'a>;
+    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, buffer: &'a mut Scratch) -> CodeRows<'a>;
 }
 
 /// A matrix `[K, N]` in memory.
@@ -62,7 +62,7 @@ pub(super) trait Source {
 pub(super) struct RowMajor<'b>(pub Matrix<'b, u8>);
 
 impl Source for RowMajor<'_> {
-    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, _: &'a mut Workspace) -> CodeRows<'a> {
+    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, _: &'a mut Scratch) -> CodeRows<'a> {
         CodeRows { codes: &self.0.tail_from(rows.start)[first..], stride: self.0.stride() }
     }
 }
@@ -76,7 +76,7 @@ pub(super) struct Elements<F> {
 }
 
 impl<F: Fn(usize, usize) -> u8> Source for Elements<F> {
-    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, buffer: &'a mut Workspace) -> CodeRows<'a> {
+    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, buffer: &'a mut Scratch) -> CodeRows<'a> {
         let codes = buffer.elements::<u8>(rows.len() * MAX_COLUMNS);
         for j in first..self.columns.min(first + MAX_COLUMNS) {
             for (i, k) in rows.clone().enumerate() {
@@ -191,7 +191,7 @@ fn write_steps<V: Vectors, const DEPTH: usize>(
 }
 
 /// A row of ones, as a micro-kernel reads it that widens A or does not.
-pub(crate) fn ones(wide: bool, depth: usize, workspace: &mut Workspace) -> *const u8 {
+pub(crate) fn ones(wide: bool, depth: usize, workspace: &mut Scratch) -> *const u8 {
     if wide {
         let ones = workspace.elements::<i16>(depth);
         ones.fill(1);
@@ -205,7 +205,7 @@ pub(crate) fn ones(wide: bool, depth: usize, workspace: &mut Workspace) -> *cons
 
 /// Adds the sums of the stored codes of a panel's columns to `sums`: the panel's product with a row of ones.
 pub(super) fn sum_columns(kernel: &Microkernel, codes: &[u8], width: usize, sums: &mut AccRow) {
-    let (mut workspace, depth) = (Workspace::default(), codes.len() / width);
+    let (mut workspace, depth) = (Scratch::default(), codes.len() / width);
     let ones = ones(kernel.widen_a, depth, &mut workspace);
     // Both pointers come from one borrow: a second one would end the first.
     let sums = sums.0.as_mut_ptr();

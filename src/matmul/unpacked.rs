@@ -18,7 +18,7 @@ use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, UnpackedOperands};
 use crate::cache::level2;
 use crate::isa::Isa;
 use crate::matrix::{Largest, Matrix, ZeroPoints};
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::sign::Sign;
 use crate::simd::LANES;
 
@@ -91,7 +91,7 @@ impl<'a> Unpacked<'a> {
         let Shape { isa, kernel, .. } = self.shape;
         let first = self.shape.columns_of(panel..panel + 1).start;
         isa.run(PackPanel {
-            codes: RowMajor(self.b).rows(rows.clone(), first, &mut Workspace::default()),
+            codes: RowMajor(self.b).rows(rows.clone(), first, &mut Scratch::default()),
             rows: rows.len(),
             width: self.shape.vectors(panel) * kernel.lanes,
             depth: kernel.depth,
@@ -142,7 +142,7 @@ fn ones(kernel: &Microkernel) -> *const u8 {
 /// walk takes longer than reading one panel's part of the row. Batches of twice the level-2 cache were the fastest.
 pub(super) struct PanelBatch<'a> {
     b: &'a Unpacked<'a>,
-    codes: Workspace,
+    codes: Scratch,
     /// The panels that are packed.
     panels: Range<usize>,
     terms: TermRows,
@@ -152,7 +152,7 @@ pub(super) struct PanelBatch<'a> {
 
 impl<'a> PanelBatch<'a> {
     pub fn new(b: &'a Unpacked<'a>, sum: bool) -> Self {
-        PanelBatch { b, codes: Workspace::default(), panels: 0..0, terms: TermRows::new(), sum }
+        PanelBatch { b, codes: Scratch::default(), panels: 0..0, terms: TermRows::new(), sum }
     }
 
     /// A panel, which is packed if it is not yet, with others that come before `end`.
@@ -199,11 +199,11 @@ pub(super) struct DepthSlices<'a> {
     rows: usize,
     // Given back in the reverse of the order they are taken in, so that each gets the same memory in the next call.
     /// A slice of a panel that is packed.
-    codes: Workspace,
+    codes: Scratch,
     /// The accumulators: `rows` rows for every panel.
-    sums: Workspace,
+    sums: Scratch,
     /// The sums of B's columns, a row for every panel, if they are needed.
-    column_sums: Workspace,
+    column_sums: Scratch,
     terms: TermRows,
 }
 
@@ -218,9 +218,9 @@ impl<'a> DepthSlices<'a> {
             b,
             panels,
             rows,
-            sums: Workspace::default(),
-            column_sums: Workspace::default(),
-            codes: Workspace::default(),
+            sums: Scratch::default(),
+            column_sums: Scratch::default(),
+            codes: Scratch::default(),
             terms: TermRows::new(),
         };
         let count = slices.panels.len();

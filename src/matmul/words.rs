@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use crate::isa::Isa;
 use crate::kernel::Vectors;
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::random::fill::WordSource;
 use crate::simd::LANES;
 
@@ -22,7 +22,7 @@ pub(crate) struct RowWords {
     /// The columns whose words are needed.
     columns: Range<usize>,
     first_row: usize,
-    words: Workspace,
+    words: Scratch,
     /// A word for every element, and [`LANES`] more that the last vector of a row may read.
     length: usize,
 }
@@ -31,7 +31,7 @@ impl RowWords {
     /// For some columns of a result that has `all_columns`.
     #[inline]
     pub fn new(source: Option<WordSource>, all_columns: usize, columns: Range<usize>) -> Self {
-        RowWords { source, all_columns, columns, first_row: 0, words: Workspace::default(), length: 0 }
+        RowWords { source, all_columns, columns, first_row: 0, words: Scratch::default(), length: 0 }
     }
 
     /// Whether there are words.

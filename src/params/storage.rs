@@ -9,7 +9,7 @@ use super::scheme::Scheme;
 use crate::codes::CodeBounds;
 use crate::error::{Error, check_length};
 use crate::isa::Isa;
-use crate::memory::{PooledBuffer, Workspace};
+use crate::memory::{PooledBuffer, Scratch};
 use crate::simd::{LANES, QUAD};
 
 /// The parameters of a quantized tensor, whatever the type of its codes.
@@ -220,7 +220,7 @@ impl Params {
 
     /// Copies the parameters of `groups` groups from `group` on, and their zero points as bytes, into a workspace, again and again
     /// up to `period` and as many more as are loaded together.
-    pub fn repeat<'a>(&self, group: usize, groups: usize, period: usize, copy: &'a mut Workspace) -> RowParams<'a> {
+    pub fn repeat<'a>(&self, group: usize, groups: usize, period: usize, copy: &'a mut Scratch) -> RowParams<'a> {
         let length = (period + LOADED).next_multiple_of(LANES);
         let all = copy.elements::<i32>(5 * length);
         let (copies, zero_codes) = all.split_at_mut(4 * length);

@@ -2,7 +2,7 @@
 
 use super::granularity::Grouping;
 use super::storage::{LONG_ROW, Params, RowParams};
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::simd::{LANES, QUAD};
 
 /// Neighbouring elements, and their parameters as vectors.
@@ -28,7 +28,7 @@ pub(crate) struct Stretches<'a> {
     start: usize,
     count: usize,
     /// The copy of a band's parameters.
-    copy: Workspace,
+    copy: Scratch,
 }
 
 /// Elements of a band for every parameter that is copied, at least. Copying a parameter takes longer than computing an element
@@ -39,7 +39,7 @@ impl<'a> Stretches<'a> {
     /// The stretches of `count` elements of a tensor, from element `first` on, whose groups alternate.
     #[inline(always)]
     pub fn new(params: &'a Params, first: usize, count: usize) -> Self {
-        Stretches { params, first, start: 0, count, copy: Workspace::default() }
+        Stretches { params, first, start: 0, count, copy: Scratch::default() }
     }
 
     /// The next stretch. (Not inlined: many kernels walk over stretches.)

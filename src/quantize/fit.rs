@@ -3,7 +3,7 @@
 use crate::codes::{Code, CodeBounds, CodeRange};
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::params::{Granularity, Params, QuantParams, Range, Scheme};
 use crate::reduce::blocks::EvenGroups;
 use crate::reduce::ranges::ranges_into;
@@ -84,7 +84,7 @@ fn fit(exec: Exec<'_>, x: &[f32], scheme: Scheme, params: &mut Params) -> Result
     if fit_even_groups(exec, x, scheme, params) {
         return Ok(());
     }
-    let mut workspace = Workspace::default();
+    let mut workspace = Scratch::default();
     let ranges = workspace.elements(params.scales().len());
     ranges_into(exec, x, granularity, ranges)?;
     params.fill(isa, scheme, ranges)
@@ -100,7 +100,7 @@ fn fit_even_groups(exec: Exec<'_>, x: &[f32], scheme: Scheme, params: &mut Param
         return false;
     }
     let isa = exec.isa();
-    let mut workspace = Workspace::default();
+    let mut workspace = Scratch::default();
     let ranges = workspace.elements(GROUPS_TOGETHER);
     for first in (0..count).step_by(GROUPS_TOGETHER) {
         // The last step computes some groups again.

@@ -13,7 +13,7 @@ use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::matrix::Matrix;
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::params::Params;
 use crate::quantized::Quantized;
 use crate::random::stream::Stream;
@@ -91,7 +91,7 @@ impl Operands for ComputedRows<'_> {
 
     fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let ComputedRows { reals, codes } = self;
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         context.in_pieces(first, columns, codes, |codes, first, count| {
             let numbers = workspace.elements::<f32>(count);
             reals.write(context.isa, first, numbers);
@@ -163,7 +163,7 @@ impl Reals for Sum<'_> {
     }
 
     fn write(&self, isa: Isa, first: usize, out: &mut [f32]) {
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let more = workspace.elements::<f32>(out.len());
         self.terms[0].write(isa, first, out);
         self.terms[1].write(isa, first, more);

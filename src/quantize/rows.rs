@@ -12,7 +12,7 @@ use super::ops::{self, CodeVectors, Operation};
 use super::packed;
 use crate::half::{self, HalfKind, Halves, HalvesMut};
 use crate::isa::Isa;
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::sign::Sign;
 use crate::views::{Packing, View, ViewMut, Width};
 
@@ -75,7 +75,7 @@ impl Operands for QuantizeRows<'_> {
     }
 
     fn run_halves<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let x = self.x.widened(context.isa, columns, &mut workspace);
         QuantizeRows { x, codes: self.codes }.run(context, first, columns);
     }
@@ -98,7 +98,7 @@ impl Operands for QuantizeRows<'_> {
 
     fn run_packed<R: RoundingMode>(self, context: Context<'_, R>, first: usize, shape: Shape) {
         let CodeRowsMut::Packed(packed, packing) = self.codes else { unreachable!("the codes are packed") };
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let bytes = workspace.elements::<u8>(shape.rows * shape.columns);
         let codes = match packing.sign {
             Sign::Unsigned => shape.codes_mut::<u8>(ViewMut::Slice(bytes)),
@@ -118,7 +118,7 @@ impl<R: RoundingMode> Context<'_, R> {
     }
 
     fn quantize_packed<C: CodeVectors>(&self, first: usize, x: &[f32], width: Width, bytes: &mut [u8]) {
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let codes = workspace.elements::<C>(x.len().min(PACKED_PIECE));
         let pieces = x.chunks(PACKED_PIECE).zip(bytes.chunks_mut(PACKED_PIECE / width.per_byte()));
         for (i, (x, bytes)) in pieces.enumerate() {
@@ -174,7 +174,7 @@ impl Operands for DequantizeRows<'_> {
 
     fn run_packed<R: RoundingMode>(self, context: Context<'_, R>, first: usize, shape: Shape) {
         let CodeRows::Packed(packed, packing) = self.codes else { unreachable!("the codes are packed") };
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let bytes = workspace.elements::<u8>(shape.rows * shape.columns);
         packed::unpack(context.isa, packed, packing, bytes);
         let codes = match packing.sign {
@@ -191,7 +191,7 @@ impl<R: RoundingMode> Context<'_, R> {
     }
 
     fn dequantize_packed<C: CodeVectors>(&self, first: usize, bytes: &[u8], packing: Packing, out: &mut [f32]) {
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let codes = workspace.elements::<C>(out.len().min(PACKED_PIECE));
         let pieces = bytes.chunks(PACKED_PIECE / packing.width.per_byte()).zip(out.chunks_mut(PACKED_PIECE));
         for (i, (bytes, out)) in pieces.enumerate() {
@@ -220,7 +220,7 @@ impl Operands for FakeQuantizeRows<'_> {
 
     fn run_halves<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let FakeQuantizeRows { x, out, mask } = self;
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let x = match x {
             Some(x) => Some(x.widened(context.isa, columns, &mut workspace)),
             None => out.widened(context.isa, columns, &mut workspace),
@@ -273,7 +273,7 @@ impl Operands for StraightThroughRows<'_> {
 
     fn run_halves<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
         let StraightThroughRows { x, gradient, out } = self;
-        let (mut of_x, mut of_gradient) = (Workspace::default(), Workspace::default());
+        let (mut of_x, mut of_gradient) = (Scratch::default(), Scratch::default());
         let x = x.widened(context.isa, columns, &mut of_x);
         let gradient = match gradient {
             Some(gradient) => Some(gradient.widened(context.isa, columns, &mut of_gradient)),
@@ -302,7 +302,7 @@ impl Operands for StraightThroughRows<'_> {
 
 /// Calls `f(at, copy, piece)` for pieces of `x`, the first of `head` elements and the others of `length`.
 fn in_place(x: &mut [f32], head: usize, length: usize, mut f: impl FnMut(usize, &[f32], &mut [f32])) {
-    let mut workspace = Workspace::default();
+    let mut workspace = Scratch::default();
     let (mut at, mut end) = (0, head.min(x.len()));
     while at < x.len() {
         let piece = &mut x[at..end];
@@ -345,7 +345,7 @@ impl<'a> RealRows<'a> {
     }
 
     /// The first `columns` elements, widened in a workspace unless they are f32.
-    pub fn widened<'w>(self, isa: Isa, columns: usize, workspace: &'w mut Workspace) -> RealRows<'w>
+    pub fn widened<'w>(self, isa: Isa, columns: usize, workspace: &'w mut Scratch) -> RealRows<'w>
     where
         'a: 'w,
     {
@@ -376,7 +376,7 @@ impl<'a> RealRowsMut<'a> {
 
     /// What the first `columns` elements are before an operation in place, widened in a workspace; none if they are f32, which
     /// are copied piece by piece.
-    pub fn widened<'w>(&self, isa: Isa, columns: usize, workspace: &'w mut Workspace) -> Option<RealRows<'w>> {
+    pub fn widened<'w>(&self, isa: Isa, columns: usize, workspace: &'w mut Scratch) -> Option<RealRows<'w>> {
         let RealRowsMut::Halves(rows, kind) = self else { return None };
         let x = workspace.elements(columns);
         half::widen_piece(isa, Halves { bits: &rows.data[..columns], kind: *kind }, x);
@@ -388,7 +388,7 @@ impl<'a> RealRowsMut<'a> {
         match self {
             RealRowsMut::F32(rows) => write(&mut rows.data[..columns]),
             RealRowsMut::Halves(rows, kind) => {
-                let mut workspace = Workspace::default();
+                let mut workspace = Scratch::default();
                 let x = workspace.elements(columns);
                 write(x);
                 half::narrow_piece(isa, x, HalvesMut { bits: &mut rows.data[..columns], kind });

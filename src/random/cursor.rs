@@ -3,7 +3,7 @@
 use super::generators::{FillBlocks, Generators, Start, next};
 use super::stream::Stream;
 use crate::kernel::Vectors;
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::simd::LANES;
 
 /// Elements of a run from which on words are taken from the registers that the generators make them in. Shorter runs, and the
@@ -40,7 +40,7 @@ impl<V: Vectors> State<V> {
 pub(crate) struct Cursor {
     generators: Generators,
     /// Words that were made but not used yet: `window[next..end]`, up to where the generators stand.
-    window: Workspace,
+    window: Scratch,
     next: usize,
     end: usize,
     /// Elements that are still to be visited.
@@ -52,7 +52,7 @@ impl Cursor {
     #[inline(always)]
     pub fn at<V: Vectors>(v: V, stream: Stream, elements: usize) -> Self {
         let generators = v.outlined(Start(stream));
-        let mut cursor = Cursor { generators, window: Workspace::default(), next: 0, end: 0, rest: elements };
+        let mut cursor = Cursor { generators, window: Scratch::default(), next: 0, end: 0, rest: elements };
         let before = (stream.offset % LANES as u64) as usize;
         if before > 0 {
             cursor.refill(v, 0, 1);

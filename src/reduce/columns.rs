@@ -6,7 +6,7 @@
 use super::extremes::{DECIDED, ExtremeLanes, memory_of, write_ranges};
 use crate::cache;
 use crate::kernel::{Kernel, Vectors};
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::params::Range;
 use crate::simd::LANES;
 use crate::simd::memory::Memory;
@@ -49,7 +49,7 @@ impl Kernel for ColumnRanges<'_> {
         };
         let memory = memory_of(x);
         let row = (channels * LONG_ROW.div_ceil(channels)).min(x.len());
-        let mut workspace = Workspace::default();
+        let mut workspace = Scratch::default();
         let mut columns = Columns::new(v, row, &mut workspace);
         let (mut rows, rest) = x.split_at(x.len() / row * row);
         // The other ends are looked for until all columns have values of both signs.
@@ -87,7 +87,7 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     #[inline(always)]
-    fn new<V: Vectors>(v: V, row: usize, workspace: &'a mut Workspace) -> Self {
+    fn new<V: Vectors>(v: V, row: usize, workspace: &'a mut Scratch) -> Self {
         let length = row.next_multiple_of(LANES);
         let mut columns = Columns { row, length, lanes: workspace.elements(3 * length) };
         let mut column = 0;

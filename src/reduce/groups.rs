@@ -3,7 +3,7 @@
 use super::extremes::{ExtremeLanes, memory_of, write_ranges};
 use super::vectors::largest_lanes;
 use crate::kernel::{Kernel, Vectors};
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::params::{Granularity, Range, Run};
 use crate::simd::LANES;
 
@@ -21,7 +21,7 @@ impl Kernel for GroupRanges<'_> {
     fn run<V: Vectors>(self, v: V) -> i32 {
         let GroupRanges { x, granularity, ranges } = self;
         let memory = memory_of(x);
-        let (groups, mut workspace) = (ranges.len(), Workspace::default());
+        let (groups, mut workspace) = (ranges.len(), Scratch::default());
         let (lanes, found) = workspace.elements(3 * LANES * LANES + 3 * groups).split_at_mut(3 * LANES * LANES);
         found.fill(i32::MIN);
         let mut batch = Batch { lanes: lanes.as_chunks_mut().0, found, groups, first: 0, count: 0 };

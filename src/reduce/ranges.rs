@@ -11,6 +11,7 @@ use super::tensor::{PIECE, READ, check_some, range_of};
 use crate::error::Error;
 use crate::exec::{Exec, Team};
 use crate::isa::Isa;
+use crate::memory::Scratch;
 use crate::params::{Granularity, Range};
 use crate::simd::LANES;
 
@@ -117,10 +118,8 @@ fn shared(isa: Isa, team: &Team<'_>, x: &[f32], granularity: Granularity, ranges
     let (x, last_x) = x.split_at(whole * unit);
     let (ranges, last_ranges) = ranges.split_at_mut(whole * groups);
     let pieces = x.chunks(units * unit).zip(ranges.chunks_mut(units * groups)).chain(once((last_x, last_ranges)));
-    // (An iterator that can be taken from both ends needs to know its length.)
-    let pieces: Vec<_> = pieces.collect();
     let largest = Mutex::new(0);
-    team.share(pieces.into_iter(), |(x, ranges)| {
+    team.share(pieces, |(x, ranges)| {
         let magnitude = serial(isa, x, some(x.len() / unit), ranges);
         let mut largest = largest.lock().expect("integers are compared without panic");
         *largest = magnitude.max(*largest);
@@ -137,12 +136,13 @@ fn merged(isa: Isa, team: &Team<'_>, x: &[f32], granularity: Granularity, ranges
     ranges.fill(Range { min: f32::INFINITY, max: f32::NEG_INFINITY });
     let all = Mutex::new((0, ranges));
     team.share(x.chunks(piece), |x| {
-        let mut found = vec![Range::default(); channels];
-        let magnitude = serial(isa, x, granularity, &mut found);
+        let mut memory = Scratch::default();
+        let found = memory.elements::<Range>(channels);
+        let magnitude = serial(isa, x, granularity, found);
         let mut all = all.lock().expect("values are compared without panic");
         all.0 = magnitude.max(all.0);
         for (range, found) in all.1.iter_mut().zip(found) {
-            *range = range.union(found);
+            *range = range.union(*found);
         }
     });
     all.into_inner().expect("values are compared without panic").0

@@ -1,5 +1,7 @@
 //! The sums of a report, chunk by chunk.
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
@@ -17,6 +19,7 @@ const CHUNK: usize = 16 << 10;
 const SQUARED: usize = 16;
 
 /// The sums of some elements.
+#[repr(C)]
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Sums {
     /// `Σ x²`
@@ -24,26 +27,22 @@ pub(super) struct Sums {
     /// `Σ (x − r)²`
     pub noise: f64,
     /// The bits of the largest |x − r|, which order as magnitudes do.
-    pub max_error_bits: i32,
+    pub max_error_bits: u64,
     /// Elements whose code is outside the code range.
     pub saturated: u64,
 }
 
-impl Sums {
-    const NONE: Sums = Sums { signal: 0.0, noise: 0.0, max_error_bits: 0, saturated: 0 };
+// SAFETY: two floats and two integers, for which zeros are a valid value.
+unsafe impl Zeroable for Sums {}
+// SAFETY: `repr(C)` with four fields of one size: no padding, and every bit pattern is a value.
+unsafe impl Pod for Sums {}
 
+impl Sums {
     /// The sums of a tensor that is not empty: of its chunks, in their order, whoever made which.
     pub fn of(exec: Exec<'_>, x: &[f32], reconstruction: Reconstruction<'_>) -> Self {
-        let (isa, team, elements) = (exec.isa(), exec.team(x.len() / SQUARED), x.len());
-        let sums_of = |(i, x): (usize, &[f32])| reconstruction.sums(isa, x, i * CHUNK, elements);
-        let chunks = x.chunks(CHUNK).enumerate();
-        let all = "a tensor that is not empty has a chunk";
-        if team.alone() {
-            return chunks.map(sums_of).reduce(Sums::add).expect(all);
-        }
-        let mut sums = vec![Sums::NONE; chunks.len()];
-        team.share(chunks.zip(&mut sums), |(chunk, sums)| *sums = sums_of(chunk));
-        sums.into_iter().reduce(Sums::add).expect(all)
+        let sums_of = |first, chunk: &[f32]| reconstruction.sums(exec.isa(), chunk, first, x.len());
+        let sums = exec.fold_chunks(x.len() / SQUARED, x, CHUNK, sums_of, Sums::add);
+        sums.expect("a tensor that is not empty has a chunk")
     }
 
     /// The first element whose difference is not finite, of a tensor that has one, and the difference.
@@ -251,7 +250,7 @@ impl<V: Vectors> SumLanes<V> {
             signal += signals[lane];
             noise += noises[lane];
         }
-        let max_error_bits = v.max_of_i32(self.max_error_bits);
+        let max_error_bits = v.max_of_i32(self.max_error_bits) as u64;
         Sums { signal, noise, max_error_bits, saturated: v.sum_i32(self.saturated) as u64 }
     }
 }

@@ -29,6 +29,11 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Allocations of this thread so far.
+pub fn allocations() -> usize {
+    ALLOCATIONS.get()
+}
+
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 

@@ -7,6 +7,7 @@
 //! ```
 
 use crate::common::{bits, every_isa, requantized};
+use zeropoint::exec::{SharedCall, Workspace};
 use zeropoint::formats::{BlockFormat, block_offsets, decode_blocks, encode_blocks, split_blocks};
 use zeropoint::fp8::{Fp8, Fp8Params, decode, encode};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
@@ -263,5 +264,33 @@ fn elementwise() {
         let mut words = [0; 40];
         fill_words(isa, Stream { seed: 5, offset: 9 }, &mut words).unwrap();
         assert_eq!(words.to_vec(), reference::words(Stream { seed: 5, offset: 9 }, 40), "{isa}");
+    });
+}
+
+/// Memory of the caller, which suffices or not, and tasks of a call on two threads.
+#[test]
+fn memory_and_tasks() {
+    let [m, n, k] = [3, 5, 70];
+    let (a, b) = (codes::<u8>(m * k, 37), codes::<i8>(k * n, 91));
+    let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, k, n).unwrap());
+    every_isa(|isa| {
+        let packed = raw::pack(isa, b, 3.into()).unwrap();
+        let product = |exec: Exec<'_>, out: &mut [i32]| {
+            raw::matmul(exec, a, 9.into(), &packed, &Accumulators, MatrixMut::new(out, m, n).unwrap()).unwrap();
+        };
+        let [mut want, mut out] = [(); 2].map(|()| vec![7; m * n]);
+        product(isa.into(), &mut want);
+        let mut lent = vec![3; 600];
+        for bytes in [0, 100, 600] {
+            Workspace::borrowed(&mut lent[..bytes]).scope(|| product(isa.into(), &mut out));
+            assert_eq!(out, want, "{isa}");
+        }
+        let call = SharedCall::new(2, |threads| {
+            threads.run(2, &|i| assert!(i < 2));
+            product(Exec::from(isa).on(threads), &mut out);
+        });
+        std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(|| call.run()))));
+        call.into_result();
+        assert_eq!(out, want, "{isa}");
     });
 }

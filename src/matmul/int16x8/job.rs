@@ -25,7 +25,7 @@ use crate::matmul::partition::least_nanoseconds;
 use crate::matmul::shape::Shape;
 use crate::matmul::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, Operands};
 use crate::matrix::Matrix;
-use crate::memory::Workspace;
+use crate::memory::Scratch;
 use crate::simd::LANES;
 
 /// Values of k whose products are summed in i32: 504 · 2¹⁵ · 2⁷ is less than 2³¹. A multiple of what any micro-kernel takes in a
@@ -80,7 +80,7 @@ impl Job<'_> {
             return;
         }
         let shape = self.shape();
-        let mut copy = Workspace::default();
+        let mut copy = Scratch::default();
         let tile = shape.kernel.rows();
         // Half of a level-2 cache for the rows that meet every panel.
         let most = (level2() / 2 / LhsMemory::copied_stride(shape) / tile).max(1) * tile;
@@ -92,7 +92,7 @@ impl Job<'_> {
     }
 
     /// Some rows of A, in place where every step can be read there and the rows do not compete for the sets of a cache.
-    fn read<'s>(&'s self, rows: Range<usize>, copy: &'s mut Workspace) -> Rows<'s> {
+    fn read<'s>(&'s self, rows: Range<usize>, copy: &'s mut Scratch) -> Rows<'s> {
         let (shape, a) = (self.shape(), &self.a);
         // What a step reads behind the end of a row is multiplied by zeros.
         let inside = a.tail_from(rows.end - 1).len() >= shape.steps * shape.kernel.depth;
@@ -139,7 +139,7 @@ impl Kernel for Multiply<'_> {
     fn run<V: Vectors>(self, simd: V) {
         let (weights, shape) = (self.job.weights, self.job.shape());
         let prefetch = shape.panel_bytes(self.panels.clone()) > AHEAD;
-        let (mut acc, mut totals) = (Workspace::default(), Workspace::default());
+        let (mut acc, mut totals) = (Scratch::default(), Scratch::default());
         let (acc, totals) = (acc.elements::<AccRow>(MAX_ROWS), totals.elements::<Totals>(MAX_ROWS));
         for panel in self.panels.clone() {
             let panel = weights.panels().at(panel);
