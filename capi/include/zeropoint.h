@@ -432,6 +432,12 @@ typedef struct zp_observer zp_observer;
 // stands for S · (q − Z). An owned handle: free it with zp_params_free(). It never changes, so threads may share it.
 typedef struct zp_params zp_params;
 
+// One or several operations as tasks, for threads that nobody may wait for to begin: those of an engine that runs every node of its
+// graph on all of them, or of a queue. The first task begins the operations at once and shares their work with the tasks that
+// come while it lasts; later ones have nothing to do. (Whoever can run a function on n threads and wait for it needs zp_threads
+// only.) An owned handle: free it with zp_shared_call_free().
+typedef struct zp_shared_call zp_shared_call;
+
 // What becomes of the exact 32-bit accumulators of a product: a stage, and with it the type of the result.
 //
 // | function | type of the result | value |
@@ -455,6 +461,10 @@ typedef struct zp_stored_weights zp_stored_weights;
 // one. A shared handle: zp_weights_share() makes one more owner without a copy, and each owner frees it with zp_weights_free(). It
 // never changes, so threads may share it.
 typedef struct zp_weights zp_weights;
+
+// Memory that calls use in place of allocating: the caller's own, of a known size. An owned handle: free it with
+// zp_workspace_free(). One thread at a time uses it.
+typedef struct zp_workspace zp_workspace;
 
 // Called with its context when the bytes of an archive are not needed any more: when the archive and all weights of it are freed. It
 // runs inside of the call that frees the last one, on that thread.
@@ -1356,6 +1366,28 @@ zp_error zp_granularity_block(const size_t *shape,
                               struct zp_granularity *granularity,
                               struct zp_message *message);
 
+// A call of `operations(threads, context)` that `tasks` tasks may share. `threads` is for the zp_exec of its calls, and gone when it
+// returns. It runs once, in the first task, on whatever thread.
+//
+// Errors: ZP_ERROR_NULL.
+zp_error zp_shared_call_new(size_t tasks,
+                            void (*operations)(const struct zp_threads *threads, void *context),
+                            void *context,
+                            struct zp_shared_call **shared_call,
+                            struct zp_message *message);
+
+// A task: calls the operations if no other one has, or helps until they end, or returns at once when they have ended. It never
+// waits for a task that has not begun.
+//
+// Errors: ZP_ERROR_NULL, ZP_ERROR_HANDLE. Those of the operations are for them to keep.
+zp_error zp_shared_call_run(const struct zp_shared_call *shared_call,
+                            struct zp_message *message);
+
+// Frees a shared call that no task runs any more. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
+zp_error zp_shared_call_free(struct zp_shared_call *shared_call, struct zp_message *message);
+
 // The accumulators themselves, I32. Borrowed: nobody frees it.
 const struct zp_stage *zp_stage_accumulators(void);
 
@@ -1521,6 +1553,37 @@ zp_error zp_weights_share(const struct zp_weights *weights, struct zp_weights **
 //
 // Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
 zp_error zp_weights_free(struct zp_weights *weights, struct zp_message *message);
+
+// A workspace of `bytes` bytes at `memory`, which belong to it until it is freed; of them it lends the cache lines of 64 bytes that
+// lie wholly in them. With NULL it allocates as many of its own.
+//
+// Errors: ZP_ERROR_MEMORY; ZP_ERROR_SIZE.
+zp_error zp_workspace_new(void *memory,
+                          size_t bytes,
+                          struct zp_workspace **workspace,
+                          struct zp_message *message);
+
+// Calls `operations(context)`, whose calls of this library take what memory they need on this thread from the workspace. What
+// exceeds it is allocated, and counts in zp_workspace_needed(). Tasks on other threads have workspaces of their own, or none.
+//
+// Errors: ZP_ERROR_HANDLE when the workspace is in use, on this thread or another one; ZP_ERROR_NULL.
+zp_error zp_workspace_scope(const struct zp_workspace *workspace,
+                            void (*operations)(void *context),
+                            void *context,
+                            struct zp_message *message);
+
+// The bytes that the calls of all scopes so far needed at once, at most: a workspace of as many would have sufficed (and 63 more, if
+// its memory does not begin at a multiple of 64). A call with the same shapes, parameters and ISA needs the same again.
+//
+// Errors: ZP_ERROR_HANDLE when the workspace is in use.
+zp_error zp_workspace_needed(const struct zp_workspace *workspace,
+                             size_t *bytes,
+                             struct zp_message *message);
+
+// Frees a workspace, and its memory if it is its own. NULL is none.
+//
+// Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
+zp_error zp_workspace_free(struct zp_workspace *workspace, struct zp_message *message);
 
 #ifdef __cplusplus
 }  // extern "C"

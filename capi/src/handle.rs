@@ -204,22 +204,32 @@ mod registry {
     /// How many owners the handle of an address has. A borrowed one has one that never goes.
     static OWNERS: LazyLock<Mutex<HashMap<usize, usize>>> = LazyLock::new(Mutex::default);
 
-    fn owners() -> MutexGuard<'static, HashMap<usize, usize>> {
+    /// The process that made the first handle.
+    static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
+
+    /// `None` in a child of a fork, where a thread that does not exist may hold the lock: nothing is found out there.
+    fn owners() -> Option<MutexGuard<'static, HashMap<usize, usize>>> {
+        let is_child = *PROCESS != std::process::id();
         // (Whatever panicked, counts are whole.)
-        OWNERS.lock().unwrap_or_else(PoisonError::into_inner)
+        (!is_child).then(|| OWNERS.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn add<H>(handle: *const H) {
-        *owners().entry(handle.addr()).or_default() += 1;
+        if let Some(mut owners) = owners() {
+            *owners.entry(handle.addr()).or_default() += 1;
+        }
     }
 
     pub fn borrow<H>(handle: *const H) {
-        owners().insert(handle.addr(), 1);
+        if let Some(mut owners) = owners() {
+            owners.insert(handle.addr(), 1);
+        }
     }
 
     pub fn remove<H>(handle: *const H) {
-        let mut owners = owners();
-        if let Some(count) = owners.get_mut(&handle.addr()) {
+        if let Some(mut owners) = owners()
+            && let Some(count) = owners.get_mut(&handle.addr())
+        {
             *count -= 1;
             if *count == 0 {
                 owners.remove(&handle.addr());
@@ -228,7 +238,7 @@ mod registry {
     }
 
     pub fn check<H>(handle: *const H, kind: &'static str) -> Result<(), Failure> {
-        let alive = owners().contains_key(&handle.addr());
+        let alive = owners().is_none_or(|owners| owners.contains_key(&handle.addr()));
         if alive { Ok(()) } else { Err(Reason::Handle { kind, why: "was freed, or never was a handle" }.into()) }
     }
 }

@@ -30,6 +30,12 @@ fn imports() {
     everywhere("tests/c/imports.c", C);
 }
 
+/// Workspaces, shared calls, and children of a fork.
+#[test]
+fn memory_and_threads_of_the_caller() {
+    everywhere("tests/c/foreign.c", C);
+}
+
 /// The program of the README.
 #[test]
 fn example() {
