@@ -1,5 +1,7 @@
 //! What becomes of the totals of a product.
 
+use std::sync::Arc;
+
 use crate::codes::Code;
 use crate::error::Error;
 use crate::params::QuantParams;
@@ -14,8 +16,8 @@ use crate::params::QuantParams;
 /// ```
 #[derive(Clone, Debug)]
 pub struct RealStage {
-    /// One for every column, or none.
-    pub(super) bias: Vec<f32>,
+    /// One for every column, or none. (Shared, so that a stage is copied without allocating.)
+    pub(super) bias: Arc<[f32]>,
     pub(super) min: f32,
     pub(super) max: f32,
 }
@@ -30,7 +32,7 @@ impl RealStage {
     /// The product itself.
     #[must_use]
     pub fn new() -> Self {
-        RealStage { bias: Vec::new(), min: f32::NEG_INFINITY, max: f32::INFINITY }
+        RealStage { bias: Arc::default(), min: f32::NEG_INFINITY, max: f32::INFINITY }
     }
 
     /// With a bias for every column, added after the last group.
@@ -40,7 +42,7 @@ impl RealStage {
     pub fn with_bias(self, bias: &[f32]) -> Result<Self, Error> {
         match bias.iter().position(|bias| !bias.is_finite()) {
             Some(index) => Err(Error::NonFinite { what: "the bias", index, found: bias[index] }),
-            None => Ok(RealStage { bias: bias.to_vec(), ..self }),
+            None => Ok(RealStage { bias: bias.into(), ..self }),
         }
     }
 

@@ -239,6 +239,9 @@ impl Lent {
         unsafe { self.arena.as_ref() }
     }
 
+    // (Cold, so that kernels of threads with memory of their own have a call for it and no more.)
+    #[cold]
+    #[inline(never)]
     pub fn lines(&self) -> &[CacheLine] {
         if self.end > self.arena().count {
             return &self.beyond.0;
@@ -248,6 +251,8 @@ impl Lent {
     }
 
     /// Grows to `lines` cache lines at least and returns all. What was there stays.
+    #[cold]
+    #[inline(never)]
     pub fn grow(&mut self, lines: usize) -> &mut [CacheLine] {
         if self.end - self.start < lines {
             self.extend(lines);

@@ -1,5 +1,5 @@
 //! All 2³² floats through the quantizer, on every ISA or the one that `ZEROPOINT_ISA` names. Minutes, so only
-//! on request: `cargo test --test suite -- --ignored`. With `ZEROPOINT_TEST_FRACTION=8` an eighth of them, of every exponent.
+//! on request: `cargo test --test suite -- --ignored`. With `ZEROPOINT_TEST_FRACTION=32` every 32nd chunk of them, of every exponent.
 
 use crate::common::fraction;
 use rayon::prelude::*;
