@@ -1,7 +1,7 @@
 //! Calls whose memory and threads are the caller's: the bytes of any other call, and no allocation.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex};
+use std::sync::{Barrier, LazyLock, Mutex};
 use std::thread;
 
 use bytemuck::{Pod, cast_slice_mut};
@@ -15,7 +15,7 @@ use zeropoint::report::quantization_error;
 use zeropoint::*;
 
 use crate::allocation::allocations;
-use crate::common::{every_isa, part};
+use crate::common::{emulated, every_isa};
 
 /// Writes the bytes of a result.
 type Run = dyn Fn(Exec<'_>, &mut [u8]) + Send + Sync;
@@ -41,8 +41,12 @@ impl Operation {
 }
 
 /// Enough elements for several threads, in rows.
-const SHAPE: [usize; 2] = [300, 1001];
+const SHAPE: [usize; 2] = [800, 1001];
 const ELEMENTS: usize = SHAPE[0] * SHAPE[1];
+
+static X: LazyLock<Vec<f32>> = LazyLock::new(|| reals(ELEMENTS));
+static CODES: LazyLock<Vec<u8>> = LazyLock::new(|| bytes(ELEMENTS));
+static HALVES: [u16; ELEMENTS] = [0x3c01; ELEMENTS];
 
 fn reals(count: usize) -> Vec<f32> {
     (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 22) as f32 - 2.0).collect()
@@ -68,6 +72,28 @@ impl List {
         let run = move |exec: Exec<'_>, bytes: &mut [u8]| run(exec, cast_slice_mut(bytes)).expect(&panics);
         self.0.push(Operation { name, bytes: count * size_of::<T>(), run: Box::new(run) });
     }
+}
+
+/// Threads that count how often they are called.
+struct Counted<'a> {
+    threads: &'a dyn Threads,
+    calls: &'a AtomicUsize,
+}
+
+impl Threads for Counted<'_> {
+    fn count(&self) -> usize {
+        self.threads.count()
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.threads.run(tasks, task);
+    }
+}
+
+/// The operations to be tested: in an emulator a few, since memory and threads are no matter of an ISA.
+fn tested(isa: Isa) -> impl Iterator<Item = Operation> {
+    operations(isa).into_iter().step_by(if emulated() { 11 } else { 1 })
 }
 
 /// Every family of operations.
@@ -101,44 +127,45 @@ fn elementwise(list: &mut List) {
         };
         let name = |operation: &str| format!("{operation} {granularity:?}");
         for rounding in [Rounding::Nearest, Stream::new(7).skip(13).unwrap().into()] {
-            let (x, p) = (reals(ELEMENTS), params());
-            list.add(name("quantize"), ELEMENTS, move |exec, out: &mut [u8]| quantize(exec, &x, &p, rounding, out));
-            let (x, p) = (reals(ELEMENTS), params());
+            let p = params();
+            list.add(name("quantize"), ELEMENTS, move |exec, out: &mut [u8]| quantize(exec, &X[..], &p, rounding, out));
+            let p = params();
             list.add(name("fake-quantize"), ELEMENTS, move |exec, out: &mut [f32]| {
-                fake_quantize(exec, &x, &p, rounding, out)
+                fake_quantize(exec, &X[..], &p, rounding, out)
             });
-            let (x, p) = (vec![0x3c01; ELEMENTS], params());
+            let p = params();
             list.add(name("quantize f16"), ELEMENTS, move |exec, out: &mut [u8]| {
-                quantize(exec, Halves::f16(&x), &p, rounding, out)
+                quantize(exec, Halves::f16(&HALVES), &p, rounding, out)
             });
         }
-        let (codes, p) = (bytes(ELEMENTS), params());
-        list.add(name("dequantize"), ELEMENTS, move |exec, out: &mut [f32]| dequantize(exec, &codes, &p, out));
-        let (codes, p) = (bytes(ELEMENTS), params());
+        let p = params();
+        list.add(name("dequantize"), ELEMENTS, move |exec, out: &mut [f32]| dequantize(exec, &CODES[..], &p, out));
+        let p = params();
         list.add(name("dequantize to bf16"), ELEMENTS, move |exec, out: &mut [u16]| {
-            dequantize(exec, &codes, &p, HalvesMut::bf16(out))
+            dequantize(exec, &CODES[..], &p, HalvesMut::bf16(out))
         });
-        let (x, p) = (reals(ELEMENTS), params());
+        let p = params();
         list.add(name("straight-through"), ELEMENTS, move |exec, out: &mut [f32]| {
-            straight_through(exec, &x, &x, &p, out)
+            straight_through(exec, &X[..], &X[..], &p, out)
         });
-        let (x, p) = (reals(ELEMENTS), params());
+        let p = params();
         list.add(name("error"), 1, move |exec, out: &mut [f64]| {
-            out[0] = quantization_error(exec, &x, &p)?.sse();
+            out[0] = quantization_error(exec, &X, &p)?.sse();
             Ok(())
         });
-        let x = reals(ELEMENTS);
         let scales = vec![0.01; groups];
         let p = Fp8Params::new(Fp8::E4M3, granularity, &scales).unwrap();
-        list.add(name("FP8"), ELEMENTS, move |exec, out: &mut [u8]| fp8::encode(exec, &x, &p, Rounding::Nearest, out));
+        list.add(name("FP8"), ELEMENTS, move |exec, out: &mut [u8]| {
+            fp8::encode(exec, &X[..], &p, Rounding::Nearest, out)
+        });
     }
     for format in [BlockFormat::Q8_0, BlockFormat::Q4_K, BlockFormat::Q6_K, BlockFormat::MxFp4, BlockFormat::NvFp4] {
         let count = ELEMENTS / 256 * 256;
-        let (x, length) = (reals(count), format.bytes(count).unwrap());
+        let length = format.bytes(count).unwrap();
         let mut encoded = vec![0; length];
-        encode_blocks(Isa::best().unwrap(), format, &x, &mut encoded).unwrap();
+        encode_blocks(Isa::best().unwrap(), format, &X[..count], &mut encoded).unwrap();
         list.add(format!("encode {format:?}"), length, move |exec, out: &mut [u8]| {
-            encode_blocks(exec, format, &x, out)
+            encode_blocks(exec, format, &X[..count], out)
         });
         let blocks = encoded.clone();
         list.add(format!("decode {format:?}"), count, move |exec, out: &mut [f32]| {
@@ -153,9 +180,8 @@ fn elementwise(list: &mut List) {
 }
 
 fn reductions(list: &mut List) {
-    let x = reals(ELEMENTS);
     list.add("minimum and maximum", 1, move |exec, out: &mut [Range]| {
-        out[0] = min_max(exec, &x)?;
+        out[0] = min_max(exec, &X)?;
         Ok(())
     });
     list.add("words", ELEMENTS, |exec, out: &mut [u32]| random::fill_words(exec, Stream::new(7).skip(5)?, out));
@@ -270,7 +296,7 @@ fn memory_of_the_caller() {
     every_isa(|isa| {
         let exec = Exec::from(isa);
         let mut all = 0;
-        for operation in part(operations(isa)) {
+        for operation in tested(isa) {
             let name = format!("{} on {isa}", operation.name);
             let (mut expected, mut memory) = (operation.memory(), operation.memory());
             operation.write(exec, &mut expected);
@@ -303,7 +329,8 @@ fn memory_of_the_caller() {
 #[test]
 fn tasks_of_a_call() {
     every_isa(|isa| {
-        for operation in part(operations(isa)) {
+        let (mut serial, mut all) = (Vec::new(), 0);
+        for operation in tested(isa) {
             let name = format!("{} on {isa}", operation.name);
             let (mut expected, mut memory) = (operation.memory(), operation.memory());
             operation.write(isa.into(), &mut expected);
@@ -322,7 +349,11 @@ fn tasks_of_a_call() {
                 }
                 assert!(memory == expected, "{name}, {tasks} tasks");
             }
-            let call = SharedCall::new(3, |threads| operation.write(Exec::from(isa).on(threads), &mut memory));
+            let calls = AtomicUsize::new(0);
+            let call = SharedCall::new(3, |threads| {
+                let threads = Counted { threads, calls: &calls };
+                operation.write(Exec::from(isa).on(&threads), &mut memory);
+            });
             thread::scope(|scope| {
                 for _ in 0..4 {
                     scope.spawn(|| call.run());
@@ -330,7 +361,12 @@ fn tasks_of_a_call() {
             });
             drop(call);
             assert!(memory == expected, "{name}");
+            if calls.into_inner() == 0 {
+                serial.push(operation.name);
+            }
+            all += 1;
         }
+        assert!(5 * serial.len() < all, "{} of {all} operations on {isa} are too small: {serial:?}", serial.len());
     });
 }
 
