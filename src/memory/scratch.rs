@@ -37,6 +37,8 @@ enum Memory {
 }
 
 impl Memory {
+    // (A call, and so are the other ways that are seldom taken: kernels have a test for each and no more.)
+    #[inline(never)]
     fn take() -> Self {
         lender().map_or_else(|| Memory::Own(take_idle()), |arena| Memory::Lent(Lent::new(arena)))
     }
@@ -83,8 +85,8 @@ impl Scratch {
 impl Drop for Scratch {
     #[inline]
     fn drop(&mut self) {
-        if let Some(Memory::Own(buffer)) = self.0.take() {
-            give_back(buffer);
+        if let Some(memory) = self.0.take() {
+            give_back(memory);
         }
     }
 }
@@ -101,7 +103,10 @@ fn take_idle() -> AlignedBuffer {
     taken.unwrap_or_default()
 }
 
-fn give_back(buffer: AlignedBuffer) {
+#[inline(never)]
+fn give_back(memory: Memory) {
+    // What was lent goes back when it is dropped.
+    let Memory::Own(buffer) = memory else { return };
     // A thread that ends keeps no buffers any more: this one is freed.
     let _ = IDLE.try_with(|idle| {
         let mut all = idle.take();

@@ -239,7 +239,6 @@ impl Lent {
         unsafe { self.arena.as_ref() }
     }
 
-    // (Cold, so that kernels of threads with memory of their own have a call for it and no more.)
     #[cold]
     #[inline(never)]
     pub fn lines(&self) -> &[CacheLine] {
