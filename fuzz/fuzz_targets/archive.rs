@@ -40,18 +40,38 @@ struct EntryInput {
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Change {
     /// A byte of the whole file.
-    Byte { at: u16, to: u8 },
+    Byte {
+        at: u16,
+        to: u8,
+    },
     /// A word of the index or of the header.
-    Word { at: u16, to: u64 },
+    Word {
+        at: u16,
+        to: u64,
+    },
     /// A word of the index, a little larger or smaller.
-    Near { at: u16, by: i8 },
+    Near {
+        at: u16,
+        by: i8,
+    },
     /// A bit of a word of the index.
-    Bit { at: u16, bit: u8 },
+    Bit {
+        at: u16,
+        bit: u8,
+    },
     /// Words of the index, in place of others.
-    Copy { from: u16, to: u16, words: u8 },
+    Copy {
+        from: u16,
+        to: u16,
+        words: u8,
+    },
     /// The end.
-    Cut { length: u16 },
-    Extend { by: u8 },
+    Cut {
+        length: u16,
+    },
+    Extend {
+        by: u8,
+    },
 }
 
 fuzz_target!(|input: Input<'_>| {
@@ -178,7 +198,8 @@ fn matrix<A: ByteCode, B: ByteCode>(isa: Isa, entry: EntryInput, data: &Data<Cod
     if entry.length % 2 == 0 && n > 0 && k > 0 {
         let granularity = Granularity::channel(&[n, k], 0).unwrap();
         let scales = (1..=n).map(|j| j as f32 * 0.01).collect();
-        let params = QuantParams::new(CodeRange::new(B::MIN, B::MAX).unwrap(), granularity, scales, zero_points).unwrap();
+        let params =
+            QuantParams::new(CodeRange::new(B::MIN, B::MAX).unwrap(), granularity, scales, zero_points).unwrap();
         let packed = PackedMatrix::pack(isa, Quantized::new(codes, &params).unwrap()).unwrap();
         if entry.each {
             let x = QuantParams::per_tensor(CodeRange::new(A::MIN, A::MAX).unwrap(), 0.5, 3).unwrap();
@@ -267,7 +288,8 @@ fn products_by<A: ByteCode, B: ByteCode>(
     products.extend(out.iter().map(|&out| out as u32));
     let params = QuantParams::per_tensor(CodeRange::new(A::MIN, A::MAX)?, 0.5, 3)?;
     let mut reals = vec![0.0; 2 * n];
-    if matmul(isa, Quantized::new(x, &params)?, &packed, &Dequantize::new(), MatrixMut::new(&mut reals, 2, n)?).is_ok() {
+    if matmul(isa, Quantized::new(x, &params)?, &packed, &Dequantize::new(), MatrixMut::new(&mut reals, 2, n)?).is_ok()
+    {
         products.extend(bits(&reals));
     }
     Ok(())

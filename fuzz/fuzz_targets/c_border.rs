@@ -228,11 +228,7 @@ struct Elements {
 }
 
 impl Array {
-    fn of<const SIZE: usize>(
-        self,
-        dimensions: &Dimensions,
-        element: impl Fn(u64) -> [u8; SIZE],
-    ) -> Elements {
+    fn of<const SIZE: usize>(self, dimensions: &Dimensions, element: impl Fn(u64) -> [u8; SIZE]) -> Elements {
         let mut words = zeropoint_fuzz::Words(self.seed.into());
         let count = self.count.of(dimensions).min(4096);
         let bytes: Vec<u8> = (0..count).flat_map(|_| element(words.next())).chain([0; 1]).collect();
@@ -464,12 +460,24 @@ impl Machine {
             Call::FakeQuantize(x, which, rounding, out, mask) => {
                 let x = x.view(&d);
                 let ((to, out), (to_mask, mask)) = (self.out(out, &x), self.out(mask, &x));
-                call!(self, zp_fake_quantize(exec, x.read(), self.params(which), rounding.c(), to, to_mask), x, out, mask);
+                call!(
+                    self,
+                    zp_fake_quantize(exec, x.read(), self.params(which), rounding.c(), to, to_mask),
+                    x,
+                    out,
+                    mask
+                );
             }
             Call::StraightThrough(x, gradient, which, out) => {
                 let (x, gradient) = (x.view(&d), gradient.view(&d));
                 let (to, out) = self.out(out, &x);
-                call!(self, zp_straight_through(exec, x.read(), gradient.read(), self.params(which), to), x, gradient, out);
+                call!(
+                    self,
+                    zp_straight_through(exec, x.read(), gradient.read(), self.params(which), to),
+                    x,
+                    gradient,
+                    out
+                );
             }
             Call::PackCodes(codes, pad, out) => {
                 let codes = codes.view(&d);
@@ -521,11 +529,8 @@ impl Machine {
                 let (activations, order) = (number(small(activations, 1) + 1), number(small(order, 1)));
                 let params = self.params(which);
                 let bias = bias.map(|(bias, x)| (bias.floats(&d), self.params(x)));
-                let of_bias = bias.as_ref().map(|(bias, x)| zp_bias {
-                    values: bias.pointer.cast(),
-                    count: bias.count,
-                    x: *x,
-                });
+                let of_bias =
+                    bias.as_ref().map(|(bias, x)| zp_bias { values: bias.pointer.cast(), count: bias.count, x: *x });
                 let of_bias = of_bias.as_ref().map_or(null(), |bias| &raw const *bias);
                 make!(self, weights, zp_weights_pack(exec, activations, codes.read(), params, order, of_bias));
             }
@@ -665,7 +670,11 @@ impl Machine {
                 let (bits, length) = ([4, 2, 8, 5][usize::from(bits % 4)], length.of(&d));
                 let (codes, scales, points) = (codes.read(), scales.read(), points.read());
                 let [outputs, depth] = [outputs.of(&d), depth.of(&d)];
-                make!(self, stored, zp_stored_weights_matmul_nbits(bits, length, codes, scales, points, outputs, depth));
+                make!(
+                    self,
+                    stored,
+                    zp_stored_weights_matmul_nbits(bits, length, codes, scales, points, outputs, depth)
+                );
             }
             Call::StoredGptq(length, views, [outputs, depth], awq) => {
                 let [codes, points, scales, order] = views.map(|view| view.view(&d));
@@ -867,7 +876,8 @@ struct Taken {
 
 unsafe extern "C" fn take(context: *mut c_void, bytes: *const c_void, length: usize) -> c_int {
     // SAFETY: the context is a `Taken` that nobody else uses during the call; so many bytes are lent.
-    let (taken, bytes) = unsafe { (&mut *context.cast::<Taken>(), core::slice::from_raw_parts(bytes.cast::<u8>(), length)) };
+    let (taken, bytes) =
+        unsafe { (&mut *context.cast::<Taken>(), core::slice::from_raw_parts(bytes.cast::<u8>(), length)) };
     if taken.bytes.len() + length > taken.room {
         return 3;
     }

@@ -47,7 +47,11 @@ fuzz_target!(|input: Input| {
     }
     // More blocks than are encoded together, unless they are large.
     let blocks = usize::from(input.count) % if block.block_length() > 64 { 5 } else { 40 };
-    if let What::Encode = input.what { encoded(&input, isa, format, blocks) } else { decoded(&input, isa, format, blocks) }
+    if let What::Encode = input.what {
+        encoded(&input, isa, format, blocks)
+    } else {
+        decoded(&input, isa, format, blocks)
+    }
 });
 
 fn encoded(input: &Input, isa: Isa, format: TensorFormat, blocks: usize) {

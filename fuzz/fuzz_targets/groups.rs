@@ -58,7 +58,11 @@ enum ActivationInput {
     Rows,
     Groups,
     /// Reals that the call quantizes.
-    Reals { scheme: u8, in_groups: bool, bf16: bool },
+    Reals {
+        scheme: u8,
+        in_groups: bool,
+        bf16: bool,
+    },
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -138,12 +142,20 @@ fn run<A: ByteCode, W: ByteCode>(input: &Input) {
                 let codes = input.zero_points.codes_within::<W>(count, range.min(), range.max());
                 codes.into_iter().map(|code| Into::<i32>::into(code).clamp(min, max)).collect()
             });
-            WeightInput { codes: codes.iter().map(|&code| code.into()).collect(), zero_points, of: Of::Codes(codes, range) }
+            WeightInput {
+                codes: codes.iter().map(|&code| code.into()).collect(),
+                zero_points,
+                of: Of::Codes(codes, range),
+            }
         }
         None => {
             let codes = input.weights.codes_within::<u8>(n * depth, 0, 15);
             let zero_points = zero_points(input, n * groups, |count| input.zero_points.integers(count, 12));
-            WeightInput { codes: codes.iter().map(|&code| twice_e2m1(code)).collect(), zero_points, of: Of::E2m1(codes) }
+            WeightInput {
+                codes: codes.iter().map(|&code| twice_e2m1(code)).collect(),
+                zero_points,
+                of: Of::E2m1(codes),
+            }
         }
     };
     product::<A, W>(input, [m, n, depth], length, &w);
@@ -205,13 +217,15 @@ fn product<A: ByteCode, W: ByteCode>(input: &Input, shape: [usize; 3], length: u
             Weights::columns(codes, *range, length, scales_given.given())
         }
         Of::Codes(codes, range) => {
-            (scales_given, offsets_given) = (Stored::new(scales.of, &scales.reals), Stored::new(offsets.of, &offsets.reals));
+            (scales_given, offsets_given) =
+                (Stored::new(scales.of, &scales.reals), Stored::new(offsets.of, &offsets.reals));
             points_given = w.zero_points.clone();
             codes_given = codes.clone();
             Weights::new(Matrix::new(&codes_given, n, depth).unwrap(), *range, length, scales_given.given())
         }
         Of::E2m1(codes) => {
-            (scales_given, offsets_given) = (Stored::new(scales.of, &scales.reals), Stored::new(offsets.of, &offsets.reals));
+            (scales_given, offsets_given) =
+                (Stored::new(scales.of, &scales.reals), Stored::new(offsets.of, &offsets.reals));
             points_given = w.zero_points.clone();
             e2m1 = codes.clone();
             Weights::e2m1(Matrix::new(&e2m1, n, depth).unwrap(), length, scales_given.given())
@@ -317,7 +331,8 @@ fn result(input: &Input, isa: Isa, packed: &PackedWeights, x: &Activations<'_>, 
             } else {
                 let mut out = vec![7.0; m * n].into_boxed_slice();
                 matmul(isa, x, packed, &stage, &mut out[..]).unwrap();
-                let one_nan = |x: &[f32]| bits(&x.iter().map(|x| if x.is_nan() { f32::NAN } else { *x }).collect::<Vec<_>>());
+                let one_nan =
+                    |x: &[f32]| bits(&x.iter().map(|x| if x.is_nan() { f32::NAN } else { *x }).collect::<Vec<_>>());
                 assert_eq!(one_nan(&out), one_nan(&want), "{isa}");
             }
         }

@@ -92,7 +92,10 @@ fuzz_target!(|input: Input<'_>| {
 fn method(isa: Isa, text: &str, x: &Reals, scheme: Scheme) {
     let Ok(method) = text.parse::<Method>() else { return };
     // (NaN is not equal to itself.)
-    assert_eq!(format!("{:?}", method.to_string().parse::<Method>()), format!("{:?}", Ok::<_, zeropoint::Error>(method)));
+    assert_eq!(
+        format!("{:?}", method.to_string().parse::<Method>()),
+        format!("{:?}", Ok::<_, zeropoint::Error>(method))
+    );
     let Ok(mut observer) = method.observer(CodeRange::unsigned(8).unwrap(), scheme, 1) else { return };
     observer.observe(isa.into(), &x.finite(50, 0.1, 100)).unwrap();
     let Range { min, max } = observer.range().unwrap();
@@ -160,8 +163,11 @@ fn stored(
         }
         Layout::Quantized { bits, zero_points, least_error, f16 } => {
             let bits = (bits % 10).into();
-            let scheme =
-                if *zero_points { GroupScheme::with_zero_points(bits, length) } else { GroupScheme::symmetric(bits, length) };
+            let scheme = if *zero_points {
+                GroupScheme::with_zero_points(bits, length)
+            } else {
+                GroupScheme::symmetric(bits, length)
+            };
             let scheme = scheme.ok()?;
             let scheme = if *least_error { scheme.least_error() } else { scheme };
             let scheme = if *f16 { scheme.f16_scales() } else { scheme };
@@ -211,8 +217,11 @@ fn survives(isa: Isa, stored: &StoredWeights, reals: &Reals) {
 /// Sizes that no memory holds.
 fn sizes(isa: Isa, shape: [usize; 3], axis: usize, length: usize, count: usize) {
     let x = vec![0.5; count];
-    let granularities =
-        [Granularity::channel(&shape, axis), Granularity::block(&shape, length), Granularity::block_along(&shape, axis, length)];
+    let granularities = [
+        Granularity::channel(&shape, axis),
+        Granularity::block(&shape, length),
+        Granularity::block_along(&shape, axis, length),
+    ];
     for granularity in granularities.into_iter().flatten() {
         let groups = granularity.groups(length);
         if let Ok(groups) = granularity.groups(count) {
@@ -229,7 +238,8 @@ fn sizes(isa: Isa, shape: [usize; 3], axis: usize, length: usize, count: usize) 
         let _ = matrix.part(0..length, 0..axis);
         let _ = matrix.part(length..usize::MAX, axis..1);
     }
-    let _ = MatrixMut::with_stride(&mut x.clone(), rows, columns, stride).map(|matrix| matrix.part(axis..length, 0..1).is_ok());
+    let _ = MatrixMut::with_stride(&mut x.clone(), rows, columns, stride)
+        .map(|matrix| matrix.part(axis..length, 0..1).is_ok());
     let bytes = vec![7_u8; count];
     let _ = PackedCodes::<u8>::four_bits(&bytes, length);
     let _ = PackedCodes::<i8>::two_bits(&bytes, length);

@@ -80,12 +80,8 @@ fn axis(axis: &Axis) -> [usize; 7] {
 fn run<A: ByteCode, B: ByteCode>(input: &Input) {
     let isa = input.isa.isa();
     let [y, x] = [axis(&input.axes[0]), axis(&input.axes[1])];
-    let window = Window {
-        size: [y[0], x[0]],
-        stride: [y[1], x[1]],
-        padding: [y[2], x[2], y[3], x[3]],
-        dilation: [y[4], x[4]],
-    };
+    let window =
+        Window { size: [y[0], x[0]], stride: [y[1], x[1]], padding: [y[2], x[2], y[3], x[3]], dilation: [y[4], x[4]] };
     let [groups, group_channels, group_outputs] =
         [input.groups, input.group_channels, input.group_outputs].map(usize::from);
     let [groups, group_channels, group_outputs] = match input.groups % 4 {
@@ -119,14 +115,7 @@ fn run<A: ByteCode, B: ByteCode>(input: &Input) {
     match input.layer {
         Layer::Convolution | Layer::Requantized => {
             let weights_shape = [outputs, group_channels, window.size[0], window.size[1]];
-            let conv = raw::conv2d::<A, B>(
-                isa,
-                &weights,
-                weights_shape,
-                weight_zero_points[..].into(),
-                window,
-                groups,
-            );
+            let conv = raw::conv2d::<A, B>(isa, &weights, weights_shape, weight_zero_points[..].into(), window, groups);
             let params = QuantParams::per_tensor(CodeRange::new(B::MIN, B::MAX).unwrap(), 0.5, 0).unwrap();
             let new = Conv2d::<A, B>::new(isa, &weights, weights_shape, &params, window, groups);
             assert_eq!(new.is_err(), conv.is_err(), "{new:?}");

@@ -6,8 +6,8 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, ByteCode, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Quantized, Rhs,
-    Rule, Stage, int16x8, raw, reference,
+    Accumulators, ByteCode, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Quantized, Rhs, Rule,
+    Stage, int16x8, raw, reference,
 };
 use zeropoint_fuzz::{CodeTexture, Data, IsaInput, ScaleTexture, StreamInput, bits, groups_scales, of_signs};
 
@@ -50,9 +50,7 @@ enum StageInput {
     Stochastic { exponents: u32, zero_point: u8, bounds: [u8; 2], stream: StreamInput },
 }
 
-fuzz_target!(|input: Input| {
-    if input.int16 { of_int16(&input) } else { of_signs!(input.signs, run(&input)) }
-});
+fuzz_target!(|input: Input| { if input.int16 { of_int16(&input) } else { of_signs!(input.signs, run(&input)) } });
 
 /// Rows, columns and the depth: any two may be small, and none but the depth is large.
 fn sizes(input: &Input) -> [usize; 3] {
@@ -189,7 +187,8 @@ fn stages<A: ByteCode>(input: &Input, isa: Isa, product: &Product<'_, A, impl Rh
         StageInput::Requantize { rule, exponents, zero_point, bounds } => {
             let bounds = (bounds[0].min(bounds[1]), bounds[0].max(bounds[1]));
             let multipliers = multipliers(exponents, n, rule % 5 == 4);
-            let rule = [Rule::Float, Rule::FixedPoint, Rule::HalfAway, Rule::Gemmlowp, Rule::Shift][usize::from(rule % 5)];
+            let rule =
+                [Rule::Float, Rule::FixedPoint, Rule::HalfAway, Rule::Gemmlowp, Rule::Shift][usize::from(rule % 5)];
             let zero_point = zero_point.into();
             let stage = raw::requantize(rule, &multipliers, zero_point, bounds.0..=bounds.1).unwrap();
             let code = |(i, &acc): (usize, &i32)| {
@@ -245,7 +244,8 @@ fn of_int16(input: &Input) {
     let w = Matrix::new(&w, n, k).unwrap();
     let scales = (input.sizes[0].into(), ScaleTexture::Ordinary);
     let by_row = |rows| Granularity::channel(&[rows, k], 0).unwrap();
-    let x = QuantParams::new(CodeRange::signed16(16).unwrap(), by_row(m), groups_scales(&scales, m), vec![0; m]).unwrap();
+    let x =
+        QuantParams::new(CodeRange::signed16(16).unwrap(), by_row(m), groups_scales(&scales, m), vec![0; m]).unwrap();
     let y = QuantParams::new(CodeRange::signed(8).unwrap(), by_row(n), groups_scales(&scales, n), vec![0; n]).unwrap();
     let bias: Vec<i64> = input.bias.integers(n, i32::MAX).into_iter().map(|bias| i64::from(bias) << 12).collect();
     let weights = int16x8::PackedMatrix::pack(isa, Quantized::new(w, &y).unwrap()).unwrap();
@@ -269,7 +269,8 @@ fn of_int16(input: &Input) {
                 (int16x8::Rule::Reduced, reference::reduced_product_i64),
             ][usize::from(rule % 3)];
             let bounds = (bounds[0].min(bounds[1]), bounds[0].max(bounds[1]));
-            let stage = int16x8::Requantize::with_multipliers(rule, &multipliers, zero_point.into(), bounds.0..=bounds.1);
+            let stage =
+                int16x8::Requantize::with_multipliers(rule, &multipliers, zero_point.into(), bounds.0..=bounds.1);
             let code = |(i, &acc): (usize, &i64)| {
                 reference::saturate(product_of(acc, multipliers[i % n]), zero_point.into(), bounds)
             };

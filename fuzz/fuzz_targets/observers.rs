@@ -104,7 +104,10 @@ fn run<C: Code>(input: &Input) {
                 let all = reference::ranges(&finite, Granularity::Tensor, 1)[0];
                 assert_eq!(histogram.min_max(), Some(all));
                 let range = histogram.range().unwrap();
-                assert!(range.min >= all.min.min(-all.max) && range.max <= all.max.max(-all.min), "{range:?} of {all:?}");
+                assert!(
+                    range.min >= all.min.min(-all.max) && range.max <= all.max.max(-all.min),
+                    "{range:?} of {all:?}"
+                );
             }
         }
         What::Extremes { absolute } => {
@@ -179,14 +182,7 @@ fn run<C: Code>(input: &Input) {
 }
 
 /// A method of any argument: what it refuses changes nothing, and a range that it tells is one.
-fn methods<C: Code>(
-    input: &Input,
-    codes: CodeRange<C>,
-    x: &[f32],
-    method: u8,
-    argument: f64,
-    non_finite: NonFinite,
-) {
+fn methods<C: Code>(input: &Input, codes: CodeRange<C>, x: &[f32], method: u8, argument: f64, non_finite: NonFinite) {
     let method = match method % 12 {
         0 => Method::MinMax,
         1 => Method::AbsMax,

@@ -27,9 +27,7 @@ struct Input {
     offset: u8,
 }
 
-fuzz_target!(|input: Input| {
-    if input.words { words(&input) } else { of_code_type!(input.codes, run(&input)) }
-});
+fuzz_target!(|input: Input| { if input.words { words(&input) } else { of_code_type!(input.codes, run(&input)) } });
 
 /// More than two chunks of the stream now and then.
 fn length(input: &Input) -> usize {
@@ -39,7 +37,8 @@ fn length(input: &Input) -> usize {
 
 /// The pieces of a length: where each begins and ends, and where it runs.
 fn pieces(input: &Input, length: usize) -> Vec<(core::ops::Range<usize>, IsaInput, usize)> {
-    let mut cuts: Vec<_> = input.cuts.iter().take(8).map(|&(cut, isa, n)| (usize::from(cut) % (length + 1), isa, n)).collect();
+    let mut cuts: Vec<_> =
+        input.cuts.iter().take(8).map(|&(cut, isa, n)| (usize::from(cut) % (length + 1), isa, n)).collect();
     cuts.push((length, input.last, 0));
     cuts.sort_by_key(|cut| cut.0);
     let mut start = 0;

@@ -71,17 +71,18 @@ impl Data<CodeTexture> {
 
     /// Integers within this distance of 0.
     pub fn integers(&self, count: usize, most: i32) -> Vec<i32> {
+        let within = |word: u64| ((word % (2 * most as u64 + 1)) as i64 - i64::from(most)) as i32;
         let mut words = Words(self.seed.into());
         let mut all: Vec<i32> = (0..count)
             .map(|_| match self.texture {
-                CodeTexture::Any => (words.next() % (2 * most as u64 + 1)) as i32 - most,
+                CodeTexture::Any => within(words.next()),
                 CodeTexture::Extremes => [most, -most, 0][(words.next() % 3) as usize],
                 CodeTexture::Smallest => -most,
                 CodeTexture::Largest => most,
             })
             .collect();
         for &(place, word) in self.placed.iter().filter(|_| count > 0) {
-            all[usize::from(place) % count] = (u64::from(word) % (2 * most as u64 + 1)) as i32 - most;
+            all[usize::from(place) % count] = within(word.into());
         }
         all
     }

@@ -3,6 +3,7 @@
 use crate::common::{every_isa, quantize_dynamic};
 #[cfg(feature = "rayon")]
 use zeropoint::Exec;
+use zeropoint::fp8::{Fp8, Fp8Params};
 use zeropoint::layers::{ConvTranspose2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::raw::AccumulatorBias as _;
@@ -256,12 +257,15 @@ fn parameters() {
     every_isa(|isa| {
         let codes = CodeRange::unsigned(8).unwrap();
         refused(quantize_dynamic(isa, &[1.0; 4], codes, Scheme::ASYMMETRIC, huge, &mut [0; 4]), &multiple);
-        // (An empty tensor of so many channels has as many scales.)
-        let codes_of_none: &mut [u8] = &mut [];
-        let many = Granularity::channel(&[0, usize::MAX], 1).unwrap();
-        let why = "no memory holds so many scales";
-        let none = quantize_dynamic(isa, &[], codes, Scheme::ASYMMETRIC, many, codes_of_none);
-        refused(none, &Error::Shape { why, found: usize::MAX });
+        // (An empty tensor of so many channels would have as many scales, which no data bounds.)
+        for found in [usize::MAX, usize::MAX >> 16, (1 << 20) + 1] {
+            let codes_of_none: &mut [u8] = &mut [];
+            let many = Granularity::channel(&[0, found], 1).unwrap();
+            let none = quantize_dynamic(isa, &[], codes, Scheme::ASYMMETRIC, many, codes_of_none);
+            let error = Error::Shape { why: "an empty tensor has more than 2²⁰ groups", found };
+            refused(none, &error);
+            refused(Fp8Params::fit(isa, &[], Fp8::E4M3, many), &error);
+        }
     });
 }
 
