@@ -5,7 +5,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use zeropoint::files::{Archive, ArchiveWriter};
-use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
+use zeropoint::groups::{self, Activations, PackedWeights, RealStage, StoredWeights, Weights};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
     Accumulators, ByteCode, CodeRange, Dequantize, Error, Granularity, Halves, Isa, Matrix, MatrixMut, PackedMatrix,
@@ -195,7 +195,7 @@ fn matrix<A: ByteCode, B: ByteCode>(isa: Isa, entry: EntryInput, data: &Data<Cod
     let codes: Vec<B> = data.codes(n * k);
     let codes = Matrix::new(&codes, n, k).unwrap();
     let zero_points: Vec<i32> = (0..n as i32).map(|j| j % 50).collect();
-    if entry.length % 2 == 0 && n > 0 && k > 0 {
+    if entry.length.is_multiple_of(2) && n > 0 && k > 0 {
         let granularity = Granularity::channel(&[n, k], 0).unwrap();
         let scales = (1..=n).map(|j| j as f32 * 0.01).collect();
         let params =
@@ -216,6 +216,9 @@ fn matrix<A: ByteCode, B: ByteCode>(isa: Isa, entry: EntryInput, data: &Data<Cod
 }
 
 fn group_weights(isa: Isa, entry: EntryInput, data: &Data<CodeTexture>) -> PackedWeights {
+    if entry.kind / 14 % 4 == 3 {
+        return ordered(isa, entry, data);
+    }
     let (n, k) = (usize::from(entry.outputs % 20) + 1, usize::from(entry.depth % 120) + 1);
     let length = [16, 32, 48, k, usize::MAX][usize::from(entry.length % 5)];
     let bits = u32::from(entry.kind / 2 % 7) + 2;
@@ -224,18 +227,29 @@ fn group_weights(isa: Isa, entry: EntryInput, data: &Data<CodeTexture>) -> Packe
     let codes: Vec<u8> = data.codes_within(n * k, 0, range.max());
     let codes = Matrix::new(&codes, n, k).unwrap();
     let (scales, halves) = (vec![0.5; groups], vec![0x3c00; groups]);
-    let weights = if entry.outputs % 2 == 0 {
+    let weights = if entry.outputs.is_multiple_of(2) {
         Weights::new(codes, range, length, &scales)
     } else {
         Weights::new(codes, range, length, Halves::f16(&halves))
     };
     let (weights, zero_points) = (weights.unwrap(), vec![1; groups]);
-    let weights = match entry.kind / 14 % 3 {
+    let weights = match entry.kind / 14 % 4 {
         0 => weights,
         1 => weights.with_zero_points(&zero_points).unwrap(),
         _ => weights.with_offsets(&scales).unwrap(),
     };
     PackedWeights::pack(isa, &weights).unwrap()
+}
+
+/// Weights in another order than that of the activations.
+fn ordered(isa: Isa, entry: EntryInput, data: &Data<CodeTexture>) -> PackedWeights {
+    let (n, groups) = (8 * (usize::from(entry.outputs % 3) + 1), usize::from(entry.depth % 4) + 1);
+    let k = 16 * groups;
+    let (codes, zero_points, scales) =
+        (data.integers(k / 8 * n, i32::MAX), vec![0; groups * n / 8], vec![0x3c00; groups * n]);
+    let order: Vec<i32> = (0..k).map(|k| (k % groups) as i32).collect();
+    let stored = StoredWeights::gptq(16, &codes, &zero_points, &scales, Some(&order), [n, k]).unwrap();
+    PackedWeights::pack(isa, &stored.weights()).unwrap()
 }
 
 /// Opens a file, reads and packs again all that is in it, and multiplies by it: the bits of products.
@@ -281,7 +295,7 @@ fn products_by<A: ByteCode, B: ByteCode>(
     }
     let mut words = Words(3);
     let x: Vec<A> =
-        (0..2 * k).map(|_| A::try_from((words.next() % 256) as i32 + A::MIN.into()).ok().expect("a code")).collect();
+        (0..2 * k).map(|_| A::try_from((words.word() % 256) as i32 + A::MIN.into()).ok().expect("a code")).collect();
     let x = Matrix::new(&x, 2, k)?;
     let mut out = vec![0; 2 * n];
     raw::matmul(isa, x, 3.into(), &packed, &Accumulators, MatrixMut::new(&mut out, 2, n)?)?;

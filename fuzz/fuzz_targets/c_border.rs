@@ -231,14 +231,14 @@ impl Array {
     fn of<const SIZE: usize>(self, dimensions: &Dimensions, element: impl Fn(u64) -> [u8; SIZE]) -> Elements {
         let mut words = zeropoint_fuzz::Words(self.seed.into());
         let count = self.count.of(dimensions).min(4096);
-        let bytes: Vec<u8> = (0..count).flat_map(|_| element(words.next())).chain([0; 1]).collect();
+        let bytes: Vec<u8> = (0..count).flat_map(|_| element(words.word())).chain([0; 1]).collect();
         let memory = Memory::new(&bytes[..count * SIZE + usize::from(self.flaw == 241)]);
         let start = memory.start();
         let (pointer, count) = match self.flaw {
             240 => (null_mut(), count),
             241 => (start.wrapping_add(1), count),
             // More than memory holds.
-            242 => (start, self.wild | isize::MAX.cast_unsigned() / SIZE + 1),
+            242 => (start, self.wild | (isize::MAX.cast_unsigned() / SIZE + 1)),
             _ => (start, count),
         };
         Elements { memory, pointer, count }
@@ -247,20 +247,22 @@ impl Array {
     fn floats(self, dimensions: &Dimensions) -> Elements {
         let seed = self.seed;
         self.of(dimensions, |word| {
-            let bits = if seed % 8 > 0 { (((word % 100) as f32 + 1.0) * 0.01).to_bits() } else { word as u32 };
+            let bits =
+                if !seed.is_multiple_of(8) { (((word % 100) as f32 + 1.0) * 0.01).to_bits() } else { word as u32 };
             bits.to_ne_bytes()
         })
     }
 
     fn integers(self, dimensions: &Dimensions) -> Elements {
         let seed = self.seed;
-        self.of(dimensions, |word| (if seed % 8 > 0 { 0 } else { word as i32 >> (seed % 32) }).to_ne_bytes())
+        self.of(dimensions, |word| (if !seed.is_multiple_of(8) { 0 } else { word as i32 >> (seed % 32) }).to_ne_bytes())
     }
 
     fn doubles(self, dimensions: &Dimensions) -> Elements {
         let seed = self.seed;
         self.of(dimensions, |word| {
-            (if seed % 8 > 0 { ((word % 100) as f64 + 1.0) * 0.001 } else { f64::from_bits(word) }).to_ne_bytes()
+            (if !seed.is_multiple_of(8) { ((word % 100) as f64 + 1.0) * 0.001 } else { f64::from_bits(word) })
+                .to_ne_bytes()
         })
     }
 }
@@ -799,7 +801,7 @@ impl Machine {
             let data = memory.start().cast();
             let view = zp_view_mut { r#type: number(1), data, rows: 1, columns: size, stride: 0 };
             assert!(call!(self, zp_archive_writer_copy(writer, view)));
-            self.open(&taken.bytes, failing % 2 == 0);
+            self.open(&taken.bytes, failing.is_multiple_of(2));
         }
         assert!(call!(self, zp_archive_writer_free(writer)));
     }

@@ -50,7 +50,7 @@ enum StageInput {
     Stochastic { exponents: u32, zero_point: u8, bounds: [u8; 2], stream: StreamInput },
 }
 
-fuzz_target!(|input: Input| { if input.int16 { of_int16(&input) } else { of_signs!(input.signs, run(&input)) } });
+fuzz_target!(|input: Input| if input.int16 { of_int16(&input) } else { of_signs!(input.signs, run(&input)) });
 
 /// Rows, columns and the depth: any two may be small, and none but the depth is large.
 fn sizes(input: &Input) -> [usize; 3] {

@@ -27,7 +27,7 @@ struct Input {
     offset: u8,
 }
 
-fuzz_target!(|input: Input| { if input.words { words(&input) } else { of_code_type!(input.codes, run(&input)) } });
+fuzz_target!(|input: Input| if input.words { words(&input) } else { of_code_type!(input.codes, run(&input)) });
 
 /// More than two chunks of the stream now and then.
 fn length(input: &Input) -> usize {

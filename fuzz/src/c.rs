@@ -121,7 +121,7 @@ impl ViewInput {
         let (mut rows, mut columns) = (self.rows.of(dimensions), self.columns.of(dimensions));
         columns = columns.min(20_000 / rows.max(1));
         let gap = if self.gap < 200 { 0 } else { usize::from(self.gap) - 200 };
-        let mut stride = if gap == 0 && self.seed % 2 == 0 { 0 } else { columns + gap };
+        let mut stride = if gap == 0 && self.seed.is_multiple_of(2) { 0 } else { columns + gap };
         let extent = if rows * columns == 0 { 0 } else { (rows - 1) * stride.max(columns) + columns };
         let bytes = size * extent.div_ceil(per_byte);
         let contents = self.contents(bytes + 4, element);
@@ -136,7 +136,7 @@ impl ViewInput {
             242 => {
                 let huge = |n: usize| n | 1 << (usize::BITS / 2 + 1);
                 [rows, columns, stride] = [huge(self.wild[0]), huge(self.wild[1]), self.wild[2]];
-                data = if self.wild[2] % 2 == 0 { data } else { core::ptr::dangling_mut::<u64>().cast() };
+                data = if self.wild[2].is_multiple_of(2) { data } else { core::ptr::dangling_mut::<u64>().cast() };
                 // (Only codes of one row fit, if any.)
                 stride = stride.max(columns);
             }
@@ -156,10 +156,12 @@ impl ViewInput {
         let mut words = Words(self.seed.into());
         let mut bytes = Vec::with_capacity(count + 8);
         while bytes.len() < count {
-            let word = words.next();
+            let word = words.word();
             match element {
-                8 if self.seed % 8 > 0 => bytes.extend((((word % 2001) as f32 - 1000.0) * 0.01).to_ne_bytes()),
-                5 if self.seed % 8 > 0 => bytes.extend((word as i32 % 1000).to_ne_bytes()),
+                8 if !self.seed.is_multiple_of(8) => {
+                    bytes.extend((((word % 2001) as f32 - 1000.0) * 0.01).to_ne_bytes())
+                }
+                5 if !self.seed.is_multiple_of(8) => bytes.extend((word as i32 % 1000).to_ne_bytes()),
                 1 if self.seed % 8 > 4 => bytes.push(word as u8 % 16),
                 2 if self.seed % 8 > 4 => bytes.push((word as i8 % 8).cast_unsigned()),
                 _ => bytes.extend(word.to_ne_bytes()),

@@ -8,7 +8,7 @@ use zeropoint::Code;
 pub struct Words(pub u64);
 
 impl Words {
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -17,7 +17,7 @@ impl Words {
 
     /// A number from 0 to below 1.
     fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 24) as f32
+        (self.word() >> 40) as f32 / (1 << 24) as f32
     }
 }
 
@@ -48,8 +48,8 @@ impl Data<CodeTexture> {
         let mut words = Words(self.seed.into());
         let mut codes: Vec<C> = (0..count)
             .map(|_| match self.texture {
-                CodeTexture::Any => any(words.next() as u32),
-                CodeTexture::Extremes => match words.next() {
+                CodeTexture::Any => any(words.word() as u32),
+                CodeTexture::Extremes => match words.word() {
                     word if word % 3 == 0 => code(min),
                     word if word % 3 == 1 => code(max),
                     word => any((word >> 8) as u32),
@@ -75,8 +75,8 @@ impl Data<CodeTexture> {
         let mut words = Words(self.seed.into());
         let mut all: Vec<i32> = (0..count)
             .map(|_| match self.texture {
-                CodeTexture::Any => within(words.next()),
-                CodeTexture::Extremes => [most, -most, 0][(words.next() % 3) as usize],
+                CodeTexture::Any => within(words.word()),
+                CodeTexture::Extremes => [most, -most, 0][(words.word() % 3) as usize],
                 CodeTexture::Smallest => -most,
                 CodeTexture::Largest => most,
             })
@@ -146,24 +146,24 @@ impl Reals {
         match texture {
             RealTexture::Within => (2.0 * words.unit() - 1.0) * 1.15 * steps as f32 * scale,
             RealTexture::Ties => {
-                let k = (words.next() % (2 * steps as u64 + 1)) as i32 - steps;
-                let (middle, ulps) = ((k as f32 + 0.5) * scale, (words.next() % 3) as i32 - 1);
+                let k = (words.word() % (2 * steps as u64 + 1)) as i32 - steps;
+                let (middle, ulps) = ((k as f32 + 0.5) * scale, (words.word() % 3) as i32 - 1);
                 if middle == 0.0 { middle } else { f32::from_bits(middle.to_bits().wrapping_add_signed(ulps)) }
             }
-            RealTexture::Anything => f32::from_bits(words.next() as u32),
+            RealTexture::Anything => f32::from_bits(words.word() as u32),
             RealTexture::Finite => {
-                let x = f32::from_bits(words.next() as u32);
+                let x = f32::from_bits(words.word() as u32);
                 if x.is_finite() { x } else { 0.0 }
             }
-            RealTexture::Steps => ((words.next() % (2 * steps as u64 + 1)) as i32 - steps) as f32 * scale,
+            RealTexture::Steps => ((words.word() % (2 * steps as u64 + 1)) as i32 - steps) as f32 * scale,
             RealTexture::Constant(bits) => f32::from_bits(bits),
             RealTexture::Mixed => {
-                let texture = match words.next() % 16 {
+                let texture = match words.word() % 16 {
                     0..8 => RealTexture::Within,
                     8..12 => RealTexture::Ties,
                     12 => RealTexture::Anything,
                     13 => RealTexture::Steps,
-                    _ => return SPECIALS[(words.next() % 16) as usize],
+                    _ => return SPECIALS[(words.word() % 16) as usize],
                 };
                 self.real(texture, words, scale, steps)
             }

@@ -92,9 +92,9 @@ pub fn groups_scales(data: &(u32, ScaleTexture), groups: usize) -> Vec<f32> {
     let mut words = Words(data.0.into());
     let valid = |bits: u32| f32::from_bits(bits % (0x7f80_0000 - 0x0080_0000) + 0x0080_0000);
     let scale = |words: &mut Words| match data.1 {
-        ScaleTexture::Ordinary => 1e-3 + (words.next() % 10_000) as f32 * 1e-3,
-        ScaleTexture::PowersOfTwo => f32::from_bits((words.next() as u32 % 254 + 1) << 23),
-        ScaleTexture::Anything => valid(words.next() as u32),
+        ScaleTexture::Ordinary => 1e-3 + (words.word() % 10_000) as f32 * 1e-3,
+        ScaleTexture::PowersOfTwo => f32::from_bits((words.word() as u32 % 254 + 1) << 23),
+        ScaleTexture::Anything => valid(words.word() as u32),
         ScaleTexture::Constant(bits) => valid(bits),
     };
     (0..groups).map(|_| scale(&mut words)).collect()
