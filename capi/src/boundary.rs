@@ -204,6 +204,11 @@ impl<H: Handle> OutHandle<'_, H> {
     pub fn write(&self, value: H::Value) {
         self.0.write(crate::handle::new::<H>(value));
     }
+
+    /// Writes a handle that there was before, which has one more owner now.
+    pub fn write_shared(&self, handle: *mut H) {
+        self.0.write(handle);
+    }
 }
 
 #[cfg(test)]

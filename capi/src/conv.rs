@@ -96,8 +96,8 @@ impl Layer<'_> {
 /// the window's. The parameters are per tensor or per output. It is for images of the type `images`, U8 or I8, on the ISA of `exec`.
 /// `bias` may be NULL. The weights and parameters are copied: both may be freed.
 ///
-/// Errors: ZP_ERROR_LENGTH; ZP_ERROR_SHAPE when an axis has no length, or the window, the groups or the parameters do not go with the
-/// shape; ZP_ERROR_TYPE; ZP_ERROR_NON_FINITE and ZP_ERROR_BIAS for a bias that 32 bits do not hold; ZP_ERROR_MEMORY.
+/// Errors: ZP_ERROR_LENGTH; ZP_ERROR_SHAPE when an axis has no length, the window goes with no image, or the window, the groups or the
+/// parameters do not go with the shape; ZP_ERROR_TYPE; ZP_ERROR_NON_FINITE and ZP_ERROR_BIAS for a bias that 32 bits do not hold; ZP_ERROR_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zp_conv2d_new(
     exec: *const zp_exec,

@@ -220,9 +220,9 @@ pub unsafe extern "C" fn zp_weights_free(weights: *mut zp_weights, message: *mut
 impl Caller<'_> {
     /// Gives a shared handle one more owner.
     pub fn share<H: Handle<Ownership = Shared>>(self, handle: *const H, other: *mut *mut H) -> Result<(), Failure> {
-        let out = self.out(other, "the pointer to the new handle")?;
+        let out = self.out_handle(other)?;
         // SAFETY: the caller says that it is a handle, not freed until the call ends.
-        out.write(unsafe { share(handle) }?);
+        out.write_shared(unsafe { share(handle) }?);
         Ok(())
     }
 }

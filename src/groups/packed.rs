@@ -163,11 +163,10 @@ impl PackedWeights {
 
     /// Writes the codes into panels.
     fn write_codes(&self, weights: &Weights<'_>, out: &mut [u8]) {
-        let (kernel, base) = (self.kernel, self.base());
-        let (sharing, steps) = (kernel.per_byte(), self.steps());
+        let (kernel, base, sharing) = (self.kernel, self.base(), self.kernel.per_byte());
         let mut rest = out;
         for panel in 0..self.panels() {
-            let (columns, width) = (self.columns_of(panel..panel + 1), self.width(panel));
+            let (columns, width, steps) = (self.columns_of(panel..panel + 1), self.width(panel), self.steps());
             let (mut panel_bytes, behind) = rest.split_at_mut(self.width(panel) * self.row_bytes());
             rest = behind;
             for group in 0..self.groups {
@@ -250,7 +249,8 @@ impl PackedWeights {
 
     /// The bytes of all codes; `usize::MAX` when no memory could hold them.
     pub(super) fn code_bytes(&self) -> usize {
-        elements_of(&[self.vectors(), self.kernel.lanes, self.row_bytes()])
+        // (Without panels the depth is of any length, and its steps are more than can be counted.)
+        elements_of(&[self.vectors(), self.kernel.lanes, if self.panels() > 0 { self.row_bytes() } else { 0 }])
     }
 
     /// The values of all groups, with those that pad the last panel; `usize::MAX` when no memory could hold them.

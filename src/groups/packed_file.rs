@@ -227,6 +227,10 @@ fn order_of(order: Vec<i32>, depth: usize) -> Result<Option<Vec<u32>>, Error> {
     if order.is_empty() {
         return Ok(None);
     }
+    // (Before anything of the depth is allocated: only the file bounds the order.)
+    if order.len() != depth {
+        return broken("the order of a row lacks a place");
+    }
     let (order, mut seen): (Vec<u32>, _) = (order.into_iter().map(i32::cast_unsigned).collect(), vec![false; depth]);
     for &k in &order {
         match seen.get_mut(k as usize) {
@@ -234,5 +238,5 @@ fn order_of(order: Vec<i32>, depth: usize) -> Result<Option<Vec<u32>>, Error> {
             _ => return broken("the order of a row has a place twice"),
         }
     }
-    if order.len() == depth { Ok(Some(order)) } else { broken("the order of a row lacks a place") }
+    Ok(Some(order))
 }

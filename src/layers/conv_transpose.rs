@@ -69,8 +69,8 @@ impl<A: ByteCode, B: ByteCode> ConvTranspose2d<A, B> {
     /// tensor or per output: `Granularity::channel(&shape, 1)`, the same for every group.
     ///
     /// # Errors
-    /// [`Error::Length`]; [`Error::Shape`] when an axis has no length, or the window, the groups or the parameters do not go with
-    /// the shape.
+    /// [`Error::Length`]; [`Error::Shape`] when an axis has no length, the window, the groups or the parameters do not go with the
+    /// shape, or the window goes with no image: a stride or dilation of 0, more than `isize::MAX` elements of it or of its padding.
     pub fn new<'e>(
         exec: impl Into<Exec<'e>>,
         weights: &[B],

@@ -59,7 +59,7 @@ impl Convolution {
     pub(super) fn new(isa: Isa, weights: WeightCodes<'_>, shape: [usize; 4], window: Window) -> Result<Self, Error> {
         let WeightCodes { signs, codes, zero_points, groups } = weights;
         let [outputs, group_channels, height, width] = shape;
-        check_weights(codes, shape, window.size)?;
+        check_weights(codes, shape, window)?;
         if groups == 0 || !outputs.is_multiple_of(groups) {
             return Err(Error::Shape { why: "the outputs are not a multiple of the groups", found: groups });
         }
@@ -101,7 +101,7 @@ impl Convolution {
         window: Window,
         groups: usize,
     ) -> Result<(), Error> {
-        check_weights(codes, shape, window.size)?;
+        check_weights(codes, shape, window)?;
         if groups == 0 || !shape[0].is_multiple_of(groups) {
             return Err(Error::Shape { why: "the channels are not a multiple of the groups", found: groups });
         }
@@ -287,17 +287,17 @@ impl Convolution {
     }
 }
 
-/// `Ok` for weights that fill their shape, whose last two axes are those of the window.
-fn check_weights(codes: &[u8], shape: [usize; 4], size: [usize; 2]) -> Result<(), Error> {
+/// `Ok` for weights that fill their shape, whose last two axes are those of the window, and a window that goes with some image.
+fn check_weights(codes: &[u8], shape: [usize; 4], window: Window) -> Result<(), Error> {
     let [_, _, height, width] = shape;
     if shape.contains(&0) {
         return Err(Error::Shape { why: "an axis of the weights has no length", found: 0 });
     }
     check_length("weights", elements_of(&shape), codes.len())?;
-    if [height, width] != size {
+    if [height, width] != window.size {
         return Err(Error::Shape { why: "the weights' height and width are the window's", found: height });
     }
-    Ok(())
+    window.check()
 }
 
 /// Every value `count` times.

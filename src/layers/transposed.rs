@@ -24,7 +24,7 @@ pub(super) struct Transposed {
 }
 
 impl Transposed {
-    /// Weights of checked shape `[channels, outputs / groups, height, width]`.
+    /// Weights of checked shape `[channels, outputs / groups, height, width]`, and a window that goes with some image.
     pub fn new(
         isa: Isa,
         weights: WeightCodes<'_>,
@@ -35,12 +35,6 @@ impl Transposed {
         let WeightCodes { signs, codes, zero_points, groups } = weights;
         let [channels, group_outputs, height, width] = shape;
         let largest = zero_points.check_for(signs[1], group_outputs * groups)?;
-        for axis in 0..2 {
-            let extent = window.extent(axis)?;
-            if extent > isize::MAX as usize {
-                return Err(Error::Shape { why: "the window is longer than isize::MAX", found: extent });
-            }
-        }
         let phases = [Taps::of_phases(&window, 0), Taps::of_phases(&window, 1)];
         let mut parts = Vec::with_capacity(phases[0].len() * phases[1].len());
         for (y, _) in &phases[0] {

@@ -65,6 +65,21 @@ impl Window {
         Ok((size - 1).saturating_mul(dilation).saturating_add(1))
     }
 
+    /// `Ok` for a window that goes with some image: a convolution, of either kind, is refused early otherwise.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for axis in 0..2 {
+            let extent = self.extent(axis)?;
+            if extent > isize::MAX as usize {
+                return Err(Error::Shape { why: "the window is longer than isize::MAX", found: extent });
+            }
+            let padding = self.padding[axis].saturating_add(self.padding[axis + 2]);
+            if padding > isize::MAX as usize {
+                return Err(Error::Shape { why: "the padding is longer than isize::MAX", found: padding });
+            }
+        }
+        Ok(())
+    }
+
     /// The taps of a window of the result that are on the image, whose axis has this length.
     ///
     /// ([`output_size`](Window::output_size) bounds what is computed here: no tap is beyond the padded image.)

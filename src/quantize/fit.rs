@@ -33,7 +33,7 @@ impl<C: Code> QuantParams<C> {
     ///
     /// # Errors
     /// [`Error::NonFinite`] with the first NaN or infinity; [`Error::Multiple`] when the length does not go with the granularity;
-    /// as [`Scheme::parameters`]; [`Error::Shape`] for more groups of an empty tensor than memory has scales for.
+    /// as [`Scheme::parameters`]; [`Error::Shape`] for more than 2²⁰ groups of an empty tensor.
     pub fn fit<'e>(
         exec: impl Into<Exec<'e>>,
         x: &[f32],
@@ -61,15 +61,17 @@ pub(crate) fn params_of(
     Ok(params)
 }
 
-/// The parameters of groups without elements, whose number no data bounds.
+/// Groups that an empty tensor has parameters for, at most: four times the largest vocabulary of a language model, which is the
+/// longest axis that anybody quantizes by. No data bounds their number, and a corrupt size must not take the memory.
+const GROUPS_OF_NOTHING: usize = 1 << 20;
+
+/// The parameters of groups without elements.
 fn fit_nothing(codes: CodeBounds, scheme: Scheme, granularity: Granularity) -> Result<Params, Error> {
     let groups = granularity.groups(0)?;
-    let mut ranges = Vec::new();
-    if ranges.try_reserve_exact(groups).is_err() {
-        return Err(Error::Shape { why: "no memory holds so many scales", found: groups });
+    if groups > GROUPS_OF_NOTHING {
+        return Err(Error::Shape { why: "an empty tensor has more than 2²⁰ groups", found: groups });
     }
-    ranges.resize(groups, Range::default());
-    Params::from_ranges(codes, scheme, granularity, &ranges)
+    Params::from_ranges(codes, scheme, granularity, &vec![Range::default(); groups])
 }
 
 /// Groups whose ranges the level-2 cache holds until their parameters are computed.

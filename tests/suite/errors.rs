@@ -3,6 +3,7 @@
 use crate::common::{every_isa, quantize_dynamic};
 #[cfg(feature = "rayon")]
 use zeropoint::Exec;
+use zeropoint::fp8::{Fp8, Fp8Params};
 use zeropoint::layers::{ConvTranspose2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::raw::AccumulatorBias as _;
@@ -256,12 +257,15 @@ fn parameters() {
     every_isa(|isa| {
         let codes = CodeRange::unsigned(8).unwrap();
         refused(quantize_dynamic(isa, &[1.0; 4], codes, Scheme::ASYMMETRIC, huge, &mut [0; 4]), &multiple);
-        // (An empty tensor of so many channels has as many scales.)
-        let codes_of_none: &mut [u8] = &mut [];
-        let many = Granularity::channel(&[0, usize::MAX], 1).unwrap();
-        let why = "no memory holds so many scales";
-        let none = quantize_dynamic(isa, &[], codes, Scheme::ASYMMETRIC, many, codes_of_none);
-        refused(none, &Error::Shape { why, found: usize::MAX });
+        // (An empty tensor of so many channels would have as many scales, which no data bounds.)
+        for found in [usize::MAX, usize::MAX >> 16, (1 << 20) + 1] {
+            let codes_of_none: &mut [u8] = &mut [];
+            let many = Granularity::channel(&[0, found], 1).unwrap();
+            let none = quantize_dynamic(isa, &[], codes, Scheme::ASYMMETRIC, many, codes_of_none);
+            let error = Error::Shape { why: "an empty tensor has more than 2²⁰ groups", found };
+            refused(none, &error);
+            refused(Fp8Params::fit(isa, &[], Fp8::E4M3, many), &error);
+        }
     });
 }
 
@@ -534,10 +538,30 @@ fn layers() {
         refused(transposed([3, 1, 2, 2], window, 2), &shape("the channels are not a multiple of the groups", 2));
         refused(transposed([2, 1, 2, 2], window, 0), &shape("the channels are not a multiple of the groups", 0));
         refused(transposed([1, 1, 2, 3], window, 1), &shape("the weights' height and width are the window's", 2));
-        let far = Window { dilation: [1, usize::MAX], ..window };
-        refused(transposed([1, 1, 2, 2], far, 1), &shape("the window is longer than isize::MAX", usize::MAX));
-        let still = Window { stride: [1, 0], ..window };
-        refused(transposed([1, 1, 2, 2], still, 1), &shape("a window's size, stride and dilation are at least 1", 0));
+        // Windows that no image goes with, of either kind.
+        let conv = |window| raw::conv2d::<u8, i8>(isa, &[1; 4], [1, 1, 2, 2], 0.into(), window, 1);
+        let at_least_one = "a window's size, stride and dilation are at least 1";
+        for (window, why, found) in [
+            (Window { stride: [0, 1], ..window }, at_least_one, 0),
+            (Window { stride: [1, 0], ..window }, at_least_one, 0),
+            (Window { dilation: [0, 1], ..window }, at_least_one, 0),
+            (Window { dilation: [1, 0], ..window }, at_least_one, 0),
+            (Window { dilation: [1, usize::MAX], ..window }, "the window is longer than isize::MAX", usize::MAX),
+            (
+                Window { dilation: [1 << (usize::BITS - 1), 1], ..window },
+                "the window is longer than isize::MAX",
+                (1 << (usize::BITS - 1)) + 1,
+            ),
+            (
+                Window { padding: [0, usize::MAX / 2, 0, 1], ..window },
+                "the padding is longer than isize::MAX",
+                1 << (usize::BITS - 1),
+            ),
+            (Window { padding: [1, 0, usize::MAX, 0], ..window }, "the padding is longer than isize::MAX", usize::MAX),
+        ] {
+            refused(conv(window), &shape(why, found));
+            refused(transposed([1, 1, 2, 2], window, 1), &shape(why, found));
+        }
         let trimmed = transposed([1, 1, 2, 2], Window { padding: [0, 2, 0, 1], ..window }, 1).unwrap();
         refused(trimmed.output_shape([1, 2, 2, 1]), &shape("the padding trims the whole result", 3));
         refused(trimmed.output_shape([1, 2, 2, 2]), &shape("the image's channels are not the weights'", 2));

@@ -326,6 +326,34 @@ fn hostile_files() {
     });
 }
 
+/// An order of very many places, of weights that have no codes: no memory is asked for that is not in the file.
+#[test]
+fn hostile_orders() {
+    let (qweight, g_idx): (Vec<i32>, Vec<i32>) = (vec![0; 8 * 8], (0..64).map(|k| k % 2).collect());
+    let scales = reference::narrow_to_f16(&[0.5; 16]);
+    let weights = StoredWeights::gptq(32, &qweight, &[0; 2], &scales, Some(&g_idx), [8, 64]).unwrap();
+    let isa = Isa::named("scalar").unwrap();
+    let mut file = file_of(&[("groups", &PackedWeights::pack(isa, &weights.weights()).unwrap())]);
+    let word = |file: &[u8], at: usize| u64::from_le_bytes(*file[at..].first_chunk().unwrap()) as usize;
+    let (start, length) = (word(&file, 24), word(&file, 32));
+    // Behind the number of entries, a name, a type, a name, a fingerprint and a place: the lengths of the sections.
+    let mut at = start + 8 + 16 + 8 + 16 + 16;
+    let mut words = Vec::new();
+    for _ in 0..word(&file, at) {
+        words.push((at + 8, 0));
+        at += 16;
+    }
+    let shape = (at..start + length).step_by(8).find(|&at| [0, 8, 16].map(|i| word(&file, at + i)) == [32, 8, 64]);
+    words.extend([(shape.unwrap() + 8, 0), (shape.unwrap() + 16, 1_usize << (usize::BITS - 14))]);
+    for (at, word) in words {
+        file[at..at + 8].copy_from_slice(&(word as u64).to_le_bytes());
+    }
+    let checksum = xxh64(&file[start..start + length]);
+    file[40..48].copy_from_slice(&checksum.to_le_bytes());
+    let refused = Archive::copied(&file).unwrap().get::<PackedWeights>(isa, "groups").unwrap_err();
+    assert!(refused.to_string().contains("the order of a row lacks a place"), "{refused}");
+}
+
 /// XXH64, a step after another as its specification has them.
 fn xxh64(bytes: &[u8]) -> u64 {
     const P: [u64; 5] = [

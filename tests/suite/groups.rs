@@ -654,6 +654,19 @@ fn weights_of_other_programs() {
     }
 }
 
+/// Blocks that no memory holds, of no outputs.
+#[test]
+fn nothing_of_any_depth() {
+    for depth in [usize::MAX, usize::MAX - 7, 1 << (usize::BITS - 1)] {
+        for (length, bits) in [(16, 4), (32, 2), (64, 8), (usize::MAX - 15, 8), (1 << (usize::BITS - 1), 4)] {
+            for zero_points in [None, Some(&[][..])] {
+                let stored = StoredWeights::matmul_nbits(bits, length, &[], &[], zero_points, [0, depth]).unwrap();
+                assert!(stored.values().is_empty());
+            }
+        }
+    }
+}
+
 /// Weights of every width that the library quantizes, for `MatMulNBits` and back; and those that it cannot have.
 #[test]
 fn to_matmul_nbits() {

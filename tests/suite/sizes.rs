@@ -104,6 +104,12 @@ fn empty_matrices_of_any_length() {
                 let x = Activations::quantized(no_rows(depth)).unwrap();
                 groups::matmul(isa, &x, &packed, &RealStage::new(), out).unwrap();
             }
+            for (length, bits) in [(32, 4), (long, 2), (usize::MAX, 3), (long, 8)] {
+                let weights = Matrix::<u8>::new(&[], 0, long).unwrap();
+                let weights = Weights::new(weights, CodeRange::unsigned(bits).unwrap(), length, &[]).unwrap();
+                let packed = PackedWeights::pack(isa, &weights).unwrap();
+                assert_eq!((packed.depth(), packed.outputs(), packed.bytes()), (long, 0, 0));
+            }
             let weights = Matrix::<i8>::new(&[], long, 0).unwrap();
             let weights = Weights::new(weights, CodeRange::signed(4).unwrap(), 32, &[]).unwrap();
             let packed = PackedWeights::pack(isa, &weights).unwrap();

@@ -267,6 +267,11 @@ static void reports(zp_exec exec)
     CHECK(range.min < 0.0F && range.max > 1.0F && skipped == 1);
     OK(zp_observer_free(a, &message));
     OK(zp_observer_free(b, &message));
+    OK(zp_observer_new("minmax", i4, scheme, 1, true, &a, &message));
+    OK(zp_observer_observe(&exec, a, view(ZP_TYPE_F32, more, 1, 3), &message));
+    OK(zp_observer_range(a, &range, &skipped, &message));
+    CHECK(range.min == 1.0F && range.max == 3.0F && skipped == 1);
+    OK(zp_observer_free(a, &message));
     OK(zp_params_free(params, &message));
 }
 

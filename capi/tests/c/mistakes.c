@@ -149,7 +149,7 @@ static void products(void)
     zp_view_mut out = {ZP_TYPE_I32, NULL, 2, 2, 0}, wrong_type = {ZP_TYPE_F32, NULL, 2, 2, 0};
     zp_params *wp = params_of(I8, 0.5F), *xp = params_of(U8, 0.25F), *other = params_of(U8, 0.125F);
     zp_exec portable = exec;
-    zp_weights *weights = NULL, *shared = NULL;
+    zp_weights *weights = NULL, *shared = (zp_weights *)(void *)sums;
     zp_stage *stage = NULL, *stochastic = NULL;
     uint8_t y[4];
     zp_view_mut yv = {ZP_TYPE_U8, NULL, 2, 2, 0};
@@ -161,6 +161,8 @@ static void products(void)
     FAILS(ZP_ERROR_ENUM, "order: zp_order has no value 2",
           zp_weights_pack(&exec, ZP_TYPE_U8, wv, wp, (zp_order)2, NULL, &weights, &message));
     OK(zp_weights_pack(&exec, ZP_TYPE_U8, wv, wp, ZP_ORDER_ROWS, NULL, &weights, &message));
+    FAILS(ZP_ERROR_NULL, "is NULL", zp_weights_share(NULL, &shared, &message));
+    CHECK(shared == NULL);
     OK(zp_weights_share(weights, &shared, &message));
     OK(zp_weights_free(weights, &message));
     FAILS(ZP_ERROR_PACKED_ISA, "packed for `scalar`, the call runs on `portable`",

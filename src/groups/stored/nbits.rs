@@ -111,7 +111,7 @@ impl StoredWeights {
         // (Rows of nothing may be of any number.)
         let rows = if blocks == 0 { 0 } else { outputs };
         let mut codes = Vec::with_capacity(rows * depth);
-        for row in bytes.chunks_exact((blocks * length / sharing).max(1)) {
+        for row in bytes.chunks_exact(elements_of(&[blocks, length / sharing]).max(1)) {
             codes.extend_from_slice(&codes_of(row)[..depth]);
         }
         let zero_points = match zero_points {
