@@ -26,6 +26,7 @@ mod conv;
 mod error;
 mod input;
 mod linear;
+pub mod qat;
 mod scheme;
 
 pub use conv::{Conv2d, conv2d, conv2d_no_bias};
