@@ -90,6 +90,12 @@ impl QuantDescriptor {
         Ok(QuantDescriptor { range: RangeSource::Average(weight), ..self })
     }
 
+    /// With the range of the first tensor of a training call, for all tensors.
+    #[must_use]
+    pub fn frozen(self) -> Self {
+        QuantDescriptor { range: RangeSource::Average(0.0), ..self }
+    }
+
     /// With this range, for all tensors.
     ///
     /// # Errors
