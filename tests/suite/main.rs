@@ -36,3 +36,4 @@ mod rescale;
 mod sizes;
 mod stochastic;
 mod tiny;
+mod training;
