@@ -10,7 +10,7 @@
 //! [`QuantLinear`] and [`QuantConv2d`] are those of NVIDIA's pytorch-quantization: by default signed symmetric codes of 8 bits,
 //! whose range is the largest magnitude, taken in flight for each batch: per tensor for inputs, per output for weights. Every
 //! other scheme is a [`QuantDescriptor`]: 2 to 8 bits, unsigned codes with zero points, scales that are powers of two, stochastic
-//! rounding, ranges that are given or a moving average.
+//! rounding; ranges that are given, frozen or a moving average; scales that are learned.
 //!
 //! ```
 //! use candle_core::{DType, Device, Module, ModuleT, Tensor};
@@ -39,6 +39,7 @@ mod convert;
 mod descriptor;
 mod fake;
 mod layers;
+mod learned;
 mod quantizer;
 
 pub use convert::{IntegerConv2d, IntegerLinear};

@@ -1,7 +1,7 @@
 //! How a tensor is quantized.
 
 use candle_core::{Error, Result};
-use zeropoint::{CodeRange, Exec, Granularity, Range, Scheme};
+use zeropoint::{CodeRange, Exec, Granularity, QuantParams, Range, ScaleKind, Scheme};
 
 use super::quantizer::Params;
 use crate::error::{LibraryResult, wrapped};
@@ -34,6 +34,8 @@ pub(super) enum RangeSource {
     Average(f32),
     /// The descriptor.
     Given(Range),
+    /// Scales that are variables.
+    Learned,
 }
 
 impl QuantDescriptor {
@@ -68,7 +70,7 @@ impl QuantDescriptor {
     /// With scales that are powers of two.
     #[must_use]
     pub fn power_of_two(self) -> Self {
-        QuantDescriptor { scheme: Scheme { scale: zeropoint::ScaleKind::PowerOfTwo, ..self.scheme }, ..self }
+        QuantDescriptor { scheme: Scheme { scale: ScaleKind::PowerOfTwo, ..self.scheme }, ..self }
     }
 
     /// Rounds stochastically in training, by the stream of this seed: every call takes the words that follow those of the call
@@ -94,6 +96,17 @@ impl QuantDescriptor {
     #[must_use]
     pub fn frozen(self) -> Self {
         QuantDescriptor { range: RangeSource::Average(0.0), ..self }
+    }
+
+    /// With scales that are learned, as LSQ's (Esser et al., 2020): [`Quantizer::scales`](super::Quantizer::scales) are variables
+    /// for the optimizer, which the first training call makes: twice the mean magnitude over the square root of the largest code.
+    /// Zero points are those of the first tensor. Gradients of scales are multiplied by LSQ's `1 / √(n · qmax)`. A scale that an
+    /// optimizer leaves below `f32::MIN_POSITIVE` counts as that.
+    ///
+    /// A learned scale is any float: the combination with [`power_of_two`](QuantDescriptor::power_of_two) is refused.
+    #[must_use]
+    pub fn learned(self) -> Self {
+        QuantDescriptor { range: RangeSource::Learned, ..self }
     }
 
     /// With this range, for all tensors.
@@ -132,9 +145,25 @@ impl QuantDescriptor {
         let (bits, scheme) = (self.bits, self.scheme);
         Ok(if self.unsigned {
             let codes = CodeRange::unsigned(bits)?;
-            Params::Unsigned(zeropoint::QuantParams::from_ranges(codes, scheme, granularity, ranges)?)
+            Params::Unsigned(QuantParams::from_ranges(codes, scheme, granularity, ranges)?)
         } else {
-            Params::Signed(zeropoint::QuantParams::from_ranges(CodeRange::narrow(bits)?, scheme, granularity, ranges)?)
+            Params::Signed(QuantParams::from_ranges(CodeRange::narrow(bits)?, scheme, granularity, ranges)?)
+        })
+    }
+}
+
+impl QuantDescriptor {
+    /// The parameters with these scales and zero points.
+    pub(super) fn params_of(
+        &self,
+        granularity: Granularity,
+        scales: Vec<f32>,
+        zero_points: Vec<i32>,
+    ) -> LibraryResult<Params> {
+        Ok(if self.unsigned {
+            Params::Unsigned(QuantParams::new(CodeRange::unsigned(self.bits)?, granularity, scales, zero_points)?)
+        } else {
+            Params::Signed(QuantParams::new(CodeRange::narrow(self.bits)?, granularity, scales, zero_points)?)
         })
     }
 }

@@ -2,11 +2,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use candle_core::{ModuleT, Result, Tensor};
-use zeropoint::{Code, Error, Exec, Granularity, QuantParams, Range, Rounding, Stream, fake_quantize, min_max, ranges};
+use candle_core::{ModuleT, Result, Tensor, Var};
+use zeropoint::{
+    Code, Error, Exec, Granularity, QuantParams, Range, Rounding, ScaleKind, Stream, fake_quantize, min_max, ranges,
+};
 
 use super::descriptor::{QuantDescriptor, RangeSource};
 use super::fake::FakeQuantize;
+use super::learned::{Begin, FakeQuantizeLearned, Learned};
 use crate::error::{LibraryResult, wrapped};
 use crate::linear::floats;
 
@@ -29,8 +32,13 @@ struct Shared {
 struct State {
     /// The moving averages, once there are any.
     ranges: Option<Vec<Range>>,
+    /// The scales that are learned, once there are any.
+    learned: Option<Learned>,
     stream: Stream,
 }
+
+/// The error of an evaluation before any training call.
+const NOTHING_LEARNED: Error = Error::Empty { what: "what scales are learned from", group: None };
 
 /// The parameters of a tensor's codes.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,10 +91,13 @@ impl Quantizer {
     /// A quantizer that has seen nothing yet.
     ///
     /// # Errors
-    /// `ZEROPOINT_ISA` names an ISA that this CPU lacks.
+    /// `ZEROPOINT_ISA` names an ISA that this CPU lacks; scales that are learned and powers of two.
     pub fn new(descriptor: QuantDescriptor) -> Result<Self> {
+        if descriptor.range == RangeSource::Learned && descriptor.scheme.scale == ScaleKind::PowerOfTwo {
+            return Err(candle_core::Error::msg("Quantizer: a learned scale is no power of two").bt());
+        }
         let stream = Stream::new(descriptor.seed.unwrap_or_default());
-        let state = Mutex::new(State { ranges: None, stream });
+        let state = Mutex::new(State { ranges: None, learned: None, stream });
         Ok(Quantizer(Arc::new(Shared { descriptor, exec: descriptor.exec()?, state })))
     }
 
@@ -94,6 +105,12 @@ impl Quantizer {
     #[must_use]
     pub fn descriptor(&self) -> &QuantDescriptor {
         &self.0.descriptor
+    }
+
+    /// The scales that are learned, one for each group: none before the first training call, or if they are not learned.
+    #[must_use]
+    pub fn scales(&self) -> Option<Var> {
+        self.state().learned.as_ref().map(|learned| learned.scales.clone())
     }
 
     /// The parameters that evaluation takes for a tensor: of a moving average or a given range whatever the tensor, else its own.
@@ -110,8 +127,44 @@ impl Quantizer {
 
     pub(super) fn evaluation_params(&self, x: &[f32], dims: &[usize]) -> LibraryResult<Params> {
         let descriptor = &self.0.descriptor;
+        if descriptor.range == RangeSource::Learned {
+            let scales = self.scales().ok_or(NOTHING_LEARNED)?;
+            let scales = floats(scales.as_tensor()).map_err(|_| NOTHING_LEARNED)?;
+            return self.learned_params(&scales, dims);
+        }
         let granularity = descriptor.granularity(dims)?;
         descriptor.params(granularity, &self.ranges(x, granularity, false)?)
+    }
+
+    /// The parameters with scales that were learned.
+    pub(super) fn learned_params(&self, scales: &[f32], dims: &[usize]) -> LibraryResult<Params> {
+        let descriptor = &self.0.descriptor;
+        let learned = self.state().learned.clone().ok_or(NOTHING_LEARNED)?;
+        let scales = scales.iter().map(|scale| scale.max(f32::MIN_POSITIVE)).collect();
+        descriptor.params_of(descriptor.granularity(dims)?, scales, learned.zero_points)
+    }
+
+    /// Makes the first scales, of this tensor.
+    pub(super) fn begin_learning(&self, x: &[f32], dims: &[usize]) -> Result<()> {
+        let begin = || {
+            let descriptor = &self.0.descriptor;
+            let granularity = descriptor.granularity(dims)?;
+            descriptor.params(granularity, &self.observed(x, granularity)?)
+        };
+        let learned = Learned::new(x, &begin().map_err(wrapped(super::fake::OP))?)?;
+        self.state().learned.get_or_insert(learned);
+        Ok(())
+    }
+
+    /// The rounding of a training call of this many elements, which takes their words.
+    pub(super) fn take_rounding(&self, elements: usize) -> LibraryResult<Rounding> {
+        if self.0.descriptor.seed.is_none() {
+            return Ok(Rounding::Nearest);
+        }
+        let mut state = self.state();
+        let stream = state.stream;
+        state.stream = stream.skip(elements as u64)?;
+        Ok(stream.into())
     }
 
     /// The parameters and the rounding of a training call, which changes the state.
@@ -119,30 +172,19 @@ impl Quantizer {
         let descriptor = &self.0.descriptor;
         let granularity = descriptor.granularity(dims)?;
         let params = descriptor.params(granularity, &self.ranges(x, granularity, true)?)?;
-        if descriptor.seed.is_none() {
-            return Ok((params, Rounding::Nearest));
-        }
-        let mut state = self.state();
-        let stream = state.stream;
-        state.stream = stream.skip(x.len() as u64)?;
-        Ok((params, stream.into()))
+        Ok((params, self.take_rounding(x.len())?))
     }
 
     /// The range of every group.
     fn ranges(&self, x: &[f32], granularity: Granularity, train: bool) -> LibraryResult<Vec<Range>> {
-        let observed = || match granularity {
-            _ if x.is_empty() => Ok(vec![Range::default(); granularity.groups(0)?]),
-            Granularity::Tensor => Ok(vec![min_max(self.0.exec, x)?]),
-            by_axis => ranges(self.0.exec, x, by_axis),
-        };
         match self.0.descriptor.range {
-            RangeSource::InFlight => observed(),
+            RangeSource::InFlight | RangeSource::Learned => self.observed(x, granularity),
             RangeSource::Given(range) => Ok(vec![range; granularity.groups(x.len())?]),
             RangeSource::Average(_) if !train => {
                 self.state().ranges.clone().ok_or(Error::Empty { what: "a moving average of ranges", group: None })
             }
             RangeSource::Average(weight) => {
-                let observed = observed()?;
+                let observed = self.observed(x, granularity)?;
                 let mut state = self.state();
                 if x.is_empty() && state.ranges.is_some() {
                     return Ok(state.ranges.clone().unwrap_or_default());
@@ -157,6 +199,15 @@ impl Quantizer {
         }
     }
 
+    /// The range that every group has in this tensor.
+    fn observed(&self, x: &[f32], granularity: Granularity) -> LibraryResult<Vec<Range>> {
+        match granularity {
+            _ if x.is_empty() => Ok(vec![Range::default(); granularity.groups(0)?]),
+            Granularity::Tensor => Ok(vec![min_max(self.0.exec, x)?]),
+            by_axis => ranges(self.0.exec, x, by_axis),
+        }
+    }
+
     /// The state is whole after every change, so that a panic elsewhere cannot have left half of one.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -165,6 +216,13 @@ impl Quantizer {
 
 impl ModuleT for Quantizer {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        x.apply_op1(FakeQuantize::new(self.clone(), train))
+        if self.0.descriptor.range != RangeSource::Learned {
+            return x.apply_op1(FakeQuantize::new(self.clone(), train));
+        }
+        if train && self.scales().is_none() {
+            x.apply_op1_no_bwd(&Begin(self))?;
+        }
+        let scales = self.scales().ok_or_else(|| wrapped(super::fake::OP)(NOTHING_LEARNED))?;
+        x.apply_op2(scales.as_tensor(), FakeQuantizeLearned::new(self.clone(), train))
     }
 }
