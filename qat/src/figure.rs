@@ -93,6 +93,9 @@ fn legend<'a, X: plotters::coord::ranged1d::Ranged, Y: plotters::coord::ranged1d
     Ok(())
 }
 
+/// A line's name and colour, and the mean at every place.
+type Line = (String, RGBColor, Vec<(usize, Mean)>);
+
 /// Accuracy by bits, a line for every variant with float scales, with standard errors.
 ///
 /// # Errors
@@ -102,7 +105,7 @@ pub fn accuracy(results: &Results) -> Result<String, Failure> {
     bits.sort_unstable();
     bits.dedup();
     let mean = |values: Vec<(u64, f64)>| Mean::of(&values.into_iter().map(|(_, value)| value).collect::<Vec<_>>());
-    let mut lines: Vec<(String, RGBColor, Vec<(usize, Mean)>)> = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
     let mut line = |name: &str, of: &dyn Fn(u32) -> Vec<(u64, f64)>| {
         let points = bits.iter().enumerate().filter_map(|(i, &bits)| Some((i, mean(of(bits))?)));
         let points: Vec<(usize, Mean)> = points.collect();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -52,7 +53,7 @@ pub struct Run {
     pub seconds: f64,
     /// Of a float network: what quantization makes of it without training.
     pub post: Vec<PostTraining>,
-    /// Of a quantized network: how its integers compare.
+    /// Of a network of seed 1 that is quantized to nearest: how its integers compare.
     pub export: Vec<Equality>,
 }
 
@@ -76,8 +77,62 @@ impl Grid {
     }
 
     /// What tells the runs of one grid from those of another.
-    fn key(&self, data: &Dataset) -> String {
+    #[must_use]
+    pub fn key(&self, data: &Dataset) -> String {
         format!("{}, {:?}, {:?}", data.name, self.first, self.tuning)
+    }
+}
+
+/// Networks that are trained from their random weights on, in float and in integers.
+#[derive(Clone, Debug)]
+pub struct Scratch {
+    /// How they are trained.
+    pub schedule: Schedule,
+    /// The seeds are 1, 2, …
+    pub seeds: u64,
+}
+
+impl Scratch {
+    /// The recipes.
+    pub const RECIPES: [Recipe; 3] =
+        [Recipe::Float, Recipe::Integer { stochastic: false }, Recipe::Integer { stochastic: true }];
+
+    /// What tells these runs from others.
+    #[must_use]
+    pub fn key(&self, data: &Dataset) -> String {
+        format!("{}, {:?} from random weights", data.name, self.schedule)
+    }
+
+    /// Runs whatever the journal has not, on the threads of the current pool. `finished` sees every run.
+    ///
+    /// # Errors
+    /// The first error of a run.
+    pub fn run(
+        &self,
+        data: &Dataset,
+        exec: Exec<'static>,
+        journal: &Journal,
+        finished: impl Fn(&Run) + Sync,
+    ) -> Result<Vec<Run>, Failure> {
+        let all: Vec<(u64, Recipe)> =
+            (1..=self.seeds).flat_map(|seed| Self::RECIPES.map(|recipe| (seed, recipe))).collect();
+        let mut runs = in_order(&all, |&(seed, recipe)| {
+            if let Some(run) = journal.find(recipe, seed) {
+                return Ok(run.clone());
+            }
+            let start = Instant::now();
+            let network = tune(&Parameters::random(exec, seed * STREAMS)?, recipe, self.schedule, data, exec, seed)?;
+            let seconds = start.elapsed().as_secs_f64();
+            let correct = correct(&classify(&network, &data.test)?, &data.test);
+            let digest = network.digest()?;
+            let run = Run { recipe, seed, correct, digest, seconds, post: Vec::new(), export: Vec::new() };
+            journal.add(&run)?;
+            finished(&run);
+            Ok(run)
+        })?;
+        let place = |run: &Run| all.iter().position(|item| *item == (run.seed, run.recipe));
+        runs.sort_by_key(place);
+        Ok(runs)
     }
 }
 
@@ -95,12 +150,11 @@ struct Line {
 }
 
 impl Journal {
-    /// The runs of this grid that the file has; without a path, none.
+    /// The runs with this key that the file has; without a path, none.
     ///
     /// # Errors
     /// A file that cannot be read or written. Lines that are none of runs, as that of a run that was interrupted, are left out.
-    pub fn open(path: Option<&Path>, grid: &Grid, data: &Dataset) -> Result<Self, Failure> {
-        let key = grid.key(data);
+    pub fn open(path: Option<&Path>, key: String) -> Result<Self, Failure> {
         let Some(path) = path else { return Ok(Journal { key, runs: Vec::new(), file: Mutex::new(None) }) };
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         let text = match std::fs::read_to_string(path) {
@@ -114,6 +168,12 @@ impl Journal {
             writeln!(file).map_err(failed)?;
         }
         Ok(Journal { key, runs, file: Mutex::new(Some(file)) })
+    }
+
+    /// The runs that the file had.
+    #[must_use]
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
     }
 
     fn find(&self, recipe: Recipe, seed: u64) -> Option<&Run> {
@@ -130,6 +190,9 @@ impl Journal {
         Ok(())
     }
 }
+
+/// The seed whose networks are turned into integers, too.
+const EXPORTED: u64 = 1;
 
 /// Streams of one seed begin this far from those of the next.
 const STREAMS: u64 = 1000;
@@ -185,12 +248,32 @@ fn run(
     };
     match recipe {
         Recipe::Float => run.post = post::quantize(&network.parameters()?, &grid.bits, data, exec)?,
-        Recipe::Quantized(quantized) if matches!(quantized.variant, Variant::Nearest | Variant::Learned) => {
+        Recipe::Quantized(quantized)
+            if seed == EXPORTED && matches!(quantized.variant, Variant::Nearest | Variant::Learned) =>
+        {
             run.export = export::compare(&network, quantized, &classes, &data.test, exec)?;
         }
-        Recipe::Quantized(_) => {}
+        Recipe::Quantized(_) | Recipe::Integer { .. } => {}
     }
     Ok(run)
+}
+
+/// What `run` makes of all items, on the threads of the current pool, which take them in order: whoever stops it half-way has the
+/// first half.
+fn in_order<T: Sync, R: Send>(items: &[T], run: impl Fn(&T) -> Result<R, Failure> + Sync) -> Result<Vec<R>, Failure> {
+    let next = AtomicUsize::new(0);
+    let parts = rayon::broadcast(|_| -> Result<Vec<R>, Failure> {
+        let mut all = Vec::new();
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            all.push(run(item)?);
+        }
+        Ok(all)
+    });
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend(part?);
+    }
+    Ok(all)
 }
 
 /// Runs whatever the journal has not, on the threads of the current pool, each run on one of them. `finished` sees every run.
@@ -218,14 +301,13 @@ pub fn all(
     seeds.dedup();
     let networks = seeds.into_par_iter().map(|seed| Ok((seed, first(grid, data, exec, seed)?)));
     let networks: HashMap<u64, Parameters> = networks.collect::<Result<_, Failure>>()?;
-    let new = pending.par_iter().with_max_len(1).map(|&(seed, recipe)| {
+    let new = in_order(&pending, |&(seed, recipe)| {
         let run = run(grid, &networks[&seed], recipe, data, exec, seed)?;
         journal.add(&run)?;
         finished(&run);
         progress.inc(1);
         Ok(run)
-    });
-    let new: Vec<Run> = new.collect::<Result<_, Failure>>()?;
+    })?;
     let found = |&(seed, recipe): &(u64, Recipe)| {
         let run = new.iter().find(|run| (run.recipe, run.seed) == (recipe, seed));
         run.or_else(|| journal.find(recipe, seed)).expect("a run of every recipe and seed").clone()

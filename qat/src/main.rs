@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
-use qat::grid::{Grid, Journal, Run};
+use qat::grid::{Grid, Journal, Run, Scratch};
 use qat::recipe::{Recipe, Variant};
 use qat::report::Results;
 use qat::train::Schedule;
@@ -34,7 +34,7 @@ struct Arguments {
     /// Bits of weights and activations; can be given several times [default: 8, 4, 3 and 2, quick: 4 and 2]
     #[arg(long, value_name = "N", value_parser = arguments::bits())]
     bits: Vec<u32>,
-    /// Images that a recipe tunes the network with [default: 20000, quick: 2000]
+    /// Images that a recipe tunes the network with [default: 16000, quick: 2000]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(64..=100_000_000))]
     images: Option<u64>,
     /// The threads: each trains networks of its own [default: those of the machine]
@@ -46,6 +46,9 @@ struct Arguments {
     /// A file of finished runs: a line is added for each, and runs that it has are not run again
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// Run nothing: report the runs that the journal has
+    #[arg(long, requires = "journal")]
+    finished: bool,
     /// Write the results here as Markdown, and pictures into the folder `qat` beside it
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -78,10 +81,19 @@ impl Arguments {
                 power_of_two: vec![false, true],
                 variants: Variant::ALL.to_vec(),
                 seeds: self.seeds.unwrap_or(5),
-                first: schedule(180_000, 0.03),
-                tuning: schedule(tuning.unwrap_or(20_000), 0.01),
+                first: schedule(120_000, 0.03),
+                tuning: schedule(tuning.unwrap_or(16_000), 0.01),
             }
         }
+    }
+}
+
+impl Arguments {
+    /// Training from random weights: a third of what the grid's float network is trained with.
+    fn scratch(&self) -> Scratch {
+        let Grid { first, seeds, .. } = self.grid();
+        let images = first.images / 3;
+        Scratch { schedule: Schedule { images, ..first }, seeds: seeds.min(3) }
     }
 }
 
@@ -89,6 +101,8 @@ impl Arguments {
 fn line(run: &Run, images: usize) -> String {
     let name = match run.recipe {
         Recipe::Float => "float".to_owned(),
+        Recipe::Integer { stochastic: false } => "integers, gradients to nearest".to_owned(),
+        Recipe::Integer { stochastic: true } => "integers, stochastic gradients".to_owned(),
         Recipe::Quantized(quantized) => format!(
             "{} bits, {} scale, {}",
             quantized.bits,
@@ -113,16 +127,25 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     }
     let grid = arguments.grid();
     let data = if arguments.quick { data::digits()? } else { data::fashion(&arguments.data)? };
-    let journal = Journal::open(arguments.journal.as_deref(), &grid, &data)?;
+    let scratch = arguments.scratch();
+    let [journal, scratch_journal] =
+        [grid.key(&data), scratch.key(&data)].map(|key| Journal::open(arguments.journal.as_deref(), key));
+    let (journal, scratch_journal) = (journal?, scratch_journal?);
 
     let progress = ProgressBar::new(0);
     progress.set_style(ProgressStyle::with_template("training {wide_bar} {pos} of {len}, {eta} left")?);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.map_or(0, usize::from)).build()?;
     let finished = |run: &Run| progress.println(line(run, data.test.count()));
-    let runs = pool.install(|| grid::all(&grid, &data, exec, &journal, &progress, finished))?;
+    let (runs, integer) = if arguments.finished {
+        (journal.runs().to_vec(), scratch_journal.runs().to_vec())
+    } else {
+        let runs = pool.install(|| grid::all(&grid, &data, exec, &journal, &progress, finished))?;
+        (runs, pool.install(|| scratch.run(&data, exec, &scratch_journal, finished))?)
+    };
     progress.finish_and_clear();
 
-    let mut results = Results::new(&grid, &data, runs);
+    let mut results = Results::new(&grid, &scratch, &data, runs);
+    results.integer = integer;
     results.bias = bias::measure(exec, &grid.bits, DRAWS, 42)?;
     let text = results.markdown();
     if let (Some(markdown), Some([accuracy, bias])) = (&arguments.markdown, &pictures) {

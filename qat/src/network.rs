@@ -1,6 +1,8 @@
 //! The LeNet on candle: convolution 1→10, 5×5 · max-pool 2×2 · ReLU · convolution 10→20, 5×5 · max-pool 2×2 · ReLU · linear
 //! 320→50 · ReLU · linear 50→10. It is that of `lenet`, and of the documents but for their dropout.
 
+use std::sync::Arc;
+
 use candle_core::{Device, ModuleT, Result, Tensor, Var};
 use candle_nn::Conv2dConfig;
 use lenet::data::Weights;
@@ -10,6 +12,7 @@ use zeropoint::random::fill_uniform;
 use zeropoint::{Exec, Stream};
 use zeropoint_candle::qat::{Params, QuantConv2d, QuantLinear, Quantizer, quantize_gradient};
 
+use crate::integer::{self, Integers};
 use crate::ops::{conv2d, linear, pool_relu};
 use crate::products::Products;
 use crate::recipe::Recipe;
@@ -84,6 +87,7 @@ enum Kind {
     Float,
     Conv(QuantConv2d),
     Linear(QuantLinear),
+    Integer(Arc<Integers>),
 }
 
 impl Layer {
@@ -96,6 +100,9 @@ impl Layer {
         let bias = Var::from_tensor(&Tensor::from_slice(bias, outputs, &Device::Cpu)?)?;
         let (kind, gradient) = match recipe {
             Recipe::Float => (Kind::Float, None),
+            Recipe::Integer { stochastic } => {
+                (Kind::Integer(Arc::new(Integers::new(exec, stochastic.then_some(seed)))), None)
+            }
             Recipe::Quantized(quantized) => {
                 let (w, b) = (weight.as_tensor().clone(), Some(bias.as_tensor().clone()));
                 let scheme = quantized.layer(exec, seed)?;
@@ -116,7 +123,7 @@ impl Layer {
     /// Those of the quantizers.
     pub fn operands(&self, x: &Tensor, train: bool) -> Result<[Tensor; 2]> {
         match &self.kind {
-            Kind::Float => Ok([x.clone(), self.weight.as_tensor().clone()]),
+            Kind::Float | Kind::Integer(_) => Ok([x.clone(), self.weight.as_tensor().clone()]),
             Kind::Conv(layer) => layer.operands(x, train),
             Kind::Linear(layer) => layer.operands(x, train),
         }
@@ -126,7 +133,7 @@ impl Layer {
     #[must_use]
     pub fn quantizers(&self) -> Option<[&Quantizer; 2]> {
         match &self.kind {
-            Kind::Float => None,
+            Kind::Float | Kind::Integer(_) => None,
             Kind::Conv(layer) => Some([layer.input_quantizer(), layer.weight_quantizer()]),
             Kind::Linear(layer) => Some([layer.input_quantizer(), layer.weight_quantizer()]),
         }
@@ -137,8 +144,13 @@ impl Layer {
     /// # Errors
     /// Other shapes.
     pub fn product(&self, products: Products, [x, w]: &[Tensor; 2]) -> Result<Tensor> {
-        let operation = if w.rank() == 4 { conv2d } else { linear };
-        let y = operation(products, x, w, self.bias.as_tensor())?;
+        let (is_conv, bias) = (w.rank() == 4, self.bias.as_tensor());
+        let y = match &self.kind {
+            Kind::Integer(integers) if is_conv => integer::conv2d(integers, x, w, bias),
+            Kind::Integer(integers) => integer::linear(integers, x, w, bias),
+            _ if is_conv => conv2d(products, x, w, bias),
+            _ => linear(products, x, w, bias),
+        }?;
         match &self.gradient {
             Some(quantizer) => quantize_gradient(&y, quantizer),
             None => Ok(y),

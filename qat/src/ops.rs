@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp3, Device, Error, Layout, Resul
 use crate::products::{Products, transposed};
 
 /// The values of a contiguous tensor of f32.
-fn values<'a>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(crate) fn values<'a>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let (start, end) = layout.contiguous_offsets().ok_or(Error::RequiresContiguous { op })?;
     match storage {
         CpuStorage::F32(values) => Ok(&values[start..end]),
@@ -152,16 +152,15 @@ impl Sizes {
         });
     }
 
-    /// The windows of an image, `[positions, depth + 1]`, with a 1 at the end of each.
-    fn patches_by_position(self, image: &[f32], out: &mut [f32]) {
-        let ([_, out_width], row) = (self.out(), self.depth() + 1);
+    /// The windows of an image, in rows of `row` values, those behind a window untouched.
+    fn patches_by_position(self, image: &[f32], out: &mut [f32], row: usize) {
+        let [_, out_width] = self.out();
         self.rows(|k, p, start| {
             for x in 0..out_width {
                 let from = &image[start + x..][..self.window];
                 out[(p + x) * row + k..][..self.window].copy_from_slice(from);
             }
         });
-        out.iter_mut().skip(row - 1).step_by(row).for_each(|one| *one = 1.0);
     }
 
     /// Adds windows, `[depth, positions]`, to the image that they are of.
@@ -218,13 +217,13 @@ impl CustomOp3 for Conv2d {
         let (x_values, gradient) = (to_vec(x)?, to_vec(gradient)?);
         // The gradient of the bias is that of one more tap, whose input is always 1.
         let mut sums = vec![0.0; outputs * (depth + 1)];
-        let mut by_position = vec![0.0; positions * (depth + 1)];
+        let mut by_position = vec![1.0; positions * (depth + 1)];
         let w_transposed = transposed(&to_vec(w)?, outputs, depth);
         let mut patches = vec![0.0; depth * positions];
         let mut dx = vec![0.0; if self.needs_dx { x_values.len() } else { 0 }];
         let mut dx_images = dx.chunks_exact_mut(sizes.image());
         for (image, gradient) in x_values.chunks_exact(sizes.image()).zip(gradient.chunks_exact(outputs * positions)) {
-            sizes.patches_by_position(image, &mut by_position);
+            sizes.patches_by_position(image, &mut by_position, depth + 1);
             self.products.add([outputs, positions, depth + 1], gradient, &by_position, &mut sums);
             if let Some(dx) = dx_images.next() {
                 patches.fill(0.0);
@@ -239,6 +238,56 @@ impl CustomOp3 for Conv2d {
     }
 }
 
+/// The windows of `[images, channels, height, width]`, as rows: `[images · positions, channels · window · window]`.
+///
+/// # Errors
+/// Other shapes and types.
+pub fn windows(x: &Tensor, window: usize) -> Result<Tensor> {
+    x.contiguous()?.apply_op1(Windows { window })
+}
+
+struct Windows {
+    window: usize,
+}
+
+impl Windows {
+    fn sizes(&self, x: &Shape) -> Result<Sizes> {
+        let (_, channels, _, _) = x.dims4()?;
+        Sizes::new(x, &Shape::from((1, channels, self.window, self.window)))
+    }
+}
+
+impl CustomOp1 for Windows {
+    fn name(&self) -> &'static str {
+        "windows"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let sizes = self.sizes(layout.shape())?;
+        let (positions, depth) = (sizes.positions(), sizes.depth());
+        let mut out = vec![0.0; sizes.images * positions * depth];
+        let images = values(self.name(), x, layout)?.chunks_exact(sizes.image());
+        for (image, out) in images.zip(out.chunks_exact_mut(positions * depth)) {
+            sizes.patches_by_position(image, out, depth);
+        }
+        Ok((CpuStorage::F32(out), (sizes.images * positions, depth).into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        if !x.track_op() {
+            return Ok(None);
+        }
+        let sizes = self.sizes(x.shape())?;
+        let (positions, depth) = (sizes.positions(), sizes.depth());
+        let gradient = to_vec(gradient)?;
+        let mut dx = vec![0.0; x.elem_count()];
+        for (dx, gradient) in dx.chunks_exact_mut(sizes.image()).zip(gradient.chunks_exact(positions * depth)) {
+            sizes.add_patches(&transposed(gradient, positions, depth), dx);
+        }
+        to_tensor(dx, x).map(Some)
+    }
+}
+
 /// Max-pooling 2×2 of `[images, channels, height, width]`, then the ReLU.
 ///
 /// # Errors
@@ -248,6 +297,11 @@ pub fn pool_relu(x: &Tensor) -> Result<Tensor> {
 }
 
 struct PoolRelu;
+
+/// The second if it is larger: not that if it is NaN.
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
 
 /// For every window of 2×2: the index of its first element, and that of its largest, the first of several, if that is above 0.
 fn largest(x: &[f32], [height, width]: [usize; 2], mut each: impl FnMut(Option<usize>)) {
@@ -278,7 +332,11 @@ impl CustomOp1 for PoolRelu {
         }
         let x = values(self.name(), x, layout)?;
         let mut out = Vec::with_capacity(x.len() / 4);
-        largest(x, [height, width], |top| out.push(top.map_or(0.0, |top| x[top])));
+        for rows in x.chunks_exact(2 * width) {
+            let (upper, lower) = rows.split_at(width);
+            let pairs = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+            out.extend(pairs.map(|([a, b], [c, d])| larger(larger(larger(larger(0.0, *a), *b), *c), *d)));
+        }
         Ok((CpuStorage::F32(out), (images, channels, height / 2, width / 2).into()))
     }
 

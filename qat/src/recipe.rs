@@ -12,6 +12,11 @@ pub enum Recipe {
     Float,
     /// With fake-quantized weights and activations.
     Quantized(Quantized),
+    /// With products of 8-bit codes, of gradients too.
+    Integer {
+        /// Whether gradients are rounded stochastically, or else to nearest.
+        stochastic: bool,
+    },
 }
 
 /// How a network is quantized in training.

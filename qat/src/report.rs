@@ -8,8 +8,7 @@ use serde::Serialize;
 
 use crate::bias::Measured;
 use crate::data::Dataset;
-use crate::grid::{Grid, Run};
-use crate::integer::IntegerRun;
+use crate::grid::{Grid, Run, Scratch};
 use crate::recipe::{Quantized, Recipe, Variant};
 
 /// All results.
@@ -17,14 +16,16 @@ use crate::recipe::{Quantized, Recipe, Variant};
 pub struct Results {
     /// The images.
     pub data: &'static str,
-    /// Images to train on, of a network and of its tuning by a recipe, and those of the test.
-    pub images: [usize; 3],
-    /// The runs of the grid.
+    /// Images that a network is trained on, those of its tuning by a recipe, of the test, and of training from random weights.
+    pub images: [usize; 4],
+    /// How many runs the grid has.
+    pub planned: usize,
+    /// Those that are finished.
     pub runs: Vec<Run>,
     /// The bias of gradients.
     pub bias: Vec<Measured>,
-    /// Training in integers.
-    pub integer: Vec<IntegerRun>,
+    /// Training from random weights, in float and in integers, and its images.
+    pub integer: Vec<Run>,
 }
 
 /// A mean and its standard error, in percent or points.
@@ -62,9 +63,10 @@ impl Mean {
 impl Results {
     /// The results of a grid, without those beside it.
     #[must_use]
-    pub fn new(grid: &Grid, data: &Dataset, runs: Vec<Run>) -> Self {
-        let images = [grid.first.images, grid.tuning.images, data.test.count()];
-        Results { data: data.name, images, runs, bias: Vec::new(), integer: Vec::new() }
+    pub fn new(grid: &Grid, scratch: &Scratch, data: &Dataset, runs: Vec<Run>) -> Self {
+        let images = [grid.first.images, grid.tuning.images, data.test.count(), scratch.schedule.images];
+        let planned = grid.recipes().len() * grid.seeds as usize;
+        Results { data: data.name, images, planned, runs, bias: Vec::new(), integer: Vec::new() }
     }
 
     fn percent(&self, correct: usize) -> f64 {
@@ -104,7 +106,7 @@ impl Results {
     /// The report.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let [first, tuning, test] = self.images;
+        let [first, tuning, test, _] = self.images;
         let seeds: std::collections::BTreeSet<u64> = self.runs.iter().map(|run| run.seed).collect();
         let mut text = String::new();
         let mut section = |title: &str, body: &str| {
@@ -114,12 +116,13 @@ impl Results {
             "Accuracy",
             &format!(
                 "{}: a float network is trained on {first} images, then tuned on {tuning} more by every recipe, in float too. Percent \
-             right of {test} test images: mean ± standard error of {} seeds. Weights and activations of all layers, the image \
+             right of {test} test images: mean ± standard error of {} seeds.{} Weights and activations of all layers, the image \
              included, have so many bits. The first two columns are quantized after training, with ranges of activations from \
              minimum to maximum, or those of the least squared error; the others are trained.\n\n\
              In float: {}.\n\n{}",
                 self.data,
                 seeds.len(),
+                self.part(),
                 self.cell(&self.accuracies(Recipe::Float)),
                 self.accuracy_table(),
             ),
@@ -140,6 +143,19 @@ impl Results {
             section("Training in integers", &self.integer_section());
         }
         text
+    }
+
+    /// What is said of a grid that is not finished.
+    fn part(&self) -> String {
+        if self.runs.len() == self.planned {
+            return String::new();
+        }
+        format!(
+            " **{} of the {} runs of the grid are finished**: a cell has the seeds that it has so far, and without ± a single \
+             one.",
+            self.runs.len(),
+            self.planned
+        )
     }
 
     fn cell(&self, values: &[(u64, f64)]) -> String {
@@ -209,34 +225,26 @@ impl Results {
     fn conclusions(&self) -> String {
         let mut text = String::new();
         let widths = self.widths();
-        let names = |wanted: &dyn Fn(Mean) -> bool, comparison: usize| {
+        let names = |comparison: usize, wanted: &dyn Fn(Mean) -> bool| {
             let found = widths.iter().filter(|&&(bits, power_of_two)| {
-                self.comparisons(bits, power_of_two)[comparison].1.is_some_and(|mean| mean.is_clear() && wanted(mean))
+                self.comparisons(bits, power_of_two)[comparison].1.is_some_and(wanted)
             });
-            found
-                .map(|&(bits, power_of_two)| format!("{bits} bits ({})", scale(power_of_two)))
-                .collect::<Vec<_>>()
-                .join(", ")
+            let names = found.map(|&(bits, power_of_two)| format!("{bits} bits ({})", scale(power_of_two)));
+            let names = names.collect::<Vec<_>>().join(", ");
+            if names.is_empty() { "nowhere".to_owned() } else { names }
         };
-        for (comparison, subject) in [
-            (1, "Training is better than quantization after training with ranges from minimum to maximum"),
-            (2, "Training is better than quantization after training with ranges of the least squared error"),
-            (3, "Stochastic rounding in the forward pass is better than nearest"),
-            (4, "Of quantized gradients, those rounded stochastically are better than those rounded to nearest"),
-            (
-                5,
-                "Of weights that are kept as codes, those updated with stochastic rounding are better than with nearest",
-            ),
-            (6, "Learned scales are better than those of ranges"),
-        ] {
-            let or_none = |names: String| if names.is_empty() { "nowhere".to_owned() } else { names };
-            let better = or_none(names(&|mean| mean.mean > 0.0, comparison));
-            let worse = or_none(names(&|mean| mean.mean < 0.0, comparison));
-            let _ = writeln!(text, "- {subject} at: {better}. It is the other way round at: {worse}.");
+        for (comparison, subject) in SUBJECTS {
+            let better = names(comparison, &|mean| mean.is_clear() && mean.mean > 0.0);
+            let worse = names(comparison, &|mean| mean.is_clear() && mean.mean < 0.0);
+            let open = names(comparison, &|mean| !mean.is_clear());
+            let _ = writeln!(
+                text,
+                "- {subject}: clearly better at {better}; clearly worse at {worse}; not decided at {open}."
+            );
         }
-        text + "\nThe first document expects stochastic rounding to help straight-through training by its unbiased gradient. The third of \
-                these lines is what that expectation comes to where it was meant, in the forward pass; the fourth and fifth \
-                are where the later literature found the gain.\n"
+        text + "\nThe first document expects stochastic rounding to help straight-through training, by a gradient without bias. It \
+                means the forward pass, and the third line is what that comes to. The fourth and the fifth are where later \
+                literature finds a gain.\n"
     }
 
     fn export_section(&self) -> String {
@@ -245,7 +253,6 @@ impl Results {
             "scale",
             "trained",
             "output stage",
-            "seeds",
             "codes",
             "differ, in the order of the integers",
             "differ, as trained",
@@ -284,7 +291,6 @@ impl Results {
                 scale(quantized.power_of_two).to_owned(),
                 quantized.variant.name().to_owned(),
                 stage.clone(),
-                of_stage.len().to_string(),
                 sum(&|e| e.codes).to_string(),
                 in_order,
                 sum(&|e| e.as_trained).to_string(),
@@ -295,7 +301,7 @@ impl Results {
             ]);
         }
         format!(
-            "Trained networks as pure integers, by the code of `lenet`, on {} images a seed; sums over seeds. *In the order of the \
+            "Trained networks as pure integers, by the code of `lenet`, on {} images, seed 1. *In the order of the \
              integers*, the fake-quantized network is evaluated with its scales taken out of the sums: the float-multiplier stage \
              has to have each of its codes and logits. *As trained*, sums are of f32 and the bias is not rounded: a code may \
              differ where the value lies at a tie, and the column *of its bound* has the largest distance from the tie as a part of \
@@ -347,24 +353,41 @@ impl Results {
     }
 
     fn integer_section(&self) -> String {
-        let header = ["gradients", "seed", "right", "float network", "digest"];
-        let rows = self.integer.iter().map(|run| {
-            vec![
-                run.rounding.clone(),
-                run.seed.to_string(),
-                format!("{:.2} %", self.percent(run.correct)),
-                format!("{:.2} %", self.percent(run.float)),
-                run.digest.clone(),
-            ]
-        });
+        let of = |recipe| -> Vec<(u64, f64)> {
+            let runs = self.integer.iter().filter(|run| run.recipe == recipe);
+            runs.map(|run| (run.seed, self.percent(run.correct))).collect()
+        };
+        let [float, nearest, stochastic] = Scratch::RECIPES;
+        let mean = |mean: Option<Mean>| mean.map_or("–".to_owned(), |mean| mean.text(true));
+        let row = |name: &str, recipe| {
+            vec![name.to_owned(), self.cell(&of(recipe)), mean(Self::paired(&of(recipe), &of(float)))]
+        };
+        let rows = [
+            row("float", float),
+            row("integer products, gradients to nearest", nearest),
+            row("integer products, gradients stochastic", stochastic),
+        ];
         format!(
-            "From random weights, on {} images: forward, ∂x and ∂W products are integer products of 8-bit codes; between them \
-             are scales, biases, pooling and the optimizer in float, and its weights.\n\n{}",
-            self.images[0],
-            table(header.map(str::to_owned).to_vec(), rows)
+            "From random weights, on {} images, {} seeds: the products of the forward pass, of ∂x and of ∂W are of 8-bit codes with \
+             sums in i32. In float are scales, pooling, the cross entropy, the sums of overlapping windows, and the optimizer \
+             with the weights that it adds to (`qat/src/integer.rs`).\n\n{}\n\nStochastic − nearest: {} points.",
+            self.images[3],
+            of(float).len(),
+            table(["products", "right, %", "points beside float"].map(str::to_owned).to_vec(), rows),
+            mean(Self::paired(&of(stochastic), &of(nearest))),
         )
     }
 }
+
+/// What is compared: the place in the list of comparisons, and how it reads.
+const SUBJECTS: [(usize, &str); 6] = [
+    (1, "Training, beside quantization after training with ranges from minimum to maximum"),
+    (2, "Training, beside quantization after training with ranges of the least squared error"),
+    (3, "Stochastic rounding in the forward pass, beside nearest"),
+    (4, "Stochastic rounding of quantized gradients, beside nearest"),
+    (5, "Stochastic rounding of weights that are kept as codes, beside nearest"),
+    (6, "Learned scales, beside those of ranges"),
+];
 
 /// The name of a kind of scale.
 #[must_use]

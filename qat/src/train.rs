@@ -119,7 +119,7 @@ impl Codes {
 impl Descent {
     fn new(network: &Network, recipe: Recipe, exec: Exec<'static>, seed: u64) -> Result<Self> {
         let codes = match recipe {
-            Recipe::Float => None,
+            Recipe::Float | Recipe::Integer { .. } => None,
             Recipe::Quantized(quantized) => Codes::new(network, quantized, seed)?,
         };
         Ok(Descent { velocities: Vec::new(), codes, exec })

@@ -247,3 +247,121 @@ fn what_is_wrong_is_said() -> Result<()> {
     refused(QuantLinear::new(tensor(floats(6, 1), &[6])?, None, QuantScheme::int8()), "unexpected rank");
     Ok(())
 }
+
+#[test]
+fn frozen_ranges_are_those_of_the_first_tensor() -> Result<()> {
+    let quantizer = Quantizer::new(QuantDescriptor::symmetric(8)?.per_axis(0).frozen())?;
+    for factor in [1.0, 5.0, 0.1] {
+        let x = (tensor(vec![1.0, -2.0, 3.0, 0.5], &[2, 2])? * factor)?;
+        quantizer.forward_t(&x, true)?;
+        assert_eq!(quantizer.params(&x)?.scales(), [2.0 / 127.0, 3.0 / 127.0]);
+    }
+    Ok(())
+}
+
+/// The gradients of learned scales against finite differences of the straight-through function in f64, in which the rounding of
+/// every element is the constant that it is at the scale of the forward pass.
+#[test]
+fn learned_scales_have_the_gradients_of_finite_differences() -> Result<()> {
+    let values: Vec<f32> = floats(60, 1).iter().map(|x| x * x * x * 2.0).collect();
+    let upstream = floats(60, 2);
+    for bits in [2, 4, 8] {
+        let cases = [
+            (QuantDescriptor::symmetric(bits)?.per_axis(0), 15, -f64::from((1 << (bits - 1)) - 1)),
+            (QuantDescriptor::asymmetric(bits)?, 60, 0.0),
+        ];
+        for (descriptor, group, symmetric) in cases {
+            let x = Var::from_tensor(&tensor(values.clone(), &[4, 15])?)?;
+            let quantizer = Quantizer::new(descriptor.learned())?;
+            assert!(quantizer.scales().is_none() && quantizer.forward_t(&x, false).is_err());
+            quantizer.forward_t(&x, true)?;
+            let scales = quantizer.scales().expect("scales of the first call");
+            let max = if group == 60 { (1 << bits) - 1 } else { (1 << (bits - 1)) - 1 };
+            for (i, scale) in scales.to_vec1::<f32>()?.into_iter().enumerate() {
+                let sum: f64 = values[i * group..][..group].iter().map(|x| f64::from(x.abs())).sum();
+                assert_eq!(scale, (2.0 * sum / (group as f64 * f64::from(max).sqrt())) as f32);
+            }
+            // A part is clamped.
+            let factor = if group == 60 { 1.0 } else { 0.6 } / max as f32;
+            let amax = |x: &[f32]| x.iter().fold(0.0_f32, |amax, x| amax.max(x.abs()));
+            let shorter: Vec<f32> = values.chunks(group).map(|x| amax(x) * factor).collect();
+            scales.set(&tensor(shorter, &[60 / group])?)?;
+            let zero = f64::from(quantizer.params(&x)?.zero_points()[0]);
+            let (low, high) = if group == 60 { (-zero, f64::from(max) - zero) } else { (symmetric, f64::from(max)) };
+            let y = quantizer.forward_t(&x, true)?;
+            let store = (&y * &tensor(upstream.clone(), &[4, 15])?)?.sum_all()?.backward()?;
+            let (dx, ds) = (store.get(&x).expect("a gradient"), store.get(&scales).expect("a gradient"));
+            let (dx, ds): (Vec<f32>, Vec<f32>) = (dx.flatten_all()?.to_vec1()?, ds.to_vec1()?);
+            let mut clamped = 0;
+            for (i, scale) in scales.to_vec1::<f32>()?.into_iter().enumerate() {
+                let scale = f64::from(scale);
+                let elements = i * group..(i + 1) * group;
+                let loss = |s: f64| -> f64 {
+                    let element = |k: usize| {
+                        let v = f64::from(values[k]) / scale;
+                        let rounding = v.round_ties_even() - v;
+                        // Whether it is clamped is a matter of the forward pass, too.
+                        let steps = if (low..=high).contains(&v.round_ties_even()) {
+                            f64::from(values[k]) / s + rounding
+                        } else {
+                            v.clamp(low, high)
+                        };
+                        f64::from(upstream[k]) * s * steps
+                    };
+                    elements.clone().map(element).sum()
+                };
+                let step = scale * 1e-4;
+                let difference = (loss(scale + step) - loss(scale - step)) / (2.0 * step);
+                let factor = 1.0 / (group as f64 * f64::from(max)).sqrt();
+                assert!((f64::from(ds[i]) - difference * factor).abs() < 1e-5, "{bits}, {i}: {ds:?}, {difference}");
+                for k in elements {
+                    let inside = (low..=high).contains(&(f64::from(values[k] / scale as f32)).round_ties_even());
+                    clamped += usize::from(!inside);
+                    assert_eq!(dx[k], if inside { upstream[k] } else { 0.0 });
+                }
+            }
+            assert!(clamped > 0 && clamped < 60);
+            // The integer layer takes the learned scales.
+            let layer = QuantLinear::new(
+                x.as_tensor().clone(),
+                None,
+                QuantScheme::new(descriptor.learned(), descriptor.learned()),
+            );
+            if group == 15 {
+                let error = layer?.convert().unwrap_err().to_string();
+                assert!(error.contains("one scale for its input"), "{error}");
+            }
+        }
+    }
+    let power_of_two = Quantizer::new(QuantDescriptor::symmetric(8)?.learned().power_of_two());
+    assert!(power_of_two.unwrap_err().to_string().contains("no power of two"));
+    Ok(())
+}
+
+/// A layer with learned scales fits better than it did, and its integers are the layer.
+#[test]
+fn learned_scales_learn() -> Result<()> {
+    let w = Var::from_tensor(&tensor(floats(6 * 9, 1), &[6, 9])?)?;
+    let x = tensor(floats(40 * 9, 2), &[40, 9])?;
+    let target = Linear::new(w.as_detached_tensor().copy()?, None).forward(&x)?;
+    let scheme = QuantScheme::new(
+        QuantDescriptor::symmetric(4)?.learned(),
+        QuantDescriptor::symmetric(3)?.per_axis(0).learned().stochastic(3),
+    );
+    let layer = QuantLinear::new(w.as_tensor().clone(), None, scheme)?;
+    let loss = |layer: &QuantLinear| -> Result<f32> { (layer.forward(&x)? - &target)?.sqr()?.mean_all()?.to_scalar() };
+    layer.forward_t(&x, true)?;
+    let before = loss(&layer)?;
+    for _ in 0..60 {
+        let store = (layer.forward_t(&x, true)? - &target)?.sqr()?.mean_all()?.backward()?;
+        for var in [Some(w.clone()), layer.input_quantizer().scales(), layer.weight_quantizer().scales()] {
+            let var = var.expect("a variable");
+            var.set(&(var.as_tensor() - (store.get(&var).expect("a gradient") * 0.05)?)?)?;
+        }
+    }
+    assert!(loss(&layer)? < 0.9 * before, "{before}, then {}", loss(&layer)?);
+    let difference = (layer.convert()?.forward(&x)? - layer.forward(&x)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+    // Nine products, each rounded to f32, of sums below 4.
+    assert!(difference <= 9.0 * 4.0 * f32::EPSILON, "{difference}");
+    Ok(())
+}

@@ -1,9 +1,12 @@
 //! Products in a fixed order, and the gradients of all operations.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Result, Tensor, Var};
+use qat::integer::{self, Integers};
 use qat::ops::{conv2d, cross_entropy, linear, pool_relu};
 use qat::products::Products;
-use zeropoint::Isa;
+use zeropoint::{CodeRange, Isa, QuantParams, Stream, reference};
 
 use crate::{floats, integers};
 
@@ -79,8 +82,15 @@ fn layers_and_gradients_are_candles_where_sums_are_exact() -> Result<()> {
     let x = var(x, &[1, 3, 6, 8])?;
     let (y, exact) = (pool_relu(&x)?, x.max_pool2d(2)?.relu()?);
     assert_eq!(values(&y), values(&exact));
+    // candle's own gradient of a max-pool is a fourth of this: the one element that is the largest gets a share of four.
     let upstream = integers(y.elem_count(), 9, 9.0);
-    assert_eq!(gradients(&y, &upstream, &[&x])?, gradients(&exact, &upstream, &[&x])?);
+    let found = gradients(&y, &upstream, &[&x])?.remove(0);
+    let places: Vec<(usize, f32)> = values(&x).into_iter().enumerate().collect();
+    for (i, x) in places {
+        let window = i / 48 * 12 + i % 48 / 16 * 4 + i % 8 / 2;
+        let largest = x == values(&y)[window];
+        assert_eq!(found[i], if largest { upstream[window] } else { 0.0 });
+    }
     Ok(())
 }
 
@@ -141,5 +151,83 @@ fn errors_are_candles() -> Result<()> {
     }
     let w = x.reshape((1, 1, 2, 3))?;
     assert!(conv2d(best(), &w, &w, &x).is_err());
+    Ok(())
+}
+
+/// Products of integers, and their gradients, against plain loops over the codes of the reference.
+#[test]
+fn integer_products_are_sums_of_codes() -> Result<()> {
+    let (rows, inputs, outputs) = (13, 9, 4);
+    let (x, w, b) = (
+        var(floats(rows * inputs, 1), &[rows, inputs])?,
+        var(floats(36, 2), &[outputs, inputs])?,
+        var(floats(4, 3), &[4])?,
+    );
+    let upstream = floats(rows * outputs, 4);
+    let params = |x: &[f32]| {
+        let amax = x.iter().fold(0.0_f32, |amax, x| amax.max(x.abs()));
+        QuantParams::per_tensor(CodeRange::narrow(8).unwrap(), (f64::from(amax) / 127.0) as f32, 0).unwrap()
+    };
+    let dot = |terms: usize, term: &dyn Fn(usize) -> i32| (0..terms).map(term).sum::<i32>() as f32;
+    for isa in Isa::supported() {
+        for seed in [None, Some(5)] {
+            let integers = Arc::new(Integers::new(isa.into(), seed));
+            for call in 0..2 {
+                let y = integer::linear(&integers, &x, &w, &b)?;
+                let found = gradients(&y, &upstream, &[&x, &w, &b])?;
+                let (px, pw, pg) = (params(&values(&x)), params(&values(&w)), params(&upstream));
+                let (qx, qw) = (reference::quantize(&values(&x), &px), reference::quantize(&values(&w), &pw));
+                let qg = match seed {
+                    None => reference::quantize(&upstream, &pg),
+                    Some(seed) => {
+                        let stream = Stream { seed, offset: call * upstream.len() as u64 };
+                        reference::quantize_stochastic(&upstream, &pg, stream)
+                    }
+                };
+                let [sx, sw, sg] = [&px, &pw, &pg].map(|params| params.scales()[0]);
+                let product = |q: i8, p: i8| i32::from(q) * i32::from(p);
+                for (i, &y) in values(&y).iter().enumerate() {
+                    let (row, output) = (i / outputs, i % outputs);
+                    let sum = dot(inputs, &|k| product(qx[row * inputs + k], qw[output * inputs + k]));
+                    assert_eq!(y, sum * (sx * sw) + values(&b)[output], "{isa}");
+                }
+                for (i, &dx) in found[0].iter().enumerate() {
+                    let (row, input) = (i / inputs, i % inputs);
+                    let sum = dot(outputs, &|k| product(qg[row * outputs + k], qw[k * inputs + input]));
+                    assert_eq!(dx, sum * (sg * sw));
+                }
+                for (i, &dw) in found[1].iter().enumerate() {
+                    let (output, input) = (i / inputs, i % inputs);
+                    let sum = dot(rows, &|k| product(qg[k * outputs + output], qx[k * inputs + input]));
+                    assert_eq!(dw, sum * (sg * sx));
+                }
+                for (output, &db) in found[2].iter().enumerate() {
+                    assert_eq!(db, dot(rows, &|k| i32::from(qg[k * outputs + output])) * sg);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// With codes of ±127 and scales of 1, the integer convolution is the float one, and so are its gradients.
+#[test]
+fn integer_convolutions_are_candles_where_codes_are_exact() -> Result<()> {
+    let exact = |length: usize, seed| {
+        let mut values = integers(length, seed, 9.0);
+        values[0] = 127.0;
+        values
+    };
+    let (x, w, b) = (
+        var(exact(2 * 3 * 42, 1), &[2, 3, 7, 6])?,
+        var(exact(4 * 27, 2), &[4, 3, 3, 3])?,
+        var(integers(4, 3, 9.0), &[4])?,
+    );
+    let integers = Arc::new(Integers::new(Isa::best().unwrap().into(), None));
+    let (y, expected) = (integer::conv2d(&integers, &x, &w, &b)?, conv2d(best(), &x, &w, &b)?);
+    assert_eq!(y.dims(), expected.dims());
+    assert_eq!(values(&y), values(&expected));
+    let upstream = exact(y.elem_count(), 4);
+    assert_eq!(gradients(&y, &upstream, &[&x, &w, &b])?, gradients(&expected, &upstream, &[&x, &w, &b])?);
     Ok(())
 }

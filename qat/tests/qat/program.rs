@@ -17,13 +17,20 @@ fn a_small_grid_has_its_report() {
     // Float, seven variants of float scales and six of powers of two.
     assert_eq!(json["runs"].as_array().unwrap().len(), 14);
     assert_eq!(json["runs"][0]["post"].as_array().unwrap().len(), 4);
+    assert_eq!(json["integer"].as_array().unwrap().len(), 3);
     assert_eq!(json["bias"].as_array().unwrap().len(), 8);
 
     let tables = qat(&[&common[..], &["--markdown", &markdown, "--isa", "scalar"]].concat());
     assert!(tables.status.success(), "{tables:?}");
     let (printed, written) = (String::from_utf8(tables.stdout).unwrap(), std::fs::read_to_string(&markdown).unwrap());
     assert!(written.starts_with("# Quantization-aware training") && written.ends_with(&printed));
-    for head in ["## Accuracy", "## Differences", "## Export to integers", "## The bias of gradients"] {
+    for head in [
+        "## Accuracy",
+        "## Differences",
+        "## Export to integers",
+        "## The bias of gradients",
+        "## Training in integers",
+    ] {
         assert!(printed.contains(head), "{printed}");
     }
     for picture in ["accuracy.svg", "bias.svg"] {

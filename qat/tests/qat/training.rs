@@ -3,7 +3,7 @@
 use indicatif::ProgressBar;
 use qat::data::{Dataset, Images, digits};
 use qat::export::compare;
-use qat::grid::{Grid, Journal, Run, all, first, tune};
+use qat::grid::{Grid, Journal, Run, Scratch, all, first, tune};
 use qat::recipe::{Quantized, Recipe, Variant};
 use qat::report::{Mean, Results};
 use qat::train::{Schedule, classify, correct};
@@ -43,8 +43,8 @@ fn a_seed_gives_one_network_on_every_isa_and_number_of_threads() -> Result<(), F
             let exec = if threads == 1 { Exec::from(isa) } else { Exec::from(isa).rayon() };
             let networks: Vec<String> = pool(threads).install(|| -> Result<_, Failure> {
                 let first = first(&grid, &data, exec, 1)?;
-                let tuned = grid.recipes().into_iter();
-                tuned.map(|recipe| Ok(tune(&first, recipe, grid.tuning, &data, exec, 1)?.digest()?)).collect()
+                let recipes = grid.recipes().into_iter().chain(Scratch::RECIPES[1..].iter().copied());
+                recipes.map(|recipe| Ok(tune(&first, recipe, grid.tuning, &data, exec, 1)?.digest()?)).collect()
             })?;
             digests.push(networks);
         }
@@ -54,13 +54,13 @@ fn a_seed_gives_one_network_on_every_isa_and_number_of_threads() -> Result<(), F
     let mut distinct = digests[0].clone();
     distinct.sort();
     distinct.dedup();
-    assert_eq!(distinct.len(), grid.recipes().len());
+    assert_eq!(distinct.len(), digests[0].len());
     Ok(())
 }
 
 fn run(grid: &Grid, data: &Dataset, journal: Option<&std::path::Path>, threads: usize) -> Result<Vec<Run>, Failure> {
     let exec = Exec::best()?;
-    let journal = Journal::open(journal, grid, data)?;
+    let journal = Journal::open(journal, grid.key(data))?;
     pool(threads).install(|| all(grid, data, exec, &journal, &ProgressBar::hidden(), |_| ()))
 }
 
@@ -113,7 +113,7 @@ fn integers_are_the_fake_quantized_network() -> Result<(), Failure> {
                 assert_eq!(row.in_order, 0, "{quantized:?} {row:?}");
                 assert!(row.of_bound <= 1.0 && row.steps <= 1, "{quantized:?} {row:?}");
                 let apart = correct(&classes, &data.test).abs_diff(row.correct);
-                assert!(apart <= row.predictions && row.predictions <= 6, "{quantized:?} {row:?}");
+                assert!(apart <= row.predictions, "{quantized:?} {row:?}");
             }
         }
     }
