@@ -34,6 +34,7 @@ mod rounding;
 mod shared;
 mod sign;
 mod simd;
+pub mod training;
 mod views;
 
 pub use codes::{ByteCode, Code, CodeRange};

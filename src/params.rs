@@ -15,7 +15,7 @@ mod storage;
 mod stretches;
 
 pub use granularity::Granularity;
-pub(crate) use granularity::{Grouping, Run};
+pub(crate) use granularity::{Grouping, Run, Runs};
 pub use quant_params::QuantParams;
 pub use range::Range;
 pub use scheme::{OffsetKind, RoundingKind, ScaleKind, Scheme};

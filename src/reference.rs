@@ -20,6 +20,7 @@ mod reduce;
 mod report;
 mod requantize;
 mod super_blocks;
+mod training;
 
 pub use calibrate::{
     clip_by_entropy, clip_by_entropy_with, clip_by_mse, clip_by_mse_on_sides, histogram, moments, mse_ranges,
@@ -41,3 +42,4 @@ pub use requantize::{
     fixed_point_product, float_product, float_product_i64, gemmlowp_product, half_away_product, half_away_product_i64,
     quantize_multiplier, reduced_product_i64, requantize_stochastic, saturate, shift_product,
 };
+pub use training::{clip_gradients, fake_quantize_gradients, group_sums};

@@ -118,10 +118,26 @@ pub trait Simd: Copy {
 
     /// `x`
     fn splat_f64(self, x: f64) -> Self::F64;
+    /// `x[i]`
+    fn load_f64(self, x: &[f64; LANES]) -> Self::F64;
     /// `out[i] = a[i]`
     fn store_f64(self, a: Self::F64, out: &mut [f64; LANES]);
-    /// `a[i] + f64::from(x[i]) * f64::from(x[i])`: the product is exact, so fused or not
-    fn add_square(self, a: Self::F64, x: Self::F32) -> Self::F64;
+    /// `a[i] + f64::from(x[i]) * f64::from(y[i])`: the product is exact, so fused or not
+    fn add_product_f64(self, a: Self::F64, x: Self::F32, y: Self::F32) -> Self::F64;
+    /// The sum of all lanes, by halves: `a[i] + a[i + 8]`, of these sums `s[i] + s[i + 4]`, and so on
+    #[inline(always)]
+    fn sum_f64(self, a: Self::F64) -> f64 {
+        let mut lanes = [0.0; LANES];
+        self.store_f64(a, &mut lanes);
+        let mut half = LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
 
     /// `x`
     fn splat_i32(self, x: i32) -> Self::I32;

@@ -141,7 +141,7 @@ impl Module for Conv2d {
 }
 
 /// Transposes every matrix of this shape, in squares whose lines stay in the level-1 cache.
-fn transpose_each<T: Copy>(from: &[T], [rows, columns]: [usize; 2], to: &mut [T]) {
+pub(crate) fn transpose_each<T: Copy>(from: &[T], [rows, columns]: [usize; 2], to: &mut [T]) {
     const SIDE: usize = 32;
     let size = rows.saturating_mul(columns).max(1);
     for (from, to) in from.chunks_exact(size).zip(to.chunks_exact_mut(size)) {

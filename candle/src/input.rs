@@ -37,6 +37,17 @@ impl<'a> Input<'a> {
     }
 }
 
+/// The f32 that a layout selects of a storage, in order.
+///
+/// # Errors
+/// Another type; a layout that goes beyond the storage.
+pub fn only_f32<'a>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [f32]>> {
+    match storage {
+        CpuStorage::F32(data) => elements(op, data, layout),
+        _ => Err(Error::UnsupportedDTypeForOp(storage.dtype(), op).bt()),
+    }
+}
+
 impl Half {
     /// Bits to be read.
     pub fn view(self, bits: &[u16]) -> Halves<'_> {

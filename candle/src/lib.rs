@@ -19,13 +19,16 @@
 //! their type. Inputs may lie in memory in any way: those that are not contiguous are copied first. A layer's bytes are the same
 //! on every ISA and for every number of threads, and those of a row, or an image, do not depend on its batch.
 //!
-//! Layers run on the CPU, on the calling thread unless their scheme says otherwise, and never start threads. They have no
-//! gradient: `backward` through one is candle's error. NaN and infinity in activations are errors, since no code stands for them.
+//! [`qat`] has layers to train, whose operands are fake-quantized, with straight-through gradients.
+//!
+//! Layers run on the CPU, on the calling thread unless their scheme says otherwise, and never start threads. Those of integers
+//! have no gradient: `backward` through one is candle's error. NaN and infinity in activations are errors, since no code stands for them.
 
 mod conv;
 mod error;
 mod input;
 mod linear;
+pub mod qat;
 mod scheme;
 
 pub use conv::{Conv2d, conv2d, conv2d_no_bias};

@@ -140,6 +140,6 @@ impl ConvScheme {
     }
 }
 
-fn exec(chosen: Option<Exec<'static>>) -> Result<Exec<'static>> {
+pub(crate) fn exec(chosen: Option<Exec<'static>>) -> Result<Exec<'static>> {
     chosen.map_or_else(|| Exec::best().map_err(wrapped("zeropoint")), Ok)
 }

@@ -24,7 +24,10 @@ impl fmt::Display for FileError {
 impl std::error::Error for FileError {}
 
 /// Reads a file and makes something of its bytes.
-fn load<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, FileError> {
+///
+/// # Errors
+/// A file that cannot be read; what `parse` says is wrong with its bytes.
+pub fn load<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, FileError> {
     let bytes = std::fs::read(path).map_err(|error| error.to_string());
     bytes.and_then(|bytes| parse(&bytes)).map_err(|why| FileError { path: path.to_owned(), why })
 }
@@ -52,42 +55,67 @@ fn idx<const AXES: usize>(bytes: &[u8]) -> Result<([usize; AXES], &[u8]), String
 }
 
 /// Digits, each `[height, width]`, from 0 to 1.
+///
+/// # Errors
+/// A file that cannot be read or is not one of such images.
 pub fn images(path: &Path) -> Result<Vec<f32>, FileError> {
-    load(path, |bytes| {
-        let ([count, height, width], pixels) = idx(bytes)?;
-        if [height, width] != [HEIGHT, WIDTH] {
-            return Err(format!("images of {height}×{width}, not {HEIGHT}×{WIDTH}"));
-        }
-        if count == 0 {
-            return Err("no images".to_owned());
-        }
-        Ok(pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect())
-    })
+    load(path, parse_images)
+}
+
+/// The [`images`] in the bytes of an IDX file.
+///
+/// # Errors
+/// Why they are none.
+pub fn parse_images(bytes: &[u8]) -> Result<Vec<f32>, String> {
+    let ([count, height, width], pixels) = idx(bytes)?;
+    if [height, width] != [HEIGHT, WIDTH] {
+        return Err(format!("images of {height}×{width}, not {HEIGHT}×{WIDTH}"));
+    }
+    if count == 0 {
+        return Err("no images".to_owned());
+    }
+    Ok(pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect())
 }
 
 /// The labels of this many digits.
+///
+/// # Errors
+/// A file that cannot be read or is not one of such labels.
 pub fn labels(path: &Path, images: usize) -> Result<Vec<u8>, FileError> {
-    load(path, |bytes| {
-        let ([count], labels) = idx(bytes)?;
-        if count != images {
-            return Err(format!("{count} labels for {images} images"));
-        }
-        match labels.iter().position(|&label| usize::from(label) >= CLASSES) {
-            Some(i) => Err(format!("label {i} is {}, not a digit", labels[i])),
-            None => Ok(labels.to_vec()),
-        }
-    })
+    load(path, |bytes| parse_labels(bytes, images))
+}
+
+/// The [`labels`] in the bytes of an IDX file.
+///
+/// # Errors
+/// Why they are none.
+pub fn parse_labels(bytes: &[u8], images: usize) -> Result<Vec<u8>, String> {
+    let ([count], labels) = idx(bytes)?;
+    if count != images {
+        return Err(format!("{count} labels for {images} images"));
+    }
+    match labels.iter().position(|&label| usize::from(label) >= CLASSES) {
+        Some(i) => Err(format!("label {i} is {}, not a digit", labels[i])),
+        None => Ok(labels.to_vec()),
+    }
 }
 
 /// The layers of the network.
 pub struct Weights {
+    /// The first convolution.
     pub conv1: Layer,
+    /// The second convolution.
     pub conv2: Layer,
+    /// The first linear layer.
     pub fc1: Layer,
+    /// The second linear layer.
     pub fc2: Layer,
 }
 
 /// The trained network, with `fc1` for an input that is flattened channels last.
+///
+/// # Errors
+/// A file that cannot be read or is not one of such tensors.
 pub fn weights(path: &Path) -> Result<Weights, FileError> {
     load(path, |bytes| {
         let file = Tensors::new(bytes)?;

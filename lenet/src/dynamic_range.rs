@@ -6,8 +6,8 @@ use zeropoint::{
     CodeRange, Dequantize, Error, Granularity, Isa, QuantParams, Range, Rounding, Scheme, quantize, ranges,
 };
 
-use crate::data::Weights;
-use crate::network::{HEIGHT, Layer, Network, Outputs, PIXELS, QuantizedLayer, WIDTH, convolve, max_pool, multiply};
+use lenet::data::Weights;
+use lenet::network::{HEIGHT, Layer, Network, Outputs, PIXELS, QuantizedLayer, WIDTH, convolve, max_pool, multiply};
 
 /// The network with integer layers between floats.
 pub struct DynamicNetwork {

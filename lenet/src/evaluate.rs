@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use zeropoint::Error;
 
-use crate::network::{CLASSES, Network, Outputs, PIXELS};
+use lenet::network::{CLASSES, Network, Outputs, PIXELS};
 
 /// Images at a time: their activations stay in a level-2 cache.
 const BATCH: usize = 40;

@@ -16,14 +16,21 @@ pub struct FloatNetwork {
 /// The inputs of every layer, and the logits, image after image.
 #[derive(Default)]
 pub struct Activations {
+    /// Images.
     pub conv1: Vec<f32>,
+    /// What the first convolution leads to, channels last.
     pub conv2: Vec<f32>,
+    /// What the second convolution leads to, channels last.
     pub fc1: Vec<f32>,
+    /// What the first linear layer leads to.
     pub fc2: Vec<f32>,
+    /// A value for every class.
     pub logits: Vec<f32>,
 }
 
 impl FloatNetwork {
+    /// The network with these weights.
+    #[must_use]
     pub fn new(weights: &Weights) -> Self {
         let Weights { conv1, conv2, fc1, fc2 } = weights;
         FloatNetwork {
@@ -35,6 +42,7 @@ impl FloatNetwork {
     }
 
     /// Runs the network on `[images, height, width]`.
+    #[must_use]
     pub fn activations(&self, images: &[f32]) -> Activations {
         let mut all = Activations::default();
         for image in images.chunks_exact(PIXELS) {

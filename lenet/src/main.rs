@@ -15,29 +15,25 @@
 //! `--ranges` prints a table of all methods by bits: how many digits the static network recognizes.
 
 mod arguments;
-mod data;
 mod dynamic_range;
 mod evaluate;
-mod float;
-mod network;
 mod ranges;
 mod report;
-mod static_range;
 
 use std::error::Error;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+use lenet::data::{self, Weights};
+use lenet::float::{Activations, FloatNetwork};
+use lenet::network::{self, Network};
+use lenet::static_range::{Calibration, StaticNetwork};
 use zeropoint::{Isa, Rule, ScaleKind};
 
 use arguments::{Arguments, HELP, Scheme};
-use data::Weights;
 use dynamic_range::DynamicNetwork;
 use evaluate::Run;
-use float::{Activations, FloatNetwork};
-use network::Network;
 use report::{Report, Row};
-use static_range::{Calibration, StaticNetwork};
 
 type Build = fn(Isa, &Weights, &Activations, Calibration) -> Result<Box<dyn Network>, zeropoint::Error>;
 

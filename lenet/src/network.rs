@@ -22,6 +22,9 @@ pub const CLASSES: usize = 10;
 /// A network for any number of images at a time.
 pub trait Network {
     /// What it makes of `images`, `[images, height, width]`.
+    ///
+    /// # Errors
+    /// Pixels that are not finite.
     fn forward(&self, images: &[f32]) -> Result<Outputs, Error>;
 }
 
@@ -35,15 +38,27 @@ pub struct Outputs {
     pub logits: Vec<f32>,
 }
 
+/// The class of the largest logit of every image, the first of several.
+#[must_use]
+pub fn top(logits: &[f32]) -> Vec<usize> {
+    let class =
+        |logits: &[f32]| (0..CLASSES).fold(0, |top, class| if logits[class] > logits[top] { class } else { top });
+    logits.chunks_exact(CLASSES).map(class).collect()
+}
+
 /// The weights `[outputs, channels, height, width]` and the biases of a layer. A linear layer's window is 1×1.
 pub struct Layer {
+    /// `[outputs, channels, height, width]`
     pub shape: [usize; 4],
+    /// The weights.
     pub weights: Vec<f32>,
+    /// The biases.
     pub bias: Vec<f32>,
 }
 
 impl Layer {
     /// A linear layer of the same sums, for an input flattened to `[height, width, channels]`.
+    #[must_use]
     pub fn flattened(&self) -> Layer {
         let [outputs, channels, height, width] = self.shape;
         let taps = height * width;
@@ -55,10 +70,20 @@ impl Layer {
     }
 
     /// The weights as narrow codes of `bits` bits, with a scale for every output.
+    ///
+    /// # Errors
+    /// Weights or bits that have no codes.
     pub fn quantize(&self, isa: Isa, scheme: Scheme, bits: u32) -> Result<QuantizedLayer, Error> {
         let per_output = Granularity::channel(&self.shape, 0)?;
         let ranges = ranges(isa, &self.weights, per_output)?;
-        let params = QuantParams::from_ranges(CodeRange::narrow(bits)?, scheme, per_output, &ranges)?;
+        self.quantize_by(isa, QuantParams::from_ranges(CodeRange::narrow(bits)?, scheme, per_output, &ranges)?)
+    }
+
+    /// The weights as codes with these parameters, a scale for every output and the zero point 0.
+    ///
+    /// # Errors
+    /// Parameters of other granularity.
+    pub fn quantize_by(&self, isa: Isa, params: QuantParams<i8>) -> Result<QuantizedLayer, Error> {
         let mut codes = vec![0; self.weights.len()];
         quantize(isa, &self.weights, &params, Rounding::Nearest, &mut codes)?;
         Ok(QuantizedLayer { isa, shape: self.shape, codes, params, bias: self.bias.clone() })
@@ -68,19 +93,30 @@ impl Layer {
 /// A layer whose weights are codes with zero point 0.
 pub struct QuantizedLayer {
     isa: Isa,
-    shape: [usize; 4],
-    codes: Vec<i8>,
+    /// `[outputs, channels, height, width]`
+    pub shape: [usize; 4],
+    /// The codes of the weights.
+    pub codes: Vec<i8>,
     /// A scale for every output.
     pub params: QuantParams<i8>,
+    /// The biases.
     pub bias: Vec<f32>,
 }
 
 impl QuantizedLayer {
+    /// The layer as a convolution.
+    ///
+    /// # Errors
+    /// A sum that an i32 cannot hold.
     pub fn conv(&self) -> Result<Conv2d<u8, i8>, Error> {
         let shape @ [_, _, height, width] = self.shape;
         Conv2d::new(self.isa, &self.codes, shape, &self.params, Window::new([height, width]), 1)
     }
 
+    /// The layer as a linear one.
+    ///
+    /// # Errors
+    /// A sum that an i32 cannot hold.
     pub fn linear(&self) -> Result<Linear<u8, i8>, Error> {
         let [outputs, inputs, ..] = self.shape;
         Linear::new(self.isa, Quantized::new(Matrix::new(&self.codes, outputs, inputs)?, &self.params)?)
@@ -88,6 +124,9 @@ impl QuantizedLayer {
 }
 
 /// A convolution of images of codes, whose parameters are per tensor or per image: the result and its shape.
+///
+/// # Errors
+/// Codes of another shape.
 pub fn convolve<S: Stage>(
     isa: Isa,
     conv: &Conv2d<u8, i8>,
@@ -103,6 +142,9 @@ pub fn convolve<S: Stage>(
 }
 
 /// Max-pooling 2×2 of images of codes: the result and its shape.
+///
+/// # Errors
+/// Codes of another shape.
 pub fn max_pool(isa: Isa, codes: &[u8], shape: [usize; 4]) -> Result<(Vec<u8>, [usize; 4]), Error> {
     let pool = MaxPool2d::new(Window { stride: [2, 2], ..Window::new([2, 2]) });
     let output = pool.output_shape(shape)?;
@@ -112,6 +154,9 @@ pub fn max_pool(isa: Isa, codes: &[u8], shape: [usize; 4]) -> Result<(Vec<u8>, [
 }
 
 /// A linear layer of a row of codes for every image, whose parameters are per tensor or per image.
+///
+/// # Errors
+/// Codes of another shape.
 pub fn multiply<S: Stage>(
     isa: Isa,
     layer: &Linear<u8, i8>,

@@ -7,11 +7,10 @@ use comfy_table::{CellAlignment, Table};
 use zeropoint::calibrate::Method;
 use zeropoint::{Isa, Rule, ScaleKind};
 
-use crate::data::Weights;
-use crate::float::Activations;
-use crate::network::Network;
-use crate::report::top;
-use crate::static_range::{Calibration, StaticNetwork};
+use lenet::data::Weights;
+use lenet::float::Activations;
+use lenet::network::{Network, top};
+use lenet::static_range::{Calibration, StaticNetwork};
 
 const BITS: [u32; 4] = [8, 6, 4, 3];
 

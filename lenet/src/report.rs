@@ -8,7 +8,7 @@ use serde_core::ser::{Serialize, SerializeStruct, Serializer};
 use zeropoint::Isa;
 
 use crate::evaluate::Run;
-use crate::network::CLASSES;
+use lenet::network::top;
 
 /// All runs.
 pub struct Report {
@@ -72,13 +72,6 @@ impl Row {
             digest: run.digest.clone(),
         }
     }
-}
-
-/// The class of the largest logit of every image, the first of several.
-pub fn top(logits: &[f32]) -> Vec<usize> {
-    let class =
-        |logits: &[f32]| (0..CLASSES).fold(0, |top, class| if logits[class] > logits[top] { class } else { top });
-    logits.chunks_exact(CLASSES).map(class).collect()
 }
 
 /// The power of `signal` over that of its difference from `quantized`, in dB.

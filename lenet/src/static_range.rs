@@ -9,7 +9,7 @@ use zeropoint::{
 
 use crate::data::Weights;
 use crate::float::Activations;
-use crate::network::{HEIGHT, Network, Outputs, PIXELS, WIDTH, convolve, max_pool, multiply};
+use crate::network::{HEIGHT, Network, Outputs, PIXELS, QuantizedLayer, WIDTH, convolve, max_pool, multiply};
 
 /// The network in integers.
 pub struct StaticNetwork {
@@ -29,7 +29,9 @@ pub struct StaticNetwork {
 /// How many bits the codes of a static network have, and how the ranges of its activations are chosen.
 #[derive(Clone, Copy)]
 pub struct Calibration {
+    /// The bits of weights and activations.
     pub bits: u32,
+    /// How the ranges of activations are chosen.
     pub method: Method,
 }
 
@@ -38,6 +40,9 @@ const BATCH: usize = 32;
 
 impl StaticNetwork {
     /// Scales of this kind, and output stages with this rule.
+    ///
+    /// # Errors
+    /// Weights, activations or bits that have no parameters.
     pub fn new(
         isa: Isa,
         weights: &Weights,
@@ -62,11 +67,24 @@ impl StaticNetwork {
             input(&activations.fc1)?,
             input(&activations.fc2)?,
         ];
-        let [conv1_input, conv2_input, fc1_input, fc2_input] = &inputs;
-
         let scheme = Scheme { scale, ..Scheme::SYMMETRIC };
-        let [conv1, conv2] = [weights.conv1.quantize(isa, scheme, bits)?, weights.conv2.quantize(isa, scheme, bits)?];
-        let [fc1, fc2] = [weights.fc1.quantize(isa, scheme, bits)?, weights.fc2.quantize(isa, scheme, bits)?];
+        let layers = [&weights.conv1, &weights.conv2, &weights.fc1, &weights.fc2];
+        let [conv1, conv2, fc1, fc2] = layers.map(|layer| layer.quantize(isa, scheme, bits));
+        Self::of_layers(isa, inputs, [&conv1?, &conv2?, &fc1?, &fc2?], rule)
+    }
+
+    /// The parameters of every layer's input and the quantized layers, `fc1` for an input that is flattened channels last; output
+    /// stages with this rule.
+    ///
+    /// # Errors
+    /// Parameters that the rule does not have.
+    pub fn of_layers(
+        isa: Isa,
+        inputs: [QuantParams<u8>; 4],
+        [conv1, conv2, fc1, fc2]: [&QuantizedLayer; 4],
+        rule: Rule,
+    ) -> Result<Self, Error> {
+        let [conv1_input, conv2_input, fc1_input, fc2_input] = &inputs;
         let logit_scales = fc2.params.scales().iter().map(|scale| fc2_input.scales()[0] * scale).collect();
         let conv1 = conv1.conv()?.with_bias(&conv1.bias, conv1_input)?;
         let conv2 = conv2.conv()?.with_bias(&conv2.bias, conv2_input)?;

@@ -30,6 +30,18 @@ fn load_bytes(x: &[u8; LANES]) -> [__m128i; 2] {
     [bytes, _mm_unpackhi_epi64(bytes, bytes)]
 }
 
+/// Sixteen f32 as f64.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn widen([low, high]: [__m256; 2]) -> [__m256d; 4] {
+    [
+        _mm256_cvtps_pd(_mm256_castps256_ps128(low)),
+        _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(low)),
+        _mm256_cvtps_pd(_mm256_castps256_ps128(high)),
+        _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(high)),
+    ]
+}
+
 impl Simd for Avx2 {
     type F32 = [__m256; 2];
     type I32 = [__m256i; 2];
@@ -92,20 +104,22 @@ impl Simd for Avx2 {
         }
         fn any(mask: [__m256; 2]) -> bool { _mm256_movemask_ps(_mm256_or_ps(mask[0], mask[1])) != 0 }
         fn splat_f64(x: f64) -> [__m256d; 4] { [_mm256_set1_pd(x); 4] }
+        fn load_f64(x: &[f64; LANES]) -> [__m256d; 4] {
+            let x = x.as_ptr();
+            // SAFETY: sixteen f64 may be read.
+            unsafe {
+                [_mm256_loadu_pd(x), _mm256_loadu_pd(x.add(4)), _mm256_loadu_pd(x.add(8)), _mm256_loadu_pd(x.add(12))]
+            }
+        }
         fn store_f64(a: [__m256d; 4], out: &mut [f64; LANES]) {
             for (a, out) in a.into_iter().zip(out.as_chunks_mut::<4>().0) {
                 // SAFETY: four f64 may be written.
                 unsafe { _mm256_storeu_pd(out.as_mut_ptr(), a) }
             }
         }
-        fn add_square(a: [__m256d; 4], x: [__m256; 2]) -> [__m256d; 4] {
-            let x = [
-                _mm256_cvtps_pd(_mm256_castps256_ps128(x[0])),
-                _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x[0])),
-                _mm256_cvtps_pd(_mm256_castps256_ps128(x[1])),
-                _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x[1])),
-            ];
-            quad(#[inline(always)] |i| _mm256_add_pd(a[i], _mm256_mul_pd(x[i], x[i])))
+        fn add_product_f64(a: [__m256d; 4], x: [__m256; 2], y: [__m256; 2]) -> [__m256d; 4] {
+            let (x, y) = (widen(x), widen(y));
+            quad(#[inline(always)] |i| _mm256_add_pd(a[i], _mm256_mul_pd(x[i], y[i])))
         }
         fn splat_i32(x: i32) -> [__m256i; 2] { [_mm256_set1_epi32(x); 2] }
         fn load_i32(x: &[i32; LANES]) -> [__m256i; 2] {

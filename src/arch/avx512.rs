@@ -12,6 +12,13 @@ token! {
     Avx512, is_x86_feature_detected, ["avx512f", "avx512bw", "avx512vl", "avx512dq"], "avx512f,avx512bw,avx512vl,avx512dq"
 }
 
+/// Sixteen f32 as f64.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn widen(x: __m512) -> [__m512d; 2] {
+    [_mm512_cvtps_pd(_mm512_castps512_ps256(x)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(x))]
+}
+
 impl Simd for Avx512 {
     type F32 = __m512;
     type I32 = __m512i;
@@ -54,6 +61,10 @@ impl Simd for Avx512 {
         fn to_f32(a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         fn to_bits(a: __m512) -> __m512i { _mm512_castps_si512(a) }
         fn splat_f64(x: f64) -> [__m512d; 2] { [_mm512_set1_pd(x); 2] }
+        fn load_f64(x: &[f64; LANES]) -> [__m512d; 2] {
+            // SAFETY: sixteen f64 may be read.
+            unsafe { [_mm512_loadu_pd(x.as_ptr()), _mm512_loadu_pd(x.as_ptr().add(8))] }
+        }
         fn store_f64(a: [__m512d; 2], out: &mut [f64; LANES]) {
             // SAFETY: sixteen f64 may be written.
             unsafe {
@@ -61,9 +72,9 @@ impl Simd for Avx512 {
                 _mm512_storeu_pd(out.as_mut_ptr().add(8), a[1]);
             }
         }
-        fn add_square(a: [__m512d; 2], x: __m512) -> [__m512d; 2] {
-            let (low, high) = (_mm512_cvtps_pd(_mm512_castps512_ps256(x)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(x)));
-            [_mm512_fmadd_pd(low, low, a[0]), _mm512_fmadd_pd(high, high, a[1])]
+        fn add_product_f64(a: [__m512d; 2], x: __m512, y: __m512) -> [__m512d; 2] {
+            let (x, y) = (widen(x), widen(y));
+            [_mm512_fmadd_pd(x[0], y[0], a[0]), _mm512_fmadd_pd(x[1], y[1], a[1])]
         }
         fn splat_i32(x: i32) -> __m512i { _mm512_set1_epi32(x) }
         fn load_i32(x: &[i32; LANES]) -> __m512i {

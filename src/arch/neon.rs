@@ -30,6 +30,16 @@ fn narrow(a: [int32x4_t; 4]) -> int8x16_t {
     vmovn_high_s16(vmovn_s16(low), high)
 }
 
+/// Sixteen f32 as f64.
+#[inline]
+#[target_feature(enable = "neon")]
+fn widen(x: [float32x4_t; 4]) -> [[float64x2_t; 2]; 4] {
+    quad(
+        #[inline(always)]
+        |i| [vcvt_f64_f32(vget_low_f32(x[i])), vcvt_high_f64_f32(x[i])],
+    )
+}
+
 impl Simd for Neon {
     type F32 = [float32x4_t; 4];
     type I32 = [int32x4_t; 4];
@@ -93,17 +103,25 @@ impl Simd for Neon {
             vmaxvq_u32(vorrq_u32(vorrq_u32(mask[0], mask[1]), vorrq_u32(mask[2], mask[3]))) != 0
         }
         fn splat_f64(x: f64) -> [float64x2_t; 8] { [vdupq_n_f64(x); 8] }
+        fn load_f64(x: &[f64; LANES]) -> [float64x2_t; 8] {
+            let mut pairs = [vdupq_n_f64(0.0); 8];
+            for (pair, x) in pairs.iter_mut().zip(x.as_chunks::<2>().0) {
+                // SAFETY: two f64 may be read.
+                *pair = unsafe { vld1q_f64(x.as_ptr()) };
+            }
+            pairs
+        }
         fn store_f64(a: [float64x2_t; 8], out: &mut [f64; LANES]) {
             for (a, out) in a.into_iter().zip(out.as_chunks_mut::<2>().0) {
                 // SAFETY: two f64 may be written.
                 unsafe { vst1q_f64(out.as_mut_ptr(), a) }
             }
         }
-        fn add_square(a: [float64x2_t; 8], x: [float32x4_t; 4]) -> [float64x2_t; 8] {
-            let x = quad(#[inline(always)] |i| [vcvt_f64_f32(vget_low_f32(x[i])), vcvt_high_f64_f32(x[i])]);
+        fn add_product_f64(a: [float64x2_t; 8], x: [float32x4_t; 4], y: [float32x4_t; 4]) -> [float64x2_t; 8] {
+            let (x, y) = (widen(x), widen(y));
             let mut sums = a;
             for i in 0..8 {
-                sums[i] = vfmaq_f64(a[i], x[i / 2][i % 2], x[i / 2][i % 2]);
+                sums[i] = vfmaq_f64(a[i], x[i / 2][i % 2], y[i / 2][i % 2]);
             }
             sums
         }

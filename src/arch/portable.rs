@@ -120,13 +120,17 @@ impl Simd for Portable {
         [x; LANES]
     }
     #[inline(always)]
+    fn load_f64(self, x: &[f64; LANES]) -> [f64; LANES] {
+        *x
+    }
+    #[inline(always)]
     fn store_f64(self, a: [f64; LANES], out: &mut [f64; LANES]) {
         *out = a;
     }
     // `wide` does not widen floats; the compiler does, in pairs.
     #[inline(always)]
-    fn add_square(self, a: [f64; LANES], x: f32x16) -> [f64; LANES] {
-        self.0.add_square(a, x.to_array())
+    fn add_product_f64(self, a: [f64; LANES], x: f32x16, y: f32x16) -> [f64; LANES] {
+        self.0.add_product_f64(a, x.to_array(), y.to_array())
     }
     #[inline(always)]
     fn splat_i32(self, x: i32) -> i32x16 {

@@ -119,7 +119,7 @@ impl Simd for Scalar {
         fn less_i32(a: i32, b: i32) -> bool = a < b;
         fn select_f32(mask: bool, a: f32, b: f32) -> f32 = if mask { a } else { b };
         fn select_i32(mask: bool, a: i32, b: i32) -> i32 = if mask { a } else { b };
-        fn add_square(a: f64, x: f32) -> f64 = a + f64::from(x) * f64::from(x);
+        fn add_product_f64(a: f64, x: f32, y: f32) -> f64 = a + f64::from(x) * f64::from(y);
         fn add_i32(a: i32, b: i32) -> i32 = a.wrapping_add(b);
         fn sub_i32(a: i32, b: i32) -> i32 = a.wrapping_sub(b);
         fn mul_i32(a: i32, b: i32) -> i32 = a.wrapping_mul(b);
@@ -167,6 +167,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn splat_f64(self, x: f64) -> Array<f64> {
         [x; LANES]
+    }
+    #[inline(always)]
+    fn load_f64(self, x: &Array<f64>) -> Array<f64> {
+        *x
     }
     #[inline(always)]
     fn store_f64(self, a: Array<f64>, out: &mut Array<f64>) {

@@ -111,7 +111,8 @@ impl Kernel for LeastError<'_> {
             for start in (0..x.len()).step_by(LANES) {
                 let x = v.load_f32(&block(x, start));
                 let real = params.real(v, v.round_to_i32(params.clamped(v, x)));
-                squares = v.add_square(squares, v.sub_f32(x, real));
+                let error = v.sub_f32(x, real);
+                squares = v.add_product_f64(squares, error, error);
             }
             let mut lanes = [0.0; LANES];
             v.store_f64(squares, &mut lanes);

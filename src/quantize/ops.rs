@@ -352,8 +352,14 @@ impl Operation for StraightThrough<'_> {
         let within = params.is_within(v, v.load_f32(block.x));
         let mask = v.select_f32(within, v.splat_f32(1.0), v.splat_f32(0.0));
         let gradient = v.load_f32(&walk::block(self.gradient, block.at));
-        let product = v.mul_f32(gradient, mask);
-        // ∞ · 0 is NaN, whose sign depends on the architecture.
-        v.store_f32(v.select_f32(v.is_nan(product), v.splat_f32(f32::NAN), product), block.out);
+        v.store_f32(masked(v, gradient, mask), block.out);
     }
+}
+
+/// `gradient · mask`, where the mask is 1 or 0.
+#[inline(always)]
+pub(crate) fn masked<V: Vectors>(v: V, gradient: V::F32, mask: V::F32) -> V::F32 {
+    let product = v.mul_f32(gradient, mask);
+    // ∞ · 0 is NaN, whose sign depends on the architecture.
+    v.select_f32(v.is_nan(product), v.splat_f32(f32::NAN), product)
 }

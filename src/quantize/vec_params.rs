@@ -40,6 +40,12 @@ impl<V: Simd> VecParams<V> {
         v.div_f32(x, self.scale)
     }
 
+    /// S
+    #[inline(always)]
+    pub fn scale(&self) -> V::F32 {
+        self.scale
+    }
+
     /// `S · x`
     #[inline(always)]
     pub fn scaled(&self, v: V, x: V::F32) -> V::F32 {
@@ -181,6 +187,12 @@ impl<'a, V: Vectors> Groups<'a, V> {
         OneGroup { v: self.v, params: self.splat(group) }
     }
 
+    /// The parameters of sixteen groups that follow each other, from `group` on.
+    #[inline(always)]
+    pub fn neighbours(&self, group: usize) -> VecParams<V> {
+        self.load(&self.all.slice(group, LANES), 0)
+    }
+
     /// The parameters of one group in every lane.
     #[inline(always)]
     fn splat(&self, group: usize) -> VecParams<V> {
@@ -264,7 +276,7 @@ impl<V: Vectors> ParamSource<V> for Interleaved<'_, V> {
 
     #[inline(always)]
     fn vector(&self, segment: usize, i: usize) -> VecParams<V> {
-        self.groups.load(&self.groups.all.slice(segment.wrapping_add(i), LANES), 0)
+        self.groups.neighbours(segment.wrapping_add(i))
     }
 
     #[inline(always)]

@@ -225,8 +225,8 @@ impl<V: Vectors> SumLanes<V> {
     fn observe(self, v: V, x: V::F32, r: V::F32, excess: V::I32) -> Self {
         let error = v.sub_f32(x, r);
         SumLanes {
-            signal: v.add_square(self.signal, x),
-            noise: v.add_square(self.noise, error),
+            signal: v.add_product_f64(self.signal, x, x),
+            noise: v.add_product_f64(self.noise, error, error),
             max_error_bits: v.max_i32(self.max_error_bits, magnitude_bits(v, error)),
             saturated: v.add_i32(self.saturated, v.and_i32(excess, v.splat_i32(1))),
         }

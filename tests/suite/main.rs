@@ -36,4 +36,5 @@ mod rescale;
 mod sizes;
 mod stochastic;
 mod tiny;
+mod training;
 mod workspace;

@@ -5,6 +5,7 @@ mod conv;
 mod errors;
 mod gguf;
 mod linear;
+mod qat;
 
 use candle_core::{DType, Device, Result, Tensor};
 use zeropoint::{Exec, Isa};

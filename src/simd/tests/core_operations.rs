@@ -106,13 +106,14 @@ fn roundings() {
 }
 
 #[test]
-fn squares() {
+fn sums_of_products() {
     struct Op(f64);
     impl Operation<f32, f32, f64> for Op {
         #[inline(always)]
         fn apply<S: Vectors>(&self, s: S, a: &[f32; LANES], b: &[f32; LANES], out: &mut [f64; LANES]) {
-            let sums = s.add_square(s.splat_f64(self.0), s.load_f32(a));
-            s.store_f64(s.add_square(sums, s.load_f32(b)), out);
+            let (a, b) = (s.load_f32(a), s.load_f32(b));
+            s.store_f64(s.add_product_f64(s.splat_f64(self.0), a, a), out);
+            s.store_f64(s.add_product_f64(s.load_f64(out), a, b), out);
         }
     }
     let pairs = pairs(&F32S, &F32S);
@@ -122,13 +123,38 @@ fn squares() {
             |isa, all| {
                 for (&(a, b), out) in pairs.iter().zip(all) {
                     let [x, y] = [a, b].map(f64::from);
-                    let want = first + x * x + y * y;
+                    let want = first + x * x + x * y;
                     let same = want.to_bits() == out.to_bits() || (want.is_nan() && out.is_nan());
-                    assert!(same, "{isa}: {first} + {a}² + {b}² is {out}, not {want}");
+                    assert!(same, "{isa}: {first} + {a}² + {a} · {b} is {out}, not {want}");
                 }
             },
         );
     }
+}
+
+#[test]
+fn sums_by_halves() {
+    /// Lane 0 of the results is the sum of the lanes of a.
+    struct Op;
+    impl Operation<f32, f32, f64> for Op {
+        #[inline(always)]
+        fn apply<S: Vectors>(&self, s: S, a: &[f32; LANES], _: &[f32; LANES], out: &mut [f64; LANES]) {
+            let lanes = s.add_product_f64(s.splat_f64(0.0), s.load_f32(a), s.splat_f32(0.1));
+            *out = [s.sum_f64(lanes); LANES];
+        }
+    }
+    let values: Vec<f32> = (0..LANES).map(|i| (i as f32 * 1.7).exp() * if i % 3 == 0 { -1.0 } else { 1.0 }).collect();
+    let pairs: Vec<(f32, f32)> = values.iter().map(|&x| (x, 0.0)).collect();
+    let lane = |i: usize| f64::from(values[i]) * f64::from(0.1_f32);
+    let eighth = |i: usize| lane(i) + lane(i + 8);
+    let quarter = |i: usize| eighth(i) + eighth(i + 4);
+    let want = (quarter(0) + quarter(2)) + (quarter(1) + quarter(3));
+    let in_order: f64 = (0..LANES).map(lane).sum();
+    assert_ne!(want.to_bits(), in_order.to_bits(), "the order shows");
+    on_each_isa(
+        || Each::new(&pairs, Op),
+        |isa, all| assert!(all.iter().all(|sum| sum.to_bits() == want.to_bits()), "{isa}: {all:?}, not {want}"),
+    );
 }
 
 #[test]

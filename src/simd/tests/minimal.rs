@@ -74,8 +74,9 @@ macro_rules! on_arrays {
                 fn select_i32(mask: Mask, a: I32, b: I32) -> I32;
                 fn any(mask: Mask) -> bool;
                 fn splat_f64(x: f64) -> F64;
+                fn load_f64(x: &F64) -> F64;
                 fn store_f64(a: F64, out: &mut F64);
-                fn add_square(a: F64, x: F32) -> F64;
+                fn add_product_f64(a: F64, x: F32, y: F32) -> F64;
                 fn splat_i32(x: i32) -> I32;
                 fn load_i32(x: &I32) -> I32;
                 fn store_i32(a: I32, out: &mut I32);

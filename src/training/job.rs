@@ -1,0 +1,157 @@
+//! A backward pass from checked operands to sums: chunk after chunk, or several chunks at a time on the threads of `Exec`.
+
+use core::array;
+
+use super::backward::Backward;
+use super::chunk::{Chunk, Words};
+use super::operands::{Input, Output, OutputChunk};
+use super::segments::{CHUNK, most_sums, segments};
+use crate::error::{Error, elements_of};
+use crate::exec::Exec;
+use crate::isa::Isa;
+use crate::memory::Scratch;
+use crate::params::Params;
+use crate::quantize::kernels::past_caches;
+use crate::quantize::operands::Shape;
+use crate::quantize::ops::ToNearest;
+use crate::random::fill::WordSource;
+
+/// Elements that a core computes in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
+const RATE: usize = 8;
+
+/// Chunks that threads share, before their sums are added up: more of them wait less for each other.
+const SHARED_CHUNKS: usize = 64;
+
+/// The most f64 of the sums of chunks that are shared, unless those of two chunks are more.
+const SHARED_SUMS: usize = 512 << 10;
+
+/// How a pass rounds.
+pub(super) trait Rounds: Copy + Send + Sync {
+    /// Computes a chunk.
+    fn run<O: Backward<N>, const N: usize>(self, isa: Isa, chunk: Chunk<'_, O, ()>);
+}
+
+impl Rounds for ToNearest {
+    fn run<O: Backward<N>, const N: usize>(self, isa: Isa, chunk: Chunk<'_, O, ()>) {
+        chunk.rounding(self).run(isa);
+    }
+}
+
+/// The words of the chunk are made before.
+impl Rounds for WordSource {
+    fn run<O: Backward<N>, const N: usize>(self, isa: Isa, chunk: Chunk<'_, O, ()>) {
+        let mut workspace = Scratch::default();
+        let words = workspace.elements(chunk.x.len());
+        self.fill(isa, self.stream.at(chunk.first).offset, words);
+        chunk.rounding(Words(words)).run(isa);
+    }
+}
+
+/// A checked backward pass.
+pub(super) struct Job<'a, O, R> {
+    pub params: &'a Params,
+    pub op: O,
+    pub rounding: R,
+    pub shape: Shape,
+    pub x: Input<'a>,
+    /// In place if there is none.
+    pub gradient: Option<Input<'a>>,
+    pub out: Output<'a>,
+}
+
+impl<O, R: Rounds> Job<'_, O, R> {
+    /// Computes all elements, and calls `sums(group, [sum; N])` for every group.
+    ///
+    /// # Errors
+    /// When the parameters do not go with the elements. Then nothing is computed.
+    pub fn run<const N: usize>(self, exec: Exec<'_>, mut sums: impl FnMut(usize, [f64; N])) -> Result<(), Error>
+    where
+        O: Backward<N>,
+    {
+        let elements = elements_of(&[self.shape.rows, self.shape.columns]);
+        self.params.check_elements(elements)?;
+        let groups = self.params.scales().len();
+        let mut workspace = Scratch::default();
+        let totals: &mut [[f64; N]] = workspace.elements::<f64>(groups * N).as_chunks_mut().0;
+        totals.fill([0.0; N]);
+        // (Groupings divide by lengths, and rows without elements may be of any number.)
+        if elements > 0 {
+            self.add(exec, elements, totals);
+        }
+        totals.iter().enumerate().for_each(|(group, total)| sums(group, *total));
+        Ok(())
+    }
+
+    fn add<const N: usize>(self, exec: Exec<'_>, elements: usize, totals: &mut [[f64; N]])
+    where
+        O: Backward<N>,
+    {
+        let Job { params, op, rounding, shape, x, gradient, mut out } = self;
+        let (isa, team) = (exec.isa(), exec.team(elements / RATE));
+        let streams = gradient.is_some() && shape.rows == 1 && past_caches(elements.saturating_mul(12));
+        let pass = Pass { isa, params, op, rounding, x, gradient, streams };
+        let grouping = params.grouping();
+        let of_chunk = most_sums(grouping) * N;
+        let together = if team.alone() { 1 } else { (SHARED_SUMS / of_chunk).clamp(2, SHARED_CHUNKS) };
+        let mut workspace = Scratch::default();
+        let sums = workspace.elements::<f64>(together * of_chunk);
+        for first in (0..elements).step_by(together * CHUNK) {
+            let firsts = (first..elements).step_by(CHUNK).take(together);
+            let count = |first: usize| CHUNK.min(elements - first);
+            if team.alone() {
+                let chunk;
+                (chunk, out) = out.split(count(first));
+                pass.run(chunk, first, count(first), sums);
+            } else {
+                let mut chunks = Vec::with_capacity(together);
+                for (first, sums) in firsts.clone().zip(sums.chunks_mut(of_chunk)) {
+                    let chunk;
+                    (chunk, out) = out.split(count(first));
+                    chunks.push((chunk, first, sums));
+                }
+                team.share(chunks.into_iter(), |(chunk, first, sums)| pass.run(chunk, first, count(first), sums));
+            }
+            for (first, sums) in firsts.zip(sums.chunks(of_chunk)) {
+                let mut sums: &[[f64; N]] = sums.as_chunks().0;
+                for segment in segments(grouping, first, count(first)) {
+                    let (group, groups) = segment.groups();
+                    let of_segment;
+                    (of_segment, sums) = sums.split_at(groups);
+                    for (total, sum) in totals[group..][..groups].iter_mut().zip(of_segment) {
+                        *total = array::from_fn(|n| total[n] + sum[n]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What all chunks of a job have in common.
+struct Pass<'a, O, R> {
+    isa: Isa,
+    params: &'a Params,
+    op: O,
+    rounding: R,
+    x: Input<'a>,
+    gradient: Option<Input<'a>>,
+    /// Whether the tensor is more than the caches hold.
+    streams: bool,
+}
+
+impl<O, R: Rounds> Pass<'_, O, R> {
+    fn run<const N: usize>(&self, out: OutputChunk<'_>, first: usize, count: usize, sums: &mut [f64])
+    where
+        O: Backward<N>,
+    {
+        let Pass { isa, params, op, rounding, x, gradient, streams } = *self;
+        let (mut of_x, mut of_gradient) = (Scratch::default(), Scratch::default());
+        let x = x.read(isa, first, count, &mut of_x);
+        let gradient = match gradient {
+            Some(gradient) => gradient.read(isa, first, count, &mut of_gradient),
+            None => out.read(isa, &mut of_gradient),
+        };
+        out.write(isa, streams, |out| {
+            rounding.run(isa, Chunk { op, params, roundings: (), first, x, gradient, out, sums, prefetch: streams });
+        });
+    }
+}
