@@ -122,7 +122,7 @@ impl Results {
              In float: {}.\n\n{}",
                 self.data,
                 seeds.len(),
-                self.part(),
+                self.part() + &self.diverged(),
                 self.cell(&self.accuracies(Recipe::Float)),
                 self.accuracy_table(),
             ),
@@ -143,6 +143,16 @@ impl Results {
             section("Training in integers", &self.integer_section());
         }
         text
+    }
+
+    /// What is said of runs that diverged.
+    fn diverged(&self) -> String {
+        match self.runs.iter().filter(|run| run.diverged).count() {
+            0 => String::new(),
+            count => {
+                format!(" ({count} of the runs diverged, and count as networks that see one class in everything.)")
+            }
+        }
     }
 
     /// What is said of a grid that is not finished.
