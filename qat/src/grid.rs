@@ -47,6 +47,9 @@ pub struct Run {
     pub seed: u64,
     /// Test images whose class is right.
     pub correct: usize,
+    /// Whether training ended because values grew beyond bounds. Such a network says the first class of everything.
+    #[serde(default)]
+    pub diverged: bool,
     /// The digest of the network.
     pub digest: String,
     /// How long training took.
@@ -121,11 +124,13 @@ impl Scratch {
                 return Ok(run.clone());
             }
             let start = Instant::now();
-            let network = tune(&Parameters::random(exec, seed * STREAMS)?, recipe, self.schedule, data, exec, seed)?;
+            let (network, is_finite) =
+                tune(&Parameters::random(exec, seed * STREAMS)?, recipe, self.schedule, data, exec, seed)?;
             let seconds = start.elapsed().as_secs_f64();
-            let correct = correct(&classify(&network, &data.test)?, &data.test);
+            let classes = if is_finite { classify(&network, &data.test)? } else { vec![0; data.test.count()] };
+            let (correct, diverged) = (correct(&classes, &data.test), !is_finite);
             let digest = network.digest()?;
-            let run = Run { recipe, seed, correct, digest, seconds, post: Vec::new(), export: Vec::new() };
+            let run = Run { recipe, seed, correct, diverged, digest, seconds, post: Vec::new(), export: Vec::new() };
             journal.add(&run)?;
             finished(&run);
             Ok(run)
@@ -204,11 +209,13 @@ const STREAMS: u64 = 1000;
 pub fn first(grid: &Grid, data: &Dataset, exec: Exec<'static>, seed: u64) -> Result<Parameters, Failure> {
     let parameters = Parameters::random(exec, seed * STREAMS)?;
     let network = Network::new(&parameters, Recipe::Float, exec, seed * STREAMS)?;
-    train(&network, Recipe::Float, &data.train, grid.first, exec, seed * STREAMS + 1)?;
+    if !train(&network, Recipe::Float, &data.train, grid.first, exec, seed * STREAMS + 1)? {
+        return Err("the float network diverged".into());
+    }
     Ok(network.parameters()?)
 }
 
-/// Tunes a network by a recipe.
+/// Tunes a network by a recipe; the network, and whether it did not diverge.
 ///
 /// # Errors
 /// None but candle's.
@@ -219,10 +226,10 @@ pub fn tune(
     data: &Dataset,
     exec: Exec<'static>,
     seed: u64,
-) -> Result<Network, Failure> {
+) -> Result<(Network, bool), Failure> {
     let network = Network::new(first, recipe, exec, seed * STREAMS + 100)?;
-    train(&network, recipe, &data.train, schedule, exec, seed * STREAMS + 200)?;
-    Ok(network)
+    let is_finite = train(&network, recipe, &data.train, schedule, exec, seed * STREAMS + 200)?;
+    Ok((network, is_finite))
 }
 
 fn run(
@@ -234,19 +241,21 @@ fn run(
     seed: u64,
 ) -> Result<Run, Failure> {
     let start = Instant::now();
-    let network = tune(first, recipe, grid.tuning, data, exec, seed)?;
+    let (network, is_finite) = tune(first, recipe, grid.tuning, data, exec, seed)?;
     let seconds = start.elapsed().as_secs_f64();
-    let classes = classify(&network, &data.test)?;
+    let classes = if is_finite { classify(&network, &data.test)? } else { vec![0; data.test.count()] };
     let mut run = Run {
         recipe,
         seed,
         correct: correct(&classes, &data.test),
+        diverged: !is_finite,
         digest: network.digest()?,
         seconds,
         post: Vec::new(),
         export: Vec::new(),
     };
     match recipe {
+        _ if run.diverged => {}
         Recipe::Float => run.post = post::quantize(&network.parameters()?, &grid.bits, data, exec)?,
         Recipe::Quantized(quantized)
             if seed == EXPORTED && matches!(quantized.variant, Variant::Nearest | Variant::Learned) =>

@@ -67,6 +67,9 @@ impl Parameters {
     }
 }
 
+/// No value of a network that learns comes near this; nor does any of its gradients then leave f32.
+const LARGEST: f32 = 1e15;
+
 /// A network that is trained.
 pub struct Network {
     products: Products,
@@ -191,16 +194,19 @@ impl Network {
         self.products
     }
 
-    /// The logits of images `[images, height, width]`.
+    /// The logits of images `[images, height, width]`; none of a network that diverged, whose values are beyond ±10¹⁵ or no numbers.
     ///
     /// # Errors
     /// Pixels that are not finite.
-    pub fn forward(&self, pixels: &[f32], train: bool) -> Result<Tensor> {
+    pub fn forward(&self, pixels: &[f32], train: bool) -> Result<Option<Tensor>> {
         let mut x = Tensor::from_slice(pixels, (pixels.len() / PIXELS, 1, HEIGHT, WIDTH), &Device::Cpu)?;
         for (i, layer) in self.layers.iter().enumerate() {
             x = activate(i, &layer.product(self.products, &layer.operands(&x, train)?)?)?;
+            if !x.flatten_all()?.to_vec1::<f32>()?.iter().all(|x| x.abs() <= LARGEST) {
+                return Ok(None);
+            }
         }
-        Ok(x)
+        Ok(Some(x))
     }
 
     /// The parameters as they are now.

@@ -122,7 +122,7 @@ impl Results {
              In float: {}.\n\n{}",
                 self.data,
                 seeds.len(),
-                self.part(),
+                self.part() + &self.diverged(),
                 self.cell(&self.accuracies(Recipe::Float)),
                 self.accuracy_table(),
             ),
@@ -143,6 +143,16 @@ impl Results {
             section("Training in integers", &self.integer_section());
         }
         text
+    }
+
+    /// What is said of runs that diverged.
+    fn diverged(&self) -> String {
+        match self.runs.iter().filter(|run| run.diverged).count() {
+            0 => String::new(),
+            count => {
+                format!(" ({count} of the runs diverged, and count as networks that see one class in everything.)")
+            }
+        }
     }
 
     /// What is said of a grid that is not finished.
@@ -337,18 +347,25 @@ impl Results {
             all += crate::bias::COEFFICIENTS;
         }
         let nearest: usize = self.bias.iter().filter(|m| !m.stochastic).map(|m| m.covered).sum();
+        let percent = 100.0 * covered as f64 / all.max(1) as f64;
+        let holds = if percent >= 90.0 { "holds" } else { "does not hold here" };
+        let is_pair =
+            |a: &Measured, b: &Measured| a.bits == b.bits && a.scheme == b.scheme && a.stochastic && !b.stochastic;
+        let pairs = self.bias.iter().flat_map(|a| self.bias.iter().filter(move |b| is_pair(a, b)).map(move |b| (a, b)));
+        let pairs: Vec<_> = pairs.collect();
+        let farther = pairs.iter().filter(|(stochastic, nearest)| stochastic.single > nearest.single).count();
         format!(
             "`J(w) = ½·wᵀ·H·w − bᵀ·w` of {} coefficients, whose gradient `H·w − b` is known. Error of the gradient at Q(w), relative \
              to the exact one: of one draw (root mean square), and of the mean of N = {draws} draws, beside the standard error of an \
              unbiased mean. Then, how many components of the exact gradient lie in the 95 % confidence interval of the mean (of \
              nearest rounding, which has no spread: are equal to it); and the mean cost above the exact one.\n\n{table}\n\n\
-             Over all stochastic rows {covered} of {all} components, {:.1} %, lie in their 95 % interval, where 95 % are \
-             expected without a bias; of the nearest rows {nearest} are exact. The claim holds for gradients. It does not for the \
-             cost, which is not linear: what stochastic rounding adds to the variance of the coefficients, the mean cost has on \
-             top. And a single stochastic gradient is farther from the exact one than the nearest one is: without a bias is not \
-             without an error.\n\n![Error of the mean gradient against the number of draws](qat/bias.svg)",
+             Over all stochastic rows {covered} of {all} components, {percent:.1} %, lie in their 95 % interval, where 95 % are \
+             expected without a bias; of the nearest rows {nearest} are exact. So the claim about gradients {holds}. It does not \
+             reach the cost, which is not linear: its mean grows with the variance that rounding gives the coefficients. And no \
+             bias is not no error: one stochastic gradient is farther from the exact one than the nearest one is, in {farther} of \
+             {} pairs of rows.\n\n![Error of the mean gradient against the number of draws](qat/bias.svg)",
             crate::bias::COEFFICIENTS,
-            100.0 * f64::from(covered as u32) / f64::from(all.max(1) as u32),
+            pairs.len(),
         )
     }
 

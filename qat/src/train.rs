@@ -25,7 +25,7 @@ pub struct Schedule {
 
 const MOMENTUM: f32 = 0.9;
 
-/// Trains a network. The order of the images and the random words are those of streams of `seed`.
+/// Trains a network; whether it did not diverge, which ends it. The order of the images and the random words are those of streams of `seed`.
 ///
 /// # Errors
 /// Gradients that are not finite, where they are quantized.
@@ -36,7 +36,7 @@ pub fn train(
     schedule: Schedule,
     exec: Exec<'static>,
     seed: u64,
-) -> Result<()> {
+) -> Result<bool> {
     let mut descent = Descent::new(network, recipe, exec, seed + 1)?;
     let mut order: Vec<usize> = (0..images.count()).collect();
     let mut rng = StreamRng::new(exec.isa(), Stream::new(seed));
@@ -51,11 +51,12 @@ pub fn train(
         next += schedule.batch;
         let pixels: Vec<f32> = batch.iter().flat_map(|&i| &images.pixels[i * PIXELS..][..PIXELS]).copied().collect();
         let classes: Vec<u8> = batch.iter().map(|&i| images.classes[i]).collect();
-        let loss = cross_entropy(&network.forward(&pixels, true)?, &classes)?;
+        let Some(logits) = network.forward(&pixels, true)? else { return Ok(false) };
+        let loss = cross_entropy(&logits, &classes)?;
         let rate = schedule.rate * (1.0 - step as f32 / steps as f32);
         descent.step(network, &loss, rate)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The state of the descent.
@@ -155,14 +156,17 @@ impl Descent {
 /// Images of a batch that is not trained on.
 pub const EVALUATION_BATCH: usize = 100;
 
-/// The class that the network sees in every image.
+/// The class that the network sees in every image; the first one in all of a batch in which it [diverged](Network::forward).
 ///
 /// # Errors
 /// A network that was never trained, and so has no ranges.
 pub fn classify(network: &Network, images: &Images) -> Result<Vec<usize>> {
     let mut classes = Vec::with_capacity(images.count());
     for pixels in images.pixels.chunks(EVALUATION_BATCH * PIXELS) {
-        classes.extend(top(&network.forward(pixels, false)?.flatten_all()?.to_vec1::<f32>()?));
+        match network.forward(pixels, false)? {
+            Some(logits) => classes.extend(top(&logits.flatten_all()?.to_vec1::<f32>()?)),
+            None => classes.resize(classes.len() + pixels.len() / PIXELS, 0),
+        }
     }
     Ok(classes)
 }

@@ -44,7 +44,7 @@ fn a_seed_gives_one_network_on_every_isa_and_number_of_threads() -> Result<(), F
             let networks: Vec<String> = pool(threads).install(|| -> Result<_, Failure> {
                 let first = first(&grid, &data, exec, 1)?;
                 let recipes = grid.recipes().into_iter().chain(Scratch::RECIPES[1..].iter().copied());
-                recipes.map(|recipe| Ok(tune(&first, recipe, grid.tuning, &data, exec, 1)?.digest()?)).collect()
+                recipes.map(|recipe| Ok(tune(&first, recipe, grid.tuning, &data, exec, 1)?.0.digest()?)).collect()
             })?;
             digests.push(networks);
         }
@@ -103,7 +103,7 @@ fn integers_are_the_fake_quantized_network() -> Result<(), Failure> {
         for (power_of_two, variant) in [(false, Variant::Nearest), (true, Variant::Nearest), (false, Variant::Learned)]
         {
             let quantized = Quantized { bits, power_of_two, variant };
-            let network = tune(&float, Recipe::Quantized(quantized), grid.tuning, &data, exec, 1)?;
+            let (network, _) = tune(&float, Recipe::Quantized(quantized), grid.tuning, &data, exec, 1)?;
             let classes = classify(&network, &data.test)?;
             let rows = compare(&network, quantized, &classes, &data.test, exec)?;
             let stages: Vec<&str> = rows.iter().map(|row| &*row.stage).collect();
@@ -130,7 +130,7 @@ fn training_teaches_and_eight_bits_cost_little() -> Result<(), Failure> {
     };
     let float = first(&grid, &data, exec, 1)?;
     let right = |recipe| -> Result<usize, Failure> {
-        let network = tune(&float, recipe, grid.tuning, &data, exec, 1)?;
+        let (network, _) = tune(&float, recipe, grid.tuning, &data, exec, 1)?;
         Ok(correct(&classify(&network, &data.test)?, &data.test))
     };
     let exact = right(Recipe::Float)?;
@@ -161,6 +161,21 @@ fn stochastic_gradients_have_no_bias_and_nearest_ones_have() -> Result<(), Failu
     }
     let other = bias::measure(Isa::named("scalar")?.into(), &[8, 4, 3, 2], 1 << 11, 7)?;
     assert_eq!(format!("{other:?}"), format!("{measured:?}"));
+    Ok(())
+}
+
+/// A learning rate beyond reason ends a run, not the program.
+#[test]
+fn a_network_that_diverges_is_a_result() -> Result<(), Failure> {
+    let (data, exec) = (data(), Exec::best()?);
+    let grid = grid(&[]);
+    let float = first(&grid, &data, exec, 1)?;
+    let wild = Schedule { images: 640, batch: 32, rate: 1e6 };
+    for variant in [Variant::Nearest, Variant::GradientStochastic] {
+        let recipe = Recipe::Quantized(Quantized { bits: 4, power_of_two: false, variant });
+        assert!(!tune(&float, recipe, wild, &data, exec, 1)?.1);
+    }
+    assert!(!tune(&float, Recipe::Float, wild, &data, exec, 1)?.1);
     Ok(())
 }
 
