@@ -379,8 +379,14 @@ fn reals(
     };
     let mut codes = vec![0_i8; x.len()];
     quantize(isa, &x, &params, Rounding::Nearest, &mut codes).unwrap();
-    let quantized = Quantized::new(Matrix::new(&codes, m, depth).unwrap(), &params).unwrap();
-    let want = product(&Activations::quantized(quantized).unwrap()).unwrap();
+    let codes = Matrix::new(&codes, m, depth).unwrap();
+    // (A block that is a whole row would be taken for parameters of the row, by which a product is rounded in another order.)
+    let quantized = if in_groups {
+        Activations::per_group(codes, length, params.zero_points().into(), params.scales())
+    } else {
+        Activations::quantized(Quantized::new(codes, &params).unwrap())
+    };
+    let want = product(&quantized.unwrap()).unwrap();
     let found = found.unwrap();
     assert_eq!(bits(&found), bits(&want), "{isa} {scheme:?}");
     if let ResultInput::OneRow(row) = input.result {
