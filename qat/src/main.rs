@@ -34,7 +34,7 @@ struct Arguments {
     /// Bits of weights and activations; can be given several times [default: 8, 4, 3 and 2, quick: 4 and 2]
     #[arg(long, value_name = "N", value_parser = arguments::bits())]
     bits: Vec<u32>,
-    /// Images that a recipe tunes the network with [default: 16000, quick: 2000]
+    /// Images that a recipe tunes the network with, which was trained on some times as many [default: 16000, quick: 2000]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(64..=100_000_000))]
     images: Option<u64>,
     /// The threads: each trains networks of its own [default: those of the machine]
@@ -72,7 +72,7 @@ impl Arguments {
                 power_of_two: vec![false, true],
                 variants: Variant::ALL.to_vec(),
                 seeds: self.seeds.unwrap_or(2),
-                first: schedule(12_000, 0.05),
+                first: schedule(6 * tuning.unwrap_or(2000), 0.05),
                 tuning: schedule(tuning.unwrap_or(2000), 0.01),
             }
         } else {
@@ -81,7 +81,7 @@ impl Arguments {
                 power_of_two: vec![false, true],
                 variants: Variant::ALL.to_vec(),
                 seeds: self.seeds.unwrap_or(5),
-                first: schedule(120_000, 0.03),
+                first: schedule(15 * tuning.unwrap_or(16_000) / 2, 0.03),
                 tuning: schedule(tuning.unwrap_or(16_000), 0.01),
             }
         }

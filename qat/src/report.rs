@@ -116,7 +116,7 @@ impl Results {
             "Accuracy",
             &format!(
                 "{}: a float network is trained on {first} images, then tuned on {tuning} more by every recipe, in float too. Percent \
-             right of {test} test images: mean ± standard error of {} seeds.{} Weights and activations of all layers, the image \
+             right of {test} test images: mean ± standard error over seeds, of which there are {}.{} Weights and activations of all layers, the image \
              included, have so many bits. The first two columns are quantized after training, with ranges of activations from \
              minimum to maximum, or those of the least squared error; the others are trained.\n\n\
              In float: {}.\n\n{}",
@@ -211,6 +211,7 @@ impl Results {
             ),
             ("update: stochastic − nearest", Self::paired(&of(Variant::UpdateStochastic), &of(Variant::UpdateNearest))),
             ("learned − trained", Self::paired(&of(Variant::Learned), &trained)),
+            ("learned − after, MSE", Self::paired(&of(Variant::Learned), &post(true))),
         ]
     }
 
@@ -385,7 +386,7 @@ impl Results {
             row("integer products, gradients stochastic", stochastic),
         ];
         format!(
-            "From random weights, on {} images, {} seeds: the products of the forward pass, of ∂x and of ∂W are of 8-bit codes with \
+            "From random weights, on {} images, seeds: {}. The products of the forward pass, of ∂x and of ∂W are of 8-bit codes with \
              sums in i32. In float are scales, pooling, the cross entropy, the sums of overlapping windows, and the optimizer \
              with the weights that it adds to (`qat/src/integer.rs`).\n\n{}\n\nStochastic − nearest: {} points.",
             self.images[3],
@@ -397,13 +398,14 @@ impl Results {
 }
 
 /// What is compared: the place in the list of comparisons, and how it reads.
-const SUBJECTS: [(usize, &str); 6] = [
+const SUBJECTS: [(usize, &str); 7] = [
     (1, "Training, beside quantization after training with ranges from minimum to maximum"),
     (2, "Training, beside quantization after training with ranges of the least squared error"),
     (3, "Stochastic rounding in the forward pass, beside nearest"),
     (4, "Stochastic rounding of quantized gradients, beside nearest"),
     (5, "Stochastic rounding of weights that are kept as codes, beside nearest"),
     (6, "Learned scales, beside those of ranges"),
+    (7, "Learned scales, beside quantization after training with ranges of the least squared error"),
 ];
 
 /// The name of a kind of scale.

@@ -25,7 +25,7 @@ fn grid(variants: &[Variant]) -> Grid {
         power_of_two: vec![false, true],
         variants: variants.to_vec(),
         seeds: 2,
-        first: Schedule { images: 640, ..BATCH },
+        first: Schedule { images: 320, ..BATCH },
         tuning: Schedule { images: 96, ..BATCH },
     }
 }
@@ -36,7 +36,8 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 
 #[test]
 fn a_seed_gives_one_network_on_every_isa_and_number_of_threads() -> Result<(), Failure> {
-    let (data, grid) = (data(), grid(&Variant::ALL));
+    let grid = Grid { power_of_two: vec![false], tuning: Schedule { images: 64, ..BATCH }, ..grid(&Variant::ALL) };
+    let data = data();
     let mut digests = Vec::new();
     for isa in Isa::supported() {
         for threads in [1, 2] {
