@@ -41,7 +41,7 @@ impl Operation {
 }
 
 /// Enough elements for several threads, in rows.
-const SHAPE: [usize; 2] = [800, 1001];
+const SHAPE: [usize; 2] = [801, 1001];
 const ELEMENTS: usize = SHAPE[0] * SHAPE[1];
 
 static X: LazyLock<Vec<f32>> = LazyLock::new(|| reals(ELEMENTS));
