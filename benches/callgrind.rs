@@ -22,6 +22,7 @@ use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::random::fill_words;
 use zeropoint::report::quantization_error;
+use zeropoint::training::{ClipBounds, ClipGradients, Gradients, clip_gradients, fake_quantize_gradients};
 use zeropoint::{
     Accumulators, CodeRange, Granularity, Isa, Matrix, MatrixMut, PackedCodesMut, PackedMatrix, QuantParams, Rhs,
     Rounding, Rule, Scheme, Stage, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place, min_max,
@@ -124,6 +125,11 @@ groups! {
         abs_max_4096: magnitude()
         words_4096: words()
         report_4096: reported()
+        gradients_4096: differentiated(Granularity::Tensor, false)
+        gradients_with_zero_point_4096: differentiated(Granularity::Tensor, true)
+        gradients_columns_4096: differentiated(Granularity::channel(&SHAPE, 1).unwrap(), false)
+        gradients_blocks_4096: differentiated(Granularity::block(&SHAPE, 32).unwrap(), false)
+        gradients_of_clipping_4096: clipped()
         quantize_packed_4096: quantized_into_nibbles()
     }
     blocks {
@@ -375,6 +381,27 @@ fn reported(isa: Isa) -> Call {
     let (x, params) = (reals(), params());
     warm(move || {
         std::hint::black_box(quantization_error(isa, &x, &params).unwrap());
+    })
+}
+
+fn differentiated(isa: Isa, granularity: Granularity, with_zero_points: bool) -> Call {
+    let groups = granularity.groups(ELEMENTS).unwrap();
+    let scales = (0..groups).map(|group| 0.0129 + (group % 100) as f32 * 1e-5).collect();
+    let params = QuantParams::new(CodeRange::unsigned(8).unwrap(), granularity, scales, vec![117; groups]).unwrap();
+    let (x, gradient, mut out) = (reals(), reals(), vec![0.0; ELEMENTS]);
+    let (mut scales, mut zero_points) = (vec![0.0; groups], vec![0.0; groups]);
+    warm(move || {
+        let zero_points = with_zero_points.then_some(&mut zero_points[..]);
+        let gradients = Gradients { x: &mut out, scales: &mut scales, zero_points };
+        fake_quantize_gradients(isa, &x, &gradient, &params, Rounding::Nearest, gradients).unwrap();
+    })
+}
+
+fn clipped(isa: Isa) -> Call {
+    let (x, gradient, mut out, mut bounds) = (reals(), reals(), vec![0.0; ELEMENTS], [0.0]);
+    let clip = ClipBounds::symmetric(Granularity::Tensor, &[1.5]).unwrap();
+    warm(move || {
+        clip_gradients(isa, &x, &gradient, &clip, ClipGradients { x: &mut out, bounds: &mut bounds }).unwrap();
     })
 }
 

@@ -33,6 +33,7 @@
 //! | [`Ema::from_first_batch`] `moving:0.01` | moving averages of minima and maxima that begin with the first batch | torch `MovingAverageMinMaxObserver`, its bits |
 //! | [`Moments`] `std:3` | mean ± N · unbiased std | Distiller `ClipMode.N_STD`; `x.mean()`, `x.std()` of torch, `x.std(ddof=1)` of NumPy |
 //! | `gauss`, `laplace` | mean ± α(n) · std, or · mean deviation | ACIQ; Distiller `ClipMode.GAUSS`, `LAPLACE` |
+//! | [`Sawb`] | ± (c₁ · √E[x²] − c₂ · E\[\|x\|\]), coefficients by bits | SAWB |
 //! | [`Histogram`] `percentile:99.99` | ± percentile of the magnitudes | NVIDIA `HistogramCalibrator`, `percentile`; `np.percentile(np.abs(x), p)` |
 //! | `percentiles:99.99` | percentile 100 − p … p | `np.percentile(x, [100 - p, p])` |
 //! | `entropy` | least Kullback–Leibler divergence | TensorRT, NVIDIA `compute_amax("entropy")`; "KL" |
@@ -47,6 +48,11 @@
 //!
 //! `entropy` and `mse` count with the [`Levels`] of the scheme on the sides where the data lies. NVIDIA's calibrators take them from
 //! the code type alone: [`Levels::by_code_type`].
+//!
+//! # Ranges that stop changing
+//!
+//! [`Freeze`] wraps any observer of training: once frozen, batches change nothing. [`training`](crate::training) has the gradients
+//! of ranges that are learned.
 //!
 //! # Reproducible
 //!
@@ -96,6 +102,7 @@
 mod bins;
 mod clip;
 mod extremes;
+mod freeze;
 mod groups;
 mod histogram;
 mod levels;
@@ -103,15 +110,18 @@ pub(crate) mod logarithm;
 mod method;
 mod moments;
 mod observer;
+mod sawb;
 mod shrunk;
 mod sums;
 
 pub use clip::{clip_by_entropy, clip_by_mse, percentile, percentile_of_bins};
 pub use extremes::{AbsMax, AverageMinMax, Ema, MinMax};
+pub use freeze::Freeze;
 pub use groups::group_ranges;
 pub use histogram::{BINS, Clip, Histogram};
 pub use levels::Levels;
 pub use method::{Calibrator, Method};
 pub use moments::{GAUSS, LAPLACE, Moments, Spread};
 pub use observer::{NonFinite, Observer};
+pub use sawb::{SAWB, Sawb};
 pub use shrunk::mse_ranges;

@@ -80,7 +80,7 @@ pub trait Simd: Copy {
     }
     /// `a[i].round_ties_even() as i32`, for `|a[i]| < 2²²`
     fn round_to_i32(self, a: Self::F32) -> Self::I32;
-    /// `a[i].round_ties_even()`, for `|a[i]| < 2²²`; 0 of any sign
+    /// `a[i].round_ties_even()`, for `|a[i]| < 2²²`; 0 of any sign; of NaN, where `HAS_FAST_DIVISION` is true, NaN
     #[inline(always)]
     fn round_f32(self, a: Self::F32) -> Self::F32 {
         self.to_f32(self.round_to_i32(a))

@@ -23,8 +23,8 @@
 //! **Where the code is clamped** is where `RNE(v) + Z` is outside the code range, as for the mask of
 //! [`straight_through`](crate::straight_through()), so that the gradients with respect to x are the same bytes. The conditions of
 //! others differ from it near the ends of the range only. LSQ's paper clamps v before it rounds: half a step beyond the last
-//! code counts as clamped there. PyTorch's `_fake_quantize_learnable_per_tensor_affine` masks x as we do, but counts codes that
-//! *are* qmin or qmax as clamped for S and Z.
+//! code counts as clamped there. PyTorch's `_fake_quantize_learnable_per_channel_affine` (2.15) has these gradients, element by
+//! element, except where v is exactly between two integers and Z is odd: its backward pass rounds v + Z, to the other one.
 //!
 //! **Stochastic rounding.** ŷ is that of the forward pass, made of the same words of the same stream; the condition stays that of
 //! the nearest code. So backward agrees with forward, and the mean of δ is 0: the gradient of S comes from clamped elements alone, on
@@ -194,7 +194,7 @@ pub fn fake_quantize_gradients_in_place<'e, C: Code>(
 /// The gradients of clipping with respect to x and the bounds, from that of the clipped, or clipped and fake-quantized, values:
 /// formulas and conventions are in the essay of the [module](crate::training). `clip` has the bounds.
 ///
-/// With respect to x it is the incoming one inside the bounds, else 0; at a bound it is the bound's. (So it is 0 at 0 behind a
+/// With respect to x it is the incoming one inside the bounds, bit for bit, else 0; at a bound it is the bound's. (So it is 0 at 0 behind a
 /// ReLU.)
 ///
 /// ```
@@ -324,12 +324,12 @@ fn run_fake(
     let all = pass.params.scales();
     check_length("the gradients of scales", all.len(), scales.len())?;
     let Some(zero_points) = zero_points else {
-        return pass.job(OfFakeQuantization, rounding).run(exec, |group, [sum]| {
+        return pass.job(OfFakeQuantization::<false>, rounding).run(exec, |group, [sum]| {
             scales[group] = plain(sum / f64::from(all[group]));
         });
     };
     check_length("the gradients of zero points", all.len(), zero_points.len())?;
-    pass.job(OfFakeQuantization, rounding).run(exec, |group, [sum, beyond]| {
+    pass.job(OfFakeQuantization::<false>, rounding).run(exec, |group, [sum, beyond]| {
         let scale = f64::from(all[group]);
         scales[group] = plain(sum / scale);
         // (Not −0 where nothing is clamped.)

@@ -12,6 +12,9 @@ use zeropoint::layers::{AvgPool2d, Conv2d, Linear, MaxPool2d, Window};
 use zeropoint::random::{StreamRng, fill_uniform, fill_words};
 use zeropoint::raw::AccumulatorBias;
 use zeropoint::report::{quantization_error, reconstruction_error};
+use zeropoint::training::{
+    ClipBounds, ClipGradients, Gradients, clip_gradients, fake_quantize_gradients, fake_quantize_gradients_in_place,
+};
 use zeropoint::*;
 
 const STACK: usize = 128 << 10;
@@ -100,6 +103,22 @@ fn elementwise<C: Code>(range: CodeRange<C>) {
         small(&name("straight-through"), |isa| {
             straight_through(isa, x, x, params, &mut vec![0.0; n]).unwrap();
             straight_through_in_place(isa, x, &mut x.to_vec(), params).unwrap();
+        });
+        small(&name("gradients"), |isa| {
+            let groups = params.scales().len();
+            let (mut scales, mut zero_points) = (vec![0.0; groups], vec![0.0; groups]);
+            for rounding in [Rounding::Nearest, stream.into()] {
+                let (mut out, zero_points) = (x.to_vec(), Some(&mut zero_points[..]));
+                let gradients = Gradients { x: &mut out, scales: &mut scales, zero_points };
+                fake_quantize_gradients(isa, x, x, params, rounding, gradients).unwrap();
+                let gradients = Gradients { x: &mut out, scales: &mut scales, zero_points: None };
+                fake_quantize_gradients_in_place(isa, x, params, rounding, gradients).unwrap();
+            }
+            for clip in [ClipBounds::one_sided, ClipBounds::symmetric] {
+                let clip = clip(granularity, &vec![0.5; groups]).unwrap();
+                let gradients = ClipGradients { x: &mut vec![0.0; n], bounds: &mut scales };
+                clip_gradients(isa, x, x, &clip, gradients).unwrap();
+            }
         });
         small(&name("error"), |isa| {
             quantization_error(isa, x, params).unwrap();

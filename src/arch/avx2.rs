@@ -119,7 +119,7 @@ impl Simd for Avx2 {
         }
         fn add_product_f64(a: [__m256d; 4], x: [__m256; 2], y: [__m256; 2]) -> [__m256d; 4] {
             let (x, y) = (widen(x), widen(y));
-            quad(#[inline(always)] |i| _mm256_add_pd(a[i], _mm256_mul_pd(x[i], y[i])))
+            quad(#[inline(always)] |i| _mm256_fmadd_pd(x[i], y[i], a[i]))
         }
         fn splat_i32(x: i32) -> [__m256i; 2] { [_mm256_set1_epi32(x); 2] }
         fn load_i32(x: &[i32; LANES]) -> [__m256i; 2] {

@@ -24,7 +24,7 @@ use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::CACHE_LINE;
 use crate::params::{Grouping, Params, Run, Stretch, Stretches};
-use crate::simd::memory::{Line, Memory, stream_lines};
+use crate::simd::memory::{Line, Memory};
 use crate::simd::walk::{Block, BlockWalk, Padded};
 use crate::simd::{LANES, QUAD};
 
@@ -387,9 +387,11 @@ impl<U: Pod + Default> StagedQuad<U> {
         let lines = const { size_of::<Four<U>>() / size_of::<Line>() };
         let (from, to): (*const Line, *mut Line) = (core::ptr::from_ref(self).cast(), core::ptr::from_mut(out).cast());
         assert!(to.is_aligned());
-        // SAFETY: `self` is aligned to 64 bytes by its type and `out` by the assertion, both have `lines` whole lines of
-        // 64 bytes, all initialised and of plain data, and the two references do not overlap; the caller fences.
-        unsafe { stream_lines(v, from, to, lines) }
+        for i in 0..lines {
+            // SAFETY: `self` is aligned to 64 bytes by its type and `out` by the assertion, both have `lines` whole lines of
+            // 64 bytes, all initialised and of plain data, and the two references do not overlap; the caller fences.
+            unsafe { v.stream(&*from.add(i), &mut *to.add(i)) }
+        }
     }
 }
 

@@ -20,6 +20,15 @@ pub(crate) trait Round<V>: Copy {
     fn round(self, v: V, quotients: V::F32) -> V::I32
     where
         V: Simd;
+
+    /// The rounded integers as f32, of quotients that are up to half a step beyond the ends and may not leave them.
+    #[inline(always)]
+    fn round_beyond(self, v: V, quotients: V::F32, [min, max]: [V::F32; 2]) -> V::F32
+    where
+        V: Simd,
+    {
+        v.to_f32(self.round(v, v.min_f32(v.max_f32(quotients, min), max)))
+    }
 }
 
 /// To nearest, ties to even.
@@ -33,6 +42,15 @@ impl<V> Round<V> for ToNearest {
         V: Simd,
     {
         v.round_to_i32(quotients)
+    }
+
+    /// (They are those that round to the ends.)
+    #[inline(always)]
+    fn round_beyond(self, v: V, quotients: V::F32, _: [V::F32; 2]) -> V::F32
+    where
+        V: Simd,
+    {
+        v.round_f32(quotients)
     }
 }
 

@@ -46,6 +46,13 @@ impl<V: Simd> VecParams<V> {
         self.scale
     }
 
+    /// A value that rounds to the same integer, up to ±255, as `x / S` does; NaN where the scale has no reciprocal.
+    #[inline(always)]
+    pub fn fast_quotient(&self, v: V, x: V::F32) -> V::F32 {
+        let [high, low] = self.reciprocal;
+        v.mul_add_f32(x, high, v.mul_f32(x, low))
+    }
+
     /// `S · x`
     #[inline(always)]
     pub fn scaled(&self, v: V, x: V::F32) -> V::F32 {
@@ -107,8 +114,7 @@ impl<V: QuantizeVectors> QuadParams<V> {
     pub fn quotients(&self, v: V, x: &[[f32; LANES]; QUAD]) -> [V::F32; QUAD] {
         let mut quotients = [v.splat_f32(0.0); QUAD];
         for j in 0..QUAD {
-            let (x, [high, low]) = (v.load_f32(&x[j]), self.vectors[j].reciprocal);
-            quotients[j] = v.mul_add_f32(x, high, v.mul_f32(x, low));
+            quotients[j] = self.vectors[j].fast_quotient(v, v.load_f32(&x[j]));
         }
         quotients
     }

@@ -108,8 +108,7 @@ pub fn clip_gradients(x: &[f32], gradient: &[f32], clip: &ClipBounds) -> (Vec<f3
     for (i, (&x, &gradient)) in x.iter().zip(gradient).enumerate() {
         let upper = clip.bounds()[group(clip.granularity(), i)];
         let lower = if clip.is_symmetric() { -upper } else { 0.0 };
-        let product = gradient * if x > lower && x < upper { 1.0 } else { 0.0 };
-        of_x.push(if product.is_nan() { f32::NAN } else { product });
+        of_x.push(if x > lower && x < upper { gradient } else { 0.0 });
         terms.push(match x {
             _ if x >= upper => f64::from(gradient),
             _ if x <= lower && clip.is_symmetric() => -f64::from(gradient),

@@ -36,16 +36,3 @@ pub trait StreamVectors: Simd {
     #[inline(always)]
     fn fence(self) {}
 }
-
-/// Copies whole cache lines, past the caches.
-///
-/// # Safety
-/// `from` can be read and `to` written, `lines` lines of plain data each, which do not overlap and begin at multiples of 64
-/// bytes. Before the thread touches the copy, and before another thread may, this one calls [`fence`](StreamVectors::fence).
-#[inline(always)]
-pub unsafe fn stream_lines<V: StreamVectors>(v: V, from: *const Line, to: *mut Line, lines: usize) {
-    for i in 0..lines {
-        // SAFETY: line i of each may be read or written, says the caller, who fences, too.
-        unsafe { v.stream(&*from.add(i), &mut *to.add(i)) }
-    }
-}

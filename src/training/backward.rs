@@ -3,14 +3,30 @@
 use crate::kernel::Vectors;
 use crate::quantize::ops::{Round, masked};
 use crate::quantize::vec_params::VecParams;
+use crate::simd::Simd;
 
 /// The backward pass of an operation whose parameters have N sums in every group.
 pub(super) trait Backward<const N: usize>: Copy + Send + Sync {
+    /// The same pass, faster, for elements rounded to nearest on ISAs with a fast division. Where the sums of a segment that it makes
+    /// are finite, it is exact; else the segment has to be computed again.
+    type Fast: Backward<N>;
+    /// Whether there is a faster pass.
+    const HAS_FAST: bool;
+
+    /// The faster pass.
+    fn fast(self) -> Self::Fast;
+
+    /// What is made of parameters once for all elements that have them.
+    type Limits<V: Simd>: Copy;
+
+    /// The limits of these parameters.
+    fn limits<V: Vectors>(self, v: V, params: &VecParams<V>) -> Self::Limits<V>;
+
     /// The gradient with respect to x, and the sums with what these elements add. Elements that are 0, of gradient 0, add nothing.
     fn vector<V: Vectors>(
         self,
         v: V,
-        params: &VecParams<V>,
+        params: (&VecParams<V>, Self::Limits<V>),
         round: impl Round<V>,
         x: V::F32,
         gradient: V::F32,
@@ -20,33 +36,81 @@ pub(super) trait Backward<const N: usize>: Copy + Send + Sync {
 
 /// Of fake-quantization. The sums are `Σ g · (ŷ − x)`, without x where the code is clamped; and, if there are two, `Σ g` where it
 /// is clamped.
+///
+/// FAST takes a product with the reciprocal in two parts for the quotient, which rounds to the same integer
+/// ([`fast`](crate::quantize::fast) says why), and leaves out what NaN and infinities need. It tells by its sums: a quotient that is
+/// NaN, since x is infinite or NaN or the scale has no reciprocal, goes through all steps to ŷ; and a gradient that is not
+/// finite makes no finite product, not even with 0.
 #[derive(Clone, Copy)]
-pub(super) struct OfFakeQuantization;
+pub(super) struct OfFakeQuantization<const FAST: bool>;
 
-impl<const N: usize> Backward<N> for OfFakeQuantization {
+impl<const N: usize, const FAST: bool> Backward<N> for OfFakeQuantization<FAST> {
+    type Fast = OfFakeQuantization<true>;
+    const HAS_FAST: bool = true;
+    /// The least and the largest quotient that round to a code.
+    type Limits<V: Simd> = [V::F32; 2];
+
+    #[inline(always)]
+    fn fast(self) -> OfFakeQuantization<true> {
+        OfFakeQuantization
+    }
+
+    #[inline(always)]
+    fn limits<V: Vectors>(self, v: V, params: &VecParams<V>) -> [V::F32; 2] {
+        let least = v.sub_f32(params.min, v.splat_f32(0.5));
+        let largest = v.add_f32(params.max, v.splat_f32(0.5));
+        [nearer_if_odd(v, params.min, least), nearer_if_odd(v, params.max, largest)]
+    }
+
     #[inline(always)]
     fn vector<V: Vectors>(
         self,
         v: V,
-        params: &VecParams<V>,
+        (params, [least, largest]): (&VecParams<V>, [V::F32; 2]),
         round: impl Round<V>,
         x: V::F32,
         gradient: V::F32,
         mut sums: [V::F64; N],
     ) -> (V::F32, [V::F64; N]) {
-        let within = params.is_within(v, x);
-        let real = params.real(v, round.round(v, params.clamped(v, x)));
-        // NaN counts as clamped, and to 0.
-        let slope = v.sub_f32(real, v.select_f32(within, x, v.splat_f32(0.0)));
+        let zero = v.splat_f32(0.0);
+        // Clamped to what rounds to a code, then rounded, is rounded, then clamped; and it tells what is clamped.
+        let (quotient, clamped);
+        if const { FAST } {
+            quotient = params.fast_quotient(v, x);
+            // NaN in the second operand stays.
+            clamped = v.min_f32(largest, v.max_f32(least, quotient));
+        } else {
+            quotient = params.quotient(v, x);
+            // NaN becomes 0, and counts as clamped.
+            clamped = v.clamp_f32(quotient, least, largest);
+        }
+        let within = v.equal_f32(quotient, clamped);
+        let real = params.scaled(v, round.round_beyond(v, clamped, [params.min, params.max]));
+        let slope = v.sub_f32(real, v.select_f32(within, x, zero));
         sums[0] = v.add_product_f64(sums[0], gradient, slope);
         if const { N == 2 } {
-            let zero = v.splat_f32(0.0);
-            let beyond = v.select_f32(v.is_nan(x), zero, v.select_f32(within, zero, gradient));
+            let beyond = v.select_f32(within, zero, gradient);
+            let beyond = if const { FAST } { beyond } else { v.select_f32(v.is_nan(x), zero, beyond) };
             sums[1] = v.add_product_f64(sums[1], beyond, v.splat_f32(1.0));
         }
-        let mask = v.select_f32(within, v.splat_f32(1.0), v.splat_f32(0.0));
-        (masked(v, gradient, mask), sums)
+        let kept = if const { FAST } {
+            // 0 has the sign of the product.
+            let signed_zero = v.of_bits(v.and_i32(v.to_bits(gradient), v.splat_i32(i32::MIN)));
+            v.select_f32(within, gradient, signed_zero)
+        } else {
+            masked(v, gradient, v.select_f32(within, v.splat_f32(1.0), zero))
+        };
+        (kept, sums)
     }
+}
+
+/// The last quotient that rounds to the end of the code range: half a step beyond it, which rounds to it if it is even; else the
+/// f32 before, nearer to 0. (Ends are at most 2¹⁶, so that the edge is exact.)
+#[inline(always)]
+fn nearer_if_odd<V: Vectors>(v: V, end: V::F32, edge: V::F32) -> V::F32 {
+    // Of numbers of either sign, the bits less 1 are nearer to 0.
+    let odd = v.and_i32(v.round_to_i32(end), v.splat_i32(1));
+    v.of_bits(v.sub_i32(v.to_bits(edge), odd))
 }
 
 /// Of clipping to a bound, which is in place of a scale: to 0 … bound, or to −bound … bound. The sum is `Σ g` where x is at the
@@ -55,23 +119,35 @@ impl<const N: usize> Backward<N> for OfFakeQuantization {
 pub(super) struct OfClipping<const SYMMETRIC: bool>;
 
 impl<const SYMMETRIC: bool> Backward<1> for OfClipping<SYMMETRIC> {
+    type Fast = Self;
+    const HAS_FAST: bool = false;
+    type Limits<V: Simd> = ();
+
+    #[inline(always)]
+    fn fast(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn limits<V: Vectors>(self, _: V, _: &VecParams<V>) {}
+
     #[inline(always)]
     fn vector<V: Vectors>(
         self,
         v: V,
-        params: &VecParams<V>,
+        (params, ()): (&VecParams<V>, ()),
         _: impl Round<V>,
         x: V::F32,
         gradient: V::F32,
         [sum]: [V::F64; 1],
     ) -> (V::F32, [V::F64; 1]) {
-        let (zero, one, upper) = (v.splat_f32(0.0), v.splat_f32(1.0), params.scale());
+        let (zero, upper) = (v.splat_f32(0.0), params.scale());
         let lower = if const { SYMMETRIC } { v.sub_f32(zero, upper) } else { zero };
         // NaN is neither.
         let (above, below) = (v.less_f32(lower, x), v.less_f32(x, upper));
         let at_upper = v.select_f32(below, zero, gradient);
         let at_lower = if const { SYMMETRIC } { v.select_f32(below, v.sub_f32(zero, gradient), zero) } else { zero };
-        let sum = v.add_product_f64(sum, v.select_f32(above, at_upper, at_lower), one);
-        (masked(v, gradient, v.select_f32(above, v.select_f32(below, one, zero), zero)), [sum])
+        let sum = v.add_product_f64(sum, v.select_f32(above, at_upper, at_lower), v.splat_f32(1.0));
+        (v.select_f32(above, v.select_f32(below, gradient, zero), zero), [sum])
     }
 }

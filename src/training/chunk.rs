@@ -1,5 +1,7 @@
 //! The kernels: a chunk of elements, whose gradients are masked and summed in one pass.
 
+use core::ops::Range;
+
 use super::backward::Backward;
 use super::segments::{Cycles, Segment};
 use crate::cache::prefetch_ahead;
@@ -14,25 +16,30 @@ use crate::simd::walk::block;
 
 /// Where the vectors of a chunk get their rounding from.
 pub(super) trait Roundings: Copy {
+    /// Whether it is to nearest.
+    const NEAREST: bool = false;
+
     /// The rounding of the vector whose first element is `i`.
     fn at<V: Vectors>(self, v: V, i: usize) -> impl Round<V>;
 }
 
 impl Roundings for ToNearest {
+    const NEAREST: bool = true;
+
     #[inline(always)]
     fn at<V: Vectors>(self, _: V, _: usize) -> impl Round<V> {
         self
     }
 }
 
-/// A random word for every element of the chunk.
+/// A random word for every element of the chunk, and at least as many more as a vector has.
 #[derive(Clone, Copy)]
 pub(super) struct Words<'a>(pub &'a [i32]);
 
 impl Roundings for Words<'_> {
     #[inline(always)]
     fn at<V: Vectors>(self, v: V, i: usize) -> impl Round<V> {
-        ByWords::<V>(v.load_i32(&block(self.0, i)))
+        ByWords::<V>(v.load_i32(self.0[i..].first_chunk().expect("a vector behind every element")))
     }
 }
 
@@ -91,18 +98,25 @@ impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Consecutive<Chunk<
         let Consecutive(mut chunk) = self;
         let groups = Groups::new(v, chunk.params, false);
         let runs = chunk.params.grouping().runs(chunk.first, chunk.x.len());
+        let (op, fast) = (chunk.op, chunk.is_fast::<V, N>());
         for (i, Run { group, start, end }) in runs.enumerate() {
             let params = groups.one(group).vector((), 0);
-            let mut sums = [v.splat_f64(0.0); N];
-            for at in (start..end).step_by(LANES) {
-                sums = chunk.vector(v, &params, at, end, sums);
+            let mut totals = [f64::NAN; N];
+            if const { V::HAS_FAST_DIVISION && O::HAS_FAST && R::NEAREST } && fast {
+                totals = chunk.run_of(v, op.fast(), &params, start, end);
             }
-            let totals: &mut [[f64; N]] = chunk.sums.as_chunks_mut().0;
-            for (total, lanes) in totals[i].iter_mut().zip(sums) {
-                *total = v.sum_f64(lanes);
+            if !are_finite(&totals) {
+                totals = chunk.run_of(v, op, &params, start, end);
             }
+            chunk.sums.as_chunks_mut().0[i] = totals;
         }
     }
+}
+
+/// Whether a fast pass was exact.
+#[inline(always)]
+fn are_finite<const N: usize>(sums: &[f64; N]) -> bool {
+    sums.iter().all(|sum| sum.is_finite())
 }
 
 /// Segments of alternating groups: parameters and sums are vectors in memory.
@@ -117,44 +131,96 @@ impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Alternating<Chunk<
         let (mut lanes, mut copy) = (Scratch::default(), Scratch::default());
         let mut written = 0;
         for segment in cycles {
-            written += chunk.alternating(v, &segment, &mut lanes, &mut copy, written);
+            // Exactly: one scale without a reciprocal would make all of it be computed again.
+            chunk.alternating(v, &segment, &mut lanes, &mut copy, written);
+            written += segment.groups().1;
         }
     }
 }
 
 impl<O, R: Roundings> Chunk<'_, O, R> {
-    /// Computes the vector of elements from `at` on, or those before `end`, and adds to the sums.
+    /// Whether there is a fast pass that is exact for the codes.
     #[inline(always)]
-    fn vector<V: Vectors, const N: usize>(
-        &mut self,
-        v: V,
-        params: &VecParams<V>,
-        at: usize,
-        end: usize,
-        sums: [V::F64; N],
-    ) -> [V::F64; N]
+    fn is_fast<V: Vectors, const N: usize>(&self) -> bool
     where
         O: Backward<N>,
     {
-        let (x, gradient, out) = (&self.x[at..end], &self.gradient[at..end], &mut self.out[at..end]);
-        let round = self.roundings.at(v, at);
-        if let (Some(x), Some(gradient), Some(out)) = (x.first_chunk(), gradient.first_chunk(), out.first_chunk_mut()) {
-            if self.prefetch {
-                prefetch_ahead(x);
-                prefetch_ahead(gradient);
-            }
-            let (kept, sums) = self.op.vector(v, params, round, v.load_f32(x), v.load_f32(gradient), sums);
-            v.store_f32(kept, out);
-            return sums;
+        let exists = const { V::HAS_FAST_DIVISION && O::HAS_FAST && R::NEAREST };
+        exists && self.params.bounds().fit_fast_path()
+    }
+
+    /// Computes a run of elements of one group, and its sums.
+    #[inline(always)]
+    fn run_of<V: Vectors, B: Backward<N>, const N: usize>(
+        &mut self,
+        v: V,
+        op: B,
+        params: &VecParams<V>,
+        start: usize,
+        end: usize,
+    ) -> [f64; N] {
+        let params = (params, op.limits(v, params));
+        let whole = start + (end - start) / LANES * LANES;
+        let mut lanes = self.vectors(v, op, params, start..whole, [v.splat_f64(0.0); N]);
+        if whole < end {
+            lanes = self.tail(v, op, params, whole..end, lanes);
         }
-        let (x, gradient, mut padded) = (block(x, 0), block(gradient, 0), [0.0; LANES]);
-        let (kept, sums) = self.op.vector(v, params, round, v.load_f32(&x), v.load_f32(&gradient), sums);
+        let mut sums = [0.0; N];
+        for n in 0..N {
+            sums[n] = v.sum_f64(lanes[n]);
+        }
+        sums
+    }
+
+    /// Computes elements that are whole vectors, and adds to the sums.
+    #[inline(always)]
+    fn vectors<V: Vectors, B: Backward<N>, const N: usize>(
+        &mut self,
+        v: V,
+        op: B,
+        (params, limits): (&VecParams<V>, B::Limits<V>),
+        elements: Range<usize>,
+        mut sums: [V::F64; N],
+    ) -> [V::F64; N] {
+        let (roundings, prefetch, start) = (self.roundings, self.prefetch, elements.start);
+        let (x, gradient) = (&self.x[elements.clone()], &self.gradient[elements.clone()]);
+        let (x, gradient) = (x.as_chunks::<LANES>().0, gradient.as_chunks().0);
+        let out = self.out[elements].as_chunks_mut().0;
+        for i in 0..x.len().min(gradient.len()).min(out.len()) {
+            if prefetch {
+                prefetch_ahead(&x[i]);
+                prefetch_ahead(&gradient[i]);
+            }
+            let (x, gradient): (_, &[f32; LANES]) = (v.load_f32(&x[i]), &gradient[i]);
+            let round = roundings.at(v, start + i * LANES);
+            let (kept, more) = op.vector(v, (params, limits), round, x, v.load_f32(gradient), sums);
+            v.store_f32(kept, &mut out[i]);
+            sums = more;
+        }
+        sums
+    }
+
+    /// Computes elements that are fewer than a vector, and adds to the sums.
+    #[inline(always)]
+    fn tail<V: Vectors, B: Backward<N>, const N: usize>(
+        &mut self,
+        v: V,
+        op: B,
+        params: (&VecParams<V>, B::Limits<V>),
+        elements: Range<usize>,
+        sums: [V::F64; N],
+    ) -> [V::F64; N] {
+        let (x, gradient) = (block(&self.x[elements.clone()], 0), block(&self.gradient[elements.clone()], 0));
+        let round = self.roundings.at(v, elements.start);
+        let (kept, sums) = op.vector(v, params, round, v.load_f32(&x), v.load_f32(&gradient), sums);
+        let mut padded = [0.0; LANES];
         v.store_f32(kept, &mut padded);
+        let out = &mut self.out[elements];
         out.copy_from_slice(&padded[..out.len()]);
         sums
     }
 
-    /// Computes a segment of alternating groups, and how many sums it has. The sums before are `written`.
+    /// Computes a segment of alternating groups, and its sums, behind as many that are `written`.
     #[inline(always)]
     fn alternating<V: Vectors, const N: usize>(
         &mut self,
@@ -163,10 +229,10 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
         lanes: &mut Scratch,
         copy: &mut Scratch,
         written: usize,
-    ) -> usize
-    where
+    ) where
         O: Backward<N>,
     {
+        let op = self.op;
         let Segment { start, end, place, .. } = *segment;
         let (period, repeats) = (segment.period(), segment.repeats());
         let row = params_of_cycle(self.params, segment, copy);
@@ -182,7 +248,11 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
             for n in 0..N {
                 sums[n] = v.load_f64(lanes[n * slots + slot..].first_chunk().expect("a vector behind every slot"));
             }
-            sums = self.vector(v, &params, at, end, sums);
+            let params = (&params, op.limits(v, &params));
+            sums = match end - at {
+                LANES.. => self.vectors(v, op, params, at..at + LANES, sums),
+                _ => self.tail(v, op, params, at..end, sums),
+            };
             for n in 0..N {
                 v.store_f64(sums[n], lanes[n * slots + slot..].first_chunk_mut().expect("a vector behind every slot"));
             }
@@ -199,12 +269,14 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
                     *total = v.sum_f64(v.load_f64(lanes[n * slots..].first_chunk().expect("sixteen slots")));
                     continue;
                 }
-                let mut slots = lanes[n * slots..][..slots].iter().skip(i).step_by(segment.cycle);
-                let first = slots.next().copied().unwrap_or(0.0);
-                *total = slots.fold(first, |sum, slot| sum + slot);
+                *total = lanes[n * slots + i];
+                let mut slot = i + segment.cycle;
+                while slot < slots {
+                    *total += lanes[n * slots + slot];
+                    slot += segment.cycle;
+                }
             }
         }
-        count
     }
 }
 

@@ -15,6 +15,7 @@ use crate::quantize::kernels::past_caches;
 use crate::quantize::operands::Shape;
 use crate::quantize::ops::ToNearest;
 use crate::random::fill::WordSource;
+use crate::simd::LANES;
 
 /// Elements that a core computes in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
 const RATE: usize = 8;
@@ -41,8 +42,8 @@ impl Rounds for ToNearest {
 impl Rounds for WordSource {
     fn run<O: Backward<N>, const N: usize>(self, isa: Isa, chunk: Chunk<'_, O, ()>) {
         let mut workspace = Scratch::default();
-        let words = workspace.elements(chunk.x.len());
-        self.fill(isa, self.stream.at(chunk.first).offset, words);
+        let words = workspace.elements(chunk.x.len() + LANES);
+        self.fill(isa, self.stream.at(chunk.first).offset, &mut words[..chunk.x.len()]);
         chunk.rounding(Words(words)).run(isa);
     }
 }
@@ -86,10 +87,11 @@ impl<O, R: Rounds> Job<'_, O, R> {
     where
         O: Backward<N>,
     {
-        let Job { params, op, rounding, shape, x, gradient, mut out } = self;
+        let Job { params, op, rounding, x, gradient, mut out, .. } = self;
         let (isa, team) = (exec.isa(), exec.team(elements / RATE));
-        let streams = gradient.is_some() && shape.rows == 1 && past_caches(elements.saturating_mul(12));
-        let pass = Pass { isa, params, op, rounding, x, gradient, streams };
+        // (No non-temporal stores: chunks begin anywhere in a cache line, and a copy on the way costs more than they save.)
+        let prefetch = past_caches(elements.saturating_mul(12));
+        let pass = Pass { isa, params, op, rounding, x, gradient, prefetch };
         let grouping = params.grouping();
         let of_chunk = most_sums(grouping) * N;
         let together = if team.alone() { 1 } else { (SHARED_SUMS / of_chunk).clamp(2, SHARED_CHUNKS) };
@@ -135,7 +137,7 @@ struct Pass<'a, O, R> {
     x: Input<'a>,
     gradient: Option<Input<'a>>,
     /// Whether the tensor is more than the caches hold.
-    streams: bool,
+    prefetch: bool,
 }
 
 impl<O, R: Rounds> Pass<'_, O, R> {
@@ -143,15 +145,15 @@ impl<O, R: Rounds> Pass<'_, O, R> {
     where
         O: Backward<N>,
     {
-        let Pass { isa, params, op, rounding, x, gradient, streams } = *self;
+        let Pass { isa, params, op, rounding, x, gradient, prefetch } = *self;
         let (mut of_x, mut of_gradient) = (Scratch::default(), Scratch::default());
         let x = x.read(isa, first, count, &mut of_x);
         let gradient = match gradient {
             Some(gradient) => gradient.read(isa, first, count, &mut of_gradient),
             None => out.read(isa, &mut of_gradient),
         };
-        out.write(isa, streams, |out| {
-            rounding.run(isa, Chunk { op, params, roundings: (), first, x, gradient, out, sums, prefetch: streams });
+        out.write(isa, |out| {
+            rounding.run(isa, Chunk { op, params, roundings: (), first, x, gradient, out, sums, prefetch });
         });
     }
 }

@@ -2,11 +2,9 @@
 
 use crate::half::{HalfKind, Halves, HalvesMut, narrow_piece, widen_piece};
 use crate::isa::Isa;
-use crate::kernel::{Kernel, Vectors};
-use crate::memory::{CACHE_LINE, Scratch};
+use crate::memory::Scratch;
 use crate::quantize::operands::{Rows, RowsMut, Shape};
 use crate::quantize::rows::{RealRows, RealRowsMut};
-use crate::simd::memory::{Line, stream_lines};
 
 /// Where the elements of a tensor of rows lie in memory.
 #[derive(Clone, Copy)]
@@ -145,20 +143,10 @@ impl OutputChunk<'_> {
         x
     }
 
-    /// Lets `write` write all elements: where they lie, or to a workspace, from where they are copied; past the caches if
-    /// `streams`.
-    pub fn write(self, isa: Isa, streams: bool, write: impl FnOnce(&mut [f32])) {
+    /// Lets `write` write all elements: where they lie, or to a workspace, from where they are copied.
+    pub fn write(self, isa: Isa, write: impl FnOnce(&mut [f32])) {
         let mut workspace = Scratch::default();
         match self.elements {
-            Elements::Dense(data) if streams => {
-                // Lines of the copy are to be lines of the output.
-                let line = CACHE_LINE / size_of::<f32>();
-                let before = data.as_ptr().align_offset(CACHE_LINE) % line;
-                let begin = (line - before) % line;
-                let x = &mut workspace.elements(begin + self.count)[begin..];
-                write(x);
-                isa.run(StreamedCopy { from: x, to: data });
-            }
             Elements::Dense(data) => write(data),
             Elements::Apart(data, layout) => {
                 let x = workspace.elements(self.count);
@@ -173,33 +161,5 @@ impl OutputChunk<'_> {
                 narrow_piece(isa, x, HalvesMut { bits, kind });
             }
         }
-    }
-}
-
-/// A copy past the caches, of as many elements. Both slices begin equally far from the begin of a cache line.
-struct StreamedCopy<'a> {
-    from: &'a [f32],
-    to: &'a mut [f32],
-}
-
-impl Kernel for StreamedCopy<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vectors>(self, v: V) {
-        let StreamedCopy { from, to } = self;
-        let (before, line) = (to.as_ptr().align_offset(CACHE_LINE).min(to.len()), CACHE_LINE / size_of::<f32>());
-        let (head, to) = to.split_at_mut(before);
-        let (first, from) = from.split_at(before);
-        head.copy_from_slice(first);
-        let whole = to.len() / line * line;
-        let ((to, tail), (from, last)) = (to.split_at_mut(whole), from.split_at(whole));
-        tail.copy_from_slice(last);
-        let (source, target): (*const Line, *mut Line) = (from.as_ptr().cast(), to.as_mut_ptr().cast());
-        assert!(source.is_aligned() && target.is_aligned() && from.len() == to.len());
-        // SAFETY: both slices have as many whole lines of f32, from multiples of 64 bytes on by the assertion, and do not overlap,
-        // since one is borrowed mutably; the fence follows.
-        unsafe { stream_lines(v, source, target, whole / line) }
-        v.fence();
     }
 }

@@ -6,6 +6,7 @@ use region::{Allocation, Protection};
 use zeropoint::layers::{AvgPool2d, MaxPool2d, Window};
 use zeropoint::random::fill_uniform;
 use zeropoint::raw::AccumulatorBias as _;
+use zeropoint::training::{Gradients, fake_quantize_gradients};
 use zeropoint::{
     Accumulators, CodeRange, Granularity, Matrix, MatrixMut, QuantParams, Rounding, Rule, Stream, dequantize,
     fake_quantize, min_max, quantize, ranges, raw, straight_through,
@@ -78,11 +79,16 @@ fn elementwise() {
                 dequantize(isa, codes.get(), &params, real.get_mut()).unwrap();
                 fake_quantize(isa, x.get(), &params, Rounding::Nearest, real.get_mut()).unwrap();
                 straight_through(isa, x.get(), x.get(), &params, real.get_mut()).unwrap();
+                let gradients = Gradients { x: real.get_mut(), scales: &mut [0.0], zero_points: None };
+                fake_quantize_gradients(isa, x.get(), x.get(), &params, Rounding::Nearest, gradients).unwrap();
                 let stream = Stream { seed: 1, offset: 16_379 };
                 quantize(isa, x.get(), &params, stream, codes.get_mut()).unwrap();
                 fake_quantize(isa, x.get(), &params, stream, real.get_mut()).unwrap();
                 fill_uniform(isa, stream, real.get_mut()).unwrap();
                 if let Some(params) = &in_bands {
+                    let mut scales = vec![0.0; params.scales().len()];
+                    let gradients = Gradients { x: real.get_mut(), scales: &mut scales, zero_points: None };
+                    fake_quantize_gradients(isa, x.get(), x.get(), params, stream, gradients).unwrap();
                     quantize(isa, x.get(), params, Rounding::Nearest, codes.get_mut()).unwrap();
                     dequantize(isa, codes.get(), params, real.get_mut()).unwrap();
                     fake_quantize(isa, x.get(), params, stream, real.get_mut()).unwrap();

@@ -1,0 +1,343 @@
+//! The backward pass of training beside hand loops of intrinsics, in turns: what one run says of two loops does not depend on the
+//! clock rate that another run had.
+//!
+//! ```sh
+//! cargo bench -p zeropoint-benches --bench training              # all operations
+//! cargo bench -p zeropoint-benches --bench training -- clip      # those whose name has this in it
+//! ```
+//!
+//! A hand loop makes the same gradients and sums, in f64, of a tensor with one scale, rounded to nearest; beside other granularities
+//! and stochastic rounding the ratio tells what these cost. It knows no NaN, no gradient that is not
+//! finite, and multiplies by a reciprocal where the kernel divides; its lanes are summed in any order. Before it is measured, its
+//! results are compared with the kernel's.
+
+use harness::measure::{Times, turn};
+use zeropoint::training::{ClipBounds, ClipGradients, Gradients, clip_gradients, fake_quantize_gradients};
+use zeropoint::{CodeRange, Granularity, Isa, QuantParams, Rounding, Stream};
+
+/// In the level-1, -2 and -3 caches, and beyond.
+const LENGTHS: [usize; 4] = [2 << 10, 32 << 10, 512 << 10, 16 << 20];
+
+/// Rounds of a turn for every candidate.
+const ROUNDS: usize = 21;
+
+/// (A power of two, whose reciprocal is exact.)
+const SCALE: f32 = 1.0 / 64.0;
+
+/// The elements of a row.
+const ROW: usize = 1024;
+
+/// Numbers inside and outside the range, the same in every run.
+fn reals(count: usize, first: u32) -> Vec<f32> {
+    let word = |i: u32| (i ^ first).wrapping_mul(2_654_435_761) >> 8;
+    (0..count as u32).map(|i| word(i) as f32 / (1 << 22) as f32 - 2.0).collect()
+}
+
+fn params(granularity: Granularity, length: usize) -> QuantParams<i8> {
+    let groups = granularity.groups(length).unwrap();
+    let codes = CodeRange::narrow(8).unwrap();
+    QuantParams::new(codes, granularity, vec![SCALE; groups], vec![0; groups]).unwrap()
+}
+
+/// A kernel, and the hand loop that is its measure.
+struct Case<'a> {
+    name: &'a str,
+    kernel: &'a mut dyn FnMut(Isa),
+    hand: &'a mut dyn FnMut(Isa),
+}
+
+impl Case<'_> {
+    /// Prints elements a nanosecond, and the kernel's part of the hand loop's.
+    fn measure(self, length: usize, test: bool) {
+        let Case { name, kernel, hand } = self;
+        for isa in ["avx2", "avx512"].into_iter().filter_map(|name| Isa::named(name).ok()) {
+            if test {
+                kernel(isa);
+                hand(isa);
+                continue;
+            }
+            let (mut of_kernel, mut of_hand) = (Times::default(), Times::default());
+            for _ in 0..ROUNDS {
+                of_kernel.push(turn(&mut || kernel(isa)));
+                of_hand.push(turn(&mut || hand(isa)));
+            }
+            let rate = |times: &Times| length as f64 / times.middle() / 1e9;
+            let (kernel, hand, ratio) = (rate(&of_kernel), rate(&of_hand), of_kernel.ratio(&of_hand));
+            println!("{name:44} {length:9} {isa:8} {kernel:6.2} {hand:6.2} Gelem/s {ratio:6.2}");
+        }
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let test = arguments.iter().any(|argument| argument == "--test");
+    let filters: Vec<&String> = arguments.iter().filter(|argument| *argument != "--test").collect();
+    if !hand::available() {
+        return println!("The hand loops are for CPUs with AVX2 and AVX-512.");
+    }
+    println!("{:44} {:>9} {:8} kernel   hand               ratio", "", "elements", "ISA");
+    for length in if test { &LENGTHS[..1] } else { &LENGTHS[..] } {
+        all(*length, test, &|name| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter)));
+    }
+}
+
+fn all(length: usize, test: bool, wanted: &dyn Fn(&str) -> bool) {
+    let (x, gradient) = (reals(length, 0), reals(length, 12_345));
+    let (mut out, mut hand_out) = (vec![0.0; length], vec![0.0; length]);
+    let shape = [length / ROW, ROW];
+    let granularities = [
+        ("tensor", Granularity::Tensor),
+        ("row", Granularity::channel(&shape, 0).unwrap()),
+        ("column", Granularity::channel(&shape, 1).unwrap()),
+        ("column of 16", Granularity::channel(&[length / 16, 16], 1).unwrap()),
+        ("block of 32", Granularity::block(&shape, 32).unwrap()),
+        ("block of 128", Granularity::block(&shape, 128).unwrap()),
+        ("block of 32 rows", Granularity::block_along(&shape, 0, 32).unwrap()),
+    ];
+    for (of, granularity) in granularities {
+        let params = params(granularity, length);
+        let groups = params.scales().len();
+        let (mut scales, mut zero_points) = (vec![0.0; groups], vec![0.0; groups]);
+        for (name, rounding, with_zero_points) in [
+            ("scale", Rounding::Nearest, false),
+            ("scale and zero point", Rounding::Nearest, true),
+            ("scale, stochastic", Stream::new(1).into(), false),
+        ] {
+            let name = format!("{name} per {of}");
+            if !wanted(&name) {
+                continue;
+            }
+            let mut kernel = |isa| {
+                let zero_points = with_zero_points.then_some(&mut zero_points[..]);
+                let gradients = Gradients { x: &mut out, scales: &mut scales, zero_points };
+                fake_quantize_gradients(isa, &x, &gradient, &params, rounding, gradients).unwrap();
+            };
+            let mut of_hand = [0.0; 2];
+            let avx512 = |isa: Isa| isa.to_string() == "avx512";
+            let mut hand = |isa| {
+                let sums = match (avx512(isa), with_zero_points) {
+                    (true, false) => hand::scale_avx512(&x, &gradient, SCALE, &mut hand_out),
+                    (true, true) => hand::zero_point_avx512(&x, &gradient, SCALE, &mut hand_out),
+                    (false, false) => hand::scale_avx2(&x, &gradient, SCALE, &mut hand_out),
+                    (false, true) => hand::zero_point_avx2(&x, &gradient, SCALE, &mut hand_out),
+                };
+                of_hand = sums;
+            };
+            Case { name: &name, kernel: &mut kernel, hand: &mut hand }.measure(length, test);
+            let of_zero_points = if with_zero_points { zero_points.iter().sum() } else { 0.0 };
+            let of_kernel = [scales.iter().sum(), of_zero_points];
+            check((&out, of_kernel), (&hand_out, of_hand), rounding == Rounding::Nearest);
+        }
+    }
+    let mut bound = [0.0];
+    for (name, clip) in
+        [("clip one-sided", ClipBounds::one_sided as fn(_, _) -> _), ("clip symmetric", ClipBounds::symmetric)]
+    {
+        if !wanted(name) {
+            continue;
+        }
+        let clip = clip(Granularity::Tensor, &[1.5]).unwrap();
+        let mut kernel = |isa| {
+            clip_gradients(isa, &x, &gradient, &clip, ClipGradients { x: &mut out, bounds: &mut bound }).unwrap();
+        };
+        let mut of_hand = [0.0; 2];
+        let lower = if clip.is_symmetric() { -1.5 } else { 0.0 };
+        let mut hand = |isa: Isa| {
+            let symmetric = clip.is_symmetric();
+            of_hand = match isa.to_string() == "avx512" {
+                true => hand::clip_avx512(&x, &gradient, (lower, 1.5, symmetric), &mut hand_out),
+                false => hand::clip_avx2(&x, &gradient, (lower, 1.5, symmetric), &mut hand_out),
+            };
+        };
+        Case { name, kernel: &mut kernel, hand: &mut hand }.measure(length, test);
+        check((&out, [bound[0], 0.0]), (&hand_out, of_hand), true);
+    }
+}
+
+/// Stops unless both have the same gradients of x, and sums but for their order: then they did the same work.
+fn check((x, sums): (&[f32], [f64; 2]), (hand_x, hand_sums): (&[f32], [f64; 2]), same_sums: bool) {
+    assert!(x == hand_x, "the hand loop has other gradients");
+    let close = |(a, b): (f64, f64)| (a - b).abs() <= 1e-9 * x.len() as f64;
+    let all = sums.into_iter().zip(hand_sums).all(close);
+    assert!(all || !same_sums, "the hand loop has the sums {hand_sums:?}, not {sums:?}");
+}
+
+/// What the loops could be at best.
+#[cfg(target_arch = "x86_64")]
+mod hand {
+    use core::arch::x86_64::*;
+
+    pub fn available() -> bool {
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
+    }
+
+    macro_rules! checked {
+        ($(fn $name:ident($features:literal, $x:ident, $gradient:ident, $parameter:ident: $Parameter:ty, $out:ident) -> $Sums:ty $body:block)*) => { $(
+            pub fn $name($x: &[f32], $gradient: &[f32], $parameter: $Parameter, $out: &mut [f32]) -> $Sums {
+                #[target_feature(enable = $features)]
+                fn run($x: &[f32], $gradient: &[f32], $parameter: $Parameter, $out: &mut [f32]) -> $Sums $body
+                assert!(available() && $x.len() == $gradient.len() && $x.len() == $out.len());
+                // SAFETY: as just checked.
+                unsafe { run($x, $gradient, $parameter, $out) }
+            }
+        )* };
+    }
+
+    const ROUND: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
+    checked! {
+        fn scale_avx512("avx512f,avx512dq", x, gradient, scale: f32, out) -> [f64; 2] {
+            let (s, inv, lo, hi) = (_mm512_set1_ps(scale), _mm512_set1_ps(1.0 / scale), _mm512_set1_ps(-127.0), _mm512_set1_ps(127.0));
+            let (mut low, mut high) = (_mm512_setzero_pd(), _mm512_setzero_pd());
+            for ((x, g), out) in x.as_chunks::<16>().0.iter().zip(gradient.as_chunks::<16>().0).zip(out.as_chunks_mut::<16>().0) {
+                // SAFETY: sixteen numbers may be read of each, and as many written.
+                unsafe {
+                    let (x, g) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(g.as_ptr()));
+                    let q = _mm512_roundscale_ps::<ROUND>(_mm512_mul_ps(x, inv));
+                    let c = _mm512_min_ps(_mm512_max_ps(q, lo), hi);
+                    let within = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(q, c);
+                    let y = _mm512_mul_ps(c, s);
+                    let e = _mm512_mask_sub_ps(y, within, y, x);
+                    _mm512_storeu_ps(out.as_mut_ptr(), _mm512_maskz_mov_ps(within, g));
+                    low = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(g)), _mm512_cvtps_pd(_mm512_castps512_ps256(e)), low);
+                    high = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(g)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(e)), high);
+                }
+            }
+            [_mm512_reduce_add_pd(_mm512_add_pd(low, high)) / f64::from(scale), 0.0]
+        }
+        fn zero_point_avx512("avx512f,avx512dq", x, gradient, scale: f32, out) -> [f64; 2] {
+            let (s, inv, lo, hi) = (_mm512_set1_ps(scale), _mm512_set1_ps(1.0 / scale), _mm512_set1_ps(-127.0), _mm512_set1_ps(127.0));
+            let mut sums = [_mm512_setzero_pd(); 4];
+            for ((x, g), out) in x.as_chunks::<16>().0.iter().zip(gradient.as_chunks::<16>().0).zip(out.as_chunks_mut::<16>().0) {
+                // SAFETY: sixteen numbers may be read of each, and as many written.
+                unsafe {
+                    let (x, g) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(g.as_ptr()));
+                    let q = _mm512_roundscale_ps::<ROUND>(_mm512_mul_ps(x, inv));
+                    let c = _mm512_min_ps(_mm512_max_ps(q, lo), hi);
+                    let within = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(q, c);
+                    let y = _mm512_mul_ps(c, s);
+                    let e = _mm512_mask_sub_ps(y, within, y, x);
+                    _mm512_storeu_ps(out.as_mut_ptr(), _mm512_maskz_mov_ps(within, g));
+                    let (g0, g1) = (_mm512_cvtps_pd(_mm512_castps512_ps256(g)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(g)));
+                    sums[0] = _mm512_fmadd_pd(g0, _mm512_cvtps_pd(_mm512_castps512_ps256(e)), sums[0]);
+                    sums[1] = _mm512_fmadd_pd(g1, _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(e)), sums[1]);
+                    sums[2] = _mm512_mask_add_pd(sums[2], !within as u8, sums[2], g0);
+                    sums[3] = _mm512_mask_add_pd(sums[3], (!within >> 8) as u8, sums[3], g1);
+                }
+            }
+            let [a, b, c, d] = sums;
+            let scale = f64::from(scale);
+            [_mm512_reduce_add_pd(_mm512_add_pd(a, b)) / scale, -scale * _mm512_reduce_add_pd(_mm512_add_pd(c, d))]
+        }
+        fn clip_avx512("avx512f,avx512dq", x, gradient, bounds: (f32, f32, bool), out) -> [f64; 2] {
+            let (lo, hi) = (_mm512_set1_ps(bounds.0), _mm512_set1_ps(bounds.1));
+            let sign = if bounds.2 { 1.0 } else { 0.0 };
+            let mut sums = [_mm512_setzero_pd(); 4];
+            for ((x, g), out) in x.as_chunks::<16>().0.iter().zip(gradient.as_chunks::<16>().0).zip(out.as_chunks_mut::<16>().0) {
+                // SAFETY: sixteen numbers may be read of each, and as many written.
+                unsafe {
+                    let (x, g) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(g.as_ptr()));
+                    let (above, below) = (_mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, hi), _mm512_cmp_ps_mask::<_CMP_LE_OQ>(x, lo));
+                    _mm512_storeu_ps(out.as_mut_ptr(), _mm512_maskz_mov_ps(!(above | below), g));
+                    let (g0, g1) = (_mm512_cvtps_pd(_mm512_castps512_ps256(g)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(g)));
+                    sums[0] = _mm512_mask_add_pd(sums[0], above as u8, sums[0], g0);
+                    sums[1] = _mm512_mask_add_pd(sums[1], (above >> 8) as u8, sums[1], g1);
+                    if bounds.2 {
+                        sums[2] = _mm512_mask_add_pd(sums[2], below as u8, sums[2], g0);
+                        sums[3] = _mm512_mask_add_pd(sums[3], (below >> 8) as u8, sums[3], g1);
+                    }
+                }
+            }
+            let [a, b, c, d] = sums;
+            [_mm512_reduce_add_pd(_mm512_add_pd(a, b)) - sign * _mm512_reduce_add_pd(_mm512_add_pd(c, d)), 0.0]
+        }
+        fn scale_avx2("avx2,fma", x, gradient, scale: f32, out) -> [f64; 2] {
+            let (s, inv, lo, hi) = (_mm256_set1_ps(scale), _mm256_set1_ps(1.0 / scale), _mm256_set1_ps(-127.0), _mm256_set1_ps(127.0));
+            let (mut low, mut high) = (_mm256_setzero_pd(), _mm256_setzero_pd());
+            for ((x, g), out) in x.as_chunks::<8>().0.iter().zip(gradient.as_chunks::<8>().0).zip(out.as_chunks_mut::<8>().0) {
+                // SAFETY: eight numbers may be read of each, and as many written.
+                unsafe {
+                    let (x, g) = (_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(g.as_ptr()));
+                    let q = _mm256_round_ps::<ROUND>(_mm256_mul_ps(x, inv));
+                    let c = _mm256_min_ps(_mm256_max_ps(q, lo), hi);
+                    let within = _mm256_cmp_ps::<_CMP_EQ_OQ>(q, c);
+                    let e = _mm256_fmsub_ps(c, s, _mm256_and_ps(within, x));
+                    _mm256_storeu_ps(out.as_mut_ptr(), _mm256_and_ps(within, g));
+                    low = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(g)), _mm256_cvtps_pd(_mm256_castps256_ps128(e)), low);
+                    high = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_extractf128_ps::<1>(g)), _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(e)), high);
+                }
+            }
+            [sum(_mm256_add_pd(low, high)) / f64::from(scale), 0.0]
+        }
+        fn zero_point_avx2("avx2,fma", x, gradient, scale: f32, out) -> [f64; 2] {
+            let (s, inv, lo, hi) = (_mm256_set1_ps(scale), _mm256_set1_ps(1.0 / scale), _mm256_set1_ps(-127.0), _mm256_set1_ps(127.0));
+            let mut sums = [_mm256_setzero_pd(); 4];
+            for ((x, g), out) in x.as_chunks::<8>().0.iter().zip(gradient.as_chunks::<8>().0).zip(out.as_chunks_mut::<8>().0) {
+                // SAFETY: eight numbers may be read of each, and as many written.
+                unsafe {
+                    let (x, g) = (_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(g.as_ptr()));
+                    let q = _mm256_round_ps::<ROUND>(_mm256_mul_ps(x, inv));
+                    let c = _mm256_min_ps(_mm256_max_ps(q, lo), hi);
+                    let within = _mm256_cmp_ps::<_CMP_EQ_OQ>(q, c);
+                    let e = _mm256_fmsub_ps(c, s, _mm256_and_ps(within, x));
+                    _mm256_storeu_ps(out.as_mut_ptr(), _mm256_and_ps(within, g));
+                    let beyond = _mm256_andnot_ps(within, g);
+                    sums[0] = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(g)), _mm256_cvtps_pd(_mm256_castps256_ps128(e)), sums[0]);
+                    sums[1] = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_extractf128_ps::<1>(g)), _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(e)), sums[1]);
+                    sums[2] = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(beyond)), sums[2]);
+                    sums[3] = _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps::<1>(beyond)), sums[3]);
+                }
+            }
+            let scale = f64::from(scale);
+            [sum(_mm256_add_pd(sums[0], sums[1])) / scale, -scale * sum(_mm256_add_pd(sums[2], sums[3]))]
+        }
+        fn clip_avx2("avx2,fma", x, gradient, bounds: (f32, f32, bool), out) -> [f64; 2] {
+            let (lo, hi, sign) = (_mm256_set1_ps(bounds.0), _mm256_set1_ps(bounds.1), _mm256_set1_ps(-0.0));
+            let mut sums = [_mm256_setzero_pd(); 2];
+            for ((x, g), out) in x.as_chunks::<8>().0.iter().zip(gradient.as_chunks::<8>().0).zip(out.as_chunks_mut::<8>().0) {
+                // SAFETY: eight numbers may be read of each, and as many written.
+                unsafe {
+                    let (x, g) = (_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(g.as_ptr()));
+                    let (above, below) = (_mm256_cmp_ps::<_CMP_GE_OQ>(x, hi), _mm256_cmp_ps::<_CMP_LE_OQ>(x, lo));
+                    let beyond = _mm256_or_ps(above, below);
+                    _mm256_storeu_ps(out.as_mut_ptr(), _mm256_andnot_ps(beyond, g));
+                    let term = if bounds.2 {
+                        _mm256_xor_ps(_mm256_and_ps(beyond, g), _mm256_and_ps(below, sign))
+                    } else {
+                        _mm256_and_ps(above, g)
+                    };
+                    sums[0] = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(term)), sums[0]);
+                    sums[1] = _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps::<1>(term)), sums[1]);
+                }
+            }
+            [sum(_mm256_add_pd(sums[0], sums[1])), 0.0]
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn sum(x: __m256d) -> f64 {
+        let pair = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
+        _mm_cvtsd_f64(_mm_add_pd(pair, _mm_unpackhi_pd(pair, pair)))
+    }
+}
+
+/// They are written for one architecture.
+#[cfg(not(target_arch = "x86_64"))]
+mod hand {
+    pub fn available() -> bool {
+        false
+    }
+    macro_rules! none {
+        ($($name:ident: $Parameter:ty),*) => { $(
+            pub fn $name(_: &[f32], _: &[f32], _: $Parameter, _: &mut [f32]) -> [f64; 2] {
+                unreachable!("not available")
+            }
+        )* };
+    }
+    none!(scale_avx512: f32, zero_point_avx512: f32, clip_avx512: (f32, f32, bool));
+    none!(scale_avx2: f32, zero_point_avx2: f32, clip_avx2: (f32, f32, bool));
+}
