@@ -149,11 +149,12 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     results.bias = bias::measure(exec, &grid.bits, DRAWS, 42)?;
     let text = results.markdown();
     if let (Some(markdown), Some([accuracy, bias])) = (&arguments.markdown, &pictures) {
+        let quick = if arguments.quick { " --quick" } else { "" };
         let title = format!(
-            "# Quantization-aware training of a LeNet\n\n`cargo run --release -p qat{}`, \
-             which says with `--help` what it can do; `qat/src` says how everything is computed.\n\n\
-             ![Accuracy by bits](qat/accuracy.svg)\n\n",
-            if arguments.quick { " -- --quick" } else { "" }
+            "# Quantization-aware training of a LeNet\n\n`cargo run --release -p qat --{quick} --seeds {}`. With `--help` it says what \
+             it can do; `qat/src` says how everything is computed. A seed gives the same bits on every ISA and for any number of \
+             threads.\n\n![Accuracy by bits](qat/accuracy.svg)\n\n",
+            grid.seeds,
         );
         files::write(&[
             (markdown.clone(), (title + &text).into_bytes()),
