@@ -69,9 +69,10 @@ impl Case<'_> {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let test = arguments.iter().any(|argument| argument == "--test");
-    let filters: Vec<&String> = arguments.iter().filter(|argument| *argument != "--test").collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // As criterion: `cargo bench` says so, and `cargo test --benches` runs everything once.
+    let test = !arguments.iter().any(|argument| argument == "--bench") || arguments.contains(&"--test".to_owned());
+    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     if !hand::available() {
         return println!("The hand loops are for CPUs with AVX2 and AVX-512.");
     }
