@@ -33,7 +33,7 @@
 //! | [`Ema::from_first_batch`] `moving:0.01` | moving averages of minima and maxima that begin with the first batch | torch `MovingAverageMinMaxObserver`, its bits |
 //! | [`Moments`] `std:3` | mean ± N · unbiased std | Distiller `ClipMode.N_STD`; `x.mean()`, `x.std()` of torch, `x.std(ddof=1)` of NumPy |
 //! | `gauss`, `laplace` | mean ± α(n) · std, or · mean deviation | ACIQ; Distiller `ClipMode.GAUSS`, `LAPLACE` |
-//! | [`Sawb`] | ± (c₁ · √E[x²] − c₂ · E\[\|x\|\]), coefficients by bits | SAWB |
+//! | [`Sawb`] | ± (c₁ · √E\[x²\] − c₂ · E\[\|x\|\]), coefficients by bits | SAWB |
 //! | [`Histogram`] `percentile:99.99` | ± percentile of the magnitudes | NVIDIA `HistogramCalibrator`, `percentile`; `np.percentile(np.abs(x), p)` |
 //! | `percentiles:99.99` | percentile 100 − p … p | `np.percentile(x, [100 - p, p])` |
 //! | `entropy` | least Kullback–Leibler divergence | TensorRT, NVIDIA `compute_amax("entropy")`; "KL" |

@@ -1,7 +1,7 @@
 //! The kinds of linear layers that are compared.
 
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
-use candle_core::{Module, Result, Tensor};
+use candle_core::{Device, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use zeropoint::Exec;
 use zeropoint_candle::{LinearScheme, linear};
@@ -24,10 +24,11 @@ enum Kind {
     Candle,
     CandleQuantized(GgmlDType),
     Zeropoint(fn() -> Result<LinearScheme>),
+    Nothing,
 }
 
 /// All of them, candle's f32 first.
-pub const CANDIDATES: [Candidate; 10] = [
+pub const CANDIDATES: [Candidate; 11] = [
     candidate("candle f32", true, Kind::Candle, None),
     candidate("candle Q8_0", true, Kind::CandleQuantized(GgmlDType::Q8_0), None),
     candidate("candle Q4_0", true, Kind::CandleQuantized(GgmlDType::Q4_0), None),
@@ -38,6 +39,7 @@ pub const CANDIDATES: [Candidate; 10] = [
     candidate("8 bits in 32", true, Kind::Zeropoint(|| in_groups(8)), Some(0.995)),
     candidate("5 bits in 32", false, Kind::Zeropoint(|| in_groups(5)), Some(0.98)),
     candidate("4 bits in 32", true, Kind::Zeropoint(|| in_groups(4)), Some(0.98)),
+    candidate("no linear layers", true, Kind::Nothing, None),
 ];
 
 const fn candidate(name: &'static str, is_timed: bool, kind: Kind, aim: Option<f64>) -> Candidate {
@@ -50,6 +52,11 @@ fn in_groups(bits: u32) -> Result<LinearScheme> {
 }
 
 impl Candidate {
+    /// Whether its embeddings mean anything. The time without linear layers is the limit of all others.
+    pub fn has_embeddings(&self) -> bool {
+        !matches!(self.kind, Kind::Nothing)
+    }
+
     /// The model with such layers, on the threads of the rayon pool.
     pub fn bert(&self, model: &Model) -> Result<Bert> {
         let exec = Exec::best().map_err(candle_core::Error::wrap)?.rayon();
@@ -63,8 +70,31 @@ impl Candidate {
                 let weight = QTensor::quantize(&vb.get((outputs, inputs), "weight")?, dtype)?;
                 Box::new(Quantized { weight: QMatMul::from_qtensor(weight)?, bias: vb.get(outputs, "bias")? })
             }
+            Kind::Nothing => Box::new(Nothing::new(outputs)?),
             Kind::Zeropoint(scheme) => Box::new(linear(inputs, outputs, vb, scheme()?.on(exec))?),
         })
+    }
+}
+
+/// What has the shape of a linear layer's results, and does not depend on its input.
+struct Nothing {
+    row: Tensor,
+}
+
+impl Nothing {
+    fn new(outputs: usize) -> Result<Self> {
+        // (Of some spread, since the time of an activation depends on its argument.)
+        let row: Vec<f32> = (0..outputs).map(|j| 3.0 * (j as f32).sin()).collect();
+        Ok(Nothing { row: Tensor::from_vec(row, outputs, &Device::Cpu)? })
+    }
+}
+
+impl Module for Nothing {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let mut shape = x.dims().to_vec();
+        shape.pop();
+        shape.push(self.row.dims1()?);
+        self.row.broadcast_as(shape)?.contiguous()
     }
 }
 

@@ -49,7 +49,11 @@ impl Report {
             rounds,
             sentences: model.sentences.len(),
             tokens: model.sentences.iter().map(Vec::len).sum(),
-            agreements: others.iter().map(agreement).collect::<Result<_, _>>()?,
+            agreements: others
+                .iter()
+                .filter(|other| other.has_embeddings())
+                .map(agreement)
+                .collect::<Result<_, _>>()?,
             speeds: threads.iter().map(|&n| Ok((n, speeds(input, rounds, n)?))).collect::<Result<_, Wrong>>()?,
         })
     }
@@ -95,7 +99,10 @@ impl Report {
              the rounds spread by more than 15 %."
         );
         for (threads, speeds) in &self.speeds {
-            let below = format!("Sentences per second. {rule}");
+            let below = format!(
+                "Sentences per second. The last column is the limit of every other one: all of the model but its linear \
+                 layers. {rule}"
+            );
             add(&format!("Sentences per second, {threads} thread(s)"), batches(style, speeds), &below);
             let below = "Milliseconds. The last column is the library's convolution of codes that are channels-last \
                          already: what ours takes longer is quantizing images, and transposing their codes and the result.";
