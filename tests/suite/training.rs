@@ -3,7 +3,9 @@
 
 #[cfg(feature = "rayon")]
 use crate::common::slowest_and_fastest;
-use crate::common::{Ranges, bits, every_isa, granularities, guarded, reals, reals_within, schemes, streams, tensors};
+use crate::common::{
+    Ranges, bits, emulated, every_isa, granularities, guarded, part, reals, reals_within, schemes, streams, tensors,
+};
 use proptest::prelude::*;
 use zeropoint::training::{
     ClipBounds, ClipGradients, Gradients, clip_gradients, clip_gradients_in_place, fake_quantize_gradients,
@@ -173,7 +175,7 @@ fn large_pass(granularity: Granularity, length: usize) -> (Vec<f32>, Vec<f32>, Q
 
 #[test]
 fn chunks() {
-    for (granularity, length) in large() {
+    for (granularity, length) in part(large()) {
         let (x, gradient, params) = large_pass(granularity, length);
         for rounding in [Rounding::Nearest, Stream { seed: 1, offset: 77 }.into()] {
             let want = reference::fake_quantize_gradients(&x, &gradient, &params, rounding);
@@ -189,9 +191,9 @@ fn chunks() {
 #[cfg(feature = "rayon")]
 #[test]
 fn threads() {
-    for threads in [2, 3, 7] {
+    for threads in part([2, 3, 7]) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        for (granularity, length) in large() {
+        for (granularity, length) in part(large()) {
             // (Enough for helpers to be woken.)
             let length = length * 25;
             let (x, gradient, params) = large_pass(granularity, length);
@@ -210,7 +212,7 @@ fn threads() {
 /// Rows of operands lie apart, each by another stride.
 #[test]
 fn rows_that_lie_apart() {
-    for (granularity, length) in large() {
+    for (granularity, length) in part(large()) {
         let (x, gradient, params) = large_pass(granularity, length);
         let columns = (1..=200).rev().find(|columns| length % columns == 0).unwrap();
         let rows = length / columns;
@@ -247,7 +249,7 @@ fn rows_that_lie_apart() {
 /// Reals of 16 bits give what their values in f32 do.
 #[test]
 fn halves() {
-    for (granularity, length) in large() {
+    for (granularity, length) in part(large()) {
         let (x, gradient, params) = large_pass(granularity, length);
         let (x, gradient) = (reference::narrow_to_f16(&x), reference::narrow_to_bf16(&gradient));
         let wide = [Halves::f16(&x), Halves::bf16(&gradient)].map(reference::widen);
@@ -272,6 +274,10 @@ fn halves() {
 /// Past the caches, where the kernels prefetch, the bytes are those of the gradient in place: by tensor and by column.
 #[test]
 fn larger_than_the_caches() {
+    // (The machine's own caches, and its own prefetching.)
+    if emulated() {
+        return;
+    }
     let length = (96 << 20) / 4;
     let row = 1 << 10;
     for granularity in [Granularity::Tensor, Granularity::channel(&[length / row, row], 1).unwrap()] {
@@ -505,7 +511,7 @@ fn sawb() {
         let densities: Vec<f64> = values.iter().map(|&w| density(w)).collect();
         (values, densities, end)
     });
-    for (bits, coefficients) in (2..).zip(SAWB) {
+    for (bits, coefficients) in part((2..).zip(SAWB)) {
         let levels = f64::from((1 << (bits - 1)) - 1);
         let points = sampled.each_ref().map(|(values, densities, end)| {
             let mean = |f: &dyn Fn(f64) -> f64| -> f64 {
