@@ -81,11 +81,13 @@ pub fn compile(source: &str, build: Build) -> PathBuf {
     program
 }
 
-/// Runs a program under valgrind: no wrong access, no leak. It knows no AVX-512.
+/// Runs a program under valgrind: no wrong access, no leak. It knows no AVX-512. It runs one thread at a time: fairly, or a busy one
+/// would let no other run.
 #[track_caller]
 pub fn valgrind(program: &Path, arguments: &[&OsStr]) {
     let mut command = Command::new("valgrind");
-    command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]);
+    command.args(["--quiet", "--fair-sched=yes", "--error-exitcode=9", "--leak-check=full"]);
+    command.arg("--errors-for-leak-kinds=definite");
     run(command.arg(program).args(arguments).env("ZEROPOINT_ISA", "avx2"));
 }
 
