@@ -1,4 +1,4 @@
-//! What a provider of threads does.
+//! The trait of threads that the caller owns.
 
 /// Threads that the caller owns: a thread pool of an engine, for example.
 ///

@@ -20,10 +20,11 @@ use crate::simd::LANES;
 /// Elements that a core computes in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
 const RATE: usize = 8;
 
-/// Chunks that threads share, before their sums are added up: more of them wait less for each other.
+/// The most chunks that threads share before the sums of these are added to the totals. With more of them threads wait less often
+/// for each other at the end of a share.
 const SHARED_CHUNKS: usize = 64;
 
-/// The most f64 of the sums of chunks that are shared, unless those of two chunks are more.
+/// The most f64 that the sums of shared chunks take: 4 MiB. (Two chunks are shared in any case.)
 const SHARED_SUMS: usize = 512 << 10;
 
 /// How a pass rounds.
@@ -38,8 +39,8 @@ impl Rounds for ToNearest {
     }
 }
 
-/// The words of the chunk are made before.
 impl Rounds for WordSource {
+    /// Computes a chunk, after the random words of all its elements.
     fn run<O: Backward<N>, const N: usize>(self, isa: Isa, chunk: Chunk<'_, O, ()>) {
         let mut workspace = Scratch::default();
         let words = workspace.elements(chunk.x.len() + LANES);
@@ -105,13 +106,14 @@ impl<O, R: Rounds> Job<'_, O, R> {
                 (chunk, out) = out.split(count(first));
                 pass.run(chunk, first, count(first), sums);
             } else {
-                let mut chunks = Vec::with_capacity(together);
-                for (first, sums) in firsts.clone().zip(sums.chunks_mut(of_chunk)) {
+                let mut chunks = [const { None }; SHARED_CHUNKS];
+                for (place, (first, sums)) in chunks.iter_mut().zip(firsts.clone().zip(sums.chunks_mut(of_chunk))) {
                     let chunk;
                     (chunk, out) = out.split(count(first));
-                    chunks.push((chunk, first, sums));
+                    *place = Some((chunk, first, sums));
                 }
-                team.share(chunks.into_iter(), |(chunk, first, sums)| pass.run(chunk, first, count(first), sums));
+                let chunks = chunks.iter_mut().filter_map(Option::take);
+                team.share(chunks, |(chunk, first, sums)| pass.run(chunk, first, count(first), sums));
             }
             for (first, sums) in firsts.zip(sums.chunks(of_chunk)) {
                 let mut sums: &[[f64; N]] = sums.as_chunks().0;

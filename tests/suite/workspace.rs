@@ -3,15 +3,17 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, LazyLock, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bytemuck::{Pod, cast_slice_mut};
 use zeropoint::exec::{SharedCall, Workspace};
 use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks, split_blocks};
 use zeropoint::fp8::{self, Fp8, Fp8Params};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
-use zeropoint::layers::{MaxPool2d, Window};
+use zeropoint::layers::{Convolve, MaxPool2d, Window};
 use zeropoint::raw::AccumulatorBias;
 use zeropoint::report::quantization_error;
+use zeropoint::training::{ClipBounds, ClipGradients, Gradients, clip_gradients, fake_quantize_gradients};
 use zeropoint::*;
 
 use crate::allocation::allocations;
@@ -104,6 +106,7 @@ fn operations(isa: Isa) -> Vec<Operation> {
     products(&mut list, isa);
     few_bits(&mut list, isa);
     layers(&mut list, isa);
+    gradients(&mut list);
     list.0
 }
 
@@ -256,8 +259,25 @@ fn few_bits(list: &mut List, isa: Isa) {
     }
 }
 
+const SHAPE_OF_IMAGES: [usize; 4] = [2, 29, 28, 24];
+
+/// A convolution of either kind, of the same images, with `count` results.
+fn convolution(
+    list: &mut List,
+    name: String,
+    layer: impl Convolve<u8> + Send + Sync + 'static,
+    zero_points: raw::ImageZeroPoints<'static>,
+    count: usize,
+    stage: &Requantize<u8>,
+) {
+    let (codes, stage) = (bytes(SHAPE_OF_IMAGES.iter().product()), stage.clone());
+    list.add(name, count, move |exec, out: &mut [u8]| {
+        let images = raw::Images { codes: &codes, shape: SHAPE_OF_IMAGES, zero_points };
+        raw::convolve(exec, &layer, images, &stage, out)
+    });
+}
+
 fn layers(list: &mut List, isa: Isa) {
-    const SHAPE_OF_IMAGES: [usize; 4] = [2, 29, 28, 24];
     let images = bytes(SHAPE_OF_IMAGES.iter().product());
     let window = Window { stride: [1, 2], padding: [1; 4], ..Window::new([3, 3]) };
     for (outputs, groups) in [(40, 1), (9, 3), (24, 24)] {
@@ -269,25 +289,40 @@ fn layers(list: &mut List, isa: Isa) {
             let layer = raw::conv2d::<u8, i8>(isa, &weights, shape, 0.into(), window, groups).unwrap();
             let layer = layer.with_accumulator_bias(&vec![5; outputs]).unwrap();
             let count = layer.output_shape(SHAPE_OF_IMAGES).unwrap().iter().product();
-            let (codes, s) = (images.clone(), stage.clone());
-            list.add(format!("convolution {name}"), count, move |exec, out: &mut [u8]| {
-                let images = raw::Images { codes: &codes, shape: SHAPE_OF_IMAGES, zero_points };
-                raw::convolve(exec, &layer, images, &s, out)
-            });
+            convolution(list, format!("convolution {name}"), layer, zero_points, count, &stage);
             let shape = [24, outputs / groups, 3, 3];
             let layer = raw::conv_transpose2d::<u8, i8>(isa, &weights, shape, 0.into(), window, groups).unwrap();
             let layer = layer.with_accumulator_bias(&vec![5; outputs]).unwrap();
             let count = layer.output_shape(SHAPE_OF_IMAGES).unwrap().iter().product();
-            let (codes, s) = (images.clone(), stage.clone());
-            list.add(format!("transposed convolution {name}"), count, move |exec, out: &mut [u8]| {
-                let images = raw::Images { codes: &codes, shape: SHAPE_OF_IMAGES, zero_points };
-                raw::convolve(exec, &layer, images, &s, out)
-            });
+            convolution(list, format!("transposed convolution {name}"), layer, zero_points, count, &stage);
         }
     }
     let pool = MaxPool2d::new(Window { stride: [2, 2], ..Window::new([2, 2]) });
     let count = pool.output_shape(SHAPE_OF_IMAGES).unwrap().iter().product();
     list.add("max-pooling", count, move |exec, out: &mut [u8]| pool.forward(exec, &images, SHAPE_OF_IMAGES, out));
+}
+
+/// Gradients with respect to x, and behind them those of scales.
+fn gradients(list: &mut List) {
+    let [rows, row] = SHAPE;
+    for granularity in [Granularity::Tensor, Granularity::channel(&[rows, row], 1).unwrap()] {
+        let groups = granularity.groups(ELEMENTS).unwrap();
+        let codes = CodeRange::signed(4).unwrap();
+        let params = QuantParams::new(codes, granularity, vec![0.2; groups], vec![1; groups]).unwrap();
+        for rounding in [Rounding::Nearest, Stream::new(7).into()] {
+            let params = params.clone();
+            list.add(format!("gradients {granularity:?}"), ELEMENTS + 2 * groups, move |exec, out: &mut [f32]| {
+                let (scales, x) = out.split_at_mut(2 * groups);
+                let gradients = Gradients { x, scales: cast_slice_mut(scales), zero_points: None };
+                fake_quantize_gradients(exec, &X[..], &X[..], &params, rounding, gradients)
+            });
+        }
+        let clip = ClipBounds::symmetric(granularity, &vec![1.5; groups]).unwrap();
+        list.add(format!("clipping {granularity:?}"), ELEMENTS + 2 * groups, move |exec, out: &mut [f32]| {
+            let (bounds, x) = out.split_at_mut(2 * groups);
+            clip_gradients(exec, &X[..], &X[..], &clip, ClipGradients { x, bounds: cast_slice_mut(bounds) })
+        });
+    }
 }
 
 /// A first call in a workspace of as many bytes as it needs, whatever these contain, allocates nothing.
@@ -334,20 +369,22 @@ fn tasks_of_a_call() {
             let name = format!("{} on {isa}", operation.name);
             let (mut expected, mut memory) = (operation.memory(), operation.memory());
             operation.write(isa.into(), &mut expected);
-            let mut workspace = Workspace::new(4 << 20).unwrap();
             for tasks in [0, 1, 3] {
-                let before = allocations();
-                workspace.scope(|| {
-                    let call =
-                        SharedCall::new(tasks, |threads| operation.write(Exec::from(isa).on(threads), &mut memory));
-                    (0..tasks).for_each(|_| call.run());
-                    call.into_result();
-                });
-                // (What every thread needs, it needs for its share alone.)
-                if workspace.needed() <= workspace.bytes() {
-                    assert_eq!(allocations() - before, 0, "{name}, {tasks} tasks");
-                }
-                assert!(memory == expected, "{name}, {tasks} tasks");
+                let mut run = |workspace: &mut Workspace<'_>| {
+                    let before = allocations();
+                    workspace.scope(|| {
+                        let call =
+                            SharedCall::new(tasks, |threads| operation.write(Exec::from(isa).on(threads), &mut memory));
+                        (0..tasks).for_each(|_| call.run());
+                        call.into_result();
+                    });
+                    assert!(memory == expected, "{name}, {tasks} tasks");
+                    allocations() - before
+                };
+                let mut unknown = Workspace::new(0).unwrap();
+                run(&mut unknown);
+                let mut workspace = Workspace::new(unknown.needed()).unwrap();
+                assert_eq!(run(&mut workspace), 0, "{name}, {tasks} tasks");
             }
             let calls = AtomicUsize::new(0);
             let call = SharedCall::new(3, |threads| {
@@ -417,6 +454,33 @@ fn every_task_once() {
         call.into_result();
         let counts: Vec<usize> = counts.into_iter().map(AtomicUsize::into_inner).collect();
         assert_eq!(counts, [3, 2, 2, 1, 1, 1, 1, 1, 1, 1]);
+    }
+}
+
+/// Tasks that share work of their own, on several threads at once: those who could help are in tasks already.
+#[test]
+fn tasks_in_tasks() {
+    for _ in 0..20 {
+        let counts: Vec<AtomicUsize> = (0..20).map(|_| AtomicUsize::new(0)).collect();
+        let count = |i: usize| {
+            counts[i].fetch_add(1, Ordering::Relaxed);
+        };
+        let inside = AtomicUsize::new(0);
+        let call = SharedCall::new(2, |threads| {
+            threads.run(4, &|i| {
+                // Until another thread is in a task, too, or seems not to come.
+                inside.fetch_add(1, Ordering::Relaxed);
+                let began = Instant::now();
+                while inside.load(Ordering::Relaxed) < 2 && began.elapsed() < Duration::from_millis(10) {
+                    thread::yield_now();
+                }
+                threads.run(5, &|j| count(5 * i + j));
+            });
+            threads.run(20, &count);
+        });
+        thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(|| call.run()))));
+        call.into_result();
+        assert!(counts.into_iter().all(|count| count.into_inner() == 2));
     }
 }
 
