@@ -125,7 +125,7 @@ pub struct ClipGradients<'a, D> {
 /// The gradients of [`fake_quantize`](crate::fake_quantize()) at `x` with respect to x, scales and zero points, from that of its
 /// result: formulas and conventions are in the essay of the [module](crate::training).
 ///
-/// `rounding` is that of the forward pass; of a stream, the same place.
+/// `rounding` is that of the forward pass: if it is stochastic, the same stream from the same place on.
 ///
 /// ```
 /// use zeropoint::training::{Gradients, fake_quantize_gradients};

@@ -1366,8 +1366,8 @@ zp_error zp_granularity_block(const size_t *shape,
                               struct zp_granularity *granularity,
                               struct zp_message *message);
 
-// A call of `operations(threads, context)` that `tasks` tasks may share. `threads` is for the zp_exec of its calls, and gone when it
-// returns. It runs once, in the first task, on whatever thread.
+// A call of `operations(threads, context)` that `tasks` tasks may share. Calls of this library in it share their work if their zp_exec
+// has `threads`, which is valid until `operations` returns. It is called once, by the first task, on whatever thread that is.
 //
 // Errors: ZP_ERROR_NULL.
 zp_error zp_shared_call_new(size_t tasks,
@@ -1554,8 +1554,8 @@ zp_error zp_weights_share(const struct zp_weights *weights, struct zp_weights **
 // Errors: ZP_ERROR_HANDLE where a mistake can be found out: see the top of this header.
 zp_error zp_weights_free(struct zp_weights *weights, struct zp_message *message);
 
-// A workspace of `bytes` bytes at `memory`, which belong to it until it is freed; of them it lends the cache lines of 64 bytes that
-// lie wholly in them. With NULL it allocates as many of its own.
+// A workspace of `bytes` bytes at `memory`, which belong to it until it is freed, and are zeroed; calls get the cache lines of 64 bytes
+// that lie wholly in them. With NULL it allocates as many of its own.
 //
 // Errors: ZP_ERROR_MEMORY; ZP_ERROR_SIZE.
 zp_error zp_workspace_new(void *memory,

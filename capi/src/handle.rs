@@ -13,6 +13,8 @@
 //! | freeing a borrowed handle | always, by its header | always |
 //! | a freed handle, freeing twice | not: undefined | until a new handle has the same address |
 //! | a pointer that never was a handle | not: undefined | always, without reading it |
+//!
+//! In a child of a fork, builds with debug assertions find out what release builds do.
 
 use core::any::Any;
 use std::sync::Arc;

@@ -26,15 +26,12 @@ impl Handle for zp_shared_call {
     const KIND: u32 = 0x7a70_000d;
 }
 
-/// Calls `operations(threads, context)`: their calls share their work if `threads` is that of their zp_exec.
-type Operations = unsafe extern "C" fn(threads: *const zp_threads, context: *mut c_void);
-
 /// The caller's pointer.
 struct Context(*mut c_void);
 
-// SAFETY: it is only handed to the caller's function, which the caller says may run on any thread that runs a task.
+// SAFETY: this library does not follow it. The caller's function gets it, on any thread that runs a task, as the header says.
 unsafe impl Send for Context {}
-// SAFETY: as above.
+// SAFETY: this library does not follow it, and functions get a copy of it.
 unsafe impl Sync for Context {}
 
 impl Context {
@@ -57,8 +54,8 @@ unsafe extern "C" fn run(
     threads.run(tasks, &|i| unsafe { task(data.get(), i) });
 }
 
-/// A call of `operations(threads, context)` that `tasks` tasks may share. `threads` is for the zp_exec of its calls, and gone when it
-/// returns. It runs once, in the first task, on whatever thread.
+/// A call of `operations(threads, context)` that `tasks` tasks may share. Calls of this library in it share their work if their zp_exec
+/// has `threads`, which is valid until `operations` returns. It is called once, by the first task, on whatever thread that is.
 ///
 /// Errors: ZP_ERROR_NULL.
 #[unsafe(no_mangle)]
@@ -73,7 +70,7 @@ pub unsafe extern "C" fn zp_shared_call_new(
     unsafe {
         call(message, |c: Caller| {
             let out = c.out_handle(shared_call)?;
-            let operations: Operations = operations.ok_or(Reason::Null { what: "operations" })?;
+            let operations = operations.ok_or(Reason::Null { what: "operations" })?;
             let context = Context(context);
             let operation = move |threads: &dyn Threads| {
                 let of_c = zp_threads {

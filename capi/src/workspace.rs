@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 use core::slice::from_raw_parts_mut;
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use zeropoint::exec::Workspace;
 
@@ -24,8 +24,8 @@ impl Handle for zp_workspace {
     const KIND: u32 = 0x7a70_000c;
 }
 
-/// A workspace of `bytes` bytes at `memory`, which belong to it until it is freed; of them it lends the cache lines of 64 bytes that
-/// lie wholly in them. With NULL it allocates as many of its own.
+/// A workspace of `bytes` bytes at `memory`, which belong to it until it is freed, and are zeroed; calls get the cache lines of 64 bytes
+/// that lie wholly in them. With NULL it allocates as many of its own.
 ///
 /// Errors: ZP_ERROR_MEMORY; ZP_ERROR_SIZE.
 #[unsafe(no_mangle)]
@@ -46,9 +46,11 @@ pub unsafe extern "C" fn zp_workspace_new(
             if bytes > isize::MAX as usize {
                 return Err(Reason::Size { what: "memory", rows: 1, columns: bytes }.into());
             }
-            // SAFETY: not null, and the caller says that it points to so many bytes, which are the workspace's until it is freed.
-            // Lines of memory that nobody has written are written before they are read.
-            out.write(Mutex::new(Workspace::borrowed(from_raw_parts_mut(memory.cast(), bytes))));
+            let memory: *mut u8 = memory.cast();
+            // SAFETY: not null, and the caller says that it points to so many bytes.
+            memory.write_bytes(0, bytes);
+            // SAFETY: they are initialized now, and the workspace's until it is freed.
+            out.write(Mutex::new(Workspace::borrowed(from_raw_parts_mut(memory, bytes))));
             Ok(())
         })
     }
@@ -70,11 +72,7 @@ pub unsafe extern "C" fn zp_workspace_scope(
         call(message, |c: Caller| {
             let workspace = c.handle(workspace)?;
             let operations = operations.ok_or(Reason::Null { what: "operations" })?;
-            let mut workspace = match workspace.try_lock() {
-                Ok(workspace) => workspace,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => return Err(in_use()),
-            };
+            let mut workspace = lock(workspace)?;
             // SAFETY: the caller's function with the caller's context.
             workspace.scope(|| operations(context));
             Ok(())
@@ -82,9 +80,13 @@ pub unsafe extern "C" fn zp_workspace_scope(
     }
 }
 
-#[cold]
-fn in_use() -> Failure {
-    Reason::Handle { kind: zp_workspace::NAME, why: "is in use" }.into()
+/// The workspace, for this call alone. (Whatever panicked in a scope, its memory is whole.)
+fn lock<'w>(workspace: &'w Mutex<Workspace<'static>>) -> Result<MutexGuard<'w, Workspace<'static>>, Failure> {
+    match workspace.try_lock() {
+        Ok(workspace) => Ok(workspace),
+        Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => Err(Reason::Handle { kind: zp_workspace::NAME, why: "is in use" }.into()),
+    }
 }
 
 /// The bytes that the calls of all scopes so far needed at once, at most: a workspace of as many would have sufficed (and 63 more, if
@@ -101,12 +103,7 @@ pub unsafe extern "C" fn zp_workspace_needed(
     unsafe {
         call(message, |c: Caller| {
             let out = c.out(bytes, "bytes")?;
-            let needed = match c.handle(workspace)?.try_lock() {
-                Ok(workspace) => workspace.needed(),
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().needed(),
-                Err(TryLockError::WouldBlock) => return Err(in_use()),
-            };
-            out.write(needed);
+            out.write(lock(c.handle(workspace)?)?.needed());
             Ok(())
         })
     }

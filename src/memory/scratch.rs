@@ -8,10 +8,11 @@ use super::aligned::{AlignedBuffer, CACHE_LINE, CacheLine, bytes_of, elements_of
 use super::workspace::{Lent, lender};
 
 thread_local! {
+    /// The buffers of the thread that no call uses.
     static IDLE: Cell<Idle> = const { Cell::new(Idle { buffers: Vec::new(), lines: 0 }) };
 }
 
-/// Buffers of a thread that no call uses.
+/// A stack of buffers.
 #[derive(Default)]
 struct Idle {
     /// The last used one last.
@@ -37,7 +38,7 @@ enum Memory {
 }
 
 impl Memory {
-    // (A call, and so are the other ways that are seldom taken: kernels have a test for each and no more.)
+    // (Never inlined, like the other paths that are seldom taken: a kernel then has a test for each, and no more.)
     #[inline(never)]
     fn take() -> Self {
         lender().map_or_else(|| Memory::Own(take_idle()), |arena| Memory::Lent(Lent::new(arena)))
@@ -133,12 +134,12 @@ mod tests {
             lines * CACHE_LINE
         };
         for sizes in [[KEPT / 4, KEPT / 2, KEPT / 4], [KEPT, KEPT / 2, KEPT / 2], [2 * KEPT, KEPT / 2, 64]] {
-            let mut workspaces = [const { Scratch(None) }; 3];
-            for (workspace, size) in workspaces.iter_mut().zip(sizes) {
-                workspace.elements::<u8>(size)[size - 1] = 1;
+            let mut all = [const { Scratch(None) }; 3];
+            for (scratch, size) in all.iter_mut().zip(sizes) {
+                scratch.elements::<u8>(size)[size - 1] = 1;
             }
             assert_eq!(idle(), 0);
-            drop(workspaces);
+            drop(all);
             assert!((KEPT / 2..=KEPT).contains(&idle()), "{sizes:?}: {}", idle());
         }
     }

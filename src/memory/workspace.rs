@@ -16,10 +16,9 @@ use crate::error::Error;
 
 /// Memory that operations use in place of allocating: the caller's own, of a known size.
 ///
-/// Operations need memory beside their arguments, for packed rows or partial sums for example. As a rule a thread keeps it
-/// from call to call. Inside [`scope`](Workspace::scope) it comes from the workspace instead, so that not even the first call
-/// allocates. How many bytes a call [needs](Workspace::needed), a workspace of no bytes will tell. Results do not depend
-/// on it.
+/// Operations need memory beside their arguments, for packed rows or partial sums for example. Otherwise a thread allocates it once and
+/// keeps it for its next calls. Inside [`scope`](Workspace::scope) it comes from the workspace, so that not even the first call
+/// allocates. A workspace of no bytes tells how many a call [needs](Workspace::needed). Results do not depend on workspaces.
 ///
 /// Results that own memory, such as [`QuantParams`](crate::QuantParams) or packed weights, do not come from the workspace; nor
 /// does the memory of other threads that share the work: they run tasks in workspaces of their own, or in none.
@@ -84,7 +83,7 @@ impl<'m> Workspace<'m> {
         Workspace { memory: Lines::Borrowed(pod_align_to_mut(memory).1), most: 0 }
     }
 
-    /// The bytes that it lends.
+    /// The bytes that it has for calls.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let lines = match &self.memory {
@@ -102,10 +101,10 @@ impl<'m> Workspace<'m> {
         self.most * CACHE_LINE
     }
 
-    /// Calls `operations`, which take from this workspace what memory they need on this thread. What exceeds it is allocated, and
-    /// counts in [`needed`](Workspace::needed).
+    /// Calls `operations`, whose calls of this crate take the memory that they need on this thread from the workspace. Where it does not
+    /// suffice, memory is allocated; [`needed`](Workspace::needed) counts that, too.
     ///
-    /// Inside a scope of another workspace, that one lends nothing until this scope ends.
+    /// Scopes nest: calls use the workspace of the innermost one.
     pub fn scope<R>(&mut self, operations: impl FnOnce() -> R) -> R {
         let (mut operations, mut result) = (Some(operations), None);
         self.lend(&mut || result = operations.take().map(|operations| operations()));
@@ -124,11 +123,12 @@ impl<'m> Workspace<'m> {
 }
 
 thread_local! {
-    /// The memory that calls of this thread use. Whatever it points to lives as long as it is here: [`Installed`] takes it away.
+    /// The arena of the innermost scope that the thread is in. It lives as long as it is here, since [`Installed`] removes it at the
+    /// scope's end.
     static LENDER: Cell<Option<NonNull<Arena>>> = const { Cell::new(None) };
 }
 
-/// The memory that this thread's calls are lent, if they are.
+/// The arena of the innermost scope that the thread is in.
 #[inline]
 pub(super) fn lender() -> Option<NonNull<Arena>> {
     LENDER.get()

@@ -44,7 +44,7 @@ impl<V> Round<V> for ToNearest {
         v.round_to_i32(quotients)
     }
 
-    /// (They are those that round to the ends.)
+    /// (Quotients up to half a step beyond the ends round to the ends.)
     #[inline(always)]
     fn round_beyond(self, v: V, quotients: V::F32, _: [V::F32; 2]) -> V::F32
     where

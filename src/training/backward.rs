@@ -7,8 +7,8 @@ use crate::simd::Simd;
 
 /// The backward pass of an operation whose parameters have N sums in every group.
 pub(super) trait Backward<const N: usize>: Copy + Send + Sync {
-    /// The same pass, faster, for elements rounded to nearest on ISAs with a fast division. Where the sums of a segment that it makes
-    /// are finite, it is exact; else the segment has to be computed again.
+    /// A faster form of this pass, for elements rounded to nearest on ISAs with a fast division. Where the sums of a segment that it
+    /// makes are finite, it is exact; else the segment has to be computed again by the pass itself.
     type Fast: Backward<N>;
     /// Whether there is a faster pass.
     const HAS_FAST: bool;
@@ -16,7 +16,7 @@ pub(super) trait Backward<const N: usize>: Copy + Send + Sync {
     /// The faster pass.
     fn fast(self) -> Self::Fast;
 
-    /// What is made of parameters once for all elements that have them.
+    /// Values that are computed from parameters once, for all elements that share them.
     type Limits<V: Simd>: Copy;
 
     /// The limits of these parameters.
@@ -34,7 +34,7 @@ pub(super) trait Backward<const N: usize>: Copy + Send + Sync {
     ) -> (V::F32, [V::F64; N]);
 }
 
-/// Of fake-quantization. The sums are `Σ g · (ŷ − x)`, without x where the code is clamped; and, if there are two, `Σ g` where it
+/// The backward pass of fake-quantization. The sums are `Σ g · (ŷ − x)`, without x where the code is clamped; and, if there are two, `Σ g` where it
 /// is clamped.
 ///
 /// FAST takes a product with the reciprocal in two parts for the quotient, which rounds to the same integer
@@ -113,7 +113,7 @@ fn nearer_if_odd<V: Vectors>(v: V, end: V::F32, edge: V::F32) -> V::F32 {
     v.of_bits(v.sub_i32(v.to_bits(edge), odd))
 }
 
-/// Of clipping to a bound, which is in place of a scale: to 0 … bound, or to −bound … bound. The sum is `Σ g` where x is at the
+/// The backward pass of clipping to a bound, which is in place of a scale: to 0 … bound, or to −bound … bound. The sum is `Σ g` where x is at the
 /// bound or above it, less, if symmetric, `Σ g` where it is at the lower one or below.
 #[derive(Clone, Copy)]
 pub(super) struct OfClipping<const SYMMETRIC: bool>;
