@@ -10,7 +10,7 @@ use zeropoint::{CodeRange, Dequantize, Exec, Granularity, QuantParams, Rounding,
 
 use crate::error::{LibraryResult, too_large, wrapped};
 use crate::input::Input;
-use crate::linear::{bias_of, floats};
+use crate::linear::{bias_of, dequantize, floats};
 use crate::scheme::ConvScheme;
 
 const OP: &str = "zeropoint-conv2d";
@@ -44,21 +44,15 @@ impl Conv2d {
         let values = floats(weight)?;
         let bias = bias.map(|bias| bias_of(OP, bias, outputs)).transpose()?;
         let exec = scheme.exec()?;
-        let Conv2dConfig { padding, stride, dilation, groups, .. } = config;
-        if stride == 0 || dilation == 0 {
-            return Err(Error::msg(format!("{OP}: stride and dilation are at least 1")).bt());
-        }
-        let window =
-            Window { size: [height, width], stride: [stride; 2], padding: [padding; 4], dilation: [dilation; 2] };
+        let window = window_of(OP, [height, width], config)?;
         let parts = || {
             let by_output = Granularity::channel(&[outputs, channels, height, width], 0)?;
             let params = QuantParams::fit(exec, &values, CodeRange::narrow(8)?, Scheme::SYMMETRIC, by_output)?;
             let mut codes = vec![0_i8; values.len()];
             quantize(exec, &values, &params, Rounding::Nearest, &mut codes)?;
             let shape = [outputs, channels, height, width];
-            let conv = layers::Conv2d::new(exec, &codes, shape, &params, window, groups)?;
-            let stage =
-                bias.as_deref().map_or_else(|| Ok(Dequantize::new()), |bias| Dequantize::new().with_bias(bias))?;
+            let conv = layers::Conv2d::new(exec, &codes, shape, &params, window, config.groups)?;
+            let stage = dequantize(bias.as_deref())?;
             Ok(Parts { conv, stage, activations: scheme.activations, config, exec })
         };
         Ok(Conv2d(Arc::new(parts().map_err(wrapped(OP))?)))
@@ -138,6 +132,15 @@ impl Module for Conv2d {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         x.apply_op1(self.clone())
     }
+}
+
+/// The window of a convolution with weights of this height and width.
+pub(crate) fn window_of(op: &'static str, size: [usize; 2], config: Conv2dConfig) -> Result<Window> {
+    let Conv2dConfig { padding, stride, dilation, .. } = config;
+    if stride == 0 || dilation == 0 {
+        return Err(Error::msg(format!("{op}: stride and dilation are at least 1")).bt());
+    }
+    Ok(Window { size, stride: [stride; 2], padding: [padding; 4], dilation: [dilation; 2] })
 }
 
 /// Transposes every matrix of this shape, in squares whose lines stay in the level-1 cache.

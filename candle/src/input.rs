@@ -37,7 +37,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The f32 that a layout selects of a storage, in order.
+/// The elements of a tensor of f32, row-major.
 ///
 /// # Errors
 /// Another type; a layout that goes beyond the storage.

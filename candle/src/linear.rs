@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Error, Layout, Module, Result, S
 use candle_nn::VarBuilder;
 use zeropoint::formats::BlockFormat;
 use zeropoint::groups::{Activations, PackedWeights, RealStage, StoredWeights, matmul};
-use zeropoint::{Destination, Exec, Matrix};
+use zeropoint::{Dequantize, Destination, Exec, Matrix};
 
 use crate::error::{LibraryResult, too_large, wrapped};
 use crate::input::Input;
@@ -188,6 +188,11 @@ pub fn bias_of(op: &'static str, bias: &Tensor, outputs: usize) -> Result<Vec<f3
         return Err(Error::UnexpectedShape { msg: format!("{op}: the bias"), expected, got }.bt());
     }
     floats(bias)
+}
+
+/// The output stage with this bias, if there is one.
+pub fn dequantize(bias: Option<&[f32]>) -> LibraryResult<Dequantize> {
+    bias.map_or_else(|| Ok(Dequantize::new()), |bias| Dequantize::new().with_bias(bias))
 }
 
 /// [`candle_nn::linear()`] of few bits.

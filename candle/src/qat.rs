@@ -2,15 +2,16 @@
 //! integer layers that a trained one becomes.
 //!
 //! ```text
-//! x̂ = S · (clamp(round(x / S)) )     every operand of a product, in f32
+//! x̂ = S · (clamp(round(x / S) + Z) − Z)     every operand of a product, in f32: scale S, zero point Z
 //! y = x̂ · ŵᵀ + bias                  candle's own product
-//! ∂x = ∂x̂ · [the code of x needs no clamping]      straight through the rounding; and the same for the weights
+//! ∂x = ∂x̂ where the code of x needs no clamping, else 0: straight through the rounding, for weights too
 //! ```
 //!
-//! [`QuantLinear`] and [`QuantConv2d`] are those of NVIDIA's pytorch-quantization: by default signed symmetric codes of 8 bits,
-//! whose range is the largest magnitude, taken in flight for each batch: per tensor for inputs, per output for weights. Every
-//! other scheme is a [`QuantDescriptor`]: 2 to 8 bits, unsigned codes with zero points, scales that are powers of two, stochastic
-//! rounding; ranges that are given, frozen or a moving average; scales that are learned.
+//! [`QuantLinear`] and [`QuantConv2d`] follow the layers of these names in NVIDIA's pytorch-quantization.
+//! [`QuantScheme::int8`] is their default: signed symmetric codes of 8 bits, whose range is the largest magnitude, measured
+//! in every call (in flight): per tensor for inputs, per output for weights. A [`QuantDescriptor`] can have 2 to 8 bits,
+//! unsigned codes with zero points, scales that are powers of two, stochastic rounding; ranges that are given, frozen or a
+//! moving average; scales that are learned.
 //!
 //! ```
 //! use candle_core::{DType, Device, Module, ModuleT, Tensor};
@@ -26,14 +27,14 @@
 //! optimizer.backward_step(&before)?;
 //! let after = layer.forward(&x)?.sqr()?.mean_all()?;
 //! assert!(after.to_scalar::<f32>()? < before.to_scalar::<f32>()?);
-//! let integers = layer.convert()?; // the same numbers but for the rounding of sums, by an integer product
+//! let integers = layer.convert()?; // an integer product: other results only by the rounding of sums
 //! assert_eq!(integers.forward(&x)?.dims(), [5, 3]);
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 //!
 //! Fake-quantized operands have the same bytes on every ISA and for every number of threads. candle's product of them has not:
-//! it chooses its kernel by the CPU. [`QuantLinear::operands`] and [`QuantConv2d::operands`] give the operands to products of
-//! one's own.
+//! it chooses its kernel by the CPU. [`QuantLinear::operands`] and [`QuantConv2d::operands`] return the operands, for a product
+//! in a fixed order.
 
 mod convert;
 mod descriptor;

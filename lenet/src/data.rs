@@ -62,10 +62,10 @@ pub fn images(path: &Path) -> Result<Vec<f32>, FileError> {
     load(path, parse_images)
 }
 
-/// The [`images`] in the bytes of an IDX file.
+/// The digits, each `[height, width]` from 0 to 1, in the bytes of an IDX file.
 ///
 /// # Errors
-/// Why they are none.
+/// In words, what the bytes have that such a file has not.
 pub fn parse_images(bytes: &[u8]) -> Result<Vec<f32>, String> {
     let ([count, height, width], pixels) = idx(bytes)?;
     if [height, width] != [HEIGHT, WIDTH] {
@@ -85,10 +85,10 @@ pub fn labels(path: &Path, images: usize) -> Result<Vec<u8>, FileError> {
     load(path, |bytes| parse_labels(bytes, images))
 }
 
-/// The [`labels`] in the bytes of an IDX file.
+/// The labels of this many digits, in the bytes of an IDX file.
 ///
 /// # Errors
-/// Why they are none.
+/// In words, what the bytes have that such a file has not.
 pub fn parse_labels(bytes: &[u8], images: usize) -> Result<Vec<u8>, String> {
     let ([count], labels) = idx(bytes)?;
     if count != images {

@@ -16,15 +16,15 @@ pub struct FloatNetwork {
 /// The inputs of every layer, and the logits, image after image.
 #[derive(Default)]
 pub struct Activations {
-    /// Images.
+    /// The input of the first convolution: the images.
     pub conv1: Vec<f32>,
-    /// What the first convolution leads to, channels last.
+    /// The input of the second convolution, channels last.
     pub conv2: Vec<f32>,
-    /// What the second convolution leads to, channels last.
+    /// The input of the first linear layer, channels last.
     pub fc1: Vec<f32>,
-    /// What the first linear layer leads to.
+    /// The input of the second linear layer.
     pub fc2: Vec<f32>,
-    /// A value for every class.
+    /// A logit for every class.
     pub logits: Vec<f32>,
 }
 

@@ -73,8 +73,8 @@ impl StaticNetwork {
         Self::of_layers(isa, inputs, [&conv1?, &conv2?, &fc1?, &fc2?], rule)
     }
 
-    /// The parameters of every layer's input and the quantized layers, `fc1` for an input that is flattened channels last; output
-    /// stages with this rule.
+    /// A network of quantized layers, with the parameters of every layer's input, and output stages with this rule. `fc1`
+    /// is for an input that is flattened channels last.
     ///
     /// # Errors
     /// Parameters that the rule does not have.

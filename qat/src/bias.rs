@@ -1,25 +1,27 @@
-//! The claim of the first document: "for a quadratic cost, the gradients of stochastically quantized coefficients are unbiased as
-//! well, while the ones of deterministically quantized coefficients are biased".
+//! A claim of the README of `lixilinx/Flexible_quantization`, which defines eight types of quantization: "for a quadratic
+//! cost, the gradients of stochastically quantized coefficients are unbiased as well, while the ones of deterministically
+//! quantized coefficients are biased".
 //!
 //! ```text
 //! J(w) = ½·wᵀ·H·w − bᵀ·w      gradient g(w) = H·w − b, known exactly
 //! g(Q(w)) = H·Q(w) − b         what training sees when w is quantized
 //! ```
 //!
-//! `g` is linear, so that `E g(Q(w)) = g(E Q(w))`, which is `g(w)` if Q is unbiased. Here w has 64 coefficients, H is A·Aᵀ/64 of a
-//! random A, so that coefficients depend on each other, and Q is drawn N times. Of every component of the mean a 95 % confidence
-//! interval is made by its own spread. A rounding to nearest gives the same gradient every time, and no interval.
+//! `g` is linear, so that `E g(Q(w)) = g(E Q(w))`, which is `g(w)` if Q is unbiased. Here w has 64 coefficients, H is
+//! A·Aᵀ/64 of a random A, so that coefficients depend on each other, and Q is drawn N times. Of every component of the mean
+//! a 95 % confidence interval is made by its own spread. A rounding to nearest gives the same gradient every time, and no
+//! interval.
 //!
 //! The cost itself is not linear: `E J(Q(w)) = J(w) + ½·tr(H·Cov)`, so stochastic rounding makes it larger. That is measured too.
 
 use serde::{Deserialize, Serialize};
-use zeropoint::random::fill_uniform;
 use zeropoint::{CodeRange, Exec, Granularity, OffsetKind, QuantParams, RoundingKind, ScaleKind, Scheme, Stream};
 use zeropoint::{Rounding, fake_quantize, min_max};
 
 use crate::Failure;
+use crate::random::uniform;
 
-/// The coefficients.
+/// The number of coefficients w.
 pub const COEFFICIENTS: usize = 64;
 
 /// The two-sided 95 % point of the normal distribution.
@@ -38,7 +40,8 @@ pub struct Measured {
     pub errors: Vec<(u64, f64)>,
     /// ‖gradient − exact‖ / ‖exact‖ of a single draw, as a root mean square.
     pub single: f64,
-    /// What `errors` ends with if there is no bias: the root mean square of the intervals' standard errors.
+    /// The standard error of the mean gradient, relative to the exact gradient: about what `errors` ends with if there is
+    /// no bias.
     pub expected: f64,
     /// Components whose 95 % confidence interval has the exact one inside, of 64.
     pub covered: usize,
@@ -54,11 +57,11 @@ struct Quadratic {
 
 impl Quadratic {
     fn new(exec: Exec<'_>, seed: u64) -> Result<Self, Failure> {
-        let a = uniform(exec, seed, COEFFICIENTS * COEFFICIENTS)?;
+        let a = uniform(exec, Stream::new(seed), COEFFICIENTS * COEFFICIENTS)?;
         let row = |i: usize| &a[i * COEFFICIENTS..][..COEFFICIENTS];
         let dot = |i, j| row(i).iter().zip(row(j)).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
         let h = (0..COEFFICIENTS * COEFFICIENTS).map(|i| dot(i / COEFFICIENTS, i % COEFFICIENTS) / COEFFICIENTS as f64);
-        let b = uniform(exec, seed + 1, COEFFICIENTS)?.into_iter().map(f64::from).collect();
+        let b = uniform(exec, Stream::new(seed + 1), COEFFICIENTS)?.into_iter().map(f64::from).collect();
         Ok(Quadratic { h: h.collect(), b })
     }
 
@@ -75,13 +78,6 @@ impl Quadratic {
     }
 }
 
-/// Values from −1 to 1.
-fn uniform(exec: Exec<'_>, seed: u64, count: usize) -> Result<Vec<f32>, Failure> {
-    let mut values = vec![0.0; count];
-    fill_uniform(exec, Stream::new(seed), &mut values)?;
-    Ok(values.into_iter().map(|value| 2.0 * value - 1.0).collect())
-}
-
 fn norm(x: impl Iterator<Item = f64>) -> f64 {
     x.map(|x| x * x).sum::<f64>().sqrt()
 }
@@ -92,7 +88,7 @@ fn norm(x: impl Iterator<Item = f64>) -> f64 {
 /// Bits that no code has.
 pub fn measure(exec: Exec<'_>, bits: &[u32], draws: u64, seed: u64) -> Result<Vec<Measured>, Failure> {
     let cost = Quadratic::new(exec, seed)?;
-    let w = uniform(exec, seed + 2, COEFFICIENTS)?;
+    let w = uniform(exec, Stream::new(seed + 2), COEFFICIENTS)?;
     let mut all = Vec::new();
     for &bits in bits {
         for scheme in Scheme::ALL {
@@ -119,7 +115,7 @@ fn one(
     let (mut sums, mut squares) = (vec![0.0; COEFFICIENTS], vec![0.0; COEFFICIENTS]);
     let (mut cost_sum, mut single, mut errors) = (0.0, 0.0, Vec::new());
     let mut quantized = vec![0.0; COEFFICIENTS];
-    // To nearest, every draw is the first.
+    // Rounding to nearest, all draws are equal: one is enough.
     let count = if stochastic { draws } else { 1 };
     let mut stream = Stream::new(seed);
     for n in 1..=count {
@@ -143,7 +139,7 @@ fn one(
     }
     let n = count as f64;
     let spread = |i: usize| ((squares[i] - sums[i] * sums[i] / n) / (n - 1.0).max(1.0) / n).max(0.0).sqrt();
-    // What sums in f64 leave of an error that is none.
+    // Far above the rounding of the sums in f64, and far below any bias.
     let tiny = 1e-12 * size;
     let covered = (0..COEFFICIENTS).filter(|&i| (sums[i] / n).abs() <= NORMAL_95 * spread(i) + tiny).count();
     let scale = if scheme.scale == ScaleKind::Float { "float scale" } else { "power-of-two scale" };

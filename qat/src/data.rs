@@ -15,13 +15,13 @@ pub struct Images {
     pub classes: Vec<u8>,
 }
 
-/// What a network is trained on, and what it is judged by.
+/// Images for training and for the accuracy.
 pub struct Dataset {
-    /// Its name.
+    /// The name of the data set, for the report.
     pub name: &'static str,
     /// Images to train on.
     pub train: Images,
-    /// Images that are not trained on.
+    /// Images for the accuracy, none of them in `train`.
     pub test: Images,
 }
 
@@ -39,7 +39,7 @@ impl Images {
     }
 }
 
-/// The bytes of a file that is compressed by gzip, or not.
+/// The contents of a file, which may be compressed by gzip.
 fn unzipped(bytes: &[u8]) -> Result<Vec<u8>, String> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes.to_vec());

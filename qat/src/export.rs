@@ -1,11 +1,11 @@
-//! The trained network in integers, beside the fake-quantized one.
+//! The trained network in integers, compared with the fake-quantized one code by code.
 //!
-//! The integers are those of the program `lenet`: codes of 8 bits, exact sums, a bias that is rounded to the scale of the sum, and
-//! an output stage from sums to codes. Two evaluations of the fake-quantized network stand beside them.
+//! The integer network is that of the program `lenet`: codes of 8 bits, exact sums, a bias that is rounded to the scale of
+//! the sum, and an output stage from sums to codes. Two evaluations of the fake-quantized network stand beside them.
 //!
-//! - **In the order of the integers**: the operands are what fake-quantization makes of them, divided by their scales, so that they
+//! - **In the order of the integers**: the fake-quantized operands are divided by their scales, so that they
 //!   are integers in f32; sums below 2²⁴ of these are exact in any order. The bias is rounded to the scale of the sum, and the sum
-//!   is multiplied once. That is the float-multiplier stage to the letter: every code has to be equal.
+//!   is multiplied once. The float-multiplier stage does just that: every code has to be equal.
 //! - **As trained**: sums of real numbers in f32, a bias in f32, a division by the next scale. A code may differ where the value
 //!   before rounding lies at a tie, no farther from it than the roundings that only one of the two has:
 //!
@@ -15,8 +15,8 @@
 //!     K + 4     roundings of a sum of K products in f32, of the operands, and of the bias
 //! ```
 //!
-//! This bound is checked for every layer alone, which gets the codes of the integer network as its input, so that what one layer
-//! rounds otherwise does not count for the next.
+//! The bound is checked for every layer alone: its input is the codes of the integer network, so that differences of one layer do
+//! not reach the next.
 
 use candle_core::{Device, Tensor};
 use lenet::network::{CLASSES, HEIGHT, Network as _, Outputs, PIXELS, QuantizedLayer, WIDTH, top};
@@ -33,24 +33,29 @@ use crate::products::Products;
 use crate::recipe::Quantized;
 use crate::train::{EVALUATION_BATCH, correct};
 
-/// How the integer network with one output stage compares.
+/// The name of the output stage that multiplies a sum by one float.
+pub const FLOAT_STAGE: &str = "float multiplier";
+
+/// How the integer network with one output stage compares with the fake-quantized one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Equality {
     /// The output stage.
     pub stage: String,
     /// Test images whose class is right in integers.
     pub correct: usize,
-    /// Images that the fake-quantized network as trained takes for another class.
+    /// Images of which the fake-quantized network, as trained, predicts another class.
     pub predictions: usize,
-    /// Codes behind the first three layers, before pooling.
+    /// How many results are compared: the codes of the first three layers, before pooling, and the sums of the last one.
     pub codes: usize,
-    /// Those that differ from the fake-quantized evaluation in the order of the integers, and logits.
+    /// Results that differ from the fake-quantized evaluation in the order of the integers. Codes count for the
+    /// float-multiplier stage alone, which rounds as that evaluation does.
     pub in_order: usize,
     /// Codes that differ from the fake-quantized layer as trained.
     pub as_trained: usize,
-    /// Of these, the largest distance from a tie, as a part of its bound; above 1 the explanation would be wrong.
+    /// The largest distance of such a code's value from a tie, divided by its bound: above 1, roundings do not explain the
+    /// difference.
     pub of_bound: f64,
-    /// The largest difference of such codes.
+    /// The largest difference between two codes that differ, in steps.
     pub steps: u32,
 }
 
@@ -60,7 +65,8 @@ struct LayerParams {
     weights: QuantParams<i8>,
 }
 
-/// The integer networks with the stages that the scales allow, each beside `classes`, the predictions of the fake-quantized one.
+/// Compares the integer network, with every output stage that the scales allow, with the fake-quantized one, whose
+/// predictions are `classes`.
 ///
 /// # Errors
 /// A network that is not quantized, or has no integer form.
@@ -80,16 +86,18 @@ pub fn compare(
         quantized_layers.push(layer.quantize_by(exec.isa(), params.weights.clone())?);
     }
     let quantized_layers: [&QuantizedLayer; 4] = std::array::from_fn(|i| &quantized_layers[i]);
-    let stages: &[(&str, Rule)] = if quantized.power_of_two {
-        &[("float multiplier", Rule::Float), ("fixed point", Rule::FixedPoint), ("shift", Rule::Shift)]
-    } else {
-        &[("float multiplier", Rule::Float), ("fixed point", Rule::FixedPoint)]
-    };
+    let stages: &[(&str, Rule)] =
+        &[(FLOAT_STAGE, Rule::Float), ("fixed point", Rule::FixedPoint), ("shift", Rule::Shift)];
+    let stages = if quantized.power_of_two { stages } else { &stages[..2] };
     let mut rows = Vec::new();
     for &(stage, rule) in stages {
         let inputs = std::array::from_fn(|i| params[i].input.clone());
-        // A ratio of scales that is no shift to the right is an error of the stage.
-        let Ok(integers) = StaticNetwork::of_layers(exec.isa(), inputs, quantized_layers, rule) else { continue };
+        let integers = match StaticNetwork::of_layers(exec.isa(), inputs, quantized_layers, rule) {
+            Ok(integers) => integers,
+            // A ratio of scales may be no shift to the right.
+            Err(_) if rule == Rule::Shift => continue,
+            Err(error) => return Err(error.into()),
+        };
         rows.push(beside(stage, &integers, network, &params, classes, images)?);
     }
     Ok(rows)
@@ -138,7 +146,8 @@ fn beside(
 struct Evaluation<'a> {
     products: Products,
     params: &'a [LayerParams],
-    /// ŵ, |ŵ|, ŵ/S, and the bias, its magnitude, and it rounded to a multiple of the scale of the sum.
+    /// Of every layer, the weights and the bias in three forms: fake-quantized; their magnitudes; in integers, the bias in
+    /// steps of the scale of the sum.
     weights: Vec<[[Tensor; 2]; 3]>,
 }
 
@@ -151,9 +160,9 @@ impl<'a> Evaluation<'a> {
             let bias = layer.bias.as_detached_tensor();
             let scales = params.weights.scales();
             let values: Vec<f32> = w_hat.flatten_all()?.to_vec1()?;
-            let run = values.len() / scales.len();
+            let depth = values.len() / scales.len();
             let codes =
-                values.chunks(run).zip(scales).flat_map(|(w, scale)| w.iter().map(move |w| (w / scale).round()));
+                values.chunks(depth).zip(scales).flat_map(|(w, scale)| w.iter().map(move |w| (w / scale).round()));
             let codes = Tensor::from_iter(codes, &Device::Cpu)?.reshape(w_hat.shape())?;
             let input = f64::from(params.input.scales()[0]);
             let b: Vec<f32> = bias.to_vec1()?;
@@ -171,7 +180,7 @@ impl<'a> Evaluation<'a> {
         Ok(operation(self.products, x, w, b)?.flatten_all()?.to_vec1()?)
     }
 
-    /// Counts what differs in a batch.
+    /// Adds the differences of a batch to `row`.
     fn count(&self, outputs: &Outputs, row: &mut Equality) -> Result<(), Failure> {
         let [pixels, conv1, pool1, conv2, pool2, fc1] = &outputs.codes[..] else {
             return Err("the integer network has other layers".into());
@@ -206,7 +215,7 @@ impl<'a> Evaluation<'a> {
             let out_pixels = found[layer].len() / images / out_channels;
             let found = channels_first(found[layer], [out_channels, out_pixels, 1]);
             let next = &self.params[layer + 1].input;
-            let stage = Stage::new(params, next, row.stage == "float multiplier", SHAPES[layer]);
+            let stage = Stage::new(params, next, row.stage == FLOAT_STAGE, SHAPES[layer]);
             for (i, &code) in found.iter().enumerate() {
                 stage.count(i / out_pixels % out_channels, [trained[i], magnitudes[i], sums[i]], code, row);
             }
@@ -216,7 +225,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// From the sums of a layer to codes.
+/// The output stage of the fake-quantized evaluation: from the sums of a layer to codes.
 struct Stage<'a> {
     params: &'a LayerParams,
     out_scale: f32,

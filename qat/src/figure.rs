@@ -5,9 +5,11 @@ use plotters::prelude::*;
 
 use crate::Failure;
 use crate::bias::Measured;
+use crate::mean::Mean;
 use crate::recipe::{Quantized, Recipe, Variant};
-use crate::report::{Mean, Results};
+use crate::report::Results;
 
+/// Width and height of a picture, in pixels.
 const SIZE: (u32, u32) = (1500, 1000);
 
 /// Colours of Okabe and Ito, which the colour-blind can tell apart too.
@@ -24,11 +26,11 @@ const COLORS: [RGBColor; 8] = [
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// The error of the mean gradient against the number of draws, with float scales and the symmetric scheme: stochastic solid, nearest
-/// with hollow circles.
+/// The error of the mean gradient against the number of draws, with float scales and the symmetric scheme: stochastic
+/// solid, nearest with hollow circles.
 ///
 /// # Errors
-/// None but the backend's.
+/// A picture that the backend cannot draw.
 pub fn bias(measured: &[Measured]) -> Result<String, Failure> {
     let mut svg = String::new();
     {
@@ -72,18 +74,20 @@ pub fn bias(measured: &[Measured]) -> Result<String, Failure> {
                 chart.draw_series(points.map(|point| Circle::new(point, 6, color)))?;
             }
         }
-        legend(&mut chart)?;
+        legend(&mut chart, SeriesLabelPosition::LowerLeft)?;
         area.present()?;
     }
     Ok(svg)
 }
 
+/// Draws the names of the lines into a corner.
 fn legend<'a, X: plotters::coord::ranged1d::Ranged, Y: plotters::coord::ranged1d::Ranged>(
     chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    corner: SeriesLabelPosition,
 ) -> Result<(), Failure> {
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerLeft)
+        .position(corner)
         .legend_area_size(50)
         .margin(14)
         .label_font(("sans-serif", 24))
@@ -99,7 +103,7 @@ type Line = (String, RGBColor, Vec<(usize, Mean)>);
 /// Accuracy by bits, a line for every variant with float scales, with standard errors.
 ///
 /// # Errors
-/// None but the backend's.
+/// A picture that the backend cannot draw.
 pub fn accuracy(results: &Results) -> Result<String, Failure> {
     let mut bits: Vec<u32> = results.widths().into_iter().map(|(bits, _)| bits).collect();
     bits.sort_unstable();
@@ -144,7 +148,7 @@ pub fn accuracy(results: &Results) -> Result<String, Failure> {
             })
             .draw()?;
         for (k, (name, color, points)) in lines.iter().enumerate() {
-            // Lines of one place stand beside each other.
+            // Beside each other, so that error bars at the same bits do not hide each other.
             let at = |i: usize| i as f64 + (k as f64 - 3.5) * 0.025;
             let (color, style) = (*color, color.stroke_width(3));
             chart
@@ -156,15 +160,7 @@ pub fn accuracy(results: &Results) -> Result<String, Failure> {
                 PathElement::new([(at(*i), mean.mean - error), (at(*i), mean.mean + error)], color.stroke_width(6))
             }))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .legend_area_size(50)
-            .margin(14)
-            .label_font(("sans-serif", 24))
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK)
-            .draw()?;
+        legend(&mut chart, SeriesLabelPosition::LowerRight)?;
         area.present()?;
     }
     Ok(svg)

@@ -21,20 +21,20 @@ use crate::post::{self, PostTraining};
 use crate::recipe::{Quantized, Recipe, Variant};
 use crate::train::{Schedule, classify, correct, train};
 
-/// What is run.
+/// The recipes and seeds to run, and the schedules.
 #[derive(Clone, Debug)]
 pub struct Grid {
     /// Bits of weights and activations.
     pub bits: Vec<u32>,
     /// Whether scales are powers of two, or both.
     pub power_of_two: Vec<bool>,
-    /// What is rounded in which way.
+    /// The variants of quantized training.
     pub variants: Vec<Variant>,
     /// The seeds are 1, 2, …
     pub seeds: u64,
     /// How the float network is trained.
     pub first: Schedule,
-    /// How it is tuned by a recipe: in float too, which is what the others are compared with.
+    /// How it is tuned by a recipe. One recipe is float, for comparison.
     pub tuning: Schedule,
 }
 
@@ -47,25 +47,25 @@ pub struct Run {
     pub seed: u64,
     /// Test images whose class is right.
     pub correct: usize,
-    /// Whether training ended because values grew beyond bounds. Such a network says the first class of everything.
+    /// Whether training ended because values grew beyond bounds. The predictions of such a network count as class 0.
     #[serde(default)]
     pub diverged: bool,
     /// The digest of the network.
     pub digest: String,
-    /// How long training took.
+    /// The time that training took, in seconds.
     pub seconds: f64,
-    /// Of a float network: what quantization makes of it without training.
+    /// Of a float network: its accuracy when it is quantized after training.
     pub post: Vec<PostTraining>,
-    /// Of a network of seed 1 that is quantized to nearest: how its integers compare.
+    /// Of seed 1, with nearest rounding or learned scales: the integer network compared with the fake-quantized one.
     pub export: Vec<Equality>,
 }
 
 impl Grid {
-    /// All recipes, the float one first, whose run has the rows of post-training quantization.
+    /// All recipes, the float one first.
     #[must_use]
     pub fn recipes(&self) -> Vec<Recipe> {
         let mut recipes = vec![Recipe::Float];
-        // Few bits last: where time is short, all variants of a width are there or none.
+        // Width after width: an interrupted grid has all variants of a width or none.
         for &bits in &self.bits {
             for &power_of_two in &self.power_of_two {
                 for &variant in &self.variants {
@@ -79,14 +79,34 @@ impl Grid {
         recipes
     }
 
-    /// What tells the runs of one grid from those of another.
+    /// Every seed with every recipe. Seed after seed: if time is short, there are fewer seeds, not fewer recipes.
+    fn items(&self) -> Vec<(u64, Recipe)> {
+        let recipes = self.recipes();
+        (1..=self.seeds).flat_map(|seed| recipes.iter().map(move |&recipe| (seed, recipe))).collect()
+    }
+
+    /// The finished run in the journal. A float run of a grid with other bits may lack quantization after training to these.
+    fn find<'a>(&self, journal: &'a Journal, (seed, recipe): (u64, Recipe)) -> Option<&'a Run> {
+        let has_post = |run: &Run, bits: u32| run.post.iter().any(|post| post.bits == bits);
+        journal.find(recipe, seed, |run| {
+            recipe != Recipe::Float || run.diverged || self.bits.iter().all(|&bits| has_post(run, bits))
+        })
+    }
+
+    /// The runs of the grid that the journal has.
+    #[must_use]
+    pub fn finished(&self, journal: &Journal) -> Vec<Run> {
+        self.items().into_iter().filter_map(|item| self.find(journal, item)).cloned().collect()
+    }
+
+    /// The data and the schedules, by which a journal tells the runs of one grid from those of another.
     #[must_use]
     pub fn key(&self, data: &Dataset) -> String {
         format!("{}, {:?}, {:?}", data.name, self.first, self.tuning)
     }
 }
 
-/// Networks that are trained from their random weights on, in float and in integers.
+/// Training from random weights, in float and in integers.
 #[derive(Clone, Debug)]
 pub struct Scratch {
     /// How they are trained.
@@ -96,17 +116,28 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// The recipes.
+    /// Float; integers with gradients to nearest; integers with stochastic gradients.
     pub const RECIPES: [Recipe; 3] =
         [Recipe::Float, Recipe::Integer { stochastic: false }, Recipe::Integer { stochastic: true }];
 
-    /// What tells these runs from others.
+    /// The data and the schedule, by which a journal tells these runs from others.
     #[must_use]
     pub fn key(&self, data: &Dataset) -> String {
         format!("{}, {:?} from random weights", data.name, self.schedule)
     }
 
-    /// Runs whatever the journal has not, on the threads of the current pool. `finished` sees every run.
+    fn items(&self) -> Vec<(u64, Recipe)> {
+        (1..=self.seeds).flat_map(|seed| Self::RECIPES.map(|recipe| (seed, recipe))).collect()
+    }
+
+    /// The runs that the journal has.
+    #[must_use]
+    pub fn finished(&self, journal: &Journal) -> Vec<Run> {
+        let found = self.items().into_iter().filter_map(|(seed, recipe)| journal.find(recipe, seed, |_| true));
+        found.cloned().collect()
+    }
+
+    /// Runs whatever the journal lacks, on the threads of the current pool. `finished` is called with every new run.
     ///
     /// # Errors
     /// The first error of a run.
@@ -117,20 +148,13 @@ impl Scratch {
         journal: &Journal,
         finished: impl Fn(&Run) + Sync,
     ) -> Result<Vec<Run>, Failure> {
-        let all: Vec<(u64, Recipe)> =
-            (1..=self.seeds).flat_map(|seed| Self::RECIPES.map(|recipe| (seed, recipe))).collect();
+        let all = self.items();
         let mut runs = in_order(&all, |&(seed, recipe)| {
-            if let Some(run) = journal.find(recipe, seed) {
+            if let Some(run) = journal.find(recipe, seed, |_| true) {
                 return Ok(run.clone());
             }
-            let start = Instant::now();
-            let (network, is_finite) =
-                tune(&Parameters::random(exec, seed * STREAMS)?, recipe, self.schedule, data, exec, seed)?;
-            let seconds = start.elapsed().as_secs_f64();
-            let classes = if is_finite { classify(&network, &data.test)? } else { vec![0; data.test.count()] };
-            let (correct, diverged) = (correct(&classes, &data.test), !is_finite);
-            let digest = network.digest()?;
-            let run = Run { recipe, seed, correct, diverged, digest, seconds, post: Vec::new(), export: Vec::new() };
+            let parameters = Parameters::random(exec, seed * STREAMS)?;
+            let Trained { run, .. } = trained(&parameters, recipe, self.schedule, data, exec, seed)?;
             journal.add(&run)?;
             finished(&run);
             Ok(run)
@@ -141,7 +165,7 @@ impl Scratch {
     }
 }
 
-/// Runs that were finished, kept in a file as they come: a line of JSON each, behind the key of their grid.
+/// A file of finished runs, to which every run is added as it ends: a line of JSON each, with the key of its grid.
 pub struct Journal {
     key: String,
     runs: Vec<Run>,
@@ -155,10 +179,10 @@ struct Line {
 }
 
 impl Journal {
-    /// The runs with this key that the file has; without a path, none.
+    /// The runs with this key that the file has; without a path, none. A line that was cut by an interruption is left out.
     ///
     /// # Errors
-    /// A file that cannot be read or written. Lines that are none of runs, as that of a run that was interrupted, are left out.
+    /// A file that cannot be read or written; a file with lines, but no run among them: it is none of this program's.
     pub fn open(path: Option<&Path>, key: String) -> Result<Self, Failure> {
         let Some(path) = path else { return Ok(Journal { key, runs: Vec::new(), file: Mutex::new(None) }) };
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
@@ -166,8 +190,11 @@ impl Journal {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             text => text.map_err(failed)?,
         };
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        let runs = lines.filter(|line| line.grid == key).map(|line| line.run).collect();
+        let lines: Vec<Line> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        if lines.is_empty() && !text.is_empty() {
+            return Err(format!("{}: not a journal of runs", path.display()).into());
+        }
+        let runs = lines.into_iter().filter(|line| line.grid == key).map(|line| line.run).collect();
         let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
         if !text.is_empty() && !text.ends_with('\n') {
             writeln!(file).map_err(failed)?;
@@ -175,14 +202,8 @@ impl Journal {
         Ok(Journal { key, runs, file: Mutex::new(Some(file)) })
     }
 
-    /// The runs that the file had.
-    #[must_use]
-    pub fn runs(&self) -> &[Run] {
-        &self.runs
-    }
-
-    fn find(&self, recipe: Recipe, seed: u64) -> Option<&Run> {
-        self.runs.iter().find(|run| (run.recipe, run.seed) == (recipe, seed))
+    fn find(&self, recipe: Recipe, seed: u64, is_whole: impl Fn(&Run) -> bool) -> Option<&Run> {
+        self.runs.iter().find(|run| (run.recipe, run.seed) == (recipe, seed) && is_whole(run))
     }
 
     fn add(&self, run: &Run) -> Result<(), Failure> {
@@ -196,16 +217,16 @@ impl Journal {
     }
 }
 
-/// The seed whose networks are turned into integers, too.
+/// The seed whose quantized networks are compared with integer networks.
 const EXPORTED: u64 = 1;
 
-/// Streams of one seed begin this far from those of the next.
+/// The distance between the seeds of the streams of two runs. Within a run they are below 300 apart.
 const STREAMS: u64 = 1000;
 
 /// The float network that all recipes of a seed begin with.
 ///
 /// # Errors
-/// None but candle's.
+/// A float network that diverged.
 pub fn first(grid: &Grid, data: &Dataset, exec: Exec<'static>, seed: u64) -> Result<Parameters, Failure> {
     let parameters = Parameters::random(exec, seed * STREAMS)?;
     let network = Network::new(&parameters, Recipe::Float, exec, seed * STREAMS)?;
@@ -215,10 +236,10 @@ pub fn first(grid: &Grid, data: &Dataset, exec: Exec<'static>, seed: u64) -> Res
     Ok(network.parameters()?)
 }
 
-/// Tunes a network by a recipe; the network, and whether it did not diverge.
+/// Trains a network by a recipe, from these parameters on. Returns the network, and `false` if it diverged.
 ///
 /// # Errors
-/// None but candle's.
+/// Bits that no code has.
 pub fn tune(
     first: &Parameters,
     recipe: Recipe,
@@ -232,19 +253,26 @@ pub fn tune(
     Ok((network, is_finite))
 }
 
-fn run(
-    grid: &Grid,
-    first: &Parameters,
+/// A trained network, the classes that it predicts for the test images, and its run.
+struct Trained {
+    network: Network,
+    classes: Vec<usize>,
+    run: Run,
+}
+
+fn trained(
+    parameters: &Parameters,
     recipe: Recipe,
+    schedule: Schedule,
     data: &Dataset,
     exec: Exec<'static>,
     seed: u64,
-) -> Result<Run, Failure> {
+) -> Result<Trained, Failure> {
     let start = Instant::now();
-    let (network, is_finite) = tune(first, recipe, grid.tuning, data, exec, seed)?;
+    let (network, is_finite) = tune(parameters, recipe, schedule, data, exec, seed)?;
     let seconds = start.elapsed().as_secs_f64();
     let classes = if is_finite { classify(&network, &data.test)? } else { vec![0; data.test.count()] };
-    let mut run = Run {
+    let run = Run {
         recipe,
         seed,
         correct: correct(&classes, &data.test),
@@ -254,6 +282,18 @@ fn run(
         post: Vec::new(),
         export: Vec::new(),
     };
+    Ok(Trained { network, classes, run })
+}
+
+fn run(
+    grid: &Grid,
+    first: &Parameters,
+    recipe: Recipe,
+    data: &Dataset,
+    exec: Exec<'static>,
+    seed: u64,
+) -> Result<Run, Failure> {
+    let Trained { network, classes, mut run } = trained(first, recipe, grid.tuning, data, exec, seed)?;
     match recipe {
         _ if run.diverged => {}
         Recipe::Float => run.post = post::quantize(&network.parameters()?, &grid.bits, data, exec)?,
@@ -267,8 +307,8 @@ fn run(
     Ok(run)
 }
 
-/// What `run` makes of all items, on the threads of the current pool, which take them in order: whoever stops it half-way has the
-/// first half.
+/// The results of `run` on all items, in any order. The threads of the current pool take the items one by one, from the
+/// first on, so that an interruption leaves the first ones done.
 fn in_order<T: Sync, R: Send>(items: &[T], run: impl Fn(&T) -> Result<R, Failure> + Sync) -> Result<Vec<R>, Failure> {
     let next = AtomicUsize::new(0);
     let parts = rayon::broadcast(|_| -> Result<Vec<R>, Failure> {
@@ -285,7 +325,8 @@ fn in_order<T: Sync, R: Send>(items: &[T], run: impl Fn(&T) -> Result<R, Failure
     Ok(all)
 }
 
-/// Runs whatever the journal has not, on the threads of the current pool, each run on one of them. `finished` sees every run.
+/// Runs whatever the journal lacks, on the threads of the current pool, each run on one of them. `finished` is called with
+/// every new run.
 ///
 /// # Errors
 /// The first error of a run.
@@ -297,12 +338,8 @@ pub fn all(
     progress: &ProgressBar,
     finished: impl Fn(&Run) + Sync,
 ) -> Result<Vec<Run>, Failure> {
-    let recipes = grid.recipes();
-    // Seed after seed: if time is short, there are fewer seeds, not fewer recipes.
-    let all: Vec<(u64, Recipe)> =
-        (1..=grid.seeds).flat_map(|seed| recipes.iter().map(move |&recipe| (seed, recipe))).collect();
-    let pending: Vec<(u64, Recipe)> =
-        all.iter().copied().filter(|&(seed, recipe)| journal.find(recipe, seed).is_none()).collect();
+    let all = grid.items();
+    let pending: Vec<(u64, Recipe)> = all.iter().copied().filter(|&item| grid.find(journal, item).is_none()).collect();
     progress.set_length(all.len() as u64);
     progress.set_position((all.len() - pending.len()) as u64);
 
@@ -319,7 +356,7 @@ pub fn all(
     })?;
     let found = |&(seed, recipe): &(u64, Recipe)| {
         let run = new.iter().find(|run| (run.recipe, run.seed) == (recipe, seed));
-        run.or_else(|| journal.find(recipe, seed)).expect("a run of every recipe and seed").clone()
+        run.or_else(|| grid.find(journal, (seed, recipe))).expect("a run of every recipe and seed").clone()
     };
     Ok(all.iter().map(found).collect())
 }

@@ -7,12 +7,13 @@
 //! ∂b           = S_g · Σ qg
 //! ```
 //!
-//! All operands are symmetric with one scale each, taken in flight. Those of the forward pass are rounded to nearest; gradients
-//! stochastically, or to nearest to see what that does. Sums are exact, so that their order does not matter. In float are: scales,
-//! pooling, the cross entropy, and the optimizer with the weights that it adds to. A convolution is a product of its windows, and
-//! the gradients of windows are added up in float, in order. Gradients pass straight through the rounding; nothing is clamped.
+//! All operands are symmetric with one scale each, from the largest magnitude of the tensor. Operands of the forward pass
+//! are rounded to nearest; gradients stochastically, or to nearest for comparison. Sums are exact, so that their order does
+//! not matter. In float are: scales, pooling, the cross entropy, and the optimizer with the weights that it adds to. A
+//! convolution is a product of its windows, and the gradients of windows are added up in float, in order. Gradients pass
+//! straight through the rounding; nothing is clamped.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp3, Device, Error, Layout, Result, Shape, Tensor};
 use zeropoint::{
@@ -21,21 +22,21 @@ use zeropoint::{
 };
 
 use crate::ops::{values, windows};
+use crate::products::transposed;
 
-/// What all layers of a network share: where they run, and how gradients are rounded.
+/// Where integer products run, and how gradients are rounded.
 pub struct Integers {
     exec: Exec<'static>,
-    /// The next words; without a stream, to nearest.
+    /// Where the next stochastic rounding begins; `None` rounds to nearest.
     stream: Option<Mutex<Stream>>,
 }
 
-/// The codes of a matrix, row-major, and their scale.
-#[derive(Clone)]
+/// The codes of a matrix, row-major, with one scale.
 struct Codes {
     codes: Vec<i8>,
     rows: usize,
     columns: usize,
-    scale: f32,
+    params: QuantParams<i8>,
 }
 
 impl Codes {
@@ -45,38 +46,33 @@ impl Codes {
         [rows, columns]: [usize; 2],
         rounding: Rounding,
     ) -> std::result::Result<Self, zeropoint::Error> {
-        let range = CodeRange::narrow(8)?;
-        let fitted = QuantParams::fit(exec, x, range, Scheme::SYMMETRIC, Granularity::Tensor)?;
-        // For either rounding: no value is beyond the largest magnitude, whose code is 127.
-        let params = QuantParams::per_tensor(range, fitted.scales()[0], 0)?;
+        let params = QuantParams::fit(exec, x, CodeRange::narrow(8)?, Scheme::SYMMETRIC, Granularity::Tensor)?;
         let mut codes = vec![0; x.len()];
         quantize(exec, x, &params, rounding, &mut codes)?;
-        Ok(Codes { codes, rows, columns, scale: params.scales()[0] })
+        Ok(Codes { codes, rows, columns, params })
     }
 
     fn transposed(&self) -> Self {
-        let mut codes = vec![0; self.codes.len()];
-        for row in 0..self.rows {
-            for column in 0..self.columns {
-                codes[column * self.rows + row] = self.codes[row * self.columns + column];
-            }
+        Codes {
+            codes: transposed(&self.codes, self.rows, self.columns),
+            rows: self.columns,
+            columns: self.rows,
+            params: self.params.clone(),
         }
-        Codes { codes, rows: self.columns, columns: self.rows, scale: self.scale }
     }
 
-    fn params(&self) -> std::result::Result<QuantParams<i8>, zeropoint::Error> {
-        QuantParams::per_tensor(CodeRange::narrow(8)?, self.scale, 0)
+    fn scale(&self) -> f32 {
+        self.params.scales()[0]
     }
 
     /// `self · otherᵀ` of two matrices with rows of one length: the sums, times both scales.
     fn product(&self, exec: Exec<'_>, other: &Codes) -> std::result::Result<Vec<f32>, zeropoint::Error> {
-        let (params, other_params) = (self.params()?, other.params()?);
-        let right = Quantized::new(Matrix::new(&other.codes, other.rows, other.columns)?, &other_params)?;
+        let right = Quantized::new(Matrix::new(&other.codes, other.rows, other.columns)?, &other.params)?;
         let right: PackedMatrix<i8, i8> = PackedMatrix::pack(exec, right)?;
-        let left = Quantized::new(Matrix::new(&self.codes, self.rows, self.columns)?, &params)?;
+        let left = Quantized::new(Matrix::new(&self.codes, self.rows, self.columns)?, &self.params)?;
         let mut sums = vec![0; self.rows * other.rows];
         matmul(exec, left, &right, &Accumulators, MatrixMut::new(&mut sums, self.rows, other.rows)?)?;
-        let scale = self.scale * other.scale;
+        let scale = self.scale() * other.scale();
         Ok(sums.into_iter().map(|sum| sum as f32 * scale).collect())
     }
 }
@@ -106,16 +102,16 @@ impl Integers {
 ///
 /// # Errors
 /// Other shapes and types; values that are not finite.
-pub fn linear(integers: &std::sync::Arc<Integers>, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub fn linear(integers: &Arc<Integers>, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op3(&w.contiguous()?, b, Product { integers: integers.clone(), forward: OnceLock::new() })
 }
 
-/// The convolution of `[images, channels, height, width]` with `[outputs, channels, window, window]` plus a bias `[outputs]`, with all
-/// products in integers.
+/// The convolution of `[images, channels, height, width]` with `[outputs, channels, window, window]` plus a bias
+/// `[outputs]`, with all products in integers.
 ///
 /// # Errors
-/// As [`linear`].
-pub fn conv2d(integers: &std::sync::Arc<Integers>, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+/// Other shapes and types; values that are not finite.
+pub fn conv2d(integers: &Arc<Integers>, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (images, _, height, width) = x.dims4()?;
     let (outputs, _, window, _) = w.dims4()?;
     let y = linear(integers, &windows(x, window)?, &w.flatten_from(1)?, b)?;
@@ -123,8 +119,8 @@ pub fn conv2d(integers: &std::sync::Arc<Integers>, x: &Tensor, w: &Tensor, b: &T
 }
 
 struct Product {
-    integers: std::sync::Arc<Integers>,
-    /// The operands of the forward pass.
+    integers: Arc<Integers>,
+    /// The codes of x and w, for the backward pass.
     forward: OnceLock<[Codes; 2]>,
 }
 
@@ -182,7 +178,7 @@ impl CustomOp3 for Product {
             for row in g.codes.chunks_exact(g.columns) {
                 sums.iter_mut().zip(row).for_each(|(sum, &code)| *sum += i32::from(code));
             }
-            let db: Vec<f32> = sums.into_iter().map(|sum| sum as f32 * g.scale).collect();
+            let db: Vec<f32> = sums.into_iter().map(|sum| sum as f32 * g.scale()).collect();
             Ok((dx, dw, db))
         };
         let (dx, dw, db) = run().map_err(|error: zeropoint::Error| Error::wrap(error))?;

@@ -1,10 +1,14 @@
-//! Quantization-aware training of a LeNet, with nearest and with stochastic rounding in every place: `cargo run --release -p qat`.
+//! Quantization-aware training of a LeNet, with nearest and with stochastic rounding in every place.
 //!
-//! A float network is trained, then tuned by every recipe: weights and activations of 8, 4, 3 and 2 bits, with scales of any float
-//! or powers of two; stochastic rounding in the forward pass, or of quantized gradients, or of weights that are kept as codes;
-//! scales that are learned. Quantization after training stands beside it. Then the trained networks are turned into pure integers
-//! and compared code by code, and the gradients of a quadratic cost are measured for a bias. The same seed gives the same network, bit
-//! for bit, on every ISA and for any number of threads.
+//! ```sh
+//! cargo run --release -p qat -- --quick
+//! ```
+//!
+//! A float network is trained, then tuned by every recipe: weights and activations of 8, 4, 3 and 2 bits, with scales of
+//! any float or powers of two; stochastic rounding in the forward pass, or of quantized gradients, or of weights that are
+//! stored as codes; scales that are learned. The same network is quantized after training, for comparison. Then the trained
+//! networks are converted to integers and compared code by code, and the gradients of a quadratic cost are measured for a
+//! bias. The same seed gives the same network, bit for bit, on every ISA and for any number of threads.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,34 +26,35 @@ use zeropoint_tools::{arguments, files, program};
 /// Trains a LeNet with quantization in many ways, and compares them
 #[derive(Parser)]
 struct Arguments {
-    /// A small grid on the digits that the project ships
+    /// A small grid on the digits that the project ships, in about a minute
     #[arg(long)]
     quick: bool,
     /// The folder with Fashion-MNIST, as Debian's package `dataset-fashion-mnist` lays it
     #[arg(long, value_name = "FOLDER", default_value = "/usr/share/datasets/fashion-mnist", conflicts_with = "quick")]
     data: PathBuf,
-    /// How many seeds [default: 5, quick: 2]
+    /// How many seeds, each with networks of its own [default: 5, quick: 2]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=1000))]
     seeds: Option<u64>,
     /// Bits of weights and activations; can be given several times [default: 8, 4, 3 and 2, quick: 4 and 2]
     #[arg(long, value_name = "N", value_parser = arguments::bits())]
     bits: Vec<u32>,
-    /// Images that a recipe tunes the network with, which was trained on some times as many [default: 16000, quick: 2000]
+    /// Images that each recipe tunes the float network with, in whole batches of 64; it was trained on 7.5 times as many,
+    /// quick: 6 times [default: 16000, quick: 2000]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(64..=100_000_000))]
     images: Option<u64>,
-    /// The threads: each trains networks of its own [default: those of the machine]
+    /// How many networks are trained at a time, a thread each [default: those of the machine]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// The name of an ISA, by default the best that this CPU has
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
-    /// A file of finished runs: a line is added for each, and runs that it has are not run again
+    /// Keep finished runs in this file, and do not run those again that it has
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// Run nothing: report the runs that the journal has
+    /// Train nothing: report the runs that the journal has
     #[arg(long, requires = "journal")]
     finished: bool,
-    /// Write the results here as Markdown, and pictures into the folder `qat` beside it
+    /// Write the results into this file too, and pictures into the folder `qat` beside it
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Print one JSON object instead of the tables
@@ -57,15 +62,21 @@ struct Arguments {
     json: bool,
 }
 
-/// Draws of the measurement of gradients.
+/// Draws of the measurement of gradients: the error of their mean is 1/128 of that of one draw.
 const DRAWS: u64 = 1 << 14;
+
+/// Images in a step of training.
+const BATCH: usize = 64;
 
 impl Arguments {
     fn grid(&self) -> Grid {
-        let batch = 64;
-        let schedule = |images, rate| Schedule { images, batch, rate };
+        let schedule = |images, rate| Schedule::new(images, BATCH, rate);
         let tuning = self.images.map(|images| images as usize);
-        let or = |bits: &[u32]| if self.bits.is_empty() { bits.to_vec() } else { self.bits.clone() };
+        let or = |bits: &[u32]| -> Vec<u32> {
+            let chosen = if self.bits.is_empty() { bits } else { &self.bits };
+            // Bits that are given twice are run once.
+            chosen.iter().enumerate().filter(|&(i, bits)| !chosen[..i].contains(bits)).map(|(_, &bits)| bits).collect()
+        };
         if self.quick {
             Grid {
                 bits: or(&[4, 2]),
@@ -89,15 +100,26 @@ impl Arguments {
 }
 
 impl Arguments {
-    /// Training from random weights: a third of what the grid's float network is trained with.
+    /// The command with all options that these results depend on.
+    fn command(&self) -> String {
+        let mut command = "cargo run --release -p qat --".to_owned();
+        if self.quick {
+            command += " --quick";
+        }
+        command += &format!(" --seeds {}", self.grid().seeds);
+        command.extend(self.bits.iter().map(|bits| format!(" --bits {bits}")));
+        command.extend(self.images.map(|images| format!(" --images {images}")));
+        command
+    }
+
+    /// Training from random weights, with a third of the images of the grid's float network and at most three seeds.
     fn scratch(&self) -> Scratch {
         let Grid { first, seeds, .. } = self.grid();
-        let images = first.images / 3;
-        Scratch { schedule: Schedule { images, ..first }, seeds: seeds.min(3) }
+        Scratch { schedule: Schedule::new(first.images / 3, first.batch, first.rate), seeds: seeds.min(3) }
     }
 }
 
-/// A line for a run that was finished.
+/// The line that is printed when a run is finished.
 fn line(run: &Run, images: usize) -> String {
     let name = match run.recipe {
         Recipe::Float => "float".to_owned(),
@@ -114,7 +136,7 @@ fn line(run: &Run, images: usize) -> String {
     format!("seed {}, {name}: {percent:.2} %, {:.1} s, {}", run.seed, run.seconds, run.digest)
 }
 
-/// Runs everything; what is to be printed.
+/// Runs everything. Returns the text to print.
 fn run(arguments: &Arguments) -> Result<String, Failure> {
     let isa = arguments.isa.as_deref().map_or_else(Isa::best, Isa::named)?;
     let exec = Exec::from(isa);
@@ -137,7 +159,7 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.map_or(0, usize::from)).build()?;
     let finished = |run: &Run| progress.println(line(run, data.test.count()));
     let (runs, integer) = if arguments.finished {
-        (journal.runs().to_vec(), scratch_journal.runs().to_vec())
+        (grid.finished(&journal), scratch.finished(&scratch_journal))
     } else {
         let runs = pool.install(|| grid::all(&grid, &data, exec, &journal, &progress, finished))?;
         (runs, pool.install(|| scratch.run(&data, exec, &scratch_journal, finished))?)
@@ -149,12 +171,10 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     results.bias = bias::measure(exec, &grid.bits, DRAWS, 42)?;
     let text = results.markdown();
     if let (Some(markdown), Some([accuracy, bias])) = (&arguments.markdown, &pictures) {
-        let quick = if arguments.quick { " --quick" } else { "" };
         let title = format!(
-            "# Quantization-aware training of a LeNet\n\n`cargo run --release -p qat --{quick} --seeds {}`. With `--help` it says what \
-             it can do; `qat/src` says how everything is computed. A seed gives the same bits on every ISA and for any number of \
-             threads.\n\n![Accuracy by bits](qat/accuracy.svg)\n\n",
-            grid.seeds,
+            "# Quantization-aware training of a LeNet\n\n`{}`. With `--help` it says what it can do; `qat/src` says how everything is \
+             computed. A seed gives the same bits on every ISA and for any number of threads.\n\n![Accuracy by bits](qat/accuracy.svg)\n\n",
+            arguments.command(),
         );
         files::write(&[
             (markdown.clone(), (title + &text).into_bytes()),

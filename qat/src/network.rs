@@ -1,5 +1,6 @@
 //! The LeNet on candle: convolution 1→10, 5×5 · max-pool 2×2 · ReLU · convolution 10→20, 5×5 · max-pool 2×2 · ReLU · linear
-//! 320→50 · ReLU · linear 50→10. It is that of `lenet`, and of the documents but for their dropout.
+//! 320→50 · ReLU · linear 50→10. The program `lenet` has the same network; NVIDIA's example for pytorch-quantization adds
+//! dropout.
 
 use std::sync::Arc;
 
@@ -8,16 +9,17 @@ use candle_nn::Conv2dConfig;
 use lenet::data::Weights;
 use lenet::network::{HEIGHT, Layer as PlainLayer, PIXELS, WIDTH};
 use sha2::{Digest, Sha256};
-use zeropoint::random::fill_uniform;
 use zeropoint::{Exec, Stream};
 use zeropoint_candle::qat::{Params, QuantConv2d, QuantLinear, Quantizer, quantize_gradient};
 
 use crate::integer::{self, Integers};
 use crate::ops::{conv2d, linear, pool_relu};
 use crate::products::Products;
+use crate::random::uniform;
 use crate::recipe::Recipe;
 
-/// The weights of every layer, `[outputs, channels, height, width]`; of linear layers, what they are flattened from.
+/// The shape of every layer's weights, `[outputs, channels, height, width]`. Linear layers are flattened: `[50, 320]` and
+/// `[10, 50]`.
 pub const SHAPES: [[usize; 4]; 4] = [[10, 1, 5, 5], [20, 10, 5, 5], [50, 20, 4, 4], [10, 50, 1, 1]];
 
 /// The names of the layers.
@@ -35,12 +37,10 @@ impl Parameters {
     pub fn random(exec: Exec<'_>, seed: u64) -> std::result::Result<Self, zeropoint::Error> {
         let mut stream = Stream::new(seed);
         let mut draw = |count: usize, fan_in: usize| {
-            let mut values = vec![0.0; count];
-            fill_uniform(exec, stream, &mut values)?;
+            let values = uniform(exec, stream, count)?;
             stream = stream.skip(count as u64)?;
             let bound = 1.0 / (fan_in as f32).sqrt();
-            values.iter_mut().for_each(|value| *value = (2.0 * *value - 1.0) * bound);
-            Ok::<_, zeropoint::Error>(values)
+            Ok::<_, zeropoint::Error>(values.into_iter().map(|value| value * bound).collect())
         };
         let mut layers = <[[Vec<f32>; 2]; 4]>::default();
         for (layer, shape @ [outputs, ..]) in layers.iter_mut().zip(SHAPES) {
@@ -50,7 +50,7 @@ impl Parameters {
         Ok(Parameters(layers))
     }
 
-    /// The layers of the program `lenet`.
+    /// The weights for the program `lenet`, whose first linear layer takes an input that is flattened channels last.
     #[must_use]
     pub fn weights(&self) -> Weights {
         let [conv1, conv2, fc1, fc2] = self.layers();
@@ -67,7 +67,8 @@ impl Parameters {
     }
 }
 
-/// No value of a network that learns comes near this; nor does any of its gradients then leave f32.
+/// Training stops beyond this magnitude, far above the values of a network that learns. Gradients are sums of products of
+/// two such values, which stay below f32's 3·10³⁸.
 const LARGEST: f32 = 1e15;
 
 /// A network that is trained.
@@ -76,7 +77,7 @@ pub struct Network {
     layers: [Layer; 4],
 }
 
-/// A layer: its variables, what fake-quantizes its operands, and the gradient of its result.
+/// A layer: its variables, and the quantizers of its operands and of the gradient of its result.
 pub struct Layer {
     /// The weights.
     pub weight: Var,
@@ -120,10 +121,10 @@ impl Layer {
         Ok(Layer { weight, bias, kind, gradient })
     }
 
-    /// The input and the weights, as they are multiplied.
+    /// The input and the weights, fake-quantized if the recipe says so.
     ///
     /// # Errors
-    /// Those of the quantizers.
+    /// An input with NaN or infinity; evaluation of a network that was never trained.
     pub fn operands(&self, x: &Tensor, train: bool) -> Result<[Tensor; 2]> {
         match &self.kind {
             Kind::Float | Kind::Integer(_) => Ok([x.clone(), self.weight.as_tensor().clone()]),
@@ -142,10 +143,10 @@ impl Layer {
         }
     }
 
-    /// The result of operands.
+    /// The product of the operands, plus the bias.
     ///
     /// # Errors
-    /// Other shapes.
+    /// Operands of other shapes than the layer's.
     pub fn product(&self, products: Products, [x, w]: &[Tensor; 2]) -> Result<Tensor> {
         let (is_conv, bias) = (w.rank() == 4, self.bias.as_tensor());
         let y = match &self.kind {
@@ -162,7 +163,7 @@ impl Layer {
 }
 
 impl Network {
-    /// A network that begins with these parameters. Random words are those of streams from `seed` on.
+    /// A network that begins with these parameters. Its layers take random words from streams of the seeds `seed`, `seed + 1`, …
     ///
     /// # Errors
     /// Bits that no code has.
@@ -188,13 +189,13 @@ impl Network {
         &self.layers
     }
 
-    /// The products that it computes with.
+    /// The f32 products of the layers.
     #[must_use]
     pub fn products(&self) -> Products {
         self.products
     }
 
-    /// The logits of images `[images, height, width]`; none of a network that diverged, whose values are beyond ±10¹⁵ or no numbers.
+    /// The logits of images `[images, height, width]`; `None` if the network diverged: a value beyond ±10¹⁵, or NaN.
     ///
     /// # Errors
     /// Pixels that are not finite.
@@ -212,7 +213,7 @@ impl Network {
     /// The parameters as they are now.
     ///
     /// # Errors
-    /// None but candle's.
+    /// Variables that are not f32.
     pub fn parameters(&self) -> Result<Parameters> {
         let mut all = <[[Vec<f32>; 2]; 4]>::default();
         for (values, layer) in all.iter_mut().zip(&self.layers) {
@@ -249,14 +250,15 @@ impl Network {
         let mut all = Vec::new();
         for layer in &self.layers {
             let Some([input, weights]) = layer.quantizers() else { return Ok(None) };
-            // That of the input is fixed in evaluation: any tensor will do.
+            // The input's parameters do not depend on the tensor: its range is a moving average, or its scale is learned.
             all.push([input.params(layer.weight.as_tensor())?, weights.params(layer.weight.as_tensor())?]);
         }
         Ok(all.try_into().ok())
     }
 }
 
-/// What stands between the result of layer `i` and the next layer.
+/// What stands between layer `i` and the next one: max-pooling and ReLU, flattened before the first linear layer; ReLU
+/// alone behind that; nothing behind the last one.
 ///
 /// # Errors
 /// Other shapes.

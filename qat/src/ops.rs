@@ -1,5 +1,5 @@
-//! The operations of the network on candle, with their gradients: products in a fixed order, and whatever else candle would sum in
-//! an order of its own. A convolution has no padding and moves by one pixel.
+//! The operations of the network on candle, with their gradients: products in a fixed order, and whatever else candle would
+//! sum in an order of its own. A convolution has no padding and moves by one pixel.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Device, Error, Layout, Result, Shape, Tensor};

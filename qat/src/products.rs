@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Vectors run along `j`, so that a lane holds one result from its first term to its last: the width of a vector changes
-//! nothing but the time. There is no multiply-add, which would round once where this rounds twice; and no thread but the caller's.
-//! So a network has the same bits on every CPU. candle's product chooses its kernel, and with it the order, by the CPU.
+//! nothing but the time. There is no multiply-add, which would round once where this rounds twice; and no thread but the
+//! caller's. So a network has the same bits on every CPU. candle's product chooses its kernel, and with it the order, by
+//! the CPU.
 
 use zeropoint::Isa;
 
@@ -16,7 +17,7 @@ pub struct Products(Width);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Width {
-    /// What the target has in any case.
+    /// The vectors that every CPU of the target has.
     Baseline,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -136,8 +137,8 @@ fn tile<const ROWS: usize, const COLUMNS: usize>(
 
 /// `x`, `[rows, columns]`, as `[columns, rows]`.
 #[must_use]
-pub fn transposed(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
+pub fn transposed<T: Copy + Default>(x: &[T], rows: usize, columns: usize) -> Vec<T> {
+    let mut out = vec![T::default(); x.len()];
     for row in 0..rows {
         for column in 0..columns {
             out[column * rows + row] = x[row * columns + column];

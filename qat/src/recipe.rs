@@ -26,32 +26,32 @@ pub struct Quantized {
     pub bits: u32,
     /// Whether scales are powers of two.
     pub power_of_two: bool,
-    /// What is rounded otherwise than to nearest, or quantized beside weights and activations.
+    /// The rounding, and what is quantized beside weights and activations.
     pub variant: Variant,
 }
 
-/// What is rounded in which way. Weights and activations are rounded to nearest, gradients and updates are not quantized, unless
-/// the variant says so.
+/// A variant of quantized training. Weights and activations are rounded to nearest, with scales of their ranges; gradients and
+/// updates of weights are not quantized; unless the variant says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Variant {
-    /// Nothing else.
+    /// Only weights and activations are quantized, to nearest.
     Nearest,
     /// Weights and activations are rounded stochastically in the forward pass.
     ForwardStochastic,
     /// The gradients of the results of all layers are quantized, to nearest.
     GradientNearest,
-    /// The same gradients, stochastically.
+    /// The gradients of the results of all layers are quantized, stochastically, as in DoReFa-Net (Zhou et al., 2016).
     GradientStochastic,
-    /// Weights are kept as codes: what the optimizer makes of them is rounded, to nearest.
+    /// Weights are stored as codes: every updated weight is rounded, to nearest.
     UpdateNearest,
-    /// Weights are kept as codes, and rounded stochastically.
+    /// Weights are stored as codes: every updated weight is rounded, stochastically, as in Gupta et al. (2015).
     UpdateStochastic,
-    /// Scales are learned.
+    /// Scales are variables of the optimizer, as in LSQ (Esser et al., 2020).
     Learned,
 }
 
 impl Variant {
-    /// All of them.
+    /// All variants, in the order of the tables' columns.
     pub const ALL: [Variant; 7] = [
         Variant::Nearest,
         Variant::ForwardStochastic,
@@ -62,7 +62,7 @@ impl Variant {
         Variant::Learned,
     ];
 
-    /// For the head of a column.
+    /// The heading of the variant's column in tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -76,14 +76,14 @@ impl Variant {
         }
     }
 
-    /// Whether weights are kept as codes.
+    /// Whether weights are stored as codes.
     #[must_use]
     pub fn has_codes_only(self) -> bool {
         matches!(self, Variant::UpdateNearest | Variant::UpdateStochastic)
     }
 }
 
-/// The weight of the newest batch in the moving average of the ranges of activations.
+/// The weight of the newest batch in the moving average of the ranges of activations, which so goes back some twenty batches.
 const NEWEST: f32 = 0.05;
 
 impl Quantized {
@@ -99,7 +99,7 @@ impl Quantized {
     }
 
     /// How a layer is quantized: activations are asymmetric, with one range that is a moving average; weights symmetric, with a
-    /// range for every output, in flight. (Weights that are kept as codes have the ranges that they begin with.)
+    /// range for every output, in flight. (Weights that are stored as codes keep their first ranges.)
     ///
     /// # Errors
     /// Bits that no code has.

@@ -1,4 +1,4 @@
-//! Tables of the results, in Markdown, and what the data say.
+//! The report: tables in Markdown, and sentences with figures from the data.
 
 use std::fmt::Write;
 
@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::bias::Measured;
 use crate::data::Dataset;
+use crate::export::FLOAT_STAGE;
 use crate::grid::{Grid, Run, Scratch};
+use crate::mean::Mean;
 use crate::recipe::{Quantized, Recipe, Variant};
 
 /// All results.
@@ -16,52 +18,21 @@ use crate::recipe::{Quantized, Recipe, Variant};
 pub struct Results {
     /// The images.
     pub data: &'static str,
-    /// Images that a network is trained on, those of its tuning by a recipe, of the test, and of training from random weights.
+    /// How many images a float network is trained on, a recipe tunes it with, the accuracy is of, and training from random
+    /// weights takes.
     pub images: [usize; 4],
     /// How many runs the grid has.
     pub planned: usize,
-    /// Those that are finished.
+    /// The runs of the grid that are finished.
     pub runs: Vec<Run>,
     /// The bias of gradients.
     pub bias: Vec<Measured>,
-    /// Training from random weights, in float and in integers, and its images.
+    /// The runs from random weights, in float and in integers.
     pub integer: Vec<Run>,
 }
 
-/// A mean and its standard error, in percent or points.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Mean {
-    /// The mean.
-    pub mean: f64,
-    /// The standard error; of a single value not known.
-    pub error: Option<f64>,
-}
-
-impl Mean {
-    /// The mean of some values; none of none.
-    #[must_use]
-    pub fn of(values: &[f64]) -> Option<Self> {
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
-        let error = (values.len() > 1).then(|| (squares / (n - 1.0) / n).sqrt());
-        (!values.is_empty()).then_some(Mean { mean, error })
-    }
-
-    /// Whether the mean is farther from 0 than twice its error.
-    #[must_use]
-    pub fn is_clear(self) -> bool {
-        self.error.is_some_and(|error| self.mean.abs() > 2.0 * error)
-    }
-
-    fn text(self, sign: bool) -> String {
-        let mean = if sign { format!("{:+.2}", self.mean) } else { format!("{:.2}", self.mean) };
-        self.error.map_or(mean.clone(), |error| format!("{mean} ± {error:.2}"))
-    }
-}
-
 impl Results {
-    /// The results of a grid, without those beside it.
+    /// The results of a grid; the fields `bias` and `integer` are still empty.
     #[must_use]
     pub fn new(grid: &Grid, scratch: &Scratch, data: &Dataset, runs: Vec<Run>) -> Self {
         let images = [grid.first.images, grid.tuning.images, data.test.count(), scratch.schedule.images];
@@ -89,7 +60,7 @@ impl Results {
             .collect()
     }
 
-    /// Bits and kinds of scales, in the order of the runs.
+    /// The combinations of bits and kind of scale, in the order of the runs.
     #[must_use]
     pub fn widths(&self) -> Vec<(u32, bool)> {
         let mut widths: Vec<(u32, bool)> = Vec::new();
@@ -130,7 +101,8 @@ impl Results {
         section(
             "Differences",
             &format!(
-                "In points, between two runs with the same seed: mean ± standard error. Bold where it is more than twice its error.\n\n{}\n\n{}",
+                "In points, between two runs with the same seed: mean ± standard error. Bold where 0 lies outside of the 95 % confidence interval (Student's, of as many seeds): of differences that \
+                 are none, one in twenty is bold by chance.\n\n{}\n\n{}",
                 self.difference_table(),
                 self.conclusions()
             ),
@@ -145,7 +117,7 @@ impl Results {
         text
     }
 
-    /// What is said of runs that diverged.
+    /// A sentence on the runs that diverged, if there are any.
     fn diverged(&self) -> String {
         match self.runs.iter().filter(|run| run.diverged).count() {
             0 => String::new(),
@@ -155,7 +127,7 @@ impl Results {
         }
     }
 
-    /// What is said of a grid that is not finished.
+    /// A sentence on a grid that is not finished.
     fn part(&self) -> String {
         if self.runs.len() == self.planned {
             return String::new();
@@ -195,7 +167,7 @@ impl Results {
         Mean::of(&a.iter().filter_map(difference).collect::<Vec<f64>>())
     }
 
-    /// The comparisons that the table of differences has.
+    /// The columns of the table of differences.
     fn comparisons(&self, bits: u32, power_of_two: bool) -> Vec<(&'static str, Option<Mean>)> {
         let of = |variant| self.accuracies(Recipe::Quantized(Quantized { bits, power_of_two, variant }));
         let (trained, float) = (of(Variant::Nearest), self.accuracies(Recipe::Float));
@@ -232,7 +204,7 @@ impl Results {
         table(header, rows)
     }
 
-    /// What the differences say, in words that they choose.
+    /// Where a comparison is better, worse or open, by its confidence interval.
     fn conclusions(&self) -> String {
         let mut text = String::new();
         let widths = self.widths();
@@ -253,9 +225,9 @@ impl Results {
                 "- {subject}: clearly better at {better}; clearly worse at {worse}; not decided at {open}."
             );
         }
-        text + "\nThe first document expects stochastic rounding to help straight-through training, by a gradient without bias. It \
-                means the forward pass, and the third line is what that comes to. The fourth and the fifth are where later \
-                literature finds a gain.\n"
+        text + "\nThe README of `lixilinx/Flexible_quantization` supposes that stochastic rounding could improve straight-through \
+                training, since its gradients have less bias. The third line shows that for the forward pass; the fourth for \
+                gradients (quantized so in DoReFa-Net; Zhou et al., 2016), the fifth for stored weights (Gupta et al., 2015).\n"
     }
 
     fn export_section(&self) -> String {
@@ -295,8 +267,7 @@ impl Results {
             let points = of_stage.iter().map(|(run, e)| self.percent(e.correct) - self.percent(run.correct));
             let points =
                 Mean::of(&points.collect::<Vec<_>>()).map_or("–".to_owned(), |mean| format!("{:+.3}", mean.mean));
-            let in_order =
-                if stage == "float multiplier" { sum(&|e| e.in_order).to_string() } else { "–".to_owned() };
+            let in_order = if stage == FLOAT_STAGE { sum(&|e| e.in_order).to_string() } else { "–".to_owned() };
             rows.push(vec![
                 quantized.bits.to_string(),
                 scale(quantized.power_of_two).to_owned(),
@@ -349,7 +320,7 @@ impl Results {
         }
         let nearest: usize = self.bias.iter().filter(|m| !m.stochastic).map(|m| m.covered).sum();
         let percent = 100.0 * covered as f64 / all.max(1) as f64;
-        let holds = if percent >= 90.0 { "holds" } else { "does not hold here" };
+        let holds = if percent >= LEAST_COVERED { "holds" } else { "does not hold here" };
         let is_pair =
             |a: &Measured, b: &Measured| a.bits == b.bits && a.scheme == b.scheme && a.stochastic && !b.stochastic;
         let pairs = self.bias.iter().flat_map(|a| self.bias.iter().filter(move |b| is_pair(a, b)).map(move |b| (a, b)));
@@ -361,7 +332,7 @@ impl Results {
              unbiased mean. Then, how many components of the exact gradient lie in the 95 % confidence interval of the mean (of \
              nearest rounding, which has no spread: are equal to it); and the mean cost above the exact one.\n\n{table}\n\n\
              Over all stochastic rows {covered} of {all} components, {percent:.1} %, lie in their 95 % interval, where 95 % are \
-             expected without a bias; of the nearest rows {nearest} are exact. So the claim about gradients {holds}. It does not \
+             expected without a bias; of the nearest rows {nearest} are exact. So the claim that the gradient has no bias {holds}. It does not \
              reach the cost, which is not linear: its mean grows with the variance that rounding gives the coefficients. And no \
              bias is not no error: one stochastic gradient is farther from the exact one than the nearest one is, in {farther} of \
              {} pairs of rows.\n\n![Error of the mean gradient against the number of draws](qat/bias.svg)",
@@ -397,7 +368,11 @@ impl Results {
     }
 }
 
-/// What is compared: the place in the list of comparisons, and how it reads.
+/// The claim about gradients holds if so many percent of the components lie in their 95 % intervals: fewer than 95, since
+/// the components of a row are of the same draws and miss together.
+const LEAST_COVERED: f64 = 90.0;
+
+/// The comparisons that have a sentence: the index in [`Results::comparisons`], and the beginning of the sentence.
 const SUBJECTS: [(usize, &str); 7] = [
     (1, "Training, beside quantization after training with ranges from minimum to maximum"),
     (2, "Training, beside quantization after training with ranges of the least squared error"),

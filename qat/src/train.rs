@@ -12,20 +12,30 @@ use crate::network::Network;
 use crate::ops::cross_entropy;
 use crate::recipe::{Quantized, Recipe, Variant};
 
-/// How long a network is trained, and how fast.
+/// How long a network is trained, and with what learning rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// Images that are shown, those of the set again and again, each time in another order.
+    /// Images that are shown, a multiple of `batch`: the training set again and again, each time in another order.
     pub images: usize,
-    /// Images of a step.
+    /// Images in a step.
     pub batch: usize,
-    /// The learning rate of the first step; it falls on a line to 0.
+    /// The learning rate of the first step, from where it falls linearly to 0.
     pub rate: f32,
 }
 
+impl Schedule {
+    /// As many whole batches as `images` has.
+    #[must_use]
+    pub fn new(images: usize, batch: usize, rate: f32) -> Self {
+        Schedule { images: images / batch * batch, batch, rate }
+    }
+}
+
+/// The part of a velocity that stays for the next step.
 const MOMENTUM: f32 = 0.9;
 
-/// Trains a network; whether it did not diverge, which ends it. The order of the images and the random words are those of streams of `seed`.
+/// Trains a network. Returns `false` if it diverged, which ends the training. The stream of `seed` gives the order of the
+/// images, that of `seed + 1` the rounding of updates.
 ///
 /// # Errors
 /// Gradients that are not finite, where they are quantized.
@@ -59,17 +69,19 @@ pub fn train(
     Ok(true)
 }
 
-/// The state of the descent.
+/// Gradient descent with momentum.
 struct Descent {
     velocities: Vec<Vec<f32>>,
-    /// Where weights are kept as codes: the parameters of every layer, and the rounding.
+    /// The codes of the weights, where they are stored as codes.
     codes: Option<Codes>,
     exec: Exec<'static>,
 }
 
+/// How weights that are stored as codes are rounded after a step. An update beyond the range is clamped.
 struct Codes {
+    /// The parameters of every layer.
     params: Vec<QuantParams<i8>>,
-    /// None rounds to nearest.
+    /// Where the next stochastic rounding begins; `None` rounds to nearest.
     stream: Option<Stream>,
 }
 
@@ -82,16 +94,7 @@ impl Codes {
         for layer in network.layers() {
             let [_, weights] = layer.quantizers().expect("a quantized network");
             match weights.params(layer.weight.as_tensor())? {
-                // The same scales, for either rounding: no update leaves the range that they are of.
-                Params::Signed(layer) => params.push(
-                    QuantParams::new(
-                        layer.codes(),
-                        layer.granularity(),
-                        layer.scales().to_vec(),
-                        layer.zero_points().to_vec(),
-                    )
-                    .map_err(candle_core::Error::wrap)?,
-                ),
+                Params::Signed(layer) => params.push(layer),
                 Params::Unsigned(_) => unreachable!("the codes of weights are signed"),
             }
         }
@@ -153,10 +156,10 @@ impl Descent {
     }
 }
 
-/// Images of a batch that is not trained on.
+/// Images in a batch of evaluation.
 pub const EVALUATION_BATCH: usize = 100;
 
-/// The class that the network sees in every image; the first one in all of a batch in which it [diverged](Network::forward).
+/// The class that the network predicts for every image. Where a batch makes it [diverge](Network::forward), that is class 0.
 ///
 /// # Errors
 /// A network that was never trained, and so has no ranges.

@@ -24,7 +24,8 @@ enum Kind {
     Candle,
     CandleQuantized(GgmlDType),
     Zeropoint(fn() -> Result<LinearScheme>),
-    Nothing,
+    /// A constant in place of every linear layer: the time of everything else.
+    Constant,
 }
 
 /// All of them, candle's f32 first.
@@ -39,7 +40,7 @@ pub const CANDIDATES: [Candidate; 11] = [
     candidate("8 bits in 32", true, Kind::Zeropoint(|| in_groups(8)), Some(0.995)),
     candidate("5 bits in 32", false, Kind::Zeropoint(|| in_groups(5)), Some(0.98)),
     candidate("4 bits in 32", true, Kind::Zeropoint(|| in_groups(4)), Some(0.98)),
-    candidate("no linear layers", true, Kind::Nothing, None),
+    candidate("no linear layers", true, Kind::Constant, None),
 ];
 
 const fn candidate(name: &'static str, is_timed: bool, kind: Kind, aim: Option<f64>) -> Candidate {
@@ -52,9 +53,9 @@ fn in_groups(bits: u32) -> Result<LinearScheme> {
 }
 
 impl Candidate {
-    /// Whether its embeddings mean anything. The time without linear layers is the limit of all others.
+    /// Whether its embeddings depend on the sentence: those without linear layers do not.
     pub fn has_embeddings(&self) -> bool {
-        !matches!(self.kind, Kind::Nothing)
+        !matches!(self.kind, Kind::Constant)
     }
 
     /// The model with such layers, on the threads of the rayon pool.
@@ -70,26 +71,26 @@ impl Candidate {
                 let weight = QTensor::quantize(&vb.get((outputs, inputs), "weight")?, dtype)?;
                 Box::new(Quantized { weight: QMatMul::from_qtensor(weight)?, bias: vb.get(outputs, "bias")? })
             }
-            Kind::Nothing => Box::new(Nothing::new(outputs)?),
+            Kind::Constant => Box::new(Constant::new(outputs)?),
             Kind::Zeropoint(scheme) => Box::new(linear(inputs, outputs, vb, scheme()?.on(exec))?),
         })
     }
 }
 
-/// What has the shape of a linear layer's results, and does not depend on its input.
-struct Nothing {
+/// A stand-in for a linear layer: one row, whatever the input, in the shape of the layer's results.
+struct Constant {
     row: Tensor,
 }
 
-impl Nothing {
+impl Constant {
     fn new(outputs: usize) -> Result<Self> {
-        // (Of some spread, since the time of an activation depends on its argument.)
+        // Values of some spread, since the time of an activation depends on its argument.
         let row: Vec<f32> = (0..outputs).map(|j| 3.0 * (j as f32).sin()).collect();
-        Ok(Nothing { row: Tensor::from_vec(row, outputs, &Device::Cpu)? })
+        Ok(Constant { row: Tensor::from_vec(row, outputs, &Device::Cpu)? })
     }
 }
 
-impl Module for Nothing {
+impl Module for Constant {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut shape = x.dims().to_vec();
         shape.pop();

@@ -1,18 +1,18 @@
-//! Integer layers of trained ones.
+//! Trained layers as layers of integers.
 
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Module, Result, Shape, Tensor};
 use candle_nn::Conv2dConfig;
-use zeropoint::layers::{Conv2d, Linear, Window};
+use zeropoint::layers::{Conv2d, Linear};
 use zeropoint::{ByteCode, Dequantize, Matrix, MatrixMut, QuantParams, Quantized, Rounding, quantize};
 
 use super::layers::Parts;
 use super::quantizer::{Params, Quantizer};
-use crate::conv::transpose_each;
+use crate::conv::{transpose_each, window_of};
 use crate::error::{LibraryResult, too_large, wrapped};
 use crate::input::only_f32;
-use crate::linear::{bias_of, floats};
+use crate::linear::{bias_of, dequantize, floats};
 
 /// A layer for the codes of its input, which are signed or unsigned.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ enum BySign<S, U> {
     Unsigned(U),
 }
 
-/// What both layers have beside their weights.
+/// The input's quantizer and the bias of a layer.
 #[derive(Debug)]
 struct Common {
     input: Quantizer,
@@ -29,7 +29,7 @@ struct Common {
     stage: Dequantize,
 }
 
-/// The weights' codes and parameters, and the rest.
+/// A trained layer with its weights as codes.
 struct Converted {
     codes: Vec<i8>,
     params: QuantParams<i8>,
@@ -52,7 +52,7 @@ fn converted(op: &'static str, parts: &Parts) -> Result<Converted> {
     let convert = || {
         let mut codes = vec![0_i8; values.len()];
         quantize(parts.weights.exec(), &values, &params, Rounding::Nearest, &mut codes)?;
-        let stage = bias.as_deref().map_or_else(|| Ok(Dequantize::new()), |bias| Dequantize::new().with_bias(bias))?;
+        let stage = dequantize(bias.as_deref())?;
         Ok(Converted { codes, params, common: Common { input: parts.input.clone(), stage } })
     };
     convert().map_err(wrapped(op))
@@ -69,8 +69,9 @@ impl Common {
 
 const LINEAR: &str = "zeropoint-integer-linear";
 
-/// A [`QuantLinear`](super::QuantLinear) by an integer product. The sum of products is exact; then come one multiplication by
-/// `S_x · S_w` and the bias, each rounded once. So results are those of the fake-quantized layer but for the rounding of its sums.
+/// A trained [`QuantLinear`](super::QuantLinear), computed by an integer product. The sum of products is exact; then come one
+/// multiplication by `S_x · S_w` and the bias, each rounded once. So results differ from those of the fake-quantized layer by the
+/// rounding of its sums alone.
 #[derive(Clone, Debug)]
 pub struct IntegerLinear(Arc<LinearParts>);
 
@@ -156,7 +157,8 @@ impl Module for IntegerLinear {
 
 const CONV: &str = "zeropoint-integer-conv2d";
 
-/// A [`QuantConv2d`](super::QuantConv2d) by an integer product, as [`IntegerLinear`]. Padding is the code of 0.
+/// A trained [`QuantConv2d`](super::QuantConv2d), computed by an integer product: exact sums, one multiplication by `S_x · S_w`,
+/// and the bias, each rounded once. Padding is the code of 0.
 #[derive(Clone, Debug)]
 pub struct IntegerConv2d(Arc<ConvParts>);
 
@@ -171,12 +173,7 @@ impl IntegerConv2d {
         let Converted { codes, params, common } = converted(CONV, parts)?;
         let (outputs, channels, height, width) = parts.weight.dims4()?;
         let shape = [outputs, channels, height, width];
-        let Conv2dConfig { padding, stride, dilation, groups, .. } = config;
-        if stride == 0 || dilation == 0 {
-            return Err(Error::msg(format!("{CONV}: stride and dilation are at least 1")).bt());
-        }
-        let window =
-            Window { size: [height, width], stride: [stride; 2], padding: [padding; 4], dilation: [dilation; 2] };
+        let (window, groups) = (window_of(CONV, [height, width], config)?, config.groups);
         let exec = common.input.exec();
         let pack = || {
             Ok(if common.input.descriptor().unsigned {

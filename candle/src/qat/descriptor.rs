@@ -81,7 +81,7 @@ impl QuantDescriptor {
     }
 
     /// With a range that is a moving average over training calls: `range + (range of the tensor − range) · weight`, from the
-    /// first tensor's on. Evaluation takes it as it is.
+    /// first tensor's on. Evaluation uses the average and does not change it; tensors without elements do not either.
     ///
     /// # Errors
     /// A weight that is not above 0 and at most 1.
@@ -92,18 +92,19 @@ impl QuantDescriptor {
         Ok(QuantDescriptor { range: RangeSource::Average(weight), ..self })
     }
 
-    /// With the range of the first tensor of a training call, for all tensors.
+    /// With the range of the tensor in the first training call, for all later calls too.
     #[must_use]
     pub fn frozen(self) -> Self {
         QuantDescriptor { range: RangeSource::Average(0.0), ..self }
     }
 
     /// With scales that are learned, as LSQ's (Esser et al., 2020): [`Quantizer::scales`](super::Quantizer::scales) are variables
-    /// for the optimizer, which the first training call makes: twice the mean magnitude over the square root of the largest code.
+    /// for the optimizer. The first training call makes them: twice the mean magnitude over the square root of the largest code.
     /// Zero points are those of the first tensor. Gradients of scales are multiplied by LSQ's `1 / √(n · qmax)`. A scale that an
     /// optimizer leaves below `f32::MIN_POSITIVE` counts as that.
     ///
-    /// A learned scale is any float: the combination with [`power_of_two`](QuantDescriptor::power_of_two) is refused.
+    /// A learned scale is any float: with [`power_of_two`](QuantDescriptor::power_of_two) too, layers and quantizers refuse the
+    /// descriptor.
     #[must_use]
     pub fn learned(self) -> Self {
         QuantDescriptor { range: RangeSource::Learned, ..self }
@@ -140,7 +141,7 @@ impl QuantDescriptor {
         self.axis.map_or(Ok(Granularity::Tensor), |axis| Granularity::channel(dims, axis))
     }
 
-    /// The parameters for ranges.
+    /// The parameters that the scheme gives these ranges.
     pub(super) fn params(&self, granularity: Granularity, ranges: &[Range]) -> LibraryResult<Params> {
         let (bits, scheme) = (self.bits, self.scheme);
         Ok(if self.unsigned {
@@ -150,9 +151,7 @@ impl QuantDescriptor {
             Params::Signed(QuantParams::from_ranges(CodeRange::narrow(bits)?, scheme, granularity, ranges)?)
         })
     }
-}
 
-impl QuantDescriptor {
     /// The parameters with these scales and zero points.
     pub(super) fn params_of(
         &self,
@@ -183,7 +182,7 @@ impl QuantScheme {
         Self::new(descriptor, descriptor.per_axis(0))
     }
 
-    /// A descriptor for each.
+    /// The descriptor of the input and that of the weights.
     #[must_use]
     pub fn new(input: QuantDescriptor, weights: QuantDescriptor) -> Self {
         QuantScheme { input, weights }

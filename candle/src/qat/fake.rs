@@ -66,11 +66,11 @@ impl CustomOp1 for Masked<'_> {
     }
 }
 
-/// `x`, whose gradient is quantized: that which the backward pass brings is fake-quantized as in training before it is handed
-/// on. Behind a layer, all gradients of the layer are then made of the quantized one.
+/// The identity, whose gradient is quantized: the backward pass fake-quantizes the gradient of the result, as in training, and
+/// passes that on. Applied to a layer's result, it makes all gradients of the layer those of a quantized gradient.
 ///
 /// # Errors
-/// None in the forward pass; in the backward pass those of the quantizer.
+/// A tensor that is not f32. The backward pass fails on gradients with NaN or infinity.
 pub fn quantize_gradient(x: &Tensor, quantizer: &Quantizer) -> Result<Tensor> {
     x.apply_op1(QuantizeGradient(quantizer.clone()))
 }

@@ -7,7 +7,7 @@ use super::convert::{IntegerConv2d, IntegerLinear};
 use super::descriptor::QuantScheme;
 use super::quantizer::Quantizer;
 
-/// What both layers are made of.
+/// The weights, bias and quantizers of a layer.
 #[derive(Clone, Debug)]
 pub(super) struct Parts {
     pub weight: Tensor,
@@ -52,10 +52,11 @@ macro_rules! accessors {
             &self.parts.weights
         }
 
-        /// The fake-quantized input and weights, for a product of one's own.
+        /// The fake-quantized input and weights, for a product other than candle's.
         ///
         /// # Errors
-        /// Those of the quantizers.
+        /// An input that is not f32, or has NaN or infinity; evaluation before the first training call where ranges are a moving
+        /// average or scales are learned; a random stream that ends.
         pub fn operands(&self, x: &Tensor, train: bool) -> Result<[Tensor; 2]> {
             self.parts.operands(x, train)
         }
@@ -71,10 +72,10 @@ pub struct QuantLinear {
 }
 
 impl QuantLinear {
-    /// A layer of weights `[outputs, inputs]`, which are those of a `Var` if they are to be trained.
+    /// A layer of weights `[outputs, inputs]`: to train them, pass the tensor of a `Var`.
     ///
     /// # Errors
-    /// Weights of other than two axes.
+    /// Weights of other than two axes; `ZEROPOINT_ISA` names an ISA that this CPU lacks; learned scales that are powers of two.
     pub fn new(weight: Tensor, bias: Option<Tensor>, scheme: QuantScheme) -> Result<Self> {
         weight.dims2()?;
         Ok(QuantLinear { parts: Parts::new(weight, bias, scheme)? })
@@ -85,10 +86,19 @@ impl QuantLinear {
     /// The layer by an integer product, with weights as they are now.
     ///
     /// # Errors
-    /// Schemes that an integer product does not have: unsigned weights, a scale for each index of another axis than the outputs of
-    /// weights, or of any axis of inputs.
+    /// A scheme without an integer product: unsigned weights; weights with scales along another axis than 0, the outputs; inputs
+    /// with scales along an axis.
     pub fn convert(&self) -> Result<IntegerLinear> {
         IntegerLinear::new(&self.parts)
+    }
+
+    /// Evaluates: `forward_t(x, false)`.
+    ///
+    /// # Errors
+    /// An input of another shape or type than the layer's, or with NaN or infinity; ranges that are a moving average, or scales
+    /// that are learned, before the first training call.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_t(x, false)
     }
 }
 
@@ -96,16 +106,6 @@ impl ModuleT for QuantLinear {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let [x, weight] = self.operands(x, train)?;
         candle_nn::Linear::new(weight, self.parts.bias.clone()).forward(&x)
-    }
-}
-
-impl QuantLinear {
-    /// Evaluates: `forward_t(x, false)`.
-    ///
-    /// # Errors
-    /// Those of the quantizers, and candle's.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_t(x, false)
     }
 }
 
@@ -119,10 +119,10 @@ pub struct QuantConv2d {
 }
 
 impl QuantConv2d {
-    /// A layer of weights `[outputs, channels / groups, height, width]`, which are those of a `Var` if they are to be trained.
+    /// A layer of weights `[outputs, channels / groups, height, width]`: to train them, pass the tensor of a `Var`.
     ///
     /// # Errors
-    /// Weights of other than four axes.
+    /// Weights of other than four axes; `ZEROPOINT_ISA` names an ISA that this CPU lacks; learned scales that are powers of two.
     pub fn new(weight: Tensor, bias: Option<Tensor>, config: Conv2dConfig, scheme: QuantScheme) -> Result<Self> {
         weight.dims4()?;
         Ok(QuantConv2d { parts: Parts::new(weight, bias, scheme)?, config })
@@ -139,7 +139,8 @@ impl QuantConv2d {
     /// The layer by an integer product, with weights as they are now.
     ///
     /// # Errors
-    /// As [`QuantLinear::convert`].
+    /// A scheme without an integer product: unsigned weights; weights with scales along another axis than 0, the outputs; inputs
+    /// with scales along an axis. A configuration that is none of a convolution.
     pub fn convert(&self) -> Result<IntegerConv2d> {
         IntegerConv2d::new(&self.parts, self.config)
     }
@@ -147,7 +148,8 @@ impl QuantConv2d {
     /// Evaluates: `forward_t(x, false)`.
     ///
     /// # Errors
-    /// Those of the quantizers, and candle's.
+    /// An input of another shape or type than the layer's, or with NaN or infinity; ranges that are a moving average, or scales
+    /// that are learned, before the first training call.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_t(x, false)
     }
@@ -163,7 +165,7 @@ impl ModuleT for QuantConv2d {
 /// [`candle_nn::linear()`] with fake-quantized operands: variables of the same names.
 ///
 /// # Errors
-/// Errors of the `VarBuilder`.
+/// Errors of the `VarBuilder`; errors of [`QuantLinear::new`].
 pub fn quant_linear(in_dim: usize, out_dim: usize, vb: VarBuilder<'_>, scheme: QuantScheme) -> Result<QuantLinear> {
     let layer = candle_nn::linear(in_dim, out_dim, vb)?;
     QuantLinear::new(layer.weight().clone(), layer.bias().cloned(), scheme)
@@ -172,7 +174,7 @@ pub fn quant_linear(in_dim: usize, out_dim: usize, vb: VarBuilder<'_>, scheme: Q
 /// [`candle_nn::conv2d()`] with fake-quantized operands: variables of the same names.
 ///
 /// # Errors
-/// Errors of the `VarBuilder`.
+/// Errors of the `VarBuilder`; errors of [`QuantConv2d::new`].
 pub fn quant_conv2d(
     in_channels: usize,
     out_channels: usize,

@@ -1,4 +1,4 @@
-//! Scales that are learned: those of LSQ (Esser et al., "Learned step size quantization", 2020).
+//! Learned scales, by LSQ (Esser et al., "Learned step size quantization", 2020).
 
 use std::sync::OnceLock;
 
@@ -20,8 +20,8 @@ pub(super) struct Learned {
 }
 
 impl Learned {
-    /// LSQ's first scales: twice the mean magnitude of a group, over the square root of the largest code; zero points are those of
-    /// the scheme.
+    /// LSQ's first scales: twice the mean magnitude of a group, over the square root of the largest code; zero points are
+    /// those of the scheme.
     pub fn new(x: &[f32], scheme: &Params) -> Result<Self> {
         let zero_points = scheme.zero_points().to_vec();
         let (granularity, max) = match scheme {
@@ -36,7 +36,7 @@ impl Learned {
         }
         let scale = |(&(sum, count), scale): (&(f64, usize), &f32)| {
             let learned = (2.0 * sum / (count as f64 * f64::from(max).sqrt())) as f32;
-            // A group of zeros has no magnitude.
+            // A group of zeros has no magnitude: it begins with the scale of the scheme.
             if learned > 0.0 { learned } else { *scale }
         };
         let scales: Vec<f32> = sums.iter().zip(scheme.scales()).map(scale).collect();
@@ -100,7 +100,8 @@ impl CustomOp2 for FakeQuantizeLearned {
     }
 }
 
-/// The gradient of x from that of the result and x; leaves that of the scales, times LSQ's factor.
+/// Maps the gradient of the result and x to the gradient of x. The gradient of the scales, times LSQ's factor, is left in
+/// `scales`.
 struct Backward<'a> {
     exec: Exec<'static>,
     params: &'a Params,

@@ -37,15 +37,15 @@ struct State {
     stream: Stream,
 }
 
-/// The error of an evaluation before any training call.
+/// The error of learned scales that no training call has made yet.
 const NOTHING_LEARNED: Error = Error::Empty { what: "what scales are learned from", group: None };
 
 /// The parameters of a tensor's codes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Params {
-    /// Those of [`QuantDescriptor::symmetric`].
+    /// Parameters of i8 codes, with zero point 0: from [`QuantDescriptor::symmetric`].
     Signed(QuantParams<i8>),
-    /// Those of [`QuantDescriptor::asymmetric`].
+    /// Parameters of u8 codes, with zero points: from [`QuantDescriptor::asymmetric`].
     Unsigned(QuantParams<u8>),
 }
 
@@ -91,7 +91,7 @@ impl Quantizer {
     /// A quantizer that has seen nothing yet.
     ///
     /// # Errors
-    /// `ZEROPOINT_ISA` names an ISA that this CPU lacks; scales that are learned and powers of two.
+    /// `ZEROPOINT_ISA` names an ISA that this CPU lacks; learned scales that are powers of two.
     pub fn new(descriptor: QuantDescriptor) -> Result<Self> {
         if descriptor.range == RangeSource::Learned && descriptor.scheme.scale == ScaleKind::PowerOfTwo {
             return Err(candle_core::Error::msg("Quantizer: a learned scale is no power of two").bt());
@@ -107,16 +107,18 @@ impl Quantizer {
         &self.0.descriptor
     }
 
-    /// The scales that are learned, one for each group: none before the first training call, or if they are not learned.
+    /// The variables of learned scales, one value a group: `None` before the first training call, or if scales are not learned.
     #[must_use]
     pub fn scales(&self) -> Option<Var> {
         self.state().learned.as_ref().map(|learned| learned.scales.clone())
     }
 
-    /// The parameters that evaluation takes for a tensor: of a moving average or a given range whatever the tensor, else its own.
+    /// The parameters that evaluation uses for a tensor. Learned scales, given ranges and moving averages do not depend on the
+    /// tensor; ranges in flight are its own.
     ///
     /// # Errors
-    /// A moving average of nothing; NaN or infinity in the tensor; an axis that it does not have.
+    /// A moving average or learned scales before the first training call; NaN or infinity in the tensor; a tensor without the
+    /// descriptor's axis.
     pub fn params(&self, x: &Tensor) -> Result<Params> {
         self.evaluation_params(&floats(x)?, x.dims()).map_err(wrapped(super::fake::OP))
     }
@@ -144,7 +146,7 @@ impl Quantizer {
         descriptor.params_of(descriptor.granularity(dims)?, scales, learned.zero_points)
     }
 
-    /// Makes the first scales, of this tensor.
+    /// Makes the first scales from the magnitudes of this tensor.
     pub(super) fn begin_learning(&self, x: &[f32], dims: &[usize]) -> Result<()> {
         let begin = || {
             let descriptor = &self.0.descriptor;
@@ -156,7 +158,7 @@ impl Quantizer {
         Ok(())
     }
 
-    /// The rounding of a training call of this many elements, which takes their words.
+    /// The rounding of a training call of this many elements; the stream moves on by a word for each.
     pub(super) fn take_rounding(&self, elements: usize) -> LibraryResult<Rounding> {
         if self.0.descriptor.seed.is_none() {
             return Ok(Rounding::Nearest);
@@ -186,8 +188,8 @@ impl Quantizer {
             RangeSource::Average(weight) => {
                 let observed = self.observed(x, granularity)?;
                 let mut state = self.state();
-                if x.is_empty() && state.ranges.is_some() {
-                    return Ok(state.ranges.clone().unwrap_or_default());
+                if x.is_empty() {
+                    return Ok(state.ranges.clone().unwrap_or(observed));
                 }
                 let ranges = state.ranges.get_or_insert_with(|| observed.clone());
                 for (range, new) in ranges.iter_mut().zip(&observed) {
@@ -208,7 +210,7 @@ impl Quantizer {
         }
     }
 
-    /// The state is whole after every change, so that a panic elsewhere cannot have left half of one.
+    /// A poisoned lock is ignored: no change of the state can panic half-way.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -219,7 +221,8 @@ impl ModuleT for Quantizer {
         if self.0.descriptor.range != RangeSource::Learned {
             return x.apply_op1(FakeQuantize::new(self.clone(), train));
         }
-        if train && self.scales().is_none() {
+        // A tensor without elements has no magnitude to begin with.
+        if train && self.scales().is_none() && x.elem_count() > 0 {
             x.apply_op1_no_bwd(&Begin(self))?;
         }
         let scales = self.scales().ok_or_else(|| wrapped(super::fake::OP)(NOTHING_LEARNED))?;

@@ -69,7 +69,7 @@ fn layers_are_candles_of_fake_quantized_operands() -> Result<()> {
     Ok(())
 }
 
-/// What goes back through a layer: candle's gradients at the fake-quantized operands, where codes need no clamping.
+/// The gradients of a layer are candle's at the fake-quantized operands, where codes need no clamping, and 0 elsewhere.
 #[test]
 fn gradients_are_candles_behind_the_mask() -> Result<()> {
     let config = Conv2dConfig { padding: 1, ..Conv2dConfig::default() };
@@ -193,6 +193,8 @@ fn moving_averages_follow_training_alone() -> Result<()> {
     let batch = |max: f32| tensor(vec![0.0, max], &[2]);
     let unseen = quantizer.forward_t(&batch(1.0)?, false).unwrap_err().to_string();
     assert!(unseen.contains("a moving average of ranges is empty"), "{unseen}");
+    // Tensors without elements count nowhere, not even as the first.
+    quantizer.forward_t(&Tensor::zeros(0, candle_core::DType::F32, &Device::Cpu)?, true)?;
     for (max, average) in [(2.0, 2.0), (4.0, 2.5), (0.5, 2.0)] {
         quantizer.clone().forward_t(&batch(max)?, true)?;
         quantizer.forward_t(&batch(100.0)?, false)?;
@@ -273,7 +275,9 @@ fn learned_scales_have_the_gradients_of_finite_differences() -> Result<()> {
         for (descriptor, group, symmetric) in cases {
             let x = Var::from_tensor(&tensor(values.clone(), &[4, 15])?)?;
             let quantizer = Quantizer::new(descriptor.learned())?;
-            assert!(quantizer.scales().is_none() && quantizer.forward_t(&x, false).is_err());
+            let empty = Tensor::zeros((4, 0), candle_core::DType::F32, &Device::Cpu)?;
+            assert!(quantizer.forward_t(&x, false).is_err() && quantizer.forward_t(&empty, true).is_err());
+            assert!(quantizer.scales().is_none());
             quantizer.forward_t(&x, true)?;
             let scales = quantizer.scales().expect("scales of the first call");
             let max = if group == 60 { (1 << bits) - 1 } else { (1 << (bits - 1)) - 1 };

@@ -4,8 +4,9 @@ use indicatif::ProgressBar;
 use qat::data::{Dataset, Images, digits};
 use qat::export::compare;
 use qat::grid::{Grid, Journal, Run, Scratch, all, first, tune};
+use qat::mean::Mean;
 use qat::recipe::{Quantized, Recipe, Variant};
-use qat::report::{Mean, Results};
+use qat::report::Results;
 use qat::train::{Schedule, classify, correct};
 use qat::{Failure, bias};
 use zeropoint::{Exec, Isa};
@@ -89,6 +90,22 @@ fn a_grid_goes_on_where_its_journal_ends() -> Result<(), Failure> {
     // Runs that it has are not run again: they took as long as they took.
     let again = run(&grid, &data, Some(&path), 2)?;
     assert_eq!(again, resumed);
+    // A report of fewer seeds or bits has the runs of these alone, once each.
+    let journal = Journal::open(Some(&path), grid.key(&data))?;
+    assert_eq!(digests(&grid.finished(&journal)), digests(&whole));
+    let one = Grid { seeds: 1, power_of_two: vec![true], ..grid.clone() };
+    assert_eq!(digests(&one.finished(&journal)), [0, 3, 4].map(|i| digests(&whole)[i].clone()));
+    // With other bits, the float network is quantized after training once more.
+    let wider = Grid { bits: vec![3], variants: Vec::new(), ..grid.clone() };
+    assert!(wider.finished(&journal).is_empty());
+    let wider = run(&wider, &data, Some(&path), 2)?;
+    assert!(wider.len() == 2 && wider.iter().all(|run| run.post.iter().all(|post| post.bits == 3)));
+    // A file of something else is left as it is.
+    let other = folder.path().join("other.toml");
+    std::fs::write(&other, "[package]\n")?;
+    let refused = Journal::open(Some(&other), grid.key(&data)).err().expect("an error").to_string();
+    assert!(refused.ends_with("other.toml: not a journal of runs"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&other)?, "[package]\n");
     // Another grid has none of these runs.
     let other = Grid { tuning: Schedule { images: 64, ..BATCH }, seeds: 1, ..grid.clone() };
     assert_ne!(digests(&run(&other, &data, Some(&path), 2)?)[0], digests(&whole)[0]);
@@ -100,6 +117,7 @@ fn integers_are_the_fake_quantized_network() -> Result<(), Failure> {
     let (data, exec) = (data(), Exec::best()?);
     let grid = grid(&[Variant::Nearest]);
     let float = first(&grid, &data, exec, 1)?;
+    let mut as_trained = 0;
     for bits in [8, 4, 2] {
         for (power_of_two, variant) in [(false, Variant::Nearest), (true, Variant::Nearest), (false, Variant::Learned)]
         {
@@ -113,11 +131,13 @@ fn integers_are_the_fake_quantized_network() -> Result<(), Failure> {
                 assert_eq!(row.codes, 300 * (5760 + 1280 + 50 + 10), "{quantized:?} {row:?}");
                 assert_eq!(row.in_order, 0, "{quantized:?} {row:?}");
                 assert!(row.of_bound <= 1.0 && row.steps <= 1, "{quantized:?} {row:?}");
+                as_trained += row.as_trained;
                 let apart = correct(&classes, &data.test).abs_diff(row.correct);
                 assert!(apart <= row.predictions, "{quantized:?} {row:?}");
             }
         }
     }
+    assert!(as_trained > 0, "no code differs, and the bound was not put to the test");
     Ok(())
 }
 
@@ -183,10 +203,14 @@ fn a_network_that_diverges_is_a_result() -> Result<(), Failure> {
 #[test]
 fn means_and_paired_differences() {
     assert_eq!(Mean::of(&[]), None);
-    assert_eq!(Mean::of(&[3.0]), Some(Mean { mean: 3.0, error: None }));
+    assert_eq!(Mean::of(&[3.0]), Some(Mean { mean: 3.0, error: None, count: 1 }));
     let three = Mean::of(&[1.0, 2.0, 3.0]).unwrap();
     assert_eq!((three.mean, three.error), (2.0, Some((1.0_f64 / 3.0).sqrt())));
-    assert!(three.is_clear() && !Mean::of(&[-1.0, 2.0]).unwrap().is_clear());
+    // The 97.5 % points of Student's distribution: 4.3027 with two degrees of freedom, 3.1824 with three.
+    let mean = |mean: f64, count| Mean { mean, error: Some(1.0), count };
+    assert!(mean(-4.303, 3).is_clear() && !mean(4.302, 3).is_clear());
+    assert!(mean(3.183, 4).is_clear() && !mean(-3.182, 4).is_clear());
+    assert!(!three.is_clear() && !Mean::of(&[3.0]).unwrap().is_clear());
     let paired = Results::paired(&[(1, 10.0), (2, 30.0), (3, 99.0)], &[(2, 29.0), (1, 7.0)]).unwrap();
     assert_eq!((paired.mean, paired.error), (2.0, Some(1.0)));
 }
