@@ -2,6 +2,9 @@
 //! costs in these tests is to compile the kernels they call.
 
 mod common;
+mod floats;
+mod stored_reals;
+mod xxh64;
 
 mod allocation;
 mod calibrate;
