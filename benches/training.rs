@@ -15,14 +15,17 @@ use harness::measure::{Times, turn};
 use zeropoint::training::{ClipBounds, ClipGradients, Gradients, clip_gradients, fake_quantize_gradients};
 use zeropoint::{CodeRange, Granularity, Isa, QuantParams, Rounding, Stream};
 
-/// In the level-1, -2 and -3 caches, and beyond.
+/// The elements of tensors that lie in the level-1, -2 and -3 caches, and beyond.
 const LENGTHS: [usize; 4] = [2 << 10, 32 << 10, 512 << 10, 16 << 20];
 
-/// Rounds of a turn for every candidate.
+/// Rounds in which each of two loops has a turn: enough for a middle and its ratio.
 const ROUNDS: usize = 21;
 
-/// (A power of two, whose reciprocal is exact.)
+/// A power of two, whose reciprocal is exact, so that a hand loop has the kernel's bytes.
 const SCALE: f32 = 1.0 / 64.0;
+
+/// (Of values from −2 to 2, a quarter is clipped.)
+const BOUND: f32 = 1.5;
 
 /// The elements of a row.
 const ROW: usize = 1024;
@@ -37,6 +40,15 @@ fn params(granularity: Granularity, length: usize) -> QuantParams<i8> {
     let groups = granularity.groups(length).unwrap();
     let codes = CodeRange::narrow(8).unwrap();
     QuantParams::new(codes, granularity, vec![SCALE; groups], vec![0; groups]).unwrap()
+}
+
+/// A loop of intrinsics from x, gradients and a scale or bound to gradients of x; it returns the sums, of which the second is that of
+/// zero points.
+type HandLoop = fn(&[f32], &[f32], f32, &mut [f32]) -> [f64; 2];
+
+/// The loop for an ISA.
+fn of_isa([avx2, avx512]: [HandLoop; 2], isa: Isa) -> HandLoop {
+    if isa.to_string() == "avx512" { avx512 } else { avx2 }
 }
 
 /// A kernel, and the hand loop that is its measure.
@@ -114,16 +126,12 @@ fn all(length: usize, test: bool, wanted: &dyn Fn(&str) -> bool) {
                 fake_quantize_gradients(isa, &x, &gradient, &params, rounding, gradients).unwrap();
             };
             let mut of_hand = [0.0; 2];
-            let avx512 = |isa: Isa| isa.to_string() == "avx512";
-            let mut hand = |isa| {
-                let sums = match (avx512(isa), with_zero_points) {
-                    (true, false) => hand::scale_avx512(&x, &gradient, SCALE, &mut hand_out),
-                    (true, true) => hand::zero_point_avx512(&x, &gradient, SCALE, &mut hand_out),
-                    (false, false) => hand::scale_avx2(&x, &gradient, SCALE, &mut hand_out),
-                    (false, true) => hand::zero_point_avx2(&x, &gradient, SCALE, &mut hand_out),
-                };
-                of_hand = sums;
+            let loops: [HandLoop; 2] = if with_zero_points {
+                [hand::fake_quantize_avx2::<true>, hand::fake_quantize_avx512::<true>]
+            } else {
+                [hand::fake_quantize_avx2::<false>, hand::fake_quantize_avx512::<false>]
             };
+            let mut hand = |isa| of_hand = of_isa(loops, isa)(&x, &gradient, SCALE, &mut hand_out);
             Case { name: &name, kernel: &mut kernel, hand: &mut hand }.measure(length, test);
             let of_zero_points = if with_zero_points { zero_points.iter().sum() } else { 0.0 };
             let of_kernel = [scales.iter().sum(), of_zero_points];
@@ -137,19 +145,17 @@ fn all(length: usize, test: bool, wanted: &dyn Fn(&str) -> bool) {
         if !wanted(name) {
             continue;
         }
-        let clip = clip(Granularity::Tensor, &[1.5]).unwrap();
+        let clip = clip(Granularity::Tensor, &[BOUND]).unwrap();
         let mut kernel = |isa| {
             clip_gradients(isa, &x, &gradient, &clip, ClipGradients { x: &mut out, bounds: &mut bound }).unwrap();
         };
         let mut of_hand = [0.0; 2];
-        let lower = if clip.is_symmetric() { -1.5 } else { 0.0 };
-        let mut hand = |isa: Isa| {
-            let symmetric = clip.is_symmetric();
-            of_hand = match isa.to_string() == "avx512" {
-                true => hand::clip_avx512(&x, &gradient, (lower, 1.5, symmetric), &mut hand_out),
-                false => hand::clip_avx2(&x, &gradient, (lower, 1.5, symmetric), &mut hand_out),
-            };
+        let loops: [HandLoop; 2] = if clip.is_symmetric() {
+            [hand::clip_avx2::<true>, hand::clip_avx512::<true>]
+        } else {
+            [hand::clip_avx2::<false>, hand::clip_avx512::<false>]
         };
+        let mut hand = |isa| of_hand = of_isa(loops, isa)(&x, &gradient, BOUND, &mut hand_out);
         Case { name, kernel: &mut kernel, hand: &mut hand }.measure(length, test);
         check((&out, [bound[0], 0.0]), (&hand_out, of_hand), true);
     }
@@ -163,7 +169,7 @@ fn check((x, sums): (&[f32], [f64; 2]), (hand_x, hand_sums): (&[f32], [f64; 2]),
     assert!(all || !same_sums, "the hand loop has the sums {hand_sums:?}, not {sums:?}");
 }
 
-/// What the loops could be at best.
+/// Loops of intrinsics, as fast as they can be written for one operation and one scale.
 #[cfg(target_arch = "x86_64")]
 mod hand {
     use core::arch::x86_64::*;
@@ -176,40 +182,22 @@ mod hand {
     }
 
     macro_rules! checked {
-        ($(fn $name:ident($features:literal, $x:ident, $gradient:ident, $parameter:ident: $Parameter:ty, $out:ident) -> $Sums:ty $body:block)*) => { $(
-            pub fn $name($x: &[f32], $gradient: &[f32], $parameter: $Parameter, $out: &mut [f32]) -> $Sums {
+        ($(fn $name:ident<$FLAG:ident>($features:literal, $x:ident, $gradient:ident, $parameter:ident, $out:ident) $body:block)*) => { $(
+            pub fn $name<const $FLAG: bool>($x: &[f32], $gradient: &[f32], $parameter: f32, $out: &mut [f32]) -> [f64; 2] {
                 #[target_feature(enable = $features)]
-                fn run($x: &[f32], $gradient: &[f32], $parameter: $Parameter, $out: &mut [f32]) -> $Sums $body
+                fn run<const $FLAG: bool>($x: &[f32], $gradient: &[f32], $parameter: f32, $out: &mut [f32]) -> [f64; 2] $body
                 assert!(available() && $x.len() == $gradient.len() && $x.len() == $out.len());
                 // SAFETY: as just checked.
-                unsafe { run($x, $gradient, $parameter, $out) }
+                unsafe { run::<$FLAG>($x, $gradient, $parameter, $out) }
             }
         )* };
     }
 
     const ROUND: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
+    // FLAG: whether zero points have a gradient, or whether clipping is symmetric.
     checked! {
-        fn scale_avx512("avx512f,avx512dq", x, gradient, scale: f32, out) -> [f64; 2] {
-            let (s, inv, lo, hi) = (_mm512_set1_ps(scale), _mm512_set1_ps(1.0 / scale), _mm512_set1_ps(-127.0), _mm512_set1_ps(127.0));
-            let (mut low, mut high) = (_mm512_setzero_pd(), _mm512_setzero_pd());
-            for ((x, g), out) in x.as_chunks::<16>().0.iter().zip(gradient.as_chunks::<16>().0).zip(out.as_chunks_mut::<16>().0) {
-                // SAFETY: sixteen numbers may be read of each, and as many written.
-                unsafe {
-                    let (x, g) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(g.as_ptr()));
-                    let q = _mm512_roundscale_ps::<ROUND>(_mm512_mul_ps(x, inv));
-                    let c = _mm512_min_ps(_mm512_max_ps(q, lo), hi);
-                    let within = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(q, c);
-                    let y = _mm512_mul_ps(c, s);
-                    let e = _mm512_mask_sub_ps(y, within, y, x);
-                    _mm512_storeu_ps(out.as_mut_ptr(), _mm512_maskz_mov_ps(within, g));
-                    low = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(g)), _mm512_cvtps_pd(_mm512_castps512_ps256(e)), low);
-                    high = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(g)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(e)), high);
-                }
-            }
-            [_mm512_reduce_add_pd(_mm512_add_pd(low, high)) / f64::from(scale), 0.0]
-        }
-        fn zero_point_avx512("avx512f,avx512dq", x, gradient, scale: f32, out) -> [f64; 2] {
+        fn fake_quantize_avx512<ZERO_POINT>("avx512f,avx512dq", x, gradient, scale, out) {
             let (s, inv, lo, hi) = (_mm512_set1_ps(scale), _mm512_set1_ps(1.0 / scale), _mm512_set1_ps(-127.0), _mm512_set1_ps(127.0));
             let mut sums = [_mm512_setzero_pd(); 4];
             for ((x, g), out) in x.as_chunks::<16>().0.iter().zip(gradient.as_chunks::<16>().0).zip(out.as_chunks_mut::<16>().0) {
@@ -225,17 +213,18 @@ mod hand {
                     let (g0, g1) = (_mm512_cvtps_pd(_mm512_castps512_ps256(g)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(g)));
                     sums[0] = _mm512_fmadd_pd(g0, _mm512_cvtps_pd(_mm512_castps512_ps256(e)), sums[0]);
                     sums[1] = _mm512_fmadd_pd(g1, _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(e)), sums[1]);
-                    sums[2] = _mm512_mask_add_pd(sums[2], !within as u8, sums[2], g0);
-                    sums[3] = _mm512_mask_add_pd(sums[3], (!within >> 8) as u8, sums[3], g1);
+                    if ZERO_POINT {
+                        sums[2] = _mm512_mask_add_pd(sums[2], !within as u8, sums[2], g0);
+                        sums[3] = _mm512_mask_add_pd(sums[3], (!within >> 8) as u8, sums[3], g1);
+                    }
                 }
             }
             let [a, b, c, d] = sums;
             let scale = f64::from(scale);
             [_mm512_reduce_add_pd(_mm512_add_pd(a, b)) / scale, -scale * _mm512_reduce_add_pd(_mm512_add_pd(c, d))]
         }
-        fn clip_avx512("avx512f,avx512dq", x, gradient, bounds: (f32, f32, bool), out) -> [f64; 2] {
-            let (lo, hi) = (_mm512_set1_ps(bounds.0), _mm512_set1_ps(bounds.1));
-            let sign = if bounds.2 { 1.0 } else { 0.0 };
+        fn clip_avx512<SYMMETRIC>("avx512f,avx512dq", x, gradient, bound, out) {
+            let (lo, hi) = (_mm512_set1_ps(if SYMMETRIC { -bound } else { 0.0 }), _mm512_set1_ps(bound));
             let mut sums = [_mm512_setzero_pd(); 4];
             for ((x, g), out) in x.as_chunks::<16>().0.iter().zip(gradient.as_chunks::<16>().0).zip(out.as_chunks_mut::<16>().0) {
                 // SAFETY: sixteen numbers may be read of each, and as many written.
@@ -246,34 +235,16 @@ mod hand {
                     let (g0, g1) = (_mm512_cvtps_pd(_mm512_castps512_ps256(g)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(g)));
                     sums[0] = _mm512_mask_add_pd(sums[0], above as u8, sums[0], g0);
                     sums[1] = _mm512_mask_add_pd(sums[1], (above >> 8) as u8, sums[1], g1);
-                    if bounds.2 {
+                    if SYMMETRIC {
                         sums[2] = _mm512_mask_add_pd(sums[2], below as u8, sums[2], g0);
                         sums[3] = _mm512_mask_add_pd(sums[3], (below >> 8) as u8, sums[3], g1);
                     }
                 }
             }
             let [a, b, c, d] = sums;
-            [_mm512_reduce_add_pd(_mm512_add_pd(a, b)) - sign * _mm512_reduce_add_pd(_mm512_add_pd(c, d)), 0.0]
+            [_mm512_reduce_add_pd(_mm512_add_pd(a, b)) - _mm512_reduce_add_pd(_mm512_add_pd(c, d)), 0.0]
         }
-        fn scale_avx2("avx2,fma", x, gradient, scale: f32, out) -> [f64; 2] {
-            let (s, inv, lo, hi) = (_mm256_set1_ps(scale), _mm256_set1_ps(1.0 / scale), _mm256_set1_ps(-127.0), _mm256_set1_ps(127.0));
-            let (mut low, mut high) = (_mm256_setzero_pd(), _mm256_setzero_pd());
-            for ((x, g), out) in x.as_chunks::<8>().0.iter().zip(gradient.as_chunks::<8>().0).zip(out.as_chunks_mut::<8>().0) {
-                // SAFETY: eight numbers may be read of each, and as many written.
-                unsafe {
-                    let (x, g) = (_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(g.as_ptr()));
-                    let q = _mm256_round_ps::<ROUND>(_mm256_mul_ps(x, inv));
-                    let c = _mm256_min_ps(_mm256_max_ps(q, lo), hi);
-                    let within = _mm256_cmp_ps::<_CMP_EQ_OQ>(q, c);
-                    let e = _mm256_fmsub_ps(c, s, _mm256_and_ps(within, x));
-                    _mm256_storeu_ps(out.as_mut_ptr(), _mm256_and_ps(within, g));
-                    low = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(g)), _mm256_cvtps_pd(_mm256_castps256_ps128(e)), low);
-                    high = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_extractf128_ps::<1>(g)), _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(e)), high);
-                }
-            }
-            [sum(_mm256_add_pd(low, high)) / f64::from(scale), 0.0]
-        }
-        fn zero_point_avx2("avx2,fma", x, gradient, scale: f32, out) -> [f64; 2] {
+        fn fake_quantize_avx2<ZERO_POINT>("avx2,fma", x, gradient, scale, out) {
             let (s, inv, lo, hi) = (_mm256_set1_ps(scale), _mm256_set1_ps(1.0 / scale), _mm256_set1_ps(-127.0), _mm256_set1_ps(127.0));
             let mut sums = [_mm256_setzero_pd(); 4];
             for ((x, g), out) in x.as_chunks::<8>().0.iter().zip(gradient.as_chunks::<8>().0).zip(out.as_chunks_mut::<8>().0) {
@@ -285,18 +256,21 @@ mod hand {
                     let within = _mm256_cmp_ps::<_CMP_EQ_OQ>(q, c);
                     let e = _mm256_fmsub_ps(c, s, _mm256_and_ps(within, x));
                     _mm256_storeu_ps(out.as_mut_ptr(), _mm256_and_ps(within, g));
-                    let beyond = _mm256_andnot_ps(within, g);
                     sums[0] = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(g)), _mm256_cvtps_pd(_mm256_castps256_ps128(e)), sums[0]);
                     sums[1] = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_extractf128_ps::<1>(g)), _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(e)), sums[1]);
-                    sums[2] = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(beyond)), sums[2]);
-                    sums[3] = _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps::<1>(beyond)), sums[3]);
+                    if ZERO_POINT {
+                        let beyond = _mm256_andnot_ps(within, g);
+                        sums[2] = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(beyond)), sums[2]);
+                        sums[3] = _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps::<1>(beyond)), sums[3]);
+                    }
                 }
             }
             let scale = f64::from(scale);
             [sum(_mm256_add_pd(sums[0], sums[1])) / scale, -scale * sum(_mm256_add_pd(sums[2], sums[3]))]
         }
-        fn clip_avx2("avx2,fma", x, gradient, bounds: (f32, f32, bool), out) -> [f64; 2] {
-            let (lo, hi, sign) = (_mm256_set1_ps(bounds.0), _mm256_set1_ps(bounds.1), _mm256_set1_ps(-0.0));
+        fn clip_avx2<SYMMETRIC>("avx2,fma", x, gradient, bound, out) {
+            let (lo, hi) = (_mm256_set1_ps(if SYMMETRIC { -bound } else { 0.0 }), _mm256_set1_ps(bound));
+            let sign = _mm256_set1_ps(-0.0);
             let mut sums = [_mm256_setzero_pd(); 2];
             for ((x, g), out) in x.as_chunks::<8>().0.iter().zip(gradient.as_chunks::<8>().0).zip(out.as_chunks_mut::<8>().0) {
                 // SAFETY: eight numbers may be read of each, and as many written.
@@ -305,7 +279,7 @@ mod hand {
                     let (above, below) = (_mm256_cmp_ps::<_CMP_GE_OQ>(x, hi), _mm256_cmp_ps::<_CMP_LE_OQ>(x, lo));
                     let beyond = _mm256_or_ps(above, below);
                     _mm256_storeu_ps(out.as_mut_ptr(), _mm256_andnot_ps(beyond, g));
-                    let term = if bounds.2 {
+                    let term = if SYMMETRIC {
                         _mm256_xor_ps(_mm256_and_ps(beyond, g), _mm256_and_ps(below, sign))
                     } else {
                         _mm256_and_ps(above, g)
@@ -326,19 +300,18 @@ mod hand {
     }
 }
 
-/// They are written for one architecture.
+/// No hand loops: they are written for x86-64.
 #[cfg(not(target_arch = "x86_64"))]
 mod hand {
     pub fn available() -> bool {
         false
     }
     macro_rules! none {
-        ($($name:ident: $Parameter:ty),*) => { $(
-            pub fn $name(_: &[f32], _: &[f32], _: $Parameter, _: &mut [f32]) -> [f64; 2] {
+        ($($name:ident),*) => { $(
+            pub fn $name<const FLAG: bool>(_: &[f32], _: &[f32], _: f32, _: &mut [f32]) -> [f64; 2] {
                 unreachable!("not available")
             }
         )* };
     }
-    none!(scale_avx512: f32, zero_point_avx512: f32, clip_avx512: (f32, f32, bool));
-    none!(scale_avx2: f32, zero_point_avx2: f32, clip_avx2: (f32, f32, bool));
+    none!(fake_quantize_avx512, clip_avx512, fake_quantize_avx2, clip_avx2);
 }

@@ -1,10 +1,11 @@
-//! Quantize, dequantize, fake-quantize, the straight-through gradient and the reductions, on tensors of every granularity, with
+//! Quantize, dequantize, fake-quantize, their gradients and the reductions, on tensors of every granularity, with
 //! rows that lie apart, in packed codes and in reals of 16 bits, equal the reference.
 #![no_main]
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use zeropoint::report::quantization_error;
+use zeropoint::training::{ClipBounds, ClipGradients, Gradients, clip_gradients, fake_quantize_gradients};
 use zeropoint::{
     ByteCode, Code, CodeRange, Error, Exec, Granularity, Halves, HalvesMut, Isa, Matrix, MatrixMut, PackedCodes,
     PackedCodesMut, QuantParams, Rounding, Scheme, Stream, abs_max, dequantize, fake_quantize, fake_quantize_in_place,
@@ -49,7 +50,7 @@ fuzz_target!(|input: Input| {
 });
 
 fn run<C: Code>(input: &Input) {
-    let Some((params, length)) = input.params.params::<C>() else { return };
+    let (params, length) = input.params.params::<C>();
     let (min, max): (i32, i32) = (params.codes().min().into(), params.codes().max().into());
     let x = input.x.reals(length, params.scales().first().copied().unwrap_or(1.0), max - min);
     let isa = input.isa.isa();
@@ -66,7 +67,7 @@ fn run<C: Code>(input: &Input) {
 fn wanted<C: Code>(input: &Input, x: &[f32], params: &QuantParams<C>) -> (Rounding, Vec<C>, Vec<u32>) {
     match input.stochastic.map(|stream| stream.stream(x.len())) {
         None => (Rounding::Nearest, reference::quantize(x, params), bits(&reference::fake_quantize(x, params))),
-        Some(stream @ Stream { .. }) => (
+        Some(stream) => (
             stream.into(),
             reference::quantize_stochastic(x, params, stream),
             bits(&reference::fake_quantize_stochastic(x, params, stream)),
@@ -88,13 +89,14 @@ fn slices<C: Code>(input: &Input, isa: Isa, x: &[f32], params: &QuantParams<C>) 
             assert_eq!(bits(&out), reals, "fake_quantize with mask {isa}");
         });
         assert_eq!(mask, reference::straight_through_mask(x, params), "mask {isa}");
-        let gradient: Vec<f32> = x.iter().rev().copied().collect();
-        let want = bits(&reference::straight_through(x, &gradient, params));
-        let out = guarded(n, a, -7.5, |out| straight_through(isa, x, &gradient, params, out).unwrap());
+        let reversed: Vec<f32> = x.iter().rev().copied().collect();
+        let want = bits(&reference::straight_through(x, &reversed, params));
+        let out = guarded(n, a, -7.5, |out| straight_through(isa, x, &reversed, params, out).unwrap());
         assert_eq!(bits(&out), want, "straight_through {isa}");
-        let mut place = gradient;
+        let mut place = reversed.clone();
         straight_through_in_place(isa, x, &mut place, params).unwrap();
         assert_eq!(bits(&place), want, "straight_through_in_place {isa}");
+        gradients(isa, x, &reversed, params, rounding, a);
         if n > 0 && x.iter().all(|x| x.is_finite()) {
             let back = reference::fake_quantize(x, params);
             let report = match quantization_error(isa, x, params) {
@@ -118,6 +120,31 @@ fn slices<C: Code>(input: &Input, isa: Isa, x: &[f32], params: &QuantParams<C>) 
     let out =
         behind(&codes, b, C::MAX, |codes| guarded(n, a, -7.5, |out| dequantize(isa, codes, params, out).unwrap()));
     assert_eq!(bits(&out), real, "dequantize {isa}");
+}
+
+/// Gradients of learned parameters, and of clipping bounds, which are the scales.
+fn gradients<C: Code>(isa: Isa, x: &[f32], gradient: &[f32], params: &QuantParams<C>, rounding: Rounding, offset: u8) {
+    let groups = params.scales().len();
+    let bits64 = |sums: &[f64]| sums.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>();
+    let (want, want_scales, want_zero_points) = reference::fake_quantize_gradients(x, gradient, params, rounding);
+    let (mut scales, mut zero_points) = (vec![7.0; groups], vec![7.0; groups]);
+    let out = guarded(x.len(), offset, -7.5, |out| {
+        let gradients = Gradients { x: out, scales: &mut scales, zero_points: Some(&mut zero_points) };
+        fake_quantize_gradients(isa, x, gradient, params, rounding, gradients).unwrap();
+    });
+    assert_eq!(bits(&out), bits(&want), "fake_quantize_gradients {isa}");
+    assert_eq!(bits64(&scales), bits64(&want_scales), "gradients of scales {isa}");
+    assert_eq!(bits64(&zero_points), bits64(&want_zero_points), "gradients of zero points {isa}");
+    for new in [ClipBounds::one_sided, ClipBounds::symmetric] {
+        let clip = new(params.granularity(), params.scales()).unwrap();
+        let (want, want_bounds) = reference::clip_gradients(x, gradient, &clip);
+        let mut bounds = vec![7.0; groups];
+        let out = guarded(x.len(), offset, -7.5, |out| {
+            clip_gradients(isa, x, gradient, &clip, ClipGradients { x: out, bounds: &mut bounds }).unwrap();
+        });
+        assert_eq!(bits(&out), bits(&want), "clip_gradients {isa}");
+        assert_eq!(bits64(&bounds), bits64(&want_bounds), "gradients of bounds {isa}");
+    }
 }
 
 fn strided<C: Code>(input: &Input, isa: Isa, x: &[f32], params: &QuantParams<C>, [from, to]: [Layout; 2]) {
@@ -152,7 +179,7 @@ fn strided<C: Code>(input: &Input, isa: Isa, x: &[f32], params: &QuantParams<C>,
 
 fn packed<C: ByteCode>(input: &Input, four_bits: bool, codes: RangeInput, [min, max]: [i32; 2]) {
     let ends = [min, max].map(|code| C::try_from(code).ok().expect("a code"));
-    let Some(range) = codes.range_within::<C>(ends[0], ends[1]) else { return };
+    let range = codes.range_within::<C>(ends[0], ends[1]);
     let (params, n) = input.params.with_codes(range);
     let x = input.x.reals(n, params.scales().first().copied().unwrap_or(1.0), max - min);
     let (isa, [a, b], width) = (input.isa.isa(), input.offsets, if four_bits { 4 } else { 2 });

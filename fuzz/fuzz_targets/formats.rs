@@ -41,8 +41,8 @@ fuzz_target!(|input: Input| {
     }
     let block = BlockFormat::ALL[usize::from(input.format) % BlockFormat::ALL.len()];
     let mut format = TensorFormat::from(block);
-    if let (BlockFormat::NvFp4, Some(scale)) = (block, input.tensor_scale) {
-        let Ok(scaled) = NvFp4::new(f32::from_bits(scale)) else { return };
+    let tensor_scale = input.tensor_scale.map(|scale| NvFp4::new(f32::from_bits(scale)));
+    if let (BlockFormat::NvFp4, Some(Ok(scaled))) = (block, tensor_scale) {
         format = scaled.into();
     }
     // More blocks than are encoded together, unless they are large.

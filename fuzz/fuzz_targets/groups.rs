@@ -4,13 +4,14 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use zeropoint::groups::{Activations, PackedWeights, RealStage, Reals, Weights, matmul};
+use zeropoint::groups::{Activations, PackedWeights, RealStage, Weights, matmul};
 use zeropoint::reference::{self, GroupScales};
 use zeropoint::{
     ByteCode, CodeRange, Error, Granularity, Halves, HalvesMut, Isa, Matrix, MatrixMut, QuantParams, Quantized,
     Rounding, Scheme, quantize,
 };
-use zeropoint_fuzz::{CodeTexture, Data, IsaInput, RangeInput, bits, of_signs};
+use zeropoint_fuzz::stored_reals::{RealType, StoredReals};
+use zeropoint_fuzz::{CodeTexture, Data, IsaInput, RangeInput, Reals, bits, of_signs};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -23,24 +24,16 @@ struct Input {
     range: Option<RangeInput>,
     columns: bool,
     offset: Offset,
-    scales: (Type, zeropoint_fuzz::Reals),
-    offsets: (Type, zeropoint_fuzz::Reals),
+    /// Each by the index of its type.
+    scales: (u8, Reals),
+    offsets: (u8, Reals),
     weights: Data<CodeTexture>,
     zero_points: Data<CodeTexture>,
     a: Data<CodeTexture>,
     a_zero_points: Data<CodeTexture>,
-    a_scales: zeropoint_fuzz::Reals,
+    a_scales: Reals,
     activations: ActivationInput,
     result: ResultInput,
-}
-
-/// The type of scales and offsets.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Type {
-    F32,
-    F16,
-    Bf16,
-    E8m0,
 }
 
 /// What weights have besides scales.
@@ -75,46 +68,6 @@ enum ResultInput {
     Codes { zero_point: u8 },
 }
 
-/// Values of a type, as their bits, and as f32.
-struct Stored {
-    of: Type,
-    reals: Vec<f32>,
-    halves: Vec<u16>,
-    exponents: Vec<u8>,
-}
-
-impl Stored {
-    fn new(of: Type, given: &[f32]) -> Self {
-        let (mut halves, mut exponents) = (Vec::new(), Vec::new());
-        let reals = match of {
-            Type::F32 => given.to_vec(),
-            Type::F16 => {
-                halves = reference::narrow_to_f16(given);
-                reference::widen(Halves::f16(&halves))
-            }
-            Type::Bf16 => {
-                halves = reference::narrow_to_bf16(given);
-                reference::widen(Halves::bf16(&halves))
-            }
-            Type::E8m0 => {
-                exponents = given.iter().map(|x| (x.to_bits() >> 23) as u8).collect();
-                let real = |e: &u8| if *e == 255 { f32::NAN } else { 2_f64.powi(i32::from(*e) - 127) as f32 };
-                exponents.iter().map(real).collect()
-            }
-        };
-        Stored { of, reals, halves, exponents }
-    }
-
-    fn given(&self) -> Reals<'_> {
-        match self.of {
-            Type::F32 => Reals::from(&self.reals),
-            Type::F16 => Halves::f16(&self.halves).into(),
-            Type::Bf16 => Halves::bf16(&self.halves).into(),
-            Type::E8m0 => Reals::e8m0(&self.exponents),
-        }
-    }
-}
-
 fuzz_target!(|input: Input| of_signs!(input.signs, run(&input)));
 
 fn run<A: ByteCode, W: ByteCode>(input: &Input) {
@@ -135,7 +88,7 @@ fn run<A: ByteCode, W: ByteCode>(input: &Input) {
     let groups = depth.div_ceil(length);
     let w = match input.range {
         Some(range) => {
-            let Some(range) = range.range::<W>() else { return };
+            let range = range.range::<W>();
             let codes = input.weights.codes_within::<W>(n * depth, range.min(), range.max());
             let zero_points = zero_points(input, n * groups, |count| {
                 let (min, max): (i32, i32) = (range.min().into(), range.max().into());
@@ -196,11 +149,13 @@ fn transposed<T: Copy>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
 fn product<A: ByteCode, W: ByteCode>(input: &Input, shape: [usize; 3], length: usize, w: &WeightInput<W>) {
     let [m, n, depth] = shape;
     let (isa, groups) = (input.isa.isa(), depth.div_ceil(length));
-    let scales = Stored::new(input.scales.0, &input.scales.1.reals(n * groups, 0.01, 100));
-    let offsets = Stored::new(input.offsets.0, &input.offsets.1.reals(n * groups, 0.01, 100));
+    let [scales, offsets] = [&input.scales, &input.offsets].map(|(of, reals)| {
+        let of = RealType::ALL[usize::from(*of) % RealType::ALL.len()];
+        StoredReals::new(of, &reals.reals(n * groups, 0.01, 100))
+    });
     // Weights by columns have their groups by columns, too.
     let columns = input.columns && matches!(w.of, Of::Codes(..));
-    let by_columns = |given: &Stored| Stored {
+    let by_columns = |given: &StoredReals| StoredReals {
         of: given.of,
         reals: transposed(&given.reals, n, groups),
         halves: if given.halves.is_empty() { Vec::new() } else { transposed(&given.halves, n, groups) },
@@ -217,15 +172,13 @@ fn product<A: ByteCode, W: ByteCode>(input: &Input, shape: [usize; 3], length: u
             Weights::columns(codes, *range, length, scales_given.given())
         }
         Of::Codes(codes, range) => {
-            (scales_given, offsets_given) =
-                (Stored::new(scales.of, &scales.reals), Stored::new(offsets.of, &offsets.reals));
+            (scales_given, offsets_given) = (scales.clone(), offsets.clone());
             points_given = w.zero_points.clone();
             codes_given = codes.clone();
             Weights::new(Matrix::new(&codes_given, n, depth).unwrap(), *range, length, scales_given.given())
         }
         Of::E2m1(codes) => {
-            (scales_given, offsets_given) =
-                (Stored::new(scales.of, &scales.reals), Stored::new(offsets.of, &offsets.reals));
+            (scales_given, offsets_given) = (scales.clone(), offsets.clone());
             points_given = w.zero_points.clone();
             e2m1 = codes.clone();
             Weights::e2m1(Matrix::new(&e2m1, n, depth).unwrap(), length, scales_given.given())
@@ -236,7 +189,11 @@ fn product<A: ByteCode, W: ByteCode>(input: &Input, shape: [usize; 3], length: u
         Offset::None => given,
         Offset::One | Offset::Each => match given.with_zero_points(&points_given) {
             Ok(given) => given,
-            Err(error) => return assert!(matches!(error, Error::ZeroPoint { .. }), "{error}"),
+            // Codes are zero points; what E2M1 counts may be beyond them.
+            Err(error) => {
+                let e2m1 = matches!(w.of, Of::E2m1(..));
+                return assert!(e2m1 && matches!(error, Error::ZeroPoint { .. }), "{error}");
+            }
         },
         Offset::Real => given.with_offsets(offsets_given.given()).unwrap(),
     };

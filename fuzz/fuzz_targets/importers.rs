@@ -156,8 +156,7 @@ fn stored(
             let bytes: Vec<u8> = data.codes(lengths[0].of(&[outputs, blocks, format.block_bytes()]));
             let format = match tensor_scale.map(|scale| NvFp4::new(f32::from_bits(scale))) {
                 Some(Ok(scaled)) => scaled.into(),
-                Some(Err(_)) => return None,
-                None => TensorFormat::from(format),
+                _ => TensorFormat::from(format),
             };
             StoredWeights::from_format(isa, format, &bytes, outputs, depth)
         }
@@ -223,7 +222,7 @@ fn sizes(isa: Isa, shape: [usize; 3], axis: usize, length: usize, count: usize) 
         Granularity::block_along(&shape, axis, length),
     ];
     for granularity in granularities.into_iter().flatten() {
-        let groups = granularity.groups(length);
+        let _ = granularity.groups(length);
         if let Ok(groups) = granularity.groups(count) {
             assert!(groups <= count.max(shape.iter().copied().max().unwrap()), "{granularity:?}");
             let _ = ranges(isa, &x, granularity);
@@ -231,7 +230,6 @@ fn sizes(isa: Isa, shape: [usize; 3], axis: usize, length: usize, count: usize) 
         let codes = CodeRange::unsigned(8).unwrap();
         let _ = QuantParams::fit(isa, &x, codes, Scheme::ASYMMETRIC, granularity);
         let _ = QuantParams::new(codes, granularity, x.clone(), vec![0; count]);
-        let _ = groups;
     }
     let [rows, columns, stride] = shape;
     if let Ok(matrix) = Matrix::with_stride(&x, rows, columns, stride) {

@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use zeropoint::raw::AccumulatorBias as _;
+use zeropoint::raw::AccumulatorBias;
 use zeropoint::{
     Accumulators, ByteCode, CodeRange, Error, Granularity, Isa, Matrix, MatrixMut, QuantParams, Quantized, Rhs, Rule,
     Stage, int16x8, raw, reference,
@@ -77,37 +77,46 @@ fn run<A: ByteCode, B: ByteCode>(input: &Input) {
     let [valid_a, valid_b] = [is_valid::<A>(&input.zero_points[0]), is_valid::<B>(&input.zero_points[1])];
     let transposed: Vec<B> = (0..n * k).map(|i| b.row(i % k)[i / k]).collect();
     let transposed = Matrix::new(&transposed, n, k).unwrap();
-    let packed = match input.form {
-        Form::Rows => raw::pack_transposed::<A, B>(isa, transposed, zb),
-        Form::Columns => raw::pack(isa, b, zb),
-        Form::Unpacked => {
-            match raw::unpacked(isa, b, zb) {
-                Ok(unpacked) if valid_b => {
-                    let unpacked = unpacked.with_accumulator_bias(&bias).unwrap();
-                    if valid_a {
-                        let want = reference::matmul(a, za, b, zb, Some(&bias));
-                        stages(input, isa, &Product { a, za, b: &unpacked, n, want });
-                    } else {
-                        refused(isa, a, za, &unpacked, n);
-                    }
+    let case = Case { input, isa, a, za, valid_a, b, zb, valid_b, bias: &bias };
+    match input.form {
+        Form::Rows => case.check(raw::pack_transposed::<A, B>(isa, transposed, zb)),
+        Form::Columns => case.check(raw::pack::<A, B>(isa, b, zb)),
+        Form::Unpacked => case.check(raw::unpacked::<A, B>(isa, b, zb)),
+    }
+}
+
+/// Operands of a product, and whether their zero points are codes.
+struct Case<'a, A, B> {
+    input: &'a Input,
+    isa: Isa,
+    a: Matrix<'a, A>,
+    za: raw::ZeroPoints<'a>,
+    valid_a: bool,
+    b: Matrix<'a, B>,
+    zb: raw::ZeroPoints<'a>,
+    valid_b: bool,
+    bias: &'a [i32],
+}
+
+impl<'b, A: ByteCode, B: ByteCode> Case<'b, A, B> {
+    /// Checks the products by a right operand; or that it was refused, if its zero points are no codes.
+    fn check<R: Rhs<A> + AccumulatorBias<'b> + core::fmt::Debug>(&self, made: Result<R, Error>) {
+        let Case { input, isa, a, za, valid_a, b, zb, valid_b, bias } = *self;
+        let n = b.columns();
+        match made {
+            Ok(made) if valid_b => {
+                let made = made.with_accumulator_bias(bias).unwrap();
+                if valid_a {
+                    let want = reference::matmul(a, za, b, zb, Some(bias));
+                    stages(input, isa, &Product { a, za, b: &made, n, want });
+                } else {
+                    refused(isa, a, za, &made, n);
                 }
-                // (Of no columns, a zero point is nobody's.)
-                found => assert!(!valid_b && (n == 0 || matches!(found, Err(Error::ZeroPoint { .. })))),
             }
-            return;
+            // (Without columns, no zero point is read.)
+            made => assert!(!valid_b && (n == 0 || matches!(made, Err(Error::ZeroPoint { .. }))), "{isa}: {made:?}"),
         }
-    };
-    if !valid_b && n > 0 {
-        assert!(matches!(packed, Err(Error::ZeroPoint { .. })), "a zero point of B");
-        return;
     }
-    let Ok(packed) = packed else { return };
-    let packed = packed.with_accumulator_bias(&bias).unwrap();
-    if !valid_a {
-        return refused(isa, a, za, &packed, n);
-    }
-    let want = reference::matmul(a, za, b, zb, Some(&bias));
-    stages(input, isa, &Product { a, za, b: &packed, n, want });
 }
 
 /// A zero point outside the codes of A is refused, where there is a result, and nothing is written.
@@ -176,7 +185,7 @@ fn stages<A: ByteCode>(input: &Input, isa: Isa, product: &Product<'_, A, impl Rh
         StageInput::Dequantize { scales, bias } => {
             let (rows, columns) = (groups_scales(&scales, product.a.rows()), groups_scales(&scales, n));
             let bias = bias.then_some(&columns[..]);
-            let Ok(stage) = raw::DequantizeColumns::new(&columns, bias) else { return };
+            let stage = raw::DequantizeColumns::new(&columns, bias).unwrap();
             if rows.is_empty() {
                 return;
             }

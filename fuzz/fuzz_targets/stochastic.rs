@@ -73,7 +73,7 @@ fn words(input: &Input) {
 }
 
 fn run<C: Code>(input: &Input) {
-    let Some(codes) = input.range.range::<C>() else { return };
+    let codes = input.range.range::<C>();
     let (min, max): (i32, i32) = (codes.min().into(), codes.max().into());
     let zero_point = min + i32::from(input.zero_point) % (max - min + 1);
     let scale = groups_scales(&input.scale, 1)[0];

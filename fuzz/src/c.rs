@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 use std::alloc::{Layout, alloc, dealloc};
 
 use arbitrary::Arbitrary;
-use zeropoint_capi::{zp_view, zp_view_mut};
+use zeropoint_capi::{zp_type, zp_view, zp_view_mut};
 
 use crate::data::Words;
 
@@ -51,20 +51,20 @@ impl Drop for Memory {
     }
 }
 
-/// The numbers of `zp_type`, with the bytes of an element, or the elements of a byte of those that are packed.
-const TYPES: [(u32, usize, usize); 12] = [
-    (8, 4, 1),
-    (1, 1, 1),
-    (2, 1, 1),
-    (5, 4, 1),
-    (3, 2, 1),
-    (4, 2, 1),
-    (9, 2, 1),
-    (10, 2, 1),
-    (16, 1, 2),
-    (17, 1, 2),
-    (18, 1, 4),
-    (19, 1, 4),
+/// The types of elements; the bytes of an element, which share one if they are packed; and the elements of those bytes.
+const TYPES: [(zp_type, usize, usize); 12] = [
+    (zp_type::F32, 4, 1),
+    (zp_type::U8, 1, 1),
+    (zp_type::I8, 1, 1),
+    (zp_type::I32, 4, 1),
+    (zp_type::U16, 2, 1),
+    (zp_type::I16, 2, 1),
+    (zp_type::F16, 2, 1),
+    (zp_type::Bf16, 2, 1),
+    (zp_type::U4, 1, 2),
+    (zp_type::I4, 1, 2),
+    (zp_type::U2, 1, 4),
+    (zp_type::I2, 1, 4),
 ];
 
 /// A view's sizes, contents and flaw.
@@ -117,7 +117,7 @@ pub struct View {
 
 impl ViewInput {
     pub fn view(&self, dimensions: &Dimensions) -> View {
-        let (mut element, size, per_byte) = TYPES[usize::from(self.element) % TYPES.len()];
+        let (element, size, per_byte) = TYPES[usize::from(self.element) % TYPES.len()];
         let (mut rows, mut columns) = (self.rows.of(dimensions), self.columns.of(dimensions));
         columns = columns.min(20_000 / rows.max(1));
         let gap = if self.gap < 200 { 0 } else { usize::from(self.gap) - 200 };
@@ -125,6 +125,7 @@ impl ViewInput {
         let extent = if rows * columns == 0 { 0 } else { (rows - 1) * stride.max(columns) + columns };
         let bytes = size * extent.div_ceil(per_byte);
         let contents = self.contents(bytes + 4, element);
+        let mut element = element as u32;
         // A buffer that begins at an odd address, or has another type, is larger.
         let is_larger = matches!(self.flaw, 241 | 243);
         let memory = Memory::new(&contents[..if self.flaw == 243 { bytes } else { bytes + usize::from(is_larger) }]);
@@ -152,18 +153,18 @@ impl ViewInput {
     }
 
     /// Bytes that are numbers of a type more often than not.
-    fn contents(&self, count: usize, element: u32) -> Vec<u8> {
+    fn contents(&self, count: usize, element: zp_type) -> Vec<u8> {
         let mut words = Words(self.seed.into());
         let mut bytes = Vec::with_capacity(count + 8);
         while bytes.len() < count {
             let word = words.word();
             match element {
-                8 if !self.seed.is_multiple_of(8) => {
+                zp_type::F32 if !self.seed.is_multiple_of(8) => {
                     bytes.extend((((word % 2001) as f32 - 1000.0) * 0.01).to_ne_bytes())
                 }
-                5 if !self.seed.is_multiple_of(8) => bytes.extend((word as i32 % 1000).to_ne_bytes()),
-                1 if self.seed % 8 > 4 => bytes.push(word as u8 % 16),
-                2 if self.seed % 8 > 4 => bytes.push((word as i8 % 8).cast_unsigned()),
+                zp_type::I32 if !self.seed.is_multiple_of(8) => bytes.extend((word as i32 % 1000).to_ne_bytes()),
+                zp_type::U8 if self.seed % 8 > 4 => bytes.push(word as u8 % 16),
+                zp_type::I8 if self.seed % 8 > 4 => bytes.push((word as i8 % 8).cast_unsigned()),
                 _ => bytes.extend(word.to_ne_bytes()),
             }
         }

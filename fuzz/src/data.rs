@@ -3,6 +3,8 @@
 use arbitrary::Arbitrary;
 use zeropoint::Code;
 
+use crate::floats::{SPECIALS, nudge};
+
 /// SplitMix64.
 #[derive(Clone, Debug)]
 pub struct Words(pub u64);
@@ -101,26 +103,6 @@ pub enum RealTexture {
     Constant(u32),
 }
 
-/// Numbers that kernels get wrong.
-const SPECIALS: [f32; 16] = [
-    f32::NAN,
-    f32::INFINITY,
-    f32::NEG_INFINITY,
-    0.0,
-    -0.0,
-    f32::MIN_POSITIVE,
-    -f32::MIN_POSITIVE,
-    1e-45,
-    -1e-45,
-    f32::MAX,
-    f32::MIN,
-    0.5,
-    -0.5,
-    2.5,
-    8_388_608.0,
-    -2_147_483_648.0,
-];
-
 /// Real numbers.
 pub type Reals = Data<RealTexture>;
 
@@ -148,7 +130,7 @@ impl Reals {
             RealTexture::Ties => {
                 let k = (words.word() % (2 * steps as u64 + 1)) as i32 - steps;
                 let (middle, ulps) = ((k as f32 + 0.5) * scale, (words.word() % 3) as i32 - 1);
-                if middle == 0.0 { middle } else { f32::from_bits(middle.to_bits().wrapping_add_signed(ulps)) }
+                nudge(middle, ulps)
             }
             RealTexture::Anything => f32::from_bits(words.word() as u32),
             RealTexture::Finite => {
@@ -163,7 +145,7 @@ impl Reals {
                     8..12 => RealTexture::Ties,
                     12 => RealTexture::Anything,
                     13 => RealTexture::Steps,
-                    _ => return SPECIALS[(words.word() % 16) as usize],
+                    _ => return SPECIALS[words.word() as usize % SPECIALS.len()],
                 };
                 self.real(texture, words, scale, steps)
             }

@@ -10,7 +10,16 @@ mod data;
 mod params;
 mod shapes;
 
+// What the suite of tests has, too.
+#[path = "../../tests/suite/floats.rs"]
+mod floats;
+#[path = "../../tests/suite/stored_reals.rs"]
+pub mod stored_reals;
+#[path = "../../tests/suite/xxh64.rs"]
+pub mod xxh64;
+
 pub use data::{CodeTexture, Data, RealTexture, Reals, Words};
+pub use floats::bits;
 pub use params::{CodeType, ParamsInput, RangeInput, SCHEMES, ScaleTexture, SchemeInput, groups_scales, zero_points};
 pub use shapes::{Layout, Shape};
 
@@ -81,11 +90,6 @@ impl Threads for Backwards {
             });
         });
     }
-}
-
-/// The bits, so that NaN equals itself and −0 differs from 0.
-pub fn bits(x: &[f32]) -> Vec<u32> {
-    x.iter().map(|x| x.to_bits()).collect()
 }
 
 /// Calls `write` with a slice of `length` elements that begins `offset` elements behind the start of an allocation and ends with

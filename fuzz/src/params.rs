@@ -48,18 +48,21 @@ pub struct RangeInput {
 }
 
 impl RangeInput {
-    /// A range that a quantizer can have: none if it can have no such one.
-    pub fn range<C: Code>(self) -> Option<CodeRange<C>> {
+    /// A range of a quantizer: three codes at least, of which one is 0 and one is above it.
+    pub fn range<C: Code>(self) -> CodeRange<C> {
         self.range_within(C::MIN, C::MAX)
     }
 
-    /// A range within another one.
-    pub fn range_within<C: Code>(self, min: C, max: C) -> Option<CodeRange<C>> {
+    /// A range of a quantizer within another one.
+    pub fn range_within<C: Code>(self, min: C, max: C) -> CodeRange<C> {
         let (min, max): (i32, i32) = (min.into(), max.into());
-        // 0 and 1 are the ends of the type, which are the most frequent ones.
-        let [low, high] = self.ends.map(|end| i32::from(end) % (max - min + 1));
-        let (low, high) = (min + low, max - high);
-        CodeRange::new(C::try_from(low.min(high)).ok()?, C::try_from(low.max(high)).ok()?).ok()
+        // Ends of 0, which are the most frequent ones, are those of the type.
+        let [low, high] = self.ends.map(i32::from);
+        let (low, high) = (min + low % (1 - min), max - high % max);
+        let high = high.max(low + 2).min(max);
+        let low = low.min(high - 2);
+        let code = |code: i32| C::try_from(code).ok().expect("within the type");
+        CodeRange::new(code(low), code(high)).expect("a range of a quantizer")
     }
 }
 
@@ -115,9 +118,8 @@ pub struct ParamsInput {
 }
 
 impl ParamsInput {
-    pub fn params<C: Code>(&self) -> Option<(QuantParams<C>, usize)> {
-        let codes = self.codes.range::<C>()?;
-        Some(self.with_codes(codes))
+    pub fn params<C: Code>(&self) -> (QuantParams<C>, usize) {
+        self.with_codes(self.codes.range())
     }
 
     pub fn with_codes<C: Code>(&self, codes: CodeRange<C>) -> (QuantParams<C>, usize) {

@@ -9,6 +9,8 @@ use zeropoint::{
     quantize, raw,
 };
 
+pub use crate::floats::{SPECIALS, bits, nudge};
+
 /// Finds the parameters of a tensor's own ranges, and quantizes it by them.
 pub fn quantize_dynamic<C: Code>(
     isa: Isa,
@@ -78,31 +80,6 @@ pub fn reals_within(scale: f32, steps: i32) -> impl Strategy<Value = f32> {
         1 => any::<u32>().prop_map(f32::from_bits),
         1 => prop::sample::select(SPECIALS.to_vec()),
     ]
-}
-
-/// Numbers that kernels get wrong.
-pub const SPECIALS: [f32; 16] = [
-    f32::NAN,
-    f32::INFINITY,
-    f32::NEG_INFINITY,
-    0.0,
-    -0.0,
-    f32::MIN_POSITIVE,
-    -f32::MIN_POSITIVE,
-    1e-45,
-    -1e-45,
-    f32::MAX,
-    f32::MIN,
-    0.5,
-    -0.5,
-    2.5,
-    8_388_608.0,
-    -2_147_483_648.0,
-];
-
-/// The float some ulps away.
-pub fn nudge(x: f32, ulps: i32) -> f32 {
-    if x == 0.0 { x } else { f32::from_bits(x.to_bits().wrapping_add_signed(ulps)) }
 }
 
 /// Finite numbers.
@@ -221,11 +198,6 @@ pub fn streams(words: usize) -> impl Strategy<Value = Stream> {
         (0_u64..40).prop_map(move |back| last - back),
     ];
     (any::<u64>(), offset).prop_map(move |(seed, offset)| Stream { seed, offset: offset.min(last) })
-}
-
-/// The bits, so that NaN equals itself and −0 differs from 0.
-pub fn bits(x: &[f32]) -> Vec<u32> {
-    x.iter().map(|x| x.to_bits()).collect()
 }
 
 /// Calls `write` with a slice of `length` elements inside a larger one, `offset` elements from an aligned address, and

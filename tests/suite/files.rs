@@ -1,6 +1,7 @@
 //! Packed weights of a file are those that were written, whoever packed them; and whatever else a file holds is an error.
 
 use crate::common::every_isa;
+use crate::xxh64::xxh64;
 use zeropoint::files::{Archive, ArchiveWriter, Entry};
 use zeropoint::formats::{BlockFormat, NvFp4, TensorFormat, encode_blocks};
 use zeropoint::groups::{self, Activations, GroupScheme, PackedWeights, RealStage, Reals, StoredWeights, Weights};
@@ -352,42 +353,6 @@ fn hostile_orders() {
     file[40..48].copy_from_slice(&checksum.to_le_bytes());
     let refused = Archive::copied(&file).unwrap().get::<PackedWeights>(isa, "groups").unwrap_err();
     assert!(refused.to_string().contains("the order of a row lacks a place"), "{refused}");
-}
-
-/// XXH64, a step after another as its specification has them.
-fn xxh64(bytes: &[u8]) -> u64 {
-    const P: [u64; 5] = [
-        11_400_714_785_074_694_791,
-        14_029_467_366_897_019_727,
-        1_609_587_929_392_839_161,
-        9_650_029_242_287_828_579,
-        2_870_177_450_012_600_261,
-    ];
-    let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().unwrap());
-    let round = |acc: u64, word: u64| acc.wrapping_add(word.wrapping_mul(P[1])).rotate_left(31).wrapping_mul(P[0]);
-    let (mut at, mut hash) = (0, P[4]);
-    if bytes.len() >= 32 {
-        let mut acc = [P[0].wrapping_add(P[1]), P[1], 0, P[0].wrapping_neg()];
-        while at + 32 <= bytes.len() {
-            for (i, acc) in acc.iter_mut().enumerate() {
-                *acc = round(*acc, word(at + 8 * i));
-            }
-            at += 32;
-        }
-        hash = [1, 7, 12, 18].iter().zip(acc).fold(0_u64, |hash, (&by, acc)| hash.wrapping_add(acc.rotate_left(by)));
-        for acc in acc {
-            hash = (hash ^ round(0, acc)).wrapping_mul(P[0]).wrapping_add(P[3]);
-        }
-    }
-    hash = hash.wrapping_add(bytes.len() as u64);
-    while at + 8 <= bytes.len() {
-        hash = (hash ^ round(0, word(at))).rotate_left(27).wrapping_mul(P[0]).wrapping_add(P[3]);
-        at += 8;
-    }
-    assert_eq!(at, bytes.len(), "an index is whole words");
-    hash = (hash ^ hash >> 33).wrapping_mul(P[1]);
-    hash = (hash ^ hash >> 29).wrapping_mul(P[2]);
-    hash ^ hash >> 32
 }
 
 /// Bytes from an odd address on are refused.

@@ -1,67 +1,18 @@
 //! Products with weights in groups equal the reference on every ISA, bit for bit.
 
 use crate::common::{Ranges, bits, every_isa, part};
+use crate::stored_reals::{RealType, StoredReals};
 use proptest::prelude::*;
 use serde_json::Value;
 use zeropoint::formats::{BlockFormat, NvFp4, TensorFormat, decode_blocks, encode_blocks, split_blocks};
 use zeropoint::groups::{
-    Activations, Awq, Gptq, GroupScheme, MatMulNBits, PackedWeights, RealStage, Reals, StoredWeights, Weights, matmul,
+    Activations, Awq, Gptq, GroupScheme, MatMulNBits, PackedWeights, RealStage, StoredWeights, Weights, matmul,
 };
 use zeropoint::reference::{self, GroupScales};
 use zeropoint::{
     ByteCode, CodeRange, Error, Exec, Granularity, Halves, HalvesMut, Isa, Matrix, MatrixMut, PackedCodesMut,
     QuantParams, Quantized, Rounding, Scheme, quantize,
 };
-
-/// The type of scales and offsets.
-#[derive(Clone, Copy, Debug)]
-enum Type {
-    F32,
-    F16,
-    Bf16,
-    E8m0,
-}
-
-/// Values of a type, as their bits, and as f32.
-#[derive(Debug)]
-struct Stored {
-    of: Type,
-    reals: Vec<f32>,
-    halves: Vec<u16>,
-    exponents: Vec<u8>,
-}
-
-impl Stored {
-    fn new(of: Type, given: &[f32]) -> Self {
-        let (mut halves, mut exponents) = (Vec::new(), Vec::new());
-        let reals = match of {
-            Type::F32 => given.to_vec(),
-            Type::F16 => {
-                halves = reference::narrow_to_f16(given);
-                reference::widen(Halves::f16(&halves))
-            }
-            Type::Bf16 => {
-                halves = reference::narrow_to_bf16(given);
-                reference::widen(Halves::bf16(&halves))
-            }
-            Type::E8m0 => {
-                exponents = given.iter().map(|x| (x.to_bits() >> 23) as u8).collect();
-                let real = |e: &u8| if *e == 255 { f32::NAN } else { 2_f64.powi(i32::from(*e) - 127) as f32 };
-                exponents.iter().map(real).collect()
-            }
-        };
-        Stored { of, reals, halves, exponents }
-    }
-
-    fn given(&self) -> Reals<'_> {
-        match self.of {
-            Type::F32 => Reals::from(&self.reals),
-            Type::F16 => Halves::f16(&self.halves).into(),
-            Type::Bf16 => Halves::bf16(&self.halves).into(),
-            Type::E8m0 => Reals::e8m0(&self.exponents),
-        }
-    }
-}
 
 /// What weights have besides scales.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +30,8 @@ struct Problem {
     /// The length of a group.
     length: usize,
     offset: Offset,
-    scales: Stored,
-    offsets: Stored,
+    scales: StoredReals,
+    offsets: StoredReals,
     /// Random bytes, which make codes and zero points.
     weights: Vec<u8>,
     zero_points: Vec<u8>,
@@ -98,8 +49,8 @@ fn reals() -> impl Strategy<Value = f32> {
     ]
 }
 
-fn types() -> impl Strategy<Value = Type> {
-    prop_oneof![Just(Type::F32), Just(Type::F16), Just(Type::Bf16), Just(Type::E8m0)]
+fn types() -> impl Strategy<Value = RealType> {
+    prop::sample::select(RealType::ALL.to_vec())
 }
 
 fn bytes(count: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -133,8 +84,8 @@ fn problems() -> impl Strategy<Value = Problem> {
                         shape: [m, n, depth],
                         length,
                         offset,
-                        scales: Stored::new(scale, &scales),
-                        offsets: Stored::new(offset_type, &offsets),
+                        scales: StoredReals::new(scale, &scales),
+                        offsets: StoredReals::new(offset_type, &offsets),
                         weights,
                         zero_points,
                         a,

@@ -2,6 +2,9 @@
 //! costs in these tests is to compile the kernels they call.
 
 mod common;
+mod floats;
+mod stored_reals;
+mod xxh64;
 
 mod allocation;
 mod calibrate;
@@ -14,6 +17,7 @@ mod exhaustive;
 mod files;
 mod formats;
 mod fp8;
+mod freeze;
 mod golden;
 mod group_schemes;
 mod groups;
@@ -33,6 +37,7 @@ mod quantized;
 mod random;
 mod report;
 mod rescale;
+mod sawb;
 mod sizes;
 mod stochastic;
 mod tiny;
