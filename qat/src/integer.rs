@@ -46,7 +46,11 @@ impl Codes {
         [rows, columns]: [usize; 2],
         rounding: Rounding,
     ) -> std::result::Result<Self, zeropoint::Error> {
-        let params = QuantParams::fit(exec, x, CodeRange::narrow(8)?, Scheme::SYMMETRIC, Granularity::Tensor)?;
+        let range = CodeRange::narrow(8)?;
+        let fitted = QuantParams::fit(exec, x, range, Scheme::SYMMETRIC, Granularity::Tensor)?;
+        // Parameters for either rounding: no value is beyond the largest magnitude, whose code is 127, so that stochastic
+        // rounding needs no headroom.
+        let params = QuantParams::per_tensor(range, fitted.scales()[0], 0)?;
         let mut codes = vec![0; x.len()];
         quantize(exec, x, &params, rounding, &mut codes)?;
         Ok(Codes { codes, rows, columns, params })

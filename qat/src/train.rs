@@ -94,7 +94,13 @@ impl Codes {
         for layer in network.layers() {
             let [_, weights] = layer.quantizers().expect("a quantized network");
             match weights.params(layer.weight.as_tensor())? {
-                Params::Signed(layer) => params.push(layer),
+                Params::Signed(layer) => {
+                    // Parameters for either rounding: weights are clamped to their range, as nearest rounding does.
+                    let (codes, granularity) = (layer.codes(), layer.granularity());
+                    let (scales, zero_points) = (layer.scales().to_vec(), layer.zero_points().to_vec());
+                    let params_of_layer = QuantParams::new(codes, granularity, scales, zero_points);
+                    params.push(params_of_layer.map_err(candle_core::Error::wrap)?);
+                }
                 Params::Unsigned(_) => unreachable!("the codes of weights are signed"),
             }
         }
