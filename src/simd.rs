@@ -111,6 +111,11 @@ pub trait Simd: Copy {
     fn less_i32(self, a: Self::I32, b: Self::I32) -> Self::Mask;
     /// `if mask[i] { a[i] } else { b[i] }`
     fn select_f32(self, mask: Self::Mask, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `if mask[i] { a[i] } else { 0.0 }`
+    #[inline(always)]
+    fn keep_f32(self, mask: Self::Mask, a: Self::F32) -> Self::F32 {
+        self.select_f32(mask, a, self.splat_f32(0.0))
+    }
     /// `if mask[i] { a[i] } else { b[i] }`
     fn select_i32(self, mask: Self::Mask, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `mask[0] || … || mask[15]`

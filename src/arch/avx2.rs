@@ -74,6 +74,7 @@ impl Simd for Avx2 {
         fn equal_f32(a: __m256, b: __m256) -> __m256 { _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b) }
         fn less_i32(a: __m256i, b: __m256i) -> __m256 { _mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a)) }
         fn select_f32(mask: __m256, a: __m256, b: __m256) -> __m256 { _mm256_blendv_ps(b, a, mask) }
+        fn keep_f32(mask: __m256, a: __m256) -> __m256 { _mm256_and_ps(mask, a) }
         fn select_i32(mask: __m256, a: __m256i, b: __m256i) -> __m256i {
             _mm256_blendv_epi8(b, a, _mm256_castps_si256(mask))
         }

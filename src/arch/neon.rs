@@ -66,6 +66,9 @@ impl Simd for Neon {
         fn equal_f32(a: float32x4_t, b: float32x4_t) -> uint32x4_t { vceqq_f32(a, b) }
         fn less_i32(a: int32x4_t, b: int32x4_t) -> uint32x4_t { vcltq_s32(a, b) }
         fn select_f32(mask: uint32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t { vbslq_f32(mask, a, b) }
+        fn keep_f32(mask: uint32x4_t, a: float32x4_t) -> float32x4_t {
+            vreinterpretq_f32_u32(vandq_u32(mask, vreinterpretq_u32_f32(a)))
+        }
         fn select_i32(mask: uint32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t { vbslq_s32(mask, a, b) }
         fn add_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t { vaddq_s32(a, b) }
         fn sub_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t { vsubq_s32(a, b) }

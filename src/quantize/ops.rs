@@ -368,7 +368,7 @@ impl Operation for StraightThrough<'_> {
     #[inline(always)]
     fn vector<V: Vectors>(self, v: V, params: &VecParams<V>, _: impl Round<V>, block: Block<'_, f32, f32>) {
         let within = params.is_within(v, v.load_f32(block.x));
-        let mask = v.select_f32(within, v.splat_f32(1.0), v.splat_f32(0.0));
+        let mask = v.keep_f32(within, v.splat_f32(1.0));
         let gradient = v.load_f32(&walk::block(self.gradient, block.at));
         v.store_f32(masked(v, gradient, mask), block.out);
     }

@@ -86,7 +86,7 @@ impl<const N: usize, const FAST: bool> Backward<N> for OfFakeQuantization<FAST> 
         }
         let within = v.equal_f32(quotient, clamped);
         let real = params.scaled(v, round.round_beyond(v, clamped, [params.min, params.max]));
-        let slope = v.sub_f32(real, v.select_f32(within, x, zero));
+        let slope = v.sub_f32(real, v.keep_f32(within, x));
         sums[0] = v.add_product_f64(sums[0], gradient, slope);
         if const { N == 2 } {
             let beyond = v.select_f32(within, zero, gradient);
@@ -98,7 +98,7 @@ impl<const N: usize, const FAST: bool> Backward<N> for OfFakeQuantization<FAST> 
             let signed_zero = v.of_bits(v.and_i32(v.to_bits(gradient), v.splat_i32(i32::MIN)));
             v.select_f32(within, gradient, signed_zero)
         } else {
-            masked(v, gradient, v.select_f32(within, v.splat_f32(1.0), zero))
+            masked(v, gradient, v.keep_f32(within, v.splat_f32(1.0)))
         };
         (kept, sums)
     }
@@ -146,8 +146,8 @@ impl<const SYMMETRIC: bool> Backward<1> for OfClipping<SYMMETRIC> {
         // NaN is neither.
         let (above, below) = (v.less_f32(lower, x), v.less_f32(x, upper));
         let at_upper = v.select_f32(below, zero, gradient);
-        let at_lower = if const { SYMMETRIC } { v.select_f32(below, v.sub_f32(zero, gradient), zero) } else { zero };
+        let at_lower = if const { SYMMETRIC } { v.keep_f32(below, v.sub_f32(zero, gradient)) } else { zero };
         let sum = v.add_product_f64(sum, v.select_f32(above, at_upper, at_lower), v.splat_f32(1.0));
-        (v.select_f32(above, v.select_f32(below, gradient, zero), zero), [sum])
+        (v.keep_f32(above, v.keep_f32(below, gradient)), [sum])
     }
 }

@@ -4,7 +4,6 @@ use core::ops::Range;
 
 use super::backward::Backward;
 use super::segments::{Cycles, Segment};
-use crate::cache::prefetch_ahead;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::Scratch;
@@ -55,15 +54,13 @@ pub(super) struct Chunk<'a, O, R> {
     pub out: &'a mut [f32],
     /// N of every group that has elements in a segment, segment after segment.
     pub sums: &'a mut [f64],
-    /// Whether what is read comes from memory.
-    pub prefetch: bool,
 }
 
 impl<'a, O> Chunk<'a, O, ()> {
     /// This chunk, rounded in this way.
     pub fn rounding<R: Roundings>(self, roundings: R) -> Chunk<'a, O, R> {
-        let Chunk { op, params, roundings: (), first, x, gradient, out, sums, prefetch } = self;
-        Chunk { op, params, roundings, first, x, gradient, out, sums, prefetch }
+        let Chunk { op, params, roundings: (), first, x, gradient, out, sums } = self;
+        Chunk { op, params, roundings, first, x, gradient, out, sums }
     }
 }
 
@@ -182,15 +179,11 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
         elements: Range<usize>,
         mut sums: [V::F64; N],
     ) -> [V::F64; N] {
-        let (roundings, prefetch, start) = (self.roundings, self.prefetch, elements.start);
+        let (roundings, start) = (self.roundings, elements.start);
         let (x, gradient) = (&self.x[elements.clone()], &self.gradient[elements.clone()]);
         let (x, gradient) = (x.as_chunks::<LANES>().0, gradient.as_chunks().0);
         let out = self.out[elements].as_chunks_mut().0;
         for i in 0..x.len().min(gradient.len()).min(out.len()) {
-            if prefetch {
-                prefetch_ahead(&x[i]);
-                prefetch_ahead(&gradient[i]);
-            }
             let (x, gradient): (_, &[f32; LANES]) = (v.load_f32(&x[i]), &gradient[i]);
             let round = roundings.at(v, start + i * LANES);
             let (kept, more) = op.vector(v, (params, limits), round, x, v.load_f32(gradient), sums);

@@ -11,7 +11,6 @@ use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::memory::Scratch;
 use crate::params::Params;
-use crate::quantize::kernels::past_caches;
 use crate::quantize::operands::Shape;
 use crate::quantize::ops::ToNearest;
 use crate::random::fill::WordSource;
@@ -90,9 +89,9 @@ impl<O, R: Rounds> Job<'_, O, R> {
     {
         let Job { params, op, rounding, x, gradient, mut out, .. } = self;
         let (isa, team) = (exec.isa(), exec.team(elements / RATE));
-        // (No non-temporal stores: chunks begin anywhere in a cache line, and a copy on the way costs more than they save.)
-        let prefetch = past_caches(elements.saturating_mul(12));
-        let pass = Pass { isa, params, op, rounding, x, gradient, prefetch };
+        // (No non-temporal stores: chunks begin anywhere in a cache line, and a copy on the way costs more than they save. No
+        // prefetching: with three tensors at a time, a Zen 4 is a fifth slower by it.)
+        let pass = Pass { isa, params, op, rounding, x, gradient };
         let grouping = params.grouping();
         let of_chunk = most_sums(grouping) * N;
         let together = if team.alone() { 1 } else { (SHARED_SUMS / of_chunk).clamp(2, SHARED_CHUNKS) };
@@ -138,8 +137,6 @@ struct Pass<'a, O, R> {
     rounding: R,
     x: Input<'a>,
     gradient: Option<Input<'a>>,
-    /// Whether the tensor is more than the caches hold.
-    prefetch: bool,
 }
 
 impl<O, R: Rounds> Pass<'_, O, R> {
@@ -147,7 +144,7 @@ impl<O, R: Rounds> Pass<'_, O, R> {
     where
         O: Backward<N>,
     {
-        let Pass { isa, params, op, rounding, x, gradient, prefetch } = *self;
+        let Pass { isa, params, op, rounding, x, gradient } = *self;
         let (mut of_x, mut of_gradient) = (Scratch::default(), Scratch::default());
         let x = x.read(isa, first, count, &mut of_x);
         let gradient = match gradient {
@@ -155,7 +152,7 @@ impl<O, R: Rounds> Pass<'_, O, R> {
             None => out.read(isa, &mut of_gradient),
         };
         out.write(isa, |out| {
-            rounding.run(isa, Chunk { op, params, roundings: (), first, x, gradient, out, sums, prefetch });
+            rounding.run(isa, Chunk { op, params, roundings: (), first, x, gradient, out, sums });
         });
     }
 }

@@ -28,6 +28,7 @@ fn masks() {
         |s, a: f32, b: f32| -> f32 { s.select_f32(s.equal_f32(a, b), a, s.splat_f32(7.0)) },
         if a == b { a } else { 7.0 }
     );
+    operation!(all(), |s, a: f32, b: f32| -> f32 { s.keep_f32(s.less_f32(a, b), b) }, if a < b { b } else { 0.0 });
     operation!(
         all(),
         |s, a: f32, b: f32| -> i32 { s.select_i32(s.less_f32(a, b), s.to_bits(a), s.splat_i32(-9)) },
