@@ -43,18 +43,19 @@ pub struct TwiceUp {
 }
 
 impl TwiceUp {
-    /// With a real multiplier for every output, to codes with the parameters `y`.
+    /// With one real multiplier, or one for each of the outputs, to codes with the parameters `y`.
     ///
     /// # Errors
     /// A multiplier of 1 or more.
-    pub fn new(multipliers: &[f64], y: &QuantParams<i8>, relu: bool) -> Result<Self, Error> {
+    pub fn new(multipliers: &[f64], outputs: usize, y: &QuantParams<i8>, relu: bool) -> Result<Self, Error> {
         let column = |(index, &multiplier)| {
             let (m0, exponent) = quantize_multiplier(multiplier)?;
             let why = "not below 1";
             let shift = u32::try_from(-exponent).map_err(|_| Error::Multiplier { index, multiplier, why })?;
             Ok((m0, shift))
         };
-        let columns = multipliers.iter().enumerate().map(column).collect::<Result<_, Error>>()?;
+        let each = multipliers.iter().cycle().take(outputs).enumerate();
+        let columns = each.map(column).collect::<Result<_, Error>>()?;
         let zero_point = y.zero_points()[0];
         Ok(TwiceUp { columns, zero_point, least: if relu { zero_point } else { i8::MIN.into() } })
     }
@@ -66,7 +67,7 @@ impl TwiceUp {
             for ((code, &acc), &(m0, shift)) in codes.iter_mut().zip(accumulators).zip(&self.columns).take(columns) {
                 let high = (i64::from(acc) * i64::from(m0) + (1 << 30)) >> 31;
                 let rounded = ((high + (1 << shift >> 1)) >> shift) as i32;
-                *code = (rounded + self.zero_point).clamp(self.least, i8::MAX.into()) as i8;
+                *code = rounded.saturating_add(self.zero_point).clamp(self.least, i8::MAX.into()) as i8;
             }
         }
     }

@@ -50,13 +50,13 @@ impl Layer {
             (Kernels::Reference | Kernels::BuiltIn, _) => sums.requantize(&x, &y, Rule::Gemmlowp)?,
         };
         let twice_up = (kernels == Kernels::BuiltIn).then(|| {
-            let [x, y_scale] = [x.scales()[0], y.scales()[0]];
+            let [s_x, s_y] = [&x, &y].map(|params| params.scales()[0]);
             let multipliers = match weights.scales.as_slice() {
-                &[w] if linear => vec![f64::from(x * w) / f64::from(y_scale); outputs],
-                scales => multipliers(x, scales, y_scale),
+                &[s_w] if linear => vec![f64::from(s_x * s_w) / f64::from(s_y)],
+                scales => multipliers(s_x, scales, s_y),
             };
             let columns = if depthwise { outputs / DEPTHWISE_CHANNELS * DEPTHWISE_CHANNELS } else { outputs };
-            Ok::<_, Error>((TwiceUp::new(&multipliers, &y, product.relu)?, columns))
+            Ok::<_, Error>((TwiceUp::new(&multipliers, outputs, &y, product.relu)?, columns))
         });
         let stage = if product.relu { stage.relu() } else { stage };
         Ok(Layer { sums, outputs, stage, twice_up: twice_up.transpose()?, x })
