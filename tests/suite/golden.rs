@@ -294,6 +294,7 @@ fn rules_have_the_bits_of_litert() {
     let golden = &recorded()["litert"];
     let (s_x, z_y) = (golden["s_x"].as_f64().unwrap() as f32, golden["z_y"].as_i64().unwrap() as i32);
     let rows = [
+        // (With these scales multipliers are the same in f32 and in f64.)
         ("xnnpack_conv", Rule::Float),
         ("xnnpack_depthwise", Rule::Float),
         ("xnnpack_fully_connected", Rule::Float),
@@ -322,6 +323,24 @@ fn rules_have_the_bits_of_litert() {
     assert_eq!(differs_from_ruy, [true; 4], "the row of ruy has a rule");
 }
 
+/// The row that has no rule: two roundings, halves toward +∞ in both.
+#[test]
+fn roundings_of_ruy() {
+    let golden = &recorded()["litert"];
+    let (s_x, z_y) = (golden["s_x"].as_f64().unwrap() as f32, golden["z_y"].as_i64().unwrap());
+    for case in golden["cases"].as_array().unwrap() {
+        let (s_w, s_y) = (case["s_w"].as_f64().unwrap() as f32, case["s_y"].as_f64().unwrap() as f32);
+        let (m0, exponent) = raw::quantize_multiplier(raw::multipliers(s_x, &[s_w], s_y)[0]).unwrap();
+        let code = |acc: i32| {
+            let high = (i64::from(acc) * i64::from(m0) + (1 << 30)) >> 31;
+            let product = (high + (1 << -exponent >> 1)) >> -exponent;
+            (product + z_y).clamp(i8::MIN.into(), i8::MAX.into()) as i32
+        };
+        let codes: Vec<i32> = integers(&case["acc"]).into_iter().map(code).collect();
+        assert_eq!(codes, integers(&case["ruy_conv"]), "{s_w} {s_y}");
+    }
+}
+
 /// 4.496 by the multiplier 2⁻⁸: one rounding, and two.
 #[test]
 fn one_rounding_half_away() {
@@ -336,9 +355,18 @@ fn one_rounding_half_away() {
 /// QLinearMatMul and QLinearConv, where multipliers that are computed in f32 and in f64 make other codes.
 #[test]
 fn multipliers_of_onnxruntime() {
-    let golden = &recorded()["onnxruntime"];
+    f32_multipliers(&recorded()["onnxruntime"], CodeRange::unsigned(8).unwrap(), &["matmul", "conv"]);
+}
+
+/// LiteRT's default kernels, whose multipliers are those of onnxruntime. `golden/xnnpack.py` recorded them.
+#[test]
+fn multipliers_of_xnnpack() {
+    let golden = serde_json::from_str(include_str!("golden/xnnpack.json")).unwrap();
+    f32_multipliers(&golden, CodeRange::signed(8).unwrap(), &["conv", "depthwise", "fully_connected"]);
+}
+
+fn f32_multipliers<C: ByteCode>(golden: &Value, codes: CodeRange<C>, kernels: &[&str]) {
     let z_y = golden["z_y"].as_i64().unwrap() as i32;
-    let codes = CodeRange::unsigned(8).unwrap();
     for case in golden["cases"].as_array().unwrap() {
         let [s_x, s_w, s_y] = ["s_x", "s_w", "s_y"].map(|name| case[name].as_f64().unwrap() as f32);
         let accumulators = integers(&case["acc"]);
@@ -346,20 +374,21 @@ fn multipliers_of_onnxruntime() {
         let x = QuantParams::per_tensor(codes, s_x, 0).unwrap();
         let w = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), s_w, 0).unwrap();
         let y = QuantParams::per_tensor(codes, s_y, z_y).unwrap();
-        let [matmul, conv] = ["matmul", "conv"].map(|name| integers(&case[name]));
-        assert_eq!(matmul, conv);
         every_isa(|isa| {
             let weights = Quantized::new(Matrix::new(&[], n, 0).unwrap(), &w).unwrap();
-            let weights: PackedMatrix<u8, i8> = PackedMatrix::pack(isa, weights).unwrap();
+            let weights: PackedMatrix<C, i8> = PackedMatrix::pack(isa, weights).unwrap();
             let weights = weights.with_accumulator_bias(&accumulators).unwrap();
-            let product = |stage: &Requantize<u8>| -> Vec<i32> {
-                let mut out = vec![0; n];
+            let product = |stage: &Requantize<C>| -> Vec<i32> {
+                let mut out = vec![C::default(); n];
                 let a = Quantized::new(Matrix::new(&[], 1, 0).unwrap(), &x).unwrap();
                 zeropoint::matmul(isa, a, &weights, stage, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
-                out.into_iter().map(i32::from).collect()
+                out.into_iter().map(Into::into).collect()
             };
-            assert_eq!(product(&Requantize::onnxruntime(&weights, &x, &y).unwrap()), matmul, "{isa}");
-            assert_ne!(product(&Requantize::new(&weights, &x, &y, Rule::Float).unwrap()), matmul, "{isa}");
+            for kernel in kernels {
+                let made = integers(&case[kernel]);
+                assert_eq!(product(&Requantize::onnxruntime(&weights, &x, &y).unwrap()), made, "{kernel} {isa}");
+                assert_ne!(product(&Requantize::new(&weights, &x, &y, Rule::Float).unwrap()), made, "{kernel} {isa}");
+            }
         });
     }
 }

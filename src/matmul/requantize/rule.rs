@@ -19,10 +19,10 @@ use crate::random::fill::WordSource;
 /// | program, kernel | rule |
 /// |---|---|
 /// | onnxruntime: `QLinearMatMul`, `QLinearConv` | `Float`, with multipliers that are computed in f32: [`Requantize::onnxruntime`](crate::Requantize::onnxruntime) |
-/// | LiteRT (TFLite), default kernels on x86-64 (XNNPACK): convolution, depthwise, fully connected | `Float` |
+/// | LiteRT (TFLite), default kernels on x86-64 (XNNPACK): convolution, depthwise, fully connected | that of onnxruntime |
 /// | LiteRT, reference kernels: convolution, depthwise | `Gemmlowp` |
 /// | LiteRT, reference kernel: fully connected | `HalfAway` |
-/// | LiteRT, built-in kernels without XNNPACK (ruy) | none |
+/// | LiteRT, built-in kernels without XNNPACK (ruy) | none: two roundings, halves toward +∞ in both |
 /// | gemmlowp: `SaturatingRoundingDoublingHighMul`, then `RoundingDivideByPOT` | `Gemmlowp` |
 ///
 /// The rows of onnxruntime 1.32 and LiteRT 2.3 are tested by what these programs computed, that of gemmlowp by its definition.
