@@ -77,6 +77,8 @@
 //! | ONNX `DynamicQuantizeLinear` from ranges | `S` and `Z` in f32 | S | Z | [`as_onnx`](crate::QuantParams::as_onnx) |
 //! | ggml Q8_0 | `q = round(x / d)`, blocks of 32 | d | 0 | [`from_ggml_q8_0`](crate::QuantParams::from_ggml_q8_0) |
 //!
+//! Which calls stand for their operators, and with which bits, is in [`conventions`](crate::conventions).
+//!
 //! # Granularity
 //!
 //! [`MinMax`] and [`AbsMax`] stream by tensor, channel or block. For the others, [`group_ranges`] gives every group of a

@@ -5,6 +5,7 @@ mod arch;
 mod cache;
 pub mod calibrate;
 mod codes;
+pub mod conventions;
 mod error;
 pub mod exec;
 pub mod files;

@@ -28,6 +28,7 @@ mod int16x8;
 mod isa;
 mod layers;
 mod matmul;
+mod oracles;
 mod packed;
 #[cfg(feature = "rayon")]
 mod parallel;

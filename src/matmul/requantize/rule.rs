@@ -26,6 +26,7 @@ use crate::random::fill::WordSource;
 /// | gemmlowp: `SaturatingRoundingDoublingHighMul`, then `RoundingDivideByPOT` | `Gemmlowp` |
 ///
 /// The rows of onnxruntime 1.32 and LiteRT 2.3 are tested by what these programs computed, that of gemmlowp by its definition.
+/// Other operators are in [`conventions`](crate::conventions).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Rule {
     /// `RNE(acc as f32 · M)`, as ONNX, MLAS, XNNPACK and FBGEMM do. M is rounded once to f32.

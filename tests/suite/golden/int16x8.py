@@ -8,61 +8,29 @@ Operands are functions of their place, which the test repeats. Convolutions are 
 import json
 from importlib.metadata import version
 
-import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from litert import KINDS, OPERATORS, OPTIONS, model, results, schema, tensor
 
 S_X = 1.0 / 32768
-RESOLVERS = [OpResolverType.BUILTIN, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, OpResolverType.BUILTIN_REF]
-KINDS, OPERATORS, OPTIONS = schema.TensorType, schema.BuiltinOperator, schema.BuiltinOptions
 
 
-def tensor(name, shape, kind, scales, buffer):
-    t = schema.TensorT()
-    t.name, t.shape, t.type, t.buffer = name, list(shape), kind, buffer
-    t.quantization = schema.QuantizationParametersT()
-    t.quantization.scale, t.quantization.zeroPoint = [float(s) for s in scales], [0] * len(scales)
-    t.quantization.quantizedDimension = 0
-    return t
-
-
-def buffer(data=None):
-    b = schema.BufferT()
-    if data is not None:
-        b.data = np.frombuffer(data.tobytes(), np.uint8)
-    return b
-
-
-def model(conv, m, w, bias, scales, s_y, relu):
+def layer(conv, m, w, bias, scales, s_y, relu):
     n, k = w.shape
     shape = (lambda rows, columns: [rows, 1, 1, columns]) if conv else (lambda rows, columns: [rows, columns])
-    graph = schema.SubGraphT()
-    graph.tensors = [
-        tensor("x", shape(m, k), KINDS.INT16, [S_X], 0),
+    tensors = [
+        tensor("x", shape(m, k), KINDS.INT16, [S_X]),
         tensor("w", shape(n, k), KINDS.INT8, scales, 1),
         tensor("b", [n], KINDS.INT64, [S_X * s for s in scales], 2),
-        tensor("y", shape(m, n), KINDS.INT16, [s_y], 0),
+        tensor("y", shape(m, n), KINDS.INT16, [s_y]),
     ]
-    op = schema.OperatorT()
-    op.opcodeIndex, op.inputs, op.outputs = 0, [0, 1, 2], [3]
     if conv:
-        op.builtinOptionsType, op.builtinOptions = OPTIONS.Conv2DOptions, schema.Conv2DOptionsT()
-        op.builtinOptions.strideW = op.builtinOptions.strideH = 1
-        op.builtinOptions.dilationWFactor = op.builtinOptions.dilationHFactor = 1
+        kind, options = OPTIONS.Conv2DOptions, schema.Conv2DOptionsT()
+        options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
     else:
-        op.builtinOptionsType, op.builtinOptions = OPTIONS.FullyConnectedOptions, schema.FullyConnectedOptionsT()
-    op.builtinOptions.fusedActivationFunction = 1 if relu else 0
-    graph.operators, graph.inputs, graph.outputs = [op], [0], [3]
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = OPERATORS.CONV_2D if conv else OPERATORS.FULLY_CONNECTED
-    code.version = 4
-    whole = schema.ModelT()
-    whole.version, whole.operatorCodes, whole.subgraphs = 3, [code], [graph]
-    whole.buffers = [buffer(), buffer(w), buffer(bias)]
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(whole.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+        kind, options = OPTIONS.FullyConnectedOptions, schema.FullyConnectedOptionsT()
+    options.fusedActivationFunction = 1 if relu else 0
+    return model(tensors, [w, bias], OPERATORS.CONV_2D if conv else OPERATORS.FULLY_CONNECTED, 4, (kind, options))
 
 
 def case(conv, shape, bias_unit, scales, s_y, relu=False, extremes=False, bias=None):
@@ -77,15 +45,8 @@ def case(conv, shape, bias_unit, scales, s_y, relu=False, extremes=False, bias=N
     unit, given = bias_unit, bias
     bias = (np.arange(n, dtype=np.int64) - n // 2) * unit if bias is None else np.array(bias, np.int64)
     s_w = scales if len(scales) == 1 else [scales[o % len(scales)] for o in range(n)]
-    content = model(conv, m, w, bias, s_w, s_y, relu)
-    found = []
-    for resolver in RESOLVERS:
-        interpreter = Interpreter(model_content=content, experimental_op_resolver_type=resolver)
-        interpreter.allocate_tensors()
-        index = interpreter.get_input_details()[0]["index"]
-        interpreter.set_tensor(index, x.reshape(m, 1, 1, k) if conv else x)
-        interpreter.invoke()
-        found.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).flatten().tolist())
+    content = layer(conv, m, w, bias, s_w, s_y, relu)
+    found = [y.tolist() for y in results(content, x.reshape(m, 1, 1, k) if conv else x)]
     assert found[0] == found[1] == found[2], "one behaviour"
     return {
         "conv": conv, "shape": shape, "bias_unit": bias_unit, "bias": given, "s_w": scales, "s_y": s_y, "relu": relu,
