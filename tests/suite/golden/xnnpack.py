@@ -8,33 +8,14 @@ Layers without any product: the accumulators are their int32 biases, at which th
 import json
 from importlib.metadata import version
 
-import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
+from litert import KINDS, OPERATORS, OPTIONS, model, results, schema, tensor
 
-OPERATORS, OPTIONS, TYPES = schema.BuiltinOperator, schema.BuiltinOptions, schema.TensorType
 KERNELS = {
     "conv": (OPERATORS.CONV_2D, OPTIONS.Conv2DOptions, schema.Conv2DOptionsT),
     "depthwise": (OPERATORS.DEPTHWISE_CONV_2D, OPTIONS.DepthwiseConv2DOptions, schema.DepthwiseConv2DOptionsT),
     "fully_connected": (OPERATORS.FULLY_CONNECTED, OPTIONS.FullyConnectedOptions, schema.FullyConnectedOptionsT),
 }
-
-
-def tensor(shape, kind, scales, axis, buffer):
-    t = schema.TensorT()
-    t.shape, t.type, t.buffer = shape, kind, buffer
-    t.quantization = schema.QuantizationParametersT()
-    t.quantization.scale, t.quantization.zeroPoint = [float(s) for s in scales], [0] * len(scales)
-    t.quantization.quantizedDimension = axis
-    return t
-
-
-def buffer(data=None):
-    b = schema.BufferT()
-    if data is not None:
-        b.data = np.frombuffer(data.tobytes(), np.uint8)
-    return b
 
 
 def codes(kernel, s_x, s_w, s_y, bias):
@@ -46,35 +27,21 @@ def codes(kernel, s_x, s_w, s_y, bias):
     inputs = n if depthwise else 1
     weights = [n, 1] if layer else [1, 1, 1, n] if depthwise else [n, 1, 1, 1]
     scales = [s_w] if layer else [s_w] * n
-    graph = schema.SubGraphT()
-    graph.tensors = [
-        tensor(shape(inputs), TYPES.INT8, [s_x], 0, 0),
-        tensor(weights, TYPES.INT8, scales, 3 if depthwise else 0, 1),
-        tensor([n], TYPES.INT32, [s_x * s for s in scales], 0, 2),
-        tensor(shape(n), TYPES.INT8, [s_y], 0, 0),
+    tensors = [
+        tensor("x", shape(inputs), KINDS.INT8, [s_x]),
+        tensor("w", weights, KINDS.INT8, scales, 1),
+        tensor("b", [n], KINDS.INT32, [s_x * s for s in scales], 2),
+        tensor("y", shape(n), KINDS.INT8, [s_y]),
     ]
-    op = schema.OperatorT()
-    op.opcodeIndex, op.inputs, op.outputs = 0, [0, 1, 2], [3]
-    op.builtinOptionsType, op.builtinOptions = options_type, options()
+    tensors[1].quantization.quantizedDimension = 3 if depthwise else 0
+    options = options()
     if not layer:
-        op.builtinOptions.strideW = op.builtinOptions.strideH = 1
-        op.builtinOptions.dilationWFactor = op.builtinOptions.dilationHFactor = 1
+        options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
     if depthwise:
-        op.builtinOptions.depthMultiplier = 1
-    graph.operators, graph.inputs, graph.outputs = [op], [0], [3]
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = operator
-    code.version = 4 if layer else 3
-    model = schema.ModelT()
-    model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
-    model.buffers = [buffer(), buffer(np.ones(n, np.int8)), buffer(np.array(bias, np.int32))]
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    interpreter = Interpreter(model_content=bytes(builder.Output()))
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.zeros(shape(inputs), np.int8))
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).flatten().tolist()
+        options.depthMultiplier = 1
+    constants = [np.ones(n, np.int8), np.array(bias, np.int32)]
+    content = model(tensors, constants, operator, 4 if layer else 3, (options_type, options))
+    return results(content, np.zeros(shape(inputs), np.int8))[0].tolist()
 
 
 generator = np.random.default_rng(25)
