@@ -49,7 +49,7 @@
 //! A variant of [`BlockFormat`] with its sizes, also in [`ALL`](BlockFormat::ALL); a file that implements `Blocks`, how a
 //! block is taken apart, and either `Format`, for blocks that one largest value encodes, or `Units`, for any others; lines
 //! in `encode.rs` and `decode.rs`, and its plain loops in `reference/formats.rs`. Tests go through `ALL`; a known block
-//! goes into `tests/suite/formats.rs` or `golden/formats.py`, its costs into `benches/callgrind.rs`, and its line into the
+//! goes into `tests/suite/formats.rs` or `golden/formats.py`, its costs into `benches/instructions/`, and its line into the
 //! table above.
 
 mod block;

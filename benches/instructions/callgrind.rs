@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! .ci/run callgrind # installs what it takes, and writes the counts to target/callgrind.csv
-//! cargo bench --bench callgrind -- '*cube*'
+//! cargo bench -p instructions -- '*cube*'
 //! ```
 //!
 //! Neither load nor CPU matters: valgrind shows every program the same CPU, with AVX2 if the machine has it, never
@@ -191,7 +191,7 @@ fn missing() -> Vec<String> {
     }
     if !runs(option_env!("GUNGRAUN_RUNNER").unwrap_or("gungraun-runner")) {
         let (_, locked) =
-            include_str!("../Cargo.lock").split_once("\nname = \"gungraun-runner\"\nversion = \"").unwrap();
+            include_str!("../../Cargo.lock").split_once("\nname = \"gungraun-runner\"\nversion = \"").unwrap();
         let (version, _) = locked.split_once('"').unwrap();
         missing.push(format!("gungraun-runner (cargo install --locked gungraun-runner --version {version})"));
     }
