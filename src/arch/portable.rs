@@ -223,10 +223,6 @@ impl Simd for Portable {
         mask.select(a, b)
     }
     #[inline(always)]
-    fn keep_f32(self, mask: f32x16, a: f32x16) -> f32x16 {
-        mask & a
-    }
-    #[inline(always)]
     fn select_i32(self, mask: f32x16, a: i32x16, b: i32x16) -> i32x16 {
         cast::<f32x16, i32x16>(mask).select(a, b)
     }
