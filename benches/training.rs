@@ -6,9 +6,9 @@
 //! cargo bench -p zeropoint-benches --bench training -- clip      # those whose name has this in it
 //! ```
 //!
-//! A hand loop makes the same gradients, bit for bit, and sums in f64, of a tensor with one scale, rounded to nearest; beside other
-//! granularities and stochastic rounding the ratio tells what these cost. It knows no NaN and no gradient that is not finite, and its
-//! lanes are summed in any order. After it was measured, its results are compared with the kernel's.
+//! A hand loop makes the same gradients, bit for bit, and sums in f64, of a tensor with one scale, rounded to nearest; beside
+//! other granularities and stochastic rounding the ratio tells what these cost. It knows no NaN and no gradient that is not
+//! finite, and its lanes are summed in any order. After it was measured, its results are compared with the kernel's.
 
 use harness::measure::{Times, turn};
 use zeropoint::training::{ClipBounds, ClipGradients, Gradients, clip_gradients, fake_quantize_gradients};
@@ -17,13 +17,13 @@ use zeropoint::{CodeRange, Granularity, Isa, QuantParams, Rounding, Stream};
 /// The elements of tensors that lie in the level-1, -2 and -3 caches, and beyond.
 const LENGTHS: [usize; 4] = [2 << 10, 32 << 10, 512 << 10, 16 << 20];
 
-/// Rounds in which each of two loops has a turn: enough for a middle and its ratio.
+/// Turns of each of two loops, which alternate: the middle half of them counts.
 const ROUNDS: usize = 21;
 
 /// Not a power of two: its reciprocal takes two parts, and every product is rounded.
 const SCALE: f32 = 0.0157;
 
-/// (Of values from −2 to 2, a quarter is clipped.)
+/// A clipping bound that clips a quarter of the values, which are between −2 and 2.
 const BOUND: f32 = 1.5;
 
 /// The elements of a row.
@@ -41,8 +41,8 @@ fn params(granularity: Granularity, length: usize) -> QuantParams<i8> {
     QuantParams::new(codes, granularity, vec![SCALE; groups], vec![0; groups]).unwrap()
 }
 
-/// A loop of intrinsics from x, gradients and a scale or bound to gradients of x; it returns the sums, of which the second is that of
-/// zero points.
+/// A loop of intrinsics from x, gradients and a scale or bound to gradients of x. It returns the sums; the second is that of zero
+/// points.
 type HandLoop = fn(&[f32], &[f32], f32, &mut [f32]) -> [f64; 2];
 
 /// The loop for an ISA.

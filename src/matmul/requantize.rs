@@ -74,8 +74,8 @@ impl<C: ByteCode> Requantize<C> {
     }
 
     /// Requantizes by [`Rule::Float`] with the bits of onnxruntime in `QLinearMatMul` and `QLinearConv`, and of LiteRT's default
-    /// kernels (XNNPACK): both compute the multipliers in f32, `(S_x · S_w) / S_y` with two roundings, which for some scales is not the f32 that is nearest to the
-    /// ratio. With these, a few codes in a million are the next ones.
+    /// kernels (XNNPACK): both compute the multipliers in f32, `(S_x · S_w) / S_y` with two roundings, which for some scales is not
+    /// the f32 that is nearest to the ratio. With these, a few codes in a million are the next ones.
     ///
     /// ```
     /// use zeropoint::{CodeRange, Exec, Matrix, PackedMatrix, QuantParams, Quantized, Requantize};

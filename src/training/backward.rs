@@ -34,8 +34,8 @@ pub(super) trait Backward<const N: usize>: Copy + Send + Sync {
     ) -> (V::F32, [V::F64; N]);
 }
 
-/// The backward pass of fake-quantization. The sums are `Σ g · (ŷ − x)`, without x where the code is clamped; and, if there are two, `Σ g` where it
-/// is clamped.
+/// The backward pass of fake-quantization. The sums are `Σ g · (ŷ − x)`, without x where the code is clamped; and, if there are
+/// two, `Σ g` where it is clamped.
 ///
 /// FAST takes a product with the reciprocal in two parts for the quotient, which rounds to the same integer
 /// ([`fast`](crate::quantize::fast) says why), and leaves out what NaN and infinities need. It tells by its sums: a quotient that is
@@ -113,8 +113,8 @@ fn nearer_if_odd<V: Vectors>(v: V, end: V::F32, edge: V::F32) -> V::F32 {
     v.of_bits(v.sub_i32(v.to_bits(edge), odd))
 }
 
-/// The backward pass of clipping to a bound, which is in place of a scale: to 0 … bound, or to −bound … bound. The sum is `Σ g` where x is at the
-/// bound or above it, less, if symmetric, `Σ g` where it is at the lower one or below.
+/// The backward pass of clipping to a bound, which is in place of a scale: to 0 … bound, or to −bound … bound. The sum is `Σ g`
+/// where x is at the bound or above it, less, if symmetric, `Σ g` where it is at the lower one or below.
 #[derive(Clone, Copy)]
 pub(super) struct OfClipping<const SYMMETRIC: bool>;
 

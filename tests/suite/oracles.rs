@@ -75,7 +75,7 @@ impl<'a> Case<'a> {
         QuantParams::new(codes, granularity, scales, zeros).unwrap()
     }
 
-    /// Those of `QuantizeLinear`, for all its granularities.
+    /// The parameters of `QuantizeLinear`, for all its granularities.
     fn linear<C: Code>(self, codes: CodeRange<C>) -> QuantParams<C> {
         let shape: Vec<usize> = self.integers("shape").into_iter().map(|length| length as usize).collect();
         let [axis, block] = ["axis", "block"].map(|name| self.integer(name) as usize);
@@ -117,10 +117,10 @@ fn integers<C: Code>(codes: &[C]) -> Vec<i64> {
     codes.iter().map(|&code| i64::from(code.into())).collect()
 }
 
-/// Integers whose neighbours are neighbouring floats; both zeros are 0.
+/// Integers whose neighbours are neighbouring floats: of −0.0 it is −1.
 fn ordered(x: &[f32]) -> Vec<i64> {
     let magnitude = |x: f32| i64::from(x.abs().to_bits());
-    x.iter().map(|&x| if x.is_sign_negative() { -magnitude(x) } else { magnitude(x) }).collect()
+    x.iter().map(|&x| if x.is_sign_negative() { -1 - magnitude(x) } else { magnitude(x) }).collect()
 }
 
 fn full<C: Code>() -> CodeRange<C> {

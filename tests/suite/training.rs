@@ -271,10 +271,11 @@ fn halves() {
     }
 }
 
-/// Past the caches, where the kernels prefetch, the bytes are those of the gradient in place: by tensor and by column.
+/// For tensors that no cache holds, the gradient of another buffer is that in place, bit for bit: by tensor and by column, and
+/// wherever the buffer begins.
 #[test]
 fn larger_than_the_caches() {
-    // (The machine's own caches, and its own prefetching.)
+    // (Their size is the machine's, and an emulator would take minutes.)
     if emulated() {
         return;
     }

@@ -30,11 +30,11 @@ def integers(x):
 
 
 def ordered(x):
-    """Integers whose neighbours are neighbouring floats; codes as they are."""
+    """Integers whose neighbours are neighbouring floats, of −0.0 −1; codes as they are."""
     if x.dtype.kind != "f":
         return x.astype(np.int64).ravel()
     whole = x.ravel().view(np.int16 if x.dtype == np.float16 else np.int32).astype(np.int64)
-    return np.where(whole < 0, -(whole & (0x7FFF if x.dtype == np.float16 else 0x7FFFFFFF)), whole)
+    return np.where(whole < 0, -1 - (whole & (0x7FFF if x.dtype == np.float16 else 0x7FFFFFFF)), whole)
 
 
 # The rules of this library.
@@ -77,60 +77,33 @@ def spread(values, shape, axis, block):
     return np.repeat(values, block, axis).take(range(shape[axis]), axis)
 
 
-def quantize(program, operator, name, x, scales, zero_points, code, y, axis=0, block=0, why="", **more):
-    x, scales = np.asarray(x), np.asarray(scales)
+def linear(scales, zero_points, code, shape, axis, block):
+    """Parameters of `QuantizeLinear` and `DequantizeLinear`: S and Z of every element, and what a case has of them."""
+    scales = np.asarray(scales).astype(f32)
     zero_points = np.zeros(scales.shape, np.int64) if zero_points is None else np.asarray(zero_points).astype(np.int64)
-    if code in RANGES:
-        spread_scales, z = (spread(v.astype(f32), x.shape, axis, block) for v in (scales, zero_points))
-        ours = quotient_codes(x.astype(f32) / spread_scales, z, *RANGES[code])
-    else:
-        ours = y
-    add(
-        program,
-        operator,
-        name,
-        y,
-        ours,
-        why,
-        code=code,
-        x=bits(x),
-        half=x.dtype == np.float16,
-        shape=list(x.shape),
-        axis=axis,
-        block=block,
-        scales=bits(scales.astype(f32)),
-        zero_points=integers(zero_points),
-        **more
-    )
+    recorded = {
+        "code": code,
+        "shape": list(shape),
+        "axis": axis,
+        "block": block,
+        "scales": bits(scales),
+        "zero_points": integers(zero_points),
+    }
+    return *(spread(v, shape, axis, block) for v in (scales, zero_points)), recorded
+
+
+def quantize(program, operator, name, x, scales, zero_points, code, y, axis=0, block=0, why="", **more):
+    x = np.asarray(x)
+    s, z, params = linear(scales, zero_points, code, x.shape, axis, block)
+    ours = quotient_codes(x.astype(f32) / s, z.astype(f32), *RANGES[code]) if code in RANGES else y
+    add(program, operator, name, y, ours, why, x=bits(x), half=x.dtype == np.float16, **params, **more)
 
 
 def dequantize(program, operator, name, codes, scales, zero_points, code, y, axis=0, block=0, why="", **more):
-    shape, scales, y = codes.shape, np.asarray(scales), np.asarray(y)
-    zero_points = np.zeros(scales.shape, np.int64) if zero_points is None else np.asarray(zero_points).astype(np.int64)
-    if code in RANGES:
-        ours = (codes.astype(np.int64) - spread(zero_points, shape, axis, block)).astype(f32) * spread(
-            scales.astype(f32), shape, axis, block
-        )
-        ours = ours.astype(y.dtype)
-    else:
-        ours = y
-    add(
-        program,
-        operator,
-        name,
-        y,
-        ours,
-        why,
-        code=code,
-        codes=bits(codes),
-        shape=list(shape),
-        axis=axis,
-        block=block,
-        half=y.dtype == np.float16,
-        scales=bits(scales.astype(f32)),
-        zero_points=integers(zero_points),
-        **more
-    )
+    y = np.asarray(y)
+    s, z, params = linear(scales, zero_points, code, codes.shape, axis, block)
+    ours = ((codes.astype(np.int64) - z).astype(f32) * s).astype(y.dtype) if code in RANGES else y
+    add(program, operator, name, y, ours, why, codes=bits(codes), half=y.dtype == np.float16, **params, **more)
 
 
 def matmul(program, operator, name, a, b, za, zb, y, scales=None, z_y=None, why=""):
