@@ -30,6 +30,14 @@ fn load_bytes(x: &[u8; LANES]) -> [__m128i; 2] {
     [bytes, _mm_unpackhi_epi64(bytes, bytes)]
 }
 
+/// The sum of four lanes, by halves.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn sum_of_four(a: __m256d) -> f64 {
+    let half = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd::<1>(a));
+    _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)))
+}
+
 /// Sixteen f32 as f64.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -121,6 +129,9 @@ impl Simd for Avx2 {
         fn add_product_f64(a: [__m256d; 4], x: [__m256; 2], y: [__m256; 2]) -> [__m256d; 4] {
             let (x, y) = (widen(x), widen(y));
             quad(#[inline(always)] |i| _mm256_fmadd_pd(x[i], y[i], a[i]))
+        }
+        fn sum_f64(a: [__m256d; 4]) -> f64 {
+            sum_of_four(_mm256_add_pd(_mm256_add_pd(a[0], a[2]), _mm256_add_pd(a[1], a[3])))
         }
         fn splat_i32(x: i32) -> [__m256i; 2] { [_mm256_set1_epi32(x); 2] }
         fn load_i32(x: &[i32; LANES]) -> [__m256i; 2] {

@@ -5,6 +5,7 @@ mod extensions;
 
 use core::arch::x86_64::*;
 
+use super::avx2::sum_of_four;
 use crate::simd::{LANES, Simd};
 
 token! {
@@ -75,6 +76,10 @@ impl Simd for Avx512 {
         fn add_product_f64(a: [__m512d; 2], x: __m512, y: __m512) -> [__m512d; 2] {
             let (x, y) = (widen(x), widen(y));
             [_mm512_fmadd_pd(x[0], y[0], a[0]), _mm512_fmadd_pd(x[1], y[1], a[1])]
+        }
+        fn sum_f64(a: [__m512d; 2]) -> f64 {
+            let sum = _mm512_add_pd(a[0], a[1]);
+            sum_of_four(_mm256_add_pd(_mm512_castpd512_pd256(sum), _mm512_extractf64x4_pd::<1>(sum)))
         }
         fn splat_i32(x: i32) -> __m512i { _mm512_set1_epi32(x) }
         fn load_i32(x: &[i32; LANES]) -> __m512i {

@@ -53,6 +53,12 @@ impl<V: Simd> VecParams<V> {
         v.mul_add_f32(x, high, v.mul_f32(x, low))
     }
 
+    /// Whether all scales have a reciprocal.
+    #[inline(always)]
+    pub fn has_reciprocals(&self, v: V) -> bool {
+        !v.any(v.is_nan(self.reciprocal[0]))
+    }
+
     /// `S · x`
     #[inline(always)]
     pub fn scaled(&self, v: V, x: V::F32) -> V::F32 {
@@ -199,15 +205,37 @@ impl<'a, V: Vectors> Groups<'a, V> {
         self.load(&self.all.slice(group, LANES), 0)
     }
 
+    /// The scales of sixteen groups that follow each other, from `group` on, with the zero points that `rest` has.
+    #[inline(always)]
+    pub fn with_scales(&self, group: usize, rest: VecParams<V>) -> VecParams<V> {
+        let (v, params) = (self.v, self.all.slice(group, LANES));
+        let GroupParams { scales, reciprocals: [high, low], .. } = params;
+        let reciprocal = [v.load_f32(sixteen(high, 0)), v.load_f32(sixteen(low, 0))];
+        VecParams { scale: v.load_f32(sixteen(scales, 0)), reciprocal, ..rest }
+    }
+
     /// The parameters of one group in every lane.
     #[inline(always)]
     fn splat(&self, group: usize) -> VecParams<V> {
-        let (v, GroupParams { scales, reciprocals: [high, low], zero_points }) = (self.v, self.all.of_one_length());
+        let v = self.v;
         let rest = if self.one_zero_point {
             self.first.vectors[0]
         } else {
-            VecParams::new(v, self.codes, v.splat_f32(1.0), v.splat_i32(zero_points[group]))
+            VecParams::new(v, self.codes, v.splat_f32(1.0), v.splat_i32(self.zero_point(group)))
         };
+        self.with_scale(group, rest)
+    }
+
+    /// The zero point of a group.
+    #[inline(always)]
+    pub fn zero_point(&self, group: usize) -> i32 {
+        self.all.of_one_length().zero_points[group]
+    }
+
+    /// The scale of one group in every lane, with the zero point that `rest` has.
+    #[inline(always)]
+    pub fn with_scale(&self, group: usize, rest: VecParams<V>) -> VecParams<V> {
+        let (v, GroupParams { scales, reciprocals: [high, low], .. }) = (self.v, self.all.of_one_length());
         let reciprocal = [v.splat_f32(high[group]), v.splat_f32(low[group])];
         VecParams { scale: v.splat_f32(scales[group]), reciprocal, ..rest }
     }

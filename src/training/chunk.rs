@@ -1,13 +1,14 @@
 //! The kernels: a chunk of elements, whose gradients are masked and summed in one pass.
 
+use core::array;
 use core::ops::Range;
 
 use super::backward::Backward;
-use super::segments::{Cycles, Segment};
+use super::segments::{Cycles, Segment, Segments, segments};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::Scratch;
-use crate::params::{Grouping, Params, RowParams, Run};
+use crate::params::{Grouping, Params, RowParams, Run, Runs};
 use crate::quantize::ops::{ByWords, Round, ToNearest};
 use crate::quantize::vec_params::{Groups, ParamSource, VecParams};
 use crate::simd::LANES;
@@ -70,40 +71,41 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
     where
         O: Backward<N>,
     {
-        match self.params.grouping() {
-            Grouping::Interleaved { channels } => {
-                let cycles = Cycles::new(self.first, self.x.len(), usize::MAX, usize::MAX, channels);
-                isa.run(Alternating::<_, N>(self, cycles));
-            }
-            Grouping::Bands { length, rows, inner } => {
-                let cycles = Cycles::new(self.first, self.x.len(), length, rows, inner);
-                isa.run(Alternating::<_, N>(self, cycles));
-            }
-            _ => isa.run(Consecutive::<_, N>(self)),
+        match segments(self.params.grouping(), self.first, self.x.len()) {
+            Segments::Runs(runs) => isa.run(Consecutive::<_, N>(self, runs)),
+            Segments::Cycles(cycles) => isa.run(Alternating::<_, N>(self, cycles)),
         }
     }
 }
 
 /// Segments of one group: parameters and sums stay in registers.
-struct Consecutive<C, const N: usize>(C);
+struct Consecutive<C, const N: usize>(C, Runs);
 
 impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Consecutive<Chunk<'_, O, R>, N> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
-        let Consecutive(mut chunk) = self;
+        let Consecutive(mut chunk, runs) = self;
         let groups = Groups::new(v, chunk.params, false);
-        let runs = chunk.params.grouping().runs(chunk.first, chunk.x.len());
         let (op, fast) = (chunk.op, chunk.is_fast::<V, N>());
+        // What follows from the zero point is computed again where it changes.
+        let mut zero_point = groups.zero_point(0);
+        let mut params = groups.one(0).vector((), 0);
+        let mut fast_limits = op.fast().limits(v, &params);
         for (i, Run { group, start, end }) in runs.enumerate() {
-            let params = groups.one(group).vector((), 0);
+            if groups.zero_point(group) != zero_point {
+                zero_point = groups.zero_point(group);
+                params = groups.one(group).vector((), 0);
+                fast_limits = op.fast().limits(v, &params);
+            }
+            params = groups.with_scale(group, params);
             let mut totals = [f64::NAN; N];
             if const { V::HAS_FAST_DIVISION && O::HAS_FAST && R::NEAREST } && fast {
-                totals = chunk.run_of(v, op.fast(), &params, start, end);
+                totals = chunk.run_of(v, op.fast(), (&params, fast_limits), start, end);
             }
             if !are_finite(&totals) {
-                totals = chunk.run_of(v, op, &params, start, end);
+                totals = chunk.run_of(v, op, (&params, op.limits(v, &params)), start, end);
             }
             chunk.sums.as_chunks_mut().0[i] = totals;
         }
@@ -112,12 +114,24 @@ impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Consecutive<Chunk<
 
 /// Whether a fast pass was exact.
 #[inline(always)]
-fn are_finite<const N: usize>(sums: &[f64; N]) -> bool {
-    sums.iter().all(|sum| sum.is_finite())
+fn are_finite(sums: &[f64]) -> bool {
+    // Bits without the sign are in the order of the numbers, with infinity and NaN behind all others.
+    let largest = sums.iter().fold(0, |largest, sum| sum.abs().to_bits().max(largest));
+    largest < f64::INFINITY.to_bits()
 }
 
 /// Segments of alternating groups: parameters and sums are vectors in memory.
+///
+/// Where a period is whole vectors, elements that lie a period apart have the same slots. A band of rows, each a period, is
+/// computed slots by slots: parameters and sums are read once for all its rows, and every slot has its elements in order.
 struct Alternating<C, const N: usize>(C, Cycles);
+
+/// The rows of a band. With more of them, which lie 4 KiB apart in a matrix of 1024 columns, three tensors would need more lines
+/// of a set than the level-1 cache has.
+const BAND_ROWS: usize = 2;
+
+/// The elements of a band of short rows.
+const BAND: usize = 512;
 
 impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Alternating<Chunk<'_, O, R>, N> {
     type Output = ();
@@ -125,13 +139,66 @@ impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Alternating<Chunk<
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
         let Alternating(mut chunk, cycles) = self;
-        let (mut lanes, mut copy) = (Scratch::default(), Scratch::default());
+        let (mut memory, mut copy) = (Scratch::default(), Scratch::default());
+        let params = chunk.params;
         let mut written = 0;
         for segment in cycles {
-            // Exactly: one scale without a reciprocal would make all of it be computed again.
-            chunk.alternating(v, &segment, &mut lanes, &mut copy, written);
-            written += segment.groups().1;
+            let groups = Groups::of(v, params.bounds(), params_of_cycle(params, &segment, &mut copy), false);
+            let lanes = memory.elements::<f64>(N * segment.slots());
+            let mut fast = chunk.is_fast::<V, N>();
+            loop {
+                lanes.fill(0.0);
+                chunk.alternating::<V, N>(v, &segment, &groups, fast, lanes);
+                if !fast || are_finite(lanes) {
+                    break;
+                }
+                fast = false;
+            }
+            let (_, count) = segment.groups();
+            let totals: &mut [[f64; N]] = chunk.sums.as_chunks_mut().0;
+            sum_slots(v, segment.cycle, lanes, &mut totals[written..][..count]);
+            written += count;
         }
+    }
+}
+
+/// The sums of the sixteen slots from `slot` on.
+#[inline(always)]
+fn load_sums<V: Vectors, const N: usize>(v: V, lanes: &[f64], slot: usize) -> [V::F64; N] {
+    let mut sums = [v.splat_f64(0.0); N];
+    for n in 0..N {
+        sums[n] = v.load_f64(lanes[lanes.len() / N * n + slot..].first_chunk().expect("a vector behind every slot"));
+    }
+    sums
+}
+
+#[inline(always)]
+fn store_sums<V: Vectors, const N: usize>(v: V, sums: [V::F64; N], lanes: &mut [f64], slot: usize) {
+    let slots = lanes.len() / N;
+    for n in 0..N {
+        v.store_f64(sums[n], lanes[slots * n + slot..].first_chunk_mut().expect("a vector behind every slot"));
+    }
+}
+
+/// The sum of every group, whose slots lie a cycle apart, from N times as many `lanes` as there are slots.
+#[inline(always)]
+fn sum_slots<V: Vectors, const N: usize>(v: V, cycle: usize, lanes: &mut [f64], totals: &mut [[f64; N]]) {
+    let slots = lanes.len() / N;
+    for lanes in lanes.chunks_exact_mut(slots) {
+        if cycle == 1 {
+            lanes[0] = v.sum_f64(v.load_f64(lanes.first_chunk().expect("sixteen slots")));
+            continue;
+        }
+        let (sums, mut more) = lanes.split_at_mut(cycle.min(slots));
+        while !more.is_empty() {
+            let next;
+            (next, more) = more.split_at_mut(cycle.min(more.len()));
+            sums.iter_mut().zip(next).for_each(|(sum, lane)| *sum += *lane);
+        }
+    }
+    let sums: [&[f64]; N] = array::from_fn(|n| &lanes[n * slots..][..totals.len()]);
+    for (i, total) in totals.iter_mut().enumerate() {
+        *total = array::from_fn(|n| sums[n][i]);
     }
 }
 
@@ -152,11 +219,10 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
         &mut self,
         v: V,
         op: B,
-        params: &VecParams<V>,
+        params: (&VecParams<V>, B::Limits<V>),
         start: usize,
         end: usize,
     ) -> [f64; N] {
-        let params = (params, op.limits(v, params));
         let whole = start + (end - start) / LANES * LANES;
         let mut lanes = self.vectors(v, op, params, start..whole, [v.splat_f64(0.0); N]);
         if whole < end {
@@ -213,63 +279,86 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
         sums
     }
 
-    /// Computes a segment of alternating groups, and its sums, behind as many that are `written`.
+    /// Computes a segment of alternating groups, and adds to the sums of its slots.
     #[inline(always)]
     fn alternating<V: Vectors, const N: usize>(
         &mut self,
         v: V,
         segment: &Segment,
-        lanes: &mut Scratch,
-        copy: &mut Scratch,
-        written: usize,
+        groups: &Groups<'_, V>,
+        fast: bool,
+        lanes: &mut [f64],
     ) where
         O: Backward<N>,
     {
-        let op = self.op;
+        let (op, one_zero_point) = (self.op, self.params.has_one_zero_point());
         let Segment { start, end, place, .. } = *segment;
         let (period, repeats) = (segment.period(), segment.repeats());
-        let row = params_of_cycle(self.params, segment, copy);
-        let groups = Groups::of(v, self.params.bounds(), row, false);
-        // Slots from the first one of the segment on, or of the whole period.
-        let slots = if repeats { period + LANES } else { (end - start).next_multiple_of(LANES) };
-        let lanes = &mut lanes.elements::<f64>(N * slots)[..N * slots];
-        lanes.fill(0.0);
+        let whole = (end - start) / LANES * LANES;
+        // Without rows, all is one.
+        let row = if repeats && period.is_multiple_of(LANES) { period } else { whole.max(LANES) };
+        let band = row * (BAND / row).max(BAND_ROWS);
         let mut slot = if repeats { place } else { 0 };
-        for at in (start..end).step_by(LANES) {
+        let mut params = groups.neighbours(slot);
+        let mut fast_limits = op.fast().limits(v, &params);
+        for first in (0..whole).step_by(band) {
+            let end = whole.min(first + band);
+            for at in (first..whole.min(first + row)).step_by(LANES) {
+                if one_zero_point {
+                    params = groups.with_scales(slot, params);
+                } else {
+                    params = groups.neighbours(slot);
+                    fast_limits = op.fast().limits(v, &params);
+                }
+                let mut sums = load_sums(v, lanes, slot);
+                // One scale without a reciprocal does not make other slots be computed again.
+                let has_fast = const { V::HAS_FAST_DIVISION && O::HAS_FAST && R::NEAREST };
+                if has_fast && fast && params.has_reciprocals(v) {
+                    sums = self.rows(v, op.fast(), (&params, fast_limits), start, (at..end, row), sums);
+                } else {
+                    sums = self.rows(v, op, (&params, op.limits(v, &params)), start, (at..end, row), sums);
+                }
+                store_sums(v, sums, lanes, slot);
+                slot += LANES;
+                if repeats && slot >= period {
+                    slot -= period;
+                }
+            }
+        }
+        if start + whole < end {
+            let slot = if repeats { (place + whole) % period } else { whole };
             let params = groups.neighbours(slot);
-            let mut sums = [v.splat_f64(0.0); N];
-            for n in 0..N {
-                sums[n] = v.load_f64(lanes[n * slots + slot..].first_chunk().expect("a vector behind every slot"));
-            }
-            let params = (&params, op.limits(v, &params));
-            sums = match end - at {
-                LANES.. => self.vectors(v, op, params, at..at + LANES, sums),
-                _ => self.tail(v, op, params, at..end, sums),
-            };
-            for n in 0..N {
-                v.store_f64(sums[n], lanes[n * slots + slot..].first_chunk_mut().expect("a vector behind every slot"));
-            }
-            slot += LANES;
-            if repeats && slot >= period {
-                slot -= period;
-            }
+            let sums = load_sums(v, lanes, slot);
+            let sums = self.tail(v, op, (&params, op.limits(v, &params)), start + whole..end, sums);
+            store_sums(v, sums, lanes, slot);
         }
-        let (_, count) = segment.groups();
-        let totals: &mut [[f64; N]] = self.sums.as_chunks_mut().0;
-        for (i, total) in totals[written..][..count].iter_mut().enumerate() {
-            for (n, total) in total.iter_mut().enumerate() {
-                if segment.cycle == 1 {
-                    *total = v.sum_f64(v.load_f64(lanes[n * slots..].first_chunk().expect("sixteen slots")));
-                    continue;
-                }
-                *total = lanes[n * slots + i];
-                let mut slot = i + segment.cycle;
-                while slot < slots {
-                    *total += lanes[n * slots + slot];
-                    slot += segment.cycle;
-                }
-            }
+    }
+
+    /// Computes vectors of a segment from `start` on that begin `row` elements apart, and adds to the sums.
+    #[inline(always)]
+    fn rows<V: Vectors, B: Backward<N>, const N: usize>(
+        &mut self,
+        v: V,
+        op: B,
+        params: (&VecParams<V>, B::Limits<V>),
+        start: usize,
+        (Range { start: mut at, end }, row): (Range<usize>, usize),
+        mut sums: [V::F64; N],
+    ) -> [V::F64; N] {
+        let roundings = self.roundings;
+        let (x, gradient) = (&self.x[start..][..end], &self.gradient[start..][..end]);
+        let out = &mut self.out[start..][..end];
+        while at < end {
+            let (x, gradient) = (x[at..].first_chunk(), gradient[at..].first_chunk());
+            let out = out[at..].first_chunk_mut();
+            let ((x, gradient), out) = x.zip(gradient).zip(out).expect("whole vectors");
+            let round = roundings.at(v, start + at);
+            let (kept, more) = op.vector(v, params, round, v.load_f32(x), v.load_f32(gradient), sums);
+            v.store_f32(kept, out);
+            sums = more;
+            at += row;
         }
+        sums
     }
 }
 

@@ -5,7 +5,7 @@ use core::array;
 use super::backward::Backward;
 use super::chunk::{Chunk, Words};
 use super::operands::{Input, Output, OutputChunk};
-use super::segments::{CHUNK, most_sums, segments};
+use super::segments::{CHUNK, Segments, most_sums, segments};
 use crate::error::{Error, elements_of};
 use crate::exec::Exec;
 use crate::isa::Isa;
@@ -115,15 +115,23 @@ impl<O, R: Rounds> Job<'_, O, R> {
                 team.share(chunks, |(chunk, first, sums)| pass.run(chunk, first, count(first), sums));
             }
             for (first, sums) in firsts.zip(sums.chunks(of_chunk)) {
-                let mut sums: &[[f64; N]] = sums.as_chunks().0;
-                for segment in segments(grouping, first, count(first)) {
-                    let (group, groups) = segment.groups();
-                    let of_segment;
-                    (of_segment, sums) = sums.split_at(groups);
-                    for (total, sum) in totals[group..][..groups].iter_mut().zip(of_segment) {
-                        *total = array::from_fn(|n| total[n] + sum[n]);
-                    }
-                }
+                add_sums(segments(grouping, first, count(first)), sums.as_chunks().0, totals);
+            }
+        }
+    }
+}
+
+/// Adds the sums of the segments of a chunk to those of the tensor.
+fn add_sums<const N: usize>(segments: Segments, mut sums: &[[f64; N]], totals: &mut [[f64; N]]) {
+    let add = |total: &mut [f64; N], sum: &[f64; N]| *total = array::from_fn(|n| total[n] + sum[n]);
+    match segments {
+        Segments::Runs(runs) => runs.zip(sums).for_each(|(run, sum)| add(&mut totals[run.group], sum)),
+        Segments::Cycles(cycles) => {
+            for segment in cycles {
+                let (group, groups) = segment.groups();
+                let of_segment;
+                (of_segment, sums) = sums.split_at(groups);
+                totals[group..][..groups].iter_mut().zip(of_segment).for_each(|(total, sum)| add(total, sum));
             }
         }
     }

@@ -49,6 +49,11 @@ impl Segment {
         self.end - self.start > self.cycle - self.place
     }
 
+    /// The slots that a kernel needs: vectors of sums begin in any slot, and go on behind the last one.
+    pub fn slots(&self) -> usize {
+        if self.repeats() { self.period() + LANES } else { (self.end - self.start).next_multiple_of(LANES) }
+    }
+
     /// The groups that have a sum: the first, and how many follow each other.
     pub fn groups(&self) -> (usize, usize) {
         if self.repeats() { (self.group, self.cycle) } else { (self.group + self.place, self.end - self.start) }
@@ -66,7 +71,7 @@ pub(super) fn segments(grouping: Grouping, first: usize, count: usize) -> Segmen
     }
 }
 
-/// The iterator of [`segments`].
+/// The segments of a chunk: of one group each, or of several.
 pub(super) enum Segments {
     Runs(Runs),
     Cycles(Cycles),
@@ -102,19 +107,6 @@ impl Iterator for Cycles {
         let end = start.saturating_add(rows_left.saturating_mul(cycle) - place).min(count);
         self.start = end;
         Some(Segment { start, end, group: band * cycle, cycle, place })
-    }
-}
-
-impl Iterator for Segments {
-    type Item = Segment;
-
-    fn next(&mut self) -> Option<Segment> {
-        match self {
-            Segments::Runs(runs) => {
-                runs.next().map(|run| Segment { start: run.start, end: run.end, group: run.group, cycle: 1, place: 0 })
-            }
-            Segments::Cycles(cycles) => cycles.next(),
-        }
     }
 }
 
