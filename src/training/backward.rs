@@ -3,7 +3,7 @@
 use crate::kernel::Vectors;
 use crate::quantize::ops::{Round, masked};
 use crate::quantize::vec_params::VecParams;
-use crate::simd::Simd;
+use crate::simd::{LANES, Simd};
 
 /// The backward pass of an operation whose parameters have N sums in every group.
 pub(super) trait Backward<const N: usize>: Copy + Send + Sync {
@@ -22,16 +22,17 @@ pub(super) trait Backward<const N: usize>: Copy + Send + Sync {
     /// The limits of these parameters.
     fn limits<V: Vectors>(self, v: V, params: &VecParams<V>) -> Self::Limits<V>;
 
-    /// The gradient with respect to x, and the sums with what these elements add. Elements that are 0, of gradient 0, add nothing.
+    /// Writes the gradient with respect to x, and returns the sums with what these elements add. Elements that are 0, of gradient 0,
+    /// add nothing. (What is written early is in no register while the sums are made, which take half of AVX2's.)
     fn vector<V: Vectors>(
         self,
         v: V,
         params: (&VecParams<V>, Self::Limits<V>),
         round: impl Round<V>,
-        x: V::F32,
-        gradient: V::F32,
+        x_and_gradient: [V::F32; 2],
+        out: &mut [f32; LANES],
         sums: [V::F64; N],
-    ) -> (V::F32, [V::F64; N]);
+    ) -> [V::F64; N];
 }
 
 /// The backward pass of fake-quantization. The sums are `Σ g · (ŷ − x)`, without x where the code is clamped; and, if there are
@@ -68,10 +69,10 @@ impl<const N: usize, const FAST: bool> Backward<N> for OfFakeQuantization<FAST> 
         v: V,
         (params, [least, largest]): (&VecParams<V>, [V::F32; 2]),
         round: impl Round<V>,
-        x: V::F32,
-        gradient: V::F32,
+        [x, gradient]: [V::F32; 2],
+        out: &mut [f32; LANES],
         mut sums: [V::F64; N],
-    ) -> (V::F32, [V::F64; N]) {
+    ) -> [V::F64; N] {
         let zero = v.splat_f32(0.0);
         // Clamped to what rounds to a code, then rounded, is rounded, then clamped; and it tells what is clamped.
         let (quotient, clamped);
@@ -85,6 +86,14 @@ impl<const N: usize, const FAST: bool> Backward<N> for OfFakeQuantization<FAST> 
             clamped = v.clamp_f32(quotient, least, largest);
         }
         let within = v.equal_f32(quotient, clamped);
+        let kept = if const { FAST } {
+            // 0 has the sign of the product.
+            let signed_zero = v.of_bits(v.and_i32(v.to_bits(gradient), v.splat_i32(i32::MIN)));
+            v.select_f32(within, gradient, signed_zero)
+        } else {
+            masked(v, gradient, v.keep_f32(within, v.splat_f32(1.0)))
+        };
+        v.store_f32(kept, out);
         let real = params.scaled(v, round.round_beyond(v, clamped, [params.min, params.max]));
         let slope = v.sub_f32(real, v.keep_f32(within, x));
         sums[0] = v.add_product_f64(sums[0], gradient, slope);
@@ -93,14 +102,7 @@ impl<const N: usize, const FAST: bool> Backward<N> for OfFakeQuantization<FAST> 
             let beyond = if const { FAST } { beyond } else { v.select_f32(v.is_nan(x), zero, beyond) };
             sums[1] = v.add_product_f64(sums[1], beyond, v.splat_f32(1.0));
         }
-        let kept = if const { FAST } {
-            // 0 has the sign of the product.
-            let signed_zero = v.of_bits(v.and_i32(v.to_bits(gradient), v.splat_i32(i32::MIN)));
-            v.select_f32(within, gradient, signed_zero)
-        } else {
-            masked(v, gradient, v.keep_f32(within, v.splat_f32(1.0)))
-        };
-        (kept, sums)
+        sums
     }
 }
 
@@ -137,17 +139,17 @@ impl<const SYMMETRIC: bool> Backward<1> for OfClipping<SYMMETRIC> {
         v: V,
         (params, ()): (&VecParams<V>, ()),
         _: impl Round<V>,
-        x: V::F32,
-        gradient: V::F32,
+        [x, gradient]: [V::F32; 2],
+        out: &mut [f32; LANES],
         [sum]: [V::F64; 1],
-    ) -> (V::F32, [V::F64; 1]) {
+    ) -> [V::F64; 1] {
         let (zero, upper) = (v.splat_f32(0.0), params.scale());
         let lower = if const { SYMMETRIC } { v.sub_f32(zero, upper) } else { zero };
         // NaN is neither.
         let (above, below) = (v.less_f32(lower, x), v.less_f32(x, upper));
         let at_upper = v.select_f32(below, zero, gradient);
         let at_lower = if const { SYMMETRIC } { v.keep_f32(below, v.sub_f32(zero, gradient)) } else { zero };
-        let sum = v.add_product_f64(sum, v.select_f32(above, at_upper, at_lower), v.splat_f32(1.0));
-        (v.keep_f32(above, v.keep_f32(below, gradient)), [sum])
+        v.store_f32(v.keep_f32(above, v.keep_f32(below, gradient)), out);
+        [v.add_product_f64(sum, v.select_f32(above, at_upper, at_lower), v.splat_f32(1.0))]
     }
 }

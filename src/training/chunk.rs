@@ -172,6 +172,7 @@ fn load_sums<V: Vectors, const N: usize>(v: V, lanes: &[f64], slot: usize) -> [V
     sums
 }
 
+/// Writes what [`load_sums`] reads.
 #[inline(always)]
 fn store_sums<V: Vectors, const N: usize>(v: V, sums: [V::F64; N], lanes: &mut [f64], slot: usize) {
     let slots = lanes.len() / N;
@@ -252,9 +253,7 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
         for i in 0..x.len().min(gradient.len()).min(out.len()) {
             let (x, gradient): (_, &[f32; LANES]) = (v.load_f32(&x[i]), &gradient[i]);
             let round = roundings.at(v, start + i * LANES);
-            let (kept, more) = op.vector(v, (params, limits), round, x, v.load_f32(gradient), sums);
-            v.store_f32(kept, &mut out[i]);
-            sums = more;
+            sums = op.vector(v, (params, limits), round, [x, v.load_f32(gradient)], &mut out[i], sums);
         }
         sums
     }
@@ -271,9 +270,8 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
     ) -> [V::F64; N] {
         let (x, gradient) = (block(&self.x[elements.clone()], 0), block(&self.gradient[elements.clone()], 0));
         let round = self.roundings.at(v, elements.start);
-        let (kept, sums) = op.vector(v, params, round, v.load_f32(&x), v.load_f32(&gradient), sums);
         let mut padded = [0.0; LANES];
-        v.store_f32(kept, &mut padded);
+        let sums = op.vector(v, params, round, [v.load_f32(&x), v.load_f32(&gradient)], &mut padded, sums);
         let out = &mut self.out[elements];
         out.copy_from_slice(&padded[..out.len()]);
         sums
@@ -353,9 +351,7 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
             let out = out[at..].first_chunk_mut();
             let ((x, gradient), out) = x.zip(gradient).zip(out).expect("whole vectors");
             let round = roundings.at(v, start + at);
-            let (kept, more) = op.vector(v, params, round, v.load_f32(x), v.load_f32(gradient), sums);
-            v.store_f32(kept, out);
-            sums = more;
+            sums = op.vector(v, params, round, [v.load_f32(x), v.load_f32(gradient)], out, sums);
             at += row;
         }
         sums

@@ -93,13 +93,19 @@ impl<O, R: Rounds> Job<'_, O, R> {
         // prefetching: with three tensors at a time, a Zen 4 is a fifth slower by it.)
         let pass = Pass { isa, params, op, rounding, x, gradient };
         let grouping = params.grouping();
-        let of_chunk = most_sums(grouping) * N;
+        // Where every group is one segment, its sum is the total.
+        let even = grouping.even_length(elements).filter(|&length| CHUNK.is_multiple_of(length));
+        let of_chunk = N * even.map_or_else(|| most_sums(grouping), |length| CHUNK / length);
         let together = if team.alone() { 1 } else { (SHARED_SUMS / of_chunk).clamp(2, SHARED_CHUNKS) };
         let mut workspace = Scratch::default();
-        let sums = workspace.elements::<f64>(together * of_chunk);
+        let own = workspace.elements::<f64>(if even.is_some() { 0 } else { together * of_chunk });
         for first in (0..elements).step_by(together * CHUNK) {
             let firsts = (first..elements).step_by(CHUNK).take(together);
             let count = |first: usize| CHUNK.min(elements - first);
+            let sums = match even {
+                Some(length) => totals[first / length..].as_flattened_mut(),
+                None => &mut *own,
+            };
             if team.alone() {
                 let chunk;
                 (chunk, out) = out.split(count(first));
@@ -114,8 +120,10 @@ impl<O, R: Rounds> Job<'_, O, R> {
                 let chunks = chunks.iter_mut().filter_map(Option::take);
                 team.share(chunks, |(chunk, first, sums)| pass.run(chunk, first, count(first), sums));
             }
-            for (first, sums) in firsts.zip(sums.chunks(of_chunk)) {
-                add_sums(segments(grouping, first, count(first)), sums.as_chunks().0, totals);
+            if even.is_none() {
+                for (first, sums) in firsts.zip(own.chunks(of_chunk)) {
+                    add_sums(segments(grouping, first, count(first)), sums.as_chunks().0, totals);
+                }
             }
         }
     }
