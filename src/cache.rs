@@ -44,19 +44,36 @@ fn detected(_: u32) -> Option<usize> {
 /// Prefetches the cache line of an address into level 1. Every address is allowed, mapped or not: a prefetch never faults.
 #[inline(always)]
 pub fn prefetch_line(address: *const u8) {
+    prefetch::<1>(address);
+}
+
+/// Prefetches the cache line of an address into level 2. Every address is allowed.
+#[inline(always)]
+pub fn prefetch_line_to_level2(address: *const u8) {
+    prefetch::<2>(address);
+}
+
+#[inline(always)]
+fn prefetch<const LEVEL: u32>(address: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
         #[allow(unused_unsafe, reason = "an unsafe function in older releases that we support")]
         // SAFETY: every x86-64 CPU has the instruction, and it faults for no address.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(address.cast());
+            match LEVEL {
+                1 => _mm_prefetch::<_MM_HINT_T0>(address.cast()),
+                _ => _mm_prefetch::<_MM_HINT_T1>(address.cast()),
+            }
         }
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     // SAFETY: every aarch64 CPU has the instruction, and it faults for no address.
     unsafe {
-        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+        match LEVEL {
+            1 => core::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly)),
+            _ => core::arch::asm!("prfm pldl2keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly)),
+        }
     }
     #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     let _ = address;

@@ -11,7 +11,7 @@
 )]
 
 use super::tile::{MAX_COLUMNS, MAX_ROWS, MAX_VECTORS, Operands, UnpackedOperands};
-use crate::cache::{align_loop, prefetch_line};
+use crate::cache::{align_loop, prefetch_line, prefetch_line_to_level2};
 use crate::memory::CACHE_LINE;
 
 /// The vectors of an ISA that hold accumulators, an i32 for every column.
@@ -163,6 +163,9 @@ pub enum Layout {
         stride: usize,
         /// Every byte is XORed with this.
         flip: u8,
+        /// Where the same columns of the rows that are read next begin, in bytes from here: these are fetched into level 2, and
+        /// what is [`AHEAD_IN_ROWS`] into level 1. 0 where nothing is to be fetched.
+        next: usize,
     },
 }
 
@@ -170,8 +173,8 @@ pub enum Layout {
 /// takes a hundred nanoseconds, in which eight rows on 512-bit vectors use up some fifty lines.
 pub const AHEAD: usize = 16 << 10;
 
-/// How far ahead of their use unpacked rows are fetched, in bytes: some dozens of rows are read together.
-const AHEAD_IN_ROWS: usize = 256;
+/// How far ahead of its use a row is fetched into level 1, in bytes, if it is one of a few that are read side by side.
+const AHEAD_IN_ROWS: usize = 512;
 
 /// Reads the vectors of a step and moves `b` to the next one.
 ///
@@ -198,9 +201,12 @@ pub unsafe fn load_step<D: Dot>(dot: D, b: &mut *const u8, layout: Layout, vecto
             }
             all
         }
-        Layout::Rows { stride, flip } => {
-            for row in 0..D::DEPTH {
-                prefetch_line(step.wrapping_add(row * stride + AHEAD_IN_ROWS));
+        Layout::Rows { stride, flip, next } => {
+            if next > 0 {
+                for row in 0..D::DEPTH {
+                    prefetch_line(step.wrapping_add(row * stride + AHEAD_IN_ROWS));
+                    prefetch_line_to_level2(step.wrapping_add(row * stride + next));
+                }
             }
             *b = step.wrapping_add(D::DEPTH * stride);
             // SAFETY: DEPTH rows have the columns of `vectors` vectors.
@@ -286,14 +292,14 @@ type Columns<D> = <<D as Dot>::Vectors as Accumulate>::Columns;
 /// [`MAX_ROWS`] × [`MAX_VECTORS`] at most.
 #[cfg_attr(not(unoptimized), inline(always))]
 pub unsafe fn dot_tile_unpacked<D: Dot>(dot: D, [rows, vectors]: [usize; 2], operands: UnpackedOperands) {
-    let UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums: out, sums_stride } = operands;
+    let UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums: out, sums_stride, next } = operands;
     let simd = dot.vectors();
     for panel in 0..panels {
         let out = out.wrapping_add(panel * sums_stride);
         let mut acc = [[simd.splat(0); MAX_VECTORS]; MAX_ROWS];
         let depth = Depth { steps, a, a_stride, b: b.wrapping_add(panel * vectors * lanes::<D>()) };
         // SAFETY: A's rows and `steps` steps of B's rows may be read, for the columns of all panels.
-        unsafe { dot.add_products(&mut acc, [rows, vectors], depth, Layout::Rows { stride: b_stride, flip }) };
+        unsafe { dot.add_products(&mut acc, [rows, vectors], depth, Layout::Rows { stride: b_stride, flip, next }) };
         for r in 0..rows {
             for v in 0..vectors {
                 // SAFETY: `sums` has `rows` rows of MAX_COLUMNS for every panel; Columns is an array of i32.

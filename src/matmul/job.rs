@@ -139,9 +139,10 @@ impl<'a> Job<'a> {
     fn multiply_block(&self, words: &RowWords, a: &LhsBlock<'_>, rows: Range<usize>, panels: Range<usize>) {
         match self.rhs.codes {
             RhsCodes::Packed(b) => self.multiply(words, a, rows, PanelSource::Packed(b, panels)),
-            RhsCodes::Unpacked(b) if rows.len() <= self.shape().kernel.rows() => {
-                for first in panels.clone().step_by(DepthSlices::PANELS) {
-                    let panels = first..panels.end.min(first + DepthSlices::PANELS);
+            RhsCodes::Unpacked(b) if rows.len() <= b.most_sliced_rows() => {
+                let together = DepthSlices::most_panels(rows.len());
+                for first in panels.clone().step_by(together) {
+                    let panels = first..panels.end.min(first + together);
                     let mut slices = DepthSlices::new(b, panels.clone(), a, rows.len(), self.offsets.any());
                     for panel in panels {
                         self.multiply(words, a, rows.clone(), PanelSource::One(slices.panel(panel)));

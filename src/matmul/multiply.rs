@@ -175,7 +175,7 @@ impl Multiply<'_> {
         let Multiply { a, kernel, .. } = self;
         let (initial, initial_stride) = match panel.sums {
             None => (column_terms.0.as_ptr(), 0),
-            Some(sums) => (sums.as_ptr().cast(), MAX_COLUMNS),
+            Some(sums) => (sums[tile.start..].as_ptr().cast(), MAX_COLUMNS),
         };
         let row_sums = a.sums.get(tile.start..).unwrap_or_default();
         let more = panel.sums.map(|_| column_terms);

@@ -1,10 +1,24 @@
 //! The unpacked right operand: for matrices that are multiplied only once, such as the keys and values of attention.
 //!
 //! Panels are packed into the thread's workspace right before they are multiplied, a batch at a time, and then dropped.
-//! When all rows of A fit one tile, packing would write and read panels for nothing: then the micro-kernel makes its
-//! vectors of the rows of B in place, a slice of the depth at a time ([`SLICE`]), so that B is read once, from its first row
-//! to its last, and the accumulators of all columns are kept. An incomplete last step, and vectors that reach behind the
-//! end of the matrix, cannot be read in place: they are packed into a buffer that the level-1 cache holds.
+//!
+//! For a few tiles of rows of A, packing would write and read panels for too little. Then the micro-kernel makes its vectors of
+//! the rows of B in place, and B is read once, from its first row to its last, a slice of some rows at a time:
+//!
+//! ```text
+//! for slices of 8 to 64 rows of B:
+//!     for tiles of rows of A:
+//!         for panels of columns:      accumulators += A · slice       in registers; then kept, in level 2
+//! ```
+//!
+//! Every line of B comes from memory once, and what it costs decides: the rows of a slice lie in as many pages, more than
+//! hardware prefetchers follow, and where they lie a multiple of [`SETS`] bytes apart they fall into the same few sets of a
+//! cache. So slices of a matrix beyond level 2 are low, the next slice is fetched into level 2 while one is read, and each row
+//! some lines ahead into level 1 (`Slices` says how low, as measured). The lower the slice, the more often accumulators are read
+//! and written.
+//!
+//! An incomplete last step, and vectors that reach behind the end of the matrix, cannot be read in place: they are packed into a
+//! buffer that the level-1 cache holds.
 
 use core::ops::Range;
 use core::ptr::null;
@@ -14,6 +28,7 @@ use super::offsets::ColumnTerms;
 use super::pack::Panel;
 use super::pack_panel::{PackPanel, RowMajor, SLICE, Source, sum_columns};
 use super::shape::{Shape, Stored, largest_of};
+use super::split::Split;
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, UnpackedOperands};
 use crate::cache::level2;
 use crate::isa::Isa;
@@ -105,6 +120,17 @@ impl<'a> Unpacked<'a> {
         self.b.stride().is_multiple_of(SETS)
     }
 
+    /// Whether the level-2 cache holds the codes.
+    fn is_near(&self) -> bool {
+        self.b.rows().saturating_mul(self.b.columns()) <= level2()
+    }
+
+    /// The most rows of A for which B is read in place.
+    pub fn most_sliced_rows(&self) -> usize {
+        let tiles = if self.aliases_cache_sets() && !self.is_near() { 3 } else { 4 };
+        tiles * self.shape.kernel.rows()
+    }
+
     /// Some rows of panels of one width in place, if whole vectors of them may be read there: the address, the bytes from a
     /// row to the next, and the byte with which every code is XORed.
     fn in_place(&self, panels: Range<usize>, rows: Range<usize>) -> Option<(*const u8, usize, u8)> {
@@ -188,10 +214,33 @@ impl<'a> PanelBatch<'a> {
     }
 }
 
-/// Rows of B in a slice when they fall into the same few sets of a cache: the lines that one set keeps.
-const SLICE_WHEN_ALIASED: usize = 8;
+/// How B is cut into slices.
+struct Slices {
+    /// The rows of a slice: whole steps.
+    rows: usize,
+    /// Whether lines are fetched ahead of their use.
+    prefetch: bool,
+}
 
-/// The accumulators of a single tile of rows of A and the columns of some panels, made in slices of the depth of B.
+impl Slices {
+    /// For `rows` rows of A.
+    fn new(b: &Unpacked<'_>, rows: usize) -> Self {
+        if b.is_near() {
+            return Slices { rows: SLICE, prefetch: false };
+        }
+        let rows = if b.aliases_cache_sets() {
+            // No more than the lines that one set keeps.
+            8
+        } else if rows <= 8 {
+            16
+        } else {
+            (16 * b.shape.kernel.depth).clamp(16, SLICE)
+        };
+        Slices { rows, prefetch: true }
+    }
+}
+
+/// The accumulators of a few tiles of rows of A and the columns of some panels, made in slices of the depth of B.
 pub(super) struct DepthSlices<'a> {
     b: &'a Unpacked<'a>,
     panels: Range<usize>,
@@ -208,9 +257,10 @@ pub(super) struct DepthSlices<'a> {
 }
 
 impl<'a> DepthSlices<'a> {
-    /// The most panels: their accumulators are kept, 2 KiB each, so that 512 stay in a level-2 cache. A row of B is read some
-    /// ten thousand columns at a time then.
-    pub const PANELS: usize = 512;
+    /// The most panels for `rows` rows of A: their accumulators take no more than half of the level-2 cache.
+    pub fn most_panels(rows: usize) -> usize {
+        (level2() / 2 / (rows * size_of::<AccRow>()).max(1)).max(16)
+    }
 
     /// Multiplies `rows` rows of A by all slices.
     pub fn new(b: &'a Unpacked<'a>, panels: Range<usize>, a: &LhsBlock<'_>, rows: usize, sum: bool) -> Self {
@@ -229,10 +279,10 @@ impl<'a> DepthSlices<'a> {
         slices.sums.elements(count * rows).fill(zeros);
         let depth = b.shape().depth;
         let runs = slices.runs();
-        let step = if b.aliases_cache_sets() { SLICE_WHEN_ALIASED } else { SLICE };
+        let Slices { rows: step, prefetch } = Slices::new(b, rows);
         for first in (0..depth).step_by(step) {
             for run in runs.iter().filter(|run| !run.is_empty()) {
-                slices.add(first..depth.min(first + step), run.clone(), a, sum);
+                slices.add(first..depth.min(first + step), run.clone(), a, sum, prefetch);
             }
         }
         slices
@@ -250,7 +300,7 @@ impl<'a> DepthSlices<'a> {
     }
 
     /// Adds the products of a slice of rows of B, in a run of panels.
-    fn add(&mut self, slice: Range<usize>, run: Range<usize>, a: &LhsBlock<'_>, sum: bool) {
+    fn add(&mut self, slice: Range<usize>, run: Range<usize>, a: &LhsBlock<'_>, sum: bool, prefetch: bool) {
         let Shape { kernel, .. } = *self.b.shape();
         let rows = self.rows;
         let count = self.panels.len();
@@ -266,16 +316,26 @@ impl<'a> DepthSlices<'a> {
             let tiles = kernel.unpacked_tiles[vectors - 1];
             let sums_stride = rows * MAX_COLUMNS;
             let panels = run.len();
-            let operands = UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums, sums_stride };
-            // SAFETY: a kernel is reached through its ISA's token only, so the CPU has its ISA; `a` has `rows` rows, no more
-            // than a tile, of all steps; whole vectors of the run's rows may be read; `sums`, which is borrowed mutably, has
-            // `rows` rows for each of the run's panels.
-            unsafe { tiles[rows - 1](operands) };
+            let next = if prefetch { slice.len() * b_stride } else { 0 };
+            let operands = UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums, sums_stride, next };
+            for tile in Split::new(rows, tiles.len()).iter() {
+                let a = a.wrapping_add(tile.start * a_stride);
+                let sums = sums.wrapping_add(tile.start * MAX_COLUMNS);
+                // (The first tile has fetched for all.)
+                let next = if tile.start == 0 { next } else { 0 };
+                let operands = UnpackedOperands { a, sums, next, ..operands };
+                // SAFETY: a kernel is reached through its ISA's token only, so the CPU has its ISA; `a` has the rows of the
+                // tile, of all steps; whole vectors of the run's rows may be read; `sums`, which is borrowed mutably, has a row
+                // for each of them in each of the run's panels.
+                unsafe { tiles[tile.len() - 1](operands) };
+            }
             if sum {
                 let sums = column_sums.as_mut_ptr().cast();
                 // SAFETY: the CPU has the kernel's ISA; `ones` has a row of SLICE codes, no fewer than the slice; whole vectors
                 // of the run's rows may be read; `column_sums`, which is borrowed mutably, has a row for each panel.
-                unsafe { tiles[0](UnpackedOperands { a: ones(kernel), sums, sums_stride: MAX_COLUMNS, ..operands }) };
+                unsafe {
+                    tiles[0](UnpackedOperands { a: ones(kernel), sums, sums_stride: MAX_COLUMNS, next: 0, ..operands })
+                };
             }
             return;
         }
@@ -288,22 +348,25 @@ impl<'a> DepthSlices<'a> {
                 sum_columns(kernel, codes, width, &mut column_sums[i]);
             }
             let sums = sums.wrapping_add(i * rows * MAX_COLUMNS);
-            let operands = Operands {
-                steps,
-                a,
-                a_stride,
-                b: codes.as_ptr(),
-                initial: sums,
-                initial_stride: MAX_COLUMNS,
-                row_terms: null(),
-                updates: &[],
-                sums,
-                sums_stride: MAX_COLUMNS,
-                prefetch: false,
-            };
-            // SAFETY: the CPU has the kernel's ISA; `a` has `rows` rows, no more than a tile, of all steps; `codes` has `steps`
-            // steps, `vectors` wide; `sums`, which is borrowed mutably, has `rows` rows of MAX_COLUMNS for the panel.
-            unsafe { kernel.tiles[vectors - 1][rows - 1](operands) };
+            for tile in kernel.row_tiles(rows, vectors).iter() {
+                let sums = sums.wrapping_add(tile.start * MAX_COLUMNS);
+                let operands = Operands {
+                    steps,
+                    a: a.wrapping_add(tile.start * a_stride),
+                    a_stride,
+                    b: codes.as_ptr(),
+                    initial: sums,
+                    initial_stride: MAX_COLUMNS,
+                    row_terms: null(),
+                    updates: &[],
+                    sums,
+                    sums_stride: MAX_COLUMNS,
+                    prefetch: false,
+                };
+                // SAFETY: the CPU has the kernel's ISA; `a` has the rows of the tile, of all steps; `codes` has `steps` steps,
+                // `vectors` wide; `sums`, which is borrowed mutably, has a row of MAX_COLUMNS for each of them in the panel.
+                unsafe { kernel.tiles[vectors - 1][tile.len() - 1](operands) };
+            }
         }
     }
 

@@ -249,7 +249,12 @@ fn divided_shapes() {
         // Rows of B whose distance is that of the sets of a cache.
         ([3, 1024, 101], 0),
         // Panels that are packed in groups.
-        ([9, 300, 20_000], 0),
+        ([33, 300, 20_000], 0),
+        // B beyond the level-2 cache, read in place in lower slices: of rows whose distance is that of the sets of a cache, for a
+        // tile and for more rows.
+        ([9, 4096, 530], 0),
+        ([2, 4100, 531], 0),
+        ([13, 4100, 531], 0),
     ];
     for ([m, n, k], a_gap) in part(shapes) {
         let a = (0..m * (k + a_gap)).map(|i| ((i * 2_654_435_761) >> 9) as u8).collect();
