@@ -92,6 +92,31 @@ pub fn prefetch_ahead<T>(x: &T) {
     }
 }
 
+/// Calls `f` for all of `x`, which no cache holds and which may come in any order: four pieces of 64 KiB side by side, in turn. A
+/// Zen 4 core reads a third more bytes a second in this way than from one place: its prefetchers follow each piece, and ask memory
+/// for more lines at once.
+#[inline(always)]
+pub fn for_each_in_streams<T>(x: &[T], mut f: impl FnMut(&T)) {
+    const STREAM: usize = 64 << 10;
+    let length = const { STREAM / size_of::<T>() };
+    let mut rest = x;
+    while let Some((block, behind)) = rest.split_at_checked(4 * length) {
+        let (ab, cd) = block.split_at(2 * length);
+        let ((a, b), (c, d)) = (ab.split_at(length), cd.split_at(length));
+        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+            f(a);
+            f(b);
+            f(c);
+            f(d);
+        }
+        rest = behind;
+    }
+    for x in rest {
+        prefetch_ahead(x);
+        f(x);
+    }
+}
+
 /// Aligns the loop that follows to a cache line of code: else its alignment, which is worth up to 8 % in a micro-kernel,
 /// depends on what else the program is linked from.
 #[inline(always)]

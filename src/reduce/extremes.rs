@@ -149,10 +149,11 @@ impl<V: ReduceVectors> ExtremeLanes<V> {
                     observe_quad(v, &mut lanes, quad, other_end);
                 }
             } else {
-                for quad in quads {
-                    cache::prefetch_ahead(quad);
-                    observe_quad(v, &mut lanes, quad, other_end);
-                }
+                cache::for_each_in_streams(
+                    quads,
+                    #[inline(always)]
+                    |quad| observe_quad(v, &mut lanes, quad, other_end),
+                );
             }
             let [a, b, c, d] = lanes;
             self = match V::UNROLL {

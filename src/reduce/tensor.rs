@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::extremes::{ExtremeLanes, Extremes, finite, memory_of};
 use super::vectors::magnitude_bits;
-use crate::cache::prefetch_ahead;
+use crate::cache::for_each_in_streams;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::{Kernel, Vectors};
@@ -120,14 +120,16 @@ impl Kernel for Magnitude<'_> {
         let (blocks, tail) = x.as_chunks::<LANES>();
         let (quads, rest) = blocks.as_chunks::<QUAD>();
         let mut largest = [v.splat_i32(0); QUAD];
-        let beyond_caches = memory_of(x) != Memory::Cached;
-        for quad in quads {
-            if beyond_caches {
-                prefetch_ahead(quad);
+        if memory_of(x) == Memory::Cached {
+            for quad in quads {
+                observe_quad(v, &mut largest, quad);
             }
-            for j in 0..QUAD {
-                largest[j] = v.max_i32(magnitude_bits(v, v.load_f32(&quad[j])), largest[j]);
-            }
+        } else {
+            for_each_in_streams(
+                quads,
+                #[inline(always)]
+                |quad| observe_quad(v, &mut largest, quad),
+            );
         }
         let [a, b, c, d] = largest;
         let mut largest = v.max_i32(v.max_i32(a, b), v.max_i32(c, d));
@@ -139,5 +141,13 @@ impl Kernel for Magnitude<'_> {
             largest = v.max_i32(magnitude_bits(v, v.load_f32(&block(tail, 0))), largest);
         }
         v.max_of_i32(largest)
+    }
+}
+
+/// The largest magnitudes with those of a quad.
+#[inline(always)]
+fn observe_quad<V: Vectors>(v: V, largest: &mut [V::I32; QUAD], quad: &[[f32; LANES]; QUAD]) {
+    for j in 0..QUAD {
+        largest[j] = v.max_i32(magnitude_bits(v, v.load_f32(&quad[j])), largest[j]);
     }
 }
