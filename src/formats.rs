@@ -46,11 +46,17 @@
 //!
 //! # To add a format
 //!
-//! A variant of [`BlockFormat`] with its sizes, also in [`ALL`](BlockFormat::ALL); a file that implements `Blocks`, how a
-//! block is taken apart, and either `Format`, for blocks that one largest value encodes, or `Units`, for any others; lines
-//! in `encode.rs` and `decode.rs`, and its plain loops in `reference/formats.rs`. Tests go through `ALL`; a known block
-//! goes into `tests/suite/formats.rs` or `golden/formats.py`, its costs into `benches/instructions/`, and its line into the
-//! table above.
+//! 1. A file, with its `mod` below, that implements `Blocks`, how a block is taken apart, and either `Format`, for blocks that
+//!    one largest value encodes, or `Units`, for any others. `block.rs` and `units.rs` have these traits; their parameters are
+//!    the bytes of a block and its vectors of sixteen values. `q8_0.rs` shows the one, `nvfp4.rs` the other, of 64 values.
+//! 2. In `format.rs`, a variant of [`BlockFormat`], its place in [`ALL`](BlockFormat::ALL), and a line in `with_format!`, from
+//!    which sizes and everything else follow.
+//! 3. The compiler asks for the rest: a line in `encode.rs`, its plain loops in `reference/formats.rs`, and in
+//!    `groups/stored/blocks.rs` whether its scales are f16 as they are stored.
+//!
+//! Tests, fuzzing and benches go through `ALL`. A known block goes into `tests/suite/formats.rs`, or, of a program that can be
+//! asked, into `tests/suite/golden/formats.py` and `groups.py`; its costs into `benches/instructions/`; its line into the
+//! tables above and in `groups/stored.rs`, its name into the README.
 
 mod block;
 pub(crate) mod decode;

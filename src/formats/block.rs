@@ -17,6 +17,8 @@ impl<V: FormatVectors + ReduceVectors> BlockVectors for V {}
 
 /// How a block of BYTES bytes is taken apart into VECTORS vectors of codes, and their scales and offsets.
 pub(super) trait Blocks<const BYTES: usize, const VECTORS: usize> {
+    /// The smallest and the largest code; of E2M1, doubled.
+    const CODES: [i8; 2];
     /// Vectors that share a scale.
     const GROUP: usize = 2;
     /// Whether offsets are added to the products of codes and scales.

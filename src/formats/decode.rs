@@ -3,17 +3,7 @@
 use core::marker::PhantomData;
 
 use super::block::Blocks;
-use super::format::BlockFormat;
-use super::mxfp4::MxFp4;
-use super::mxint8::MxInt8;
-use super::nvfp4::NvFp4;
-use super::q2_k::Q2_K;
-use super::q4_0_q5_0::{Q4_0, Q5_0};
-use super::q4_1_q5_1::{Q4_1, Q5_1};
-use super::q4_k::Q4_K;
-use super::q5_k::Q5_K;
-use super::q6_k::Q6_K;
-use super::q8_0::Q8_0;
+use super::format::{BlockFormat, with_format};
 use super::tensor_format::TensorFormat;
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
@@ -26,26 +16,6 @@ const DECODED: usize = 32;
 
 /// Blocks of a piece that a thread takes.
 const PIECE: usize = 512;
-
-/// Calls a function with the type of a format and the sizes of its blocks.
-macro_rules! with_format {
-    ($format:expr, $function:ident($($argument:expr),*)) => {
-        match $format {
-            BlockFormat::MxInt8 => $function::<MxInt8, _, _>($($argument),*),
-            BlockFormat::Q8_0 => $function::<Q8_0, _, _>($($argument),*),
-            BlockFormat::Q4_0 => $function::<Q4_0, _, _>($($argument),*),
-            BlockFormat::Q4_1 => $function::<Q4_1, _, _>($($argument),*),
-            BlockFormat::Q5_0 => $function::<Q5_0, _, _>($($argument),*),
-            BlockFormat::Q5_1 => $function::<Q5_1, _, _>($($argument),*),
-            BlockFormat::Q2_K => $function::<Q2_K, _, _>($($argument),*),
-            BlockFormat::Q4_K => $function::<Q4_K, _, _>($($argument),*),
-            BlockFormat::Q5_K => $function::<Q5_K, _, _>($($argument),*),
-            BlockFormat::Q6_K => $function::<Q6_K, _, _>($($argument),*),
-            BlockFormat::MxFp4 => $function::<MxFp4, _, _>($($argument),*),
-            BlockFormat::NvFp4 => $function::<NvFp4, _, _>($($argument),*),
-        }
-    };
-}
 
 /// The values that `bytes` stand for, into `out`; none of no blocks. Any NaN is `f32::NAN`.
 ///

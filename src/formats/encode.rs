@@ -118,6 +118,7 @@ fn encode_as<F: Format<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize
     x: &[f32],
     bytes: &mut [u8],
 ) -> Result<(), Error> {
+    const { assert!(F::GROUP == VECTORS, "a block that one value encodes is one group") };
     let x: &[[[f32; LANES]; VECTORS]] = x.as_chunks::<LANES>().0.as_chunks().0;
     let (isa, team, blocks) = (exec.isa(), exec.team(x.len() * VECTORS * LANES / ENCODED), bytes.as_chunks_mut().0);
     let mut workspace = Scratch::default();

@@ -1,7 +1,30 @@
 //! The block formats, and their sizes.
 
+use super::block::Blocks;
 use crate::codes::CodeRange;
 use crate::error::Error;
+use crate::simd::LANES;
+
+/// Calls a function with the type that implements a format, and the sizes of its blocks.
+macro_rules! with_format {
+    ($format:expr, $function:ident($($argument:expr),*)) => {
+        match $format {
+            BlockFormat::MxInt8 => $function::<$crate::formats::mxint8::MxInt8, _, _>($($argument),*),
+            BlockFormat::Q8_0 => $function::<$crate::formats::q8_0::Q8_0, _, _>($($argument),*),
+            BlockFormat::Q4_0 => $function::<$crate::formats::q4_0_q5_0::Q4_0, _, _>($($argument),*),
+            BlockFormat::Q4_1 => $function::<$crate::formats::q4_1_q5_1::Q4_1, _, _>($($argument),*),
+            BlockFormat::Q5_0 => $function::<$crate::formats::q4_0_q5_0::Q5_0, _, _>($($argument),*),
+            BlockFormat::Q5_1 => $function::<$crate::formats::q4_1_q5_1::Q5_1, _, _>($($argument),*),
+            BlockFormat::Q2_K => $function::<$crate::formats::q2_k::Q2_K, _, _>($($argument),*),
+            BlockFormat::Q4_K => $function::<$crate::formats::q4_k::Q4_K, _, _>($($argument),*),
+            BlockFormat::Q5_K => $function::<$crate::formats::q5_k::Q5_K, _, _>($($argument),*),
+            BlockFormat::Q6_K => $function::<$crate::formats::q6_k::Q6_K, _, _>($($argument),*),
+            BlockFormat::MxFp4 => $function::<$crate::formats::mxfp4::MxFp4, _, _>($($argument),*),
+            BlockFormat::NvFp4 => $function::<$crate::formats::nvfp4::NvFp4, _, _>($($argument),*),
+        }
+    };
+}
+pub(super) use with_format;
 
 /// How a block of values is stored together.
 ///
@@ -136,64 +159,36 @@ impl BlockFormat {
     /// Values of a block.
     #[must_use]
     pub const fn block_length(self) -> usize {
-        match self {
-            BlockFormat::Q2_K | BlockFormat::Q4_K | BlockFormat::Q5_K | BlockFormat::Q6_K => 256,
-            BlockFormat::NvFp4 => 64,
-            _ => 32,
-        }
+        self.layout().values
     }
 
     /// Values that share a scale, and an offset if the format has any: those of a block or of a part of it.
     #[must_use]
     pub const fn group_length(self) -> usize {
-        match self {
-            BlockFormat::Q2_K | BlockFormat::Q6_K | BlockFormat::NvFp4 => 16,
-            _ => 32,
-        }
+        self.layout().group
     }
 
     /// Whether a group has a real offset beside its scale.
     #[must_use]
     pub const fn has_offsets(self) -> bool {
-        matches!(
-            self,
-            BlockFormat::Q4_1 | BlockFormat::Q5_1 | BlockFormat::Q2_K | BlockFormat::Q4_K | BlockFormat::Q5_K
-        )
+        self.layout().has_offsets
     }
 
     /// Bytes of a block.
     #[must_use]
     pub const fn block_bytes(self) -> usize {
-        match self {
-            BlockFormat::MxInt8 => 33,
-            BlockFormat::Q8_0 => 34,
-            BlockFormat::Q4_0 => 18,
-            BlockFormat::Q4_1 => 20,
-            BlockFormat::Q5_0 => 22,
-            BlockFormat::Q5_1 => 24,
-            BlockFormat::Q2_K => 84,
-            BlockFormat::Q4_K => 144,
-            BlockFormat::Q5_K => 176,
-            BlockFormat::Q6_K => 210,
-            BlockFormat::MxFp4 => 17,
-            BlockFormat::NvFp4 => 36,
-        }
+        self.layout().bytes
     }
 
     /// The codes that [`split_blocks`](super::split_blocks) makes of a block; those of E2M1 are its values doubled.
     #[must_use]
     pub fn codes(self) -> CodeRange<i8> {
-        let (min, max) = match self {
-            BlockFormat::MxInt8 | BlockFormat::Q8_0 => (-128, 127),
-            BlockFormat::Q4_0 => (-8, 7),
-            BlockFormat::Q5_0 => (-16, 15),
-            BlockFormat::Q6_K => (-32, 31),
-            BlockFormat::Q2_K => (0, 3),
-            BlockFormat::Q4_1 | BlockFormat::Q4_K => (0, 15),
-            BlockFormat::Q5_1 | BlockFormat::Q5_K => (0, 31),
-            BlockFormat::MxFp4 | BlockFormat::NvFp4 => (-12, 12),
-        };
+        let [min, max] = self.layout().codes;
         CodeRange::new(min, max).expect("they are bounds of at most 8 bits")
+    }
+
+    const fn layout(self) -> Layout {
+        with_format!(self, layout_of())
     }
 
     /// Bytes of this many values.
@@ -207,5 +202,24 @@ impl BlockFormat {
         }
         let bytes = (elements / unit).checked_mul(self.block_bytes());
         bytes.ok_or(Error::Shape { why: "no memory holds the blocks of so many values", found: elements })
+    }
+}
+
+/// What the type that implements a format says of its blocks.
+struct Layout {
+    values: usize,
+    group: usize,
+    bytes: usize,
+    has_offsets: bool,
+    codes: [i8; 2],
+}
+
+const fn layout_of<F: Blocks<BYTES, VECTORS>, const BYTES: usize, const VECTORS: usize>() -> Layout {
+    Layout {
+        values: VECTORS * LANES,
+        group: F::GROUP * LANES,
+        bytes: BYTES,
+        has_offsets: F::HAS_OFFSETS,
+        codes: F::CODES,
     }
 }

@@ -52,6 +52,8 @@ impl Units<17, 2, LANES> for MxFp4 {
 }
 
 impl Blocks<17, 2> for MxFp4 {
+    const CODES: [i8; 2] = [-12, 12];
+
     #[inline(always)]
     fn vector_scales(block: &[u8; 17]) -> [f32; 2] {
         [power(block[0], 1); 2]

@@ -39,6 +39,8 @@ impl Format<33, 2> for MxInt8 {
 }
 
 impl Blocks<33, 2> for MxInt8 {
+    const CODES: [i8; 2] = [-128, 127];
+
     #[inline(always)]
     fn vector_scales(block: &[u8; 33]) -> [f32; 2] {
         [power(block[0], 6); 2]

@@ -179,6 +179,8 @@ impl Units<36, 4, 4> for NvFp4 {
 }
 
 impl Blocks<36, 4> for NvFp4 {
+    const CODES: [i8; 2] = [-12, 12];
+
     const GROUP: usize = 1;
 
     const HAS_TENSOR_SCALE: bool = true;

@@ -54,6 +54,8 @@ impl Units<84, LANES, 1> for Q2_K {
 }
 
 impl Blocks<84, LANES> for Q2_K {
+    const CODES: [i8; 2] = [0, 3];
+
     const GROUP: usize = 1;
 
     const HAS_OFFSETS: bool = true;

@@ -46,6 +46,8 @@ impl<const BITS: u32, const BYTES: usize> Format<BYTES, 2> for Symmetric<BITS, B
 }
 
 impl<const BITS: u32, const BYTES: usize> Blocks<BYTES, 2> for Symmetric<BITS, BYTES> {
+    const CODES: [i8; 2] = [-(1 << (BITS - 1)), (1 << (BITS - 1)) - 1];
+
     #[inline(always)]
     fn vector_scales(block: &[u8; BYTES]) -> [f32; 2] {
         [half_at(block, 0); 2]

@@ -60,6 +60,8 @@ impl<const BITS: u32, const BYTES: usize> Units<BYTES, 2, LANES> for FromMinimum
 }
 
 impl<const BITS: u32, const BYTES: usize> Blocks<BYTES, 2> for FromMinimum<BITS, BYTES> {
+    const CODES: [i8; 2] = [0, (1 << BITS) - 1];
+
     const HAS_OFFSETS: bool = true;
 
     #[inline(always)]

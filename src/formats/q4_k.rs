@@ -149,6 +149,8 @@ impl Units<144, LANES, 2> for Q4_K {
 }
 
 impl Blocks<144, LANES> for Q4_K {
+    const CODES: [i8; 2] = [0, 15];
+
     const HAS_OFFSETS: bool = true;
 
     #[inline(always)]

@@ -46,6 +46,8 @@ impl Units<176, LANES, 2> for Q5_K {
 }
 
 impl Blocks<176, LANES> for Q5_K {
+    const CODES: [i8; 2] = [0, 31];
+
     const HAS_OFFSETS: bool = true;
 
     #[inline(always)]

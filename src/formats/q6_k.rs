@@ -69,6 +69,8 @@ impl Units<210, LANES, 1> for Q6_K {
 }
 
 impl Blocks<210, LANES> for Q6_K {
+    const CODES: [i8; 2] = [-32, 31];
+
     const GROUP: usize = 1;
 
     #[inline(always)]

@@ -41,6 +41,8 @@ impl Format<34, 2> for Q8_0 {
 }
 
 impl Blocks<34, 2> for Q8_0 {
+    const CODES: [i8; 2] = [-128, 127];
+
     #[inline(always)]
     fn vector_scales(block: &[u8; 34]) -> [f32; 2] {
         [half_at(block, 0); 2]

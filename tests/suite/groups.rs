@@ -558,10 +558,11 @@ fn weights_of_other_programs() {
     };
     let bytes = |value: &Value| -> Vec<u8> { numbers(value).into_iter().map(|byte| byte as u8).collect() };
     let reals = |value: &Value| -> Vec<f32> { numbers(value).into_iter().map(f32::from_bits).collect() };
-    let formats = BlockFormat::ALL.into_iter().filter(|&format| format != BlockFormat::MxInt8);
-    for (format, exec) in formats.zip(std::iter::repeat(Exec::best().unwrap())) {
-        let golden =
-            &golden["gguf"][format!("{format:?}").replace("Fp4", "FP4").replace("Nv", "NV").replace("Mx", "MX")];
+    let (recorded, exec) = (golden["gguf"].as_object().unwrap(), Exec::best().unwrap());
+    assert_eq!(recorded.len(), 11);
+    for (name, golden) in recorded {
+        let named = |format: &BlockFormat| format!("{format:?}").eq_ignore_ascii_case(name);
+        let format = BlockFormat::ALL.into_iter().find(named).unwrap();
         let (shape @ [n, depth], bytes) = ([2, format.block_length()], bytes(&golden["bytes"]));
         let stored = StoredWeights::from_format(exec, format, &bytes, n, depth).unwrap();
         assert_eq!(products_are_the_weights(&stored, shape), reals(&golden["values"]), "{format:?}");
@@ -571,13 +572,13 @@ fn weights_of_other_programs() {
             assert_eq!(out, reals(&golden["values"]), "{isa} {format:?}");
         });
     }
-    // A scale of the tensor, and the codes that no program of others has.
-    let x: Vec<f32> = (0..128).map(|i| (i as f32 * 0.37).sin() * 1e3).collect();
-    let scaled = NvFp4::fit(Exec::best().unwrap(), &x).unwrap();
-    for (format, depth) in [(scaled.into(), 64), (BlockFormat::MxInt8.into(), 32)] {
-        let mut bytes = vec![0; 2 * zeropoint::formats::TensorFormat::block_format(format).block_bytes()];
-        let (x, exec) = (&x[..2 * depth], Exec::best().unwrap());
-        encode_blocks(exec, format, x, &mut bytes).unwrap();
+    // Every format, whether a program of others reads it or not, and a scale of the tensor.
+    let x: Vec<f32> = (0..512).map(|i| (i as f32 * 0.37).sin() * 1e3).collect();
+    let scaled = NvFp4::fit(exec, &x).unwrap();
+    for format in BlockFormat::ALL.into_iter().map(TensorFormat::from).chain([scaled.into()]) {
+        let (depth, size) = (format.block_format().block_length(), format.block_format().block_bytes());
+        let mut bytes = vec![0; 2 * size];
+        encode_blocks(exec, format, &x[..2 * depth], &mut bytes).unwrap();
         let stored = StoredWeights::from_format(exec, format, &bytes, 2, depth).unwrap();
         assert_eq!(products_are_the_weights(&stored, [2, depth]), reference::decode_blocks(format, &bytes));
     }

@@ -80,8 +80,11 @@ fn take_apart(
 
 /// Whether scales and offsets are f16 as they are stored, not products of them.
 fn has_halves(format: BlockFormat) -> bool {
-    use BlockFormat::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-    matches!(format, Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0)
+    use BlockFormat::{MxFp4, MxInt8, NvFp4, Q2_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
+    match format {
+        Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 => true,
+        Q2_K | Q4_K | Q5_K | Q6_K | MxInt8 | MxFp4 | NvFp4 => false,
+    }
 }
 
 /// Values that are f16, exactly.
