@@ -9,17 +9,11 @@
 //! 1. A file here with its `mod` and `pub use` below: a `token!`, the required operations of [`Simd`](crate::simd::Simd),
 //!    and empty implementations of the other traits of [`Vectors`](crate::kernel::Vectors). `simd/tests/minimal.rs` is the list
 //!    of both; `neon.rs` shows how sixteen lanes in several registers are written, `avx512.rs` in one.
-//! 2. The scalar micro-kernel, compiled with its features and under its name:
-//!
-//!    ```text
-//!    microkernels! {
-//!        Sse41 = "sse41", Product: |a_signed| Product { a_signed }, "sse4.1", [u8 i8, i8 i8],
-//!        tiles { [1] x [1 2 3 4] }, unpacked { [1] x [1 2 3 4] }
-//!    }
-//!    ```
+//! 2. The micro-kernels of the scalar ISA, compiled with its features and under its name:
+//!    `scalar_kernels! { Sse41 = "sse41", "sse4.1" }`.
 //! 3. A line in `isa.rs`, before [`Portable`] until it is measured to be faster: the last one that the CPU has is the best.
 //! 4. Its name where tests expect it: with its CPU flags in `promised` of `tests/suite/isa.rs`, in `.ci/run` for the emulated
-//!    CPUs that have it, and in the README's table.
+//!    CPUs that have it, and in the README's table; and a number of its own in `capi/src/exec.rs`.
 //!
 //! Then every operation works, and whatever a measurement asks for replaces its default.
 

@@ -107,3 +107,24 @@ macro_rules! microkernels {
     (@heights $tile:ident, $a:ident, $v:literal [$($r:literal)+]) => { &[$( microkernels!(@size $tile, $a, $v $r) ),+] };
     (@size $tile:ident, $a:ident, $v:literal $r:literal) => { $tile::<{ microkernels!(@signed $a) }, $r, $v> };
 }
+
+/// `scalar_kernels! { Token = "isa", "features" }`: all micro-kernels of a token, with the products of the scalar ISA: those of
+/// 8 bits, of i16 by i8, and of weights in groups.
+macro_rules! scalar_kernels {
+    ($Token:ident = $isa:literal $(, $features:literal)?) => {
+        microkernels! {
+            $Token = $isa, $crate::arch::scalar::Product: |a_signed| $crate::arch::scalar::Product { a_signed },
+            $($features,)? [u8 i8, i8 i8], tiles { [1] x [1 2 3 4] }, unpacked { [1] x [1 2 3 4] }
+        }
+
+        microkernels! {
+            $Token = $isa, $crate::arch::scalar::WideProduct: |_signed| $crate::arch::scalar::WideProduct,
+            $($features,)? [only i16 i8], tiles { [1] x [1] }, unpacked { [1] x [1] }
+        }
+
+        group_kernels! {
+            $Token, $($features,)? [1] x [1 2 3 4],
+            $crate::arch::scalar::Product = $crate::arch::scalar::Product { a_signed: true }, [i8 i8]
+        }
+    };
+}

@@ -330,7 +330,7 @@ impl Dot for Product {
 
 /// [`Product`] with left operands of i16, a row at a time: of several, the compiler makes no vectors.
 #[derive(Clone, Copy)]
-struct WideProduct;
+pub(super) struct WideProduct;
 
 impl Dot for WideProduct {
     type Vectors = Scalar;
@@ -361,15 +361,6 @@ impl Dot for WideProduct {
         // SAFETY: the requirements are those of this function.
         unsafe { Product { a_signed: true }.load_rows(b, stride, flip) }
     }
-}
-
-microkernels! {
-    Scalar = "scalar", Product: |a_signed| Product { a_signed }, [u8 i8, i8 i8],
-    tiles { [1] x [1 2 3 4] }, unpacked { [1] x [1 2 3 4] }
-}
-
-microkernels! {
-    Scalar = "scalar", WideProduct: |_signed| WideProduct, [only i16 i8], tiles { [1] x [1] }, unpacked { [1] x [1] }
 }
 
 impl Totals for Scalar {
@@ -430,4 +421,4 @@ impl GroupDot for Product {
     }
 }
 
-group_kernels! { Scalar, [1] x [1 2 3 4], Product = Product { a_signed: true }, [i8 i8] }
+scalar_kernels! { Scalar = "scalar" }
