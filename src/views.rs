@@ -16,15 +16,29 @@ use crate::sign::Sign;
 /// [`PackedCodes`], several in a byte. A source of f32 may also be [`Halves`], f16 or bf16.
 ///
 /// A matrix stands for the tensor `[rows, columns]`, as if its rows lay together: that is what a granularity refers to.
+#[diagnostic::on_unimplemented(
+    message = "elements of `{T}` cannot be read from `{Self}`",
+    note = "pass a slice, an array or a `Vec` of `{T}` by reference (`&x`), a `Matrix`, `PackedCodes`, or for f32 `Halves`"
+)]
 pub trait Source<T>: sealed::AsView<T> {}
 
 /// Elements of type `T` that an operation writes: a slice, an array or a `Vec` by mutable reference, a [`MatrixMut`] with a row
 /// stride, or [`PackedCodesMut`], several in a byte. A destination of f32 may also be [`HalvesMut`], f16 or bf16.
 ///
 /// A matrix stands for the tensor `[rows, columns]`, as if its rows lay together; the memory between its rows is left alone.
+#[diagnostic::on_unimplemented(
+    message = "elements of `{T}` cannot be written into `{Self}`",
+    note = "pass a slice, an array or a `Vec` of `{T}` by mutable reference (`&mut out`), a `MatrixMut`, `PackedCodesMut`, or for \
+            f32 `HalvesMut`"
+)]
 pub trait Destination<T>: sealed::AsViewMut<T> {}
 
 /// Where fake-quantization writes: a [`Destination`] of f32, or a pair of it and a `Destination` of u8 for the mask.
+#[diagnostic::on_unimplemented(
+    message = "fake-quantization cannot write into `{Self}`",
+    note = "pass a slice, an array or a `Vec` of f32 by mutable reference (`&mut out`), a `MatrixMut` or `HalvesMut`, or a pair of \
+            one and of a destination of u8 for the mask"
+)]
 pub trait FakeDestination: sealed::AsViewsMut {}
 
 impl<D: Destination<f32>> AsViewsMut for D {

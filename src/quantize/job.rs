@@ -45,7 +45,7 @@ impl<O: Operands, R: RoundingMode> Job<'_, O, R> {
             return Ok(());
         }
         let Job { params, rounding, shape, operands } = self;
-        let rate = if rounding.into() == Rounding::Nearest { NEAREST_RATE } else { STOCHASTIC_RATE };
+        let rate = if rounding.rounding() == Rounding::Nearest { NEAREST_RATE } else { STOCHASTIC_RATE };
         let team = exec.team(shape.rows * shape.columns / rate);
         let streams = shape.rows == 1 && operands.streams(shape.columns);
         let context = Context { isa: exec.isa(), params, rounding, streams };
@@ -60,7 +60,7 @@ impl<O: Operands, R: RoundingMode> Job<'_, O, R> {
     fn check(&self) -> Result<(), Error> {
         let elements = elements_of(&[self.shape.rows, self.shape.columns]);
         self.params.check_elements(elements)?;
-        self.rounding.into().check(elements, self.params)?;
+        self.rounding.rounding().check(elements, self.params)?;
         if let Some(packing) = self.operands.packed() {
             let (CodeBounds { min, max }, packed) = (self.params.bounds(), packing.width.bounds(packing.sign));
             if min < packed.min || max > packed.max {
@@ -74,7 +74,7 @@ impl<O: Operands, R: RoundingMode> Job<'_, O, R> {
 /// Computes all elements on the threads of a team.
 fn share<O: Operands, R: RoundingMode>(team: &Team<'_>, context: Context<'_, R>, shape: Shape, operands: O) {
     let by_rows = shape.rows > 1;
-    let (head, length) = match context.rounding.into() {
+    let (head, length) = match context.rounding.rounding() {
         _ if by_rows => {
             let rows = THREAD_PIECE.div_ceil(shape.columns.max(1));
             (rows, rows)

@@ -79,24 +79,28 @@ pub(crate) trait Operands: Divide + Send {
 }
 
 /// How a job rounds. A type, not a value: so a program that always rounds to nearest has no other kernels in it.
-pub(crate) trait RoundingMode: Copy + Into<Rounding> + Send + Sync {
+pub(crate) trait RoundingMode: Copy + Send + Sync {
+    /// As a value.
+    fn rounding(self) -> Rounding;
     /// Computes all elements of a piece.
     fn run<O: Operation>(self, isa: Isa, piece: &mut Piece<'_, O>);
 }
 
-impl From<ToNearest> for Rounding {
-    fn from(_: ToNearest) -> Self {
+impl RoundingMode for ToNearest {
+    fn rounding(self) -> Rounding {
         Rounding::Nearest
     }
-}
 
-impl RoundingMode for ToNearest {
     fn run<O: Operation>(self, isa: Isa, piece: &mut Piece<'_, O>) {
         piece.nearest(isa);
     }
 }
 
 impl RoundingMode for Stream {
+    fn rounding(self) -> Rounding {
+        Rounding::Stochastic(self)
+    }
+
     fn run<O: Operation>(self, isa: Isa, piece: &mut Piece<'_, O>) {
         piece.stochastic(isa, self);
     }
@@ -158,7 +162,7 @@ impl<R: RoundingMode> Context<'_, R> {
     /// The elements of the first piece, and of every other one, of elements from `first` on that go through a buffer: pieces
     /// end where chunks of the stream do.
     pub fn buffered_pieces(&self, first: usize) -> (usize, usize) {
-        match self.rounding.into() {
+        match self.rounding.rounding() {
             Rounding::Nearest => (BUFFERED_PIECE, BUFFERED_PIECE),
             Rounding::Stochastic(stream) => (stream.at(first).rest_of_chunk(), CHUNK),
         }
