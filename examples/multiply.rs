@@ -2,7 +2,7 @@
 
 use zeropoint::{
     CodeRange, Exec, Granularity, Matrix, MatrixMut, PackedMatrix, QuantParams, Quantized, Requantize, Rounding, Rule,
-    Scheme, dequantize, matmul, min_max, quantize, ranges,
+    Scheme, dequantize, matmul, quantize,
 };
 
 const ROWS: usize = 4;
@@ -23,11 +23,10 @@ fn main() -> Result<(), zeropoint::Error> {
 
     // Activations: u8 with a zero point. Weights: symmetric i8, a scale for every output.
     let codes = CodeRange::unsigned(8)?;
-    let per_tensor =
-        |x: &[f32]| QuantParams::from_ranges(codes, Scheme::ASYMMETRIC, Granularity::Tensor, &[min_max(isa, x)?]);
+    let per_tensor = |x: &[f32]| QuantParams::fit(isa, x, codes, Scheme::ASYMMETRIC, Granularity::Tensor);
     let (px, py) = (per_tensor(&x)?, per_tensor(&y)?);
     let rows = Granularity::channel(&[OUTPUTS, DEPTH], 0)?;
-    let pw = QuantParams::from_ranges(CodeRange::narrow(8)?, Scheme::SYMMETRIC, rows, &ranges(isa, &w, rows)?)?;
+    let pw = QuantParams::fit(isa, &w, CodeRange::narrow(8)?, Scheme::SYMMETRIC, rows)?;
     let (mut qx, mut qw) = (vec![0_u8; x.len()], vec![0_i8; w.len()]);
     quantize(isa, &x, &px, Rounding::Nearest, &mut qx)?;
     quantize(isa, &w, &pw, Rounding::Nearest, &mut qw)?;
