@@ -518,7 +518,8 @@ fn by_groups<A: ByteCode>() {
                 all.push(packed);
             } else {
                 groups::matmul(isa, &rows, &packed, &stage, &mut out).unwrap();
-                groups::matmul(isa, &real.in_groups(16).unwrap(), &packed, &stage, &mut out).unwrap();
+                let in_groups = real.in_groups(format.group_length()).unwrap();
+                groups::matmul(isa, &in_groups, &packed, &stage, &mut out).unwrap();
             }
         }
         for packed in &all {
