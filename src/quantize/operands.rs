@@ -87,6 +87,7 @@ pub(crate) trait RoundingMode: Copy + Send + Sync {
 }
 
 impl RoundingMode for ToNearest {
+    #[inline(always)]
     fn rounding(self) -> Rounding {
         Rounding::Nearest
     }
@@ -97,6 +98,7 @@ impl RoundingMode for ToNearest {
 }
 
 impl RoundingMode for Stream {
+    #[inline(always)]
     fn rounding(self) -> Rounding {
         Rounding::Stochastic(self)
     }

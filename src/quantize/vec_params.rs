@@ -98,6 +98,16 @@ impl<V: Simd> VecParams<V> {
     }
 }
 
+impl<V: Vectors> VecParams<V> {
+    /// The scale of one group in every lane, with the zero points as they are.
+    #[inline(always)]
+    fn with_scale(self, v: V, params: &GroupParams<'_>, group: usize) -> Self {
+        let GroupParams { scales, reciprocals: [high, low], .. } = params;
+        let reciprocal = [v.splat_f32(high[group]), v.splat_f32(low[group])];
+        VecParams { scale: v.splat_f32(scales[group]), reciprocal, ..self }
+    }
+}
+
 /// The parameters of a quad.
 #[derive(Clone, Copy)]
 pub(crate) struct QuadParams<V: Simd> {
@@ -217,27 +227,25 @@ impl<'a, V: Vectors> Groups<'a, V> {
     /// The parameters of one group in every lane.
     #[inline(always)]
     fn splat(&self, group: usize) -> VecParams<V> {
-        let v = self.v;
+        let (v, params) = (self.v, self.all.of_one_length());
         let rest = if self.one_zero_point {
             self.first.vectors[0]
         } else {
-            VecParams::new(v, self.codes, v.splat_f32(1.0), v.splat_i32(self.zero_point(group)))
+            VecParams::new(v, self.codes, v.splat_f32(1.0), v.splat_i32(params.zero_points[group]))
         };
-        self.with_scale(group, rest)
+        rest.with_scale(v, &params, group)
     }
 
     /// The zero point of a group.
     #[inline(always)]
     pub fn zero_point(&self, group: usize) -> i32 {
-        self.all.of_one_length().zero_points[group]
+        self.all.zero_points[group]
     }
 
     /// The scale of one group in every lane, with the zero point that `rest` has.
     #[inline(always)]
     pub fn with_scale(&self, group: usize, rest: VecParams<V>) -> VecParams<V> {
-        let (v, GroupParams { scales, reciprocals: [high, low], .. }) = (self.v, self.all.of_one_length());
-        let reciprocal = [v.splat_f32(high[group]), v.splat_f32(low[group])];
-        VecParams { scale: v.splat_f32(scales[group]), reciprocal, ..rest }
+        rest.with_scale(self.v, &self.all.of_one_length(), group)
     }
 
     /// The parameters of sixteen neighbouring groups, `offset` behind the first of `params`.

@@ -4,9 +4,10 @@ use std::sync::Mutex;
 
 use super::extremes::{ExtremeLanes, Extremes, finite, memory_of};
 use super::vectors::magnitude_bits;
-use crate::cache::for_each_in_streams;
+use crate::cache::prefetch_ahead;
 use crate::error::Error;
 use crate::exec::Exec;
+use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::params::Range;
 use crate::simd::memory::Memory;
@@ -75,28 +76,35 @@ pub(super) fn check_some(x: &[f32]) -> Result<&[f32], Error> {
 
 fn extremes(exec: Exec<'_>, x: &[f32]) -> Extremes {
     let (isa, team) = (exec.isa(), exec.team(x.len() / READ));
+    let beyond = memory_of(x) != Memory::Cached;
     if team.alone() {
-        return isa.run(TensorExtremes { x });
+        return extremes_of(isa, x, beyond);
     }
     let all = Mutex::new(Extremes::NONE);
     team.share(x.chunks(PIECE), |x| {
-        let extremes = isa.run(TensorExtremes { x });
+        let extremes = extremes_of(isa, x, beyond);
         let mut all = all.lock().expect("integers are compared without panic");
         *all = all.merge(extremes);
     });
     all.into_inner().expect("integers are compared without panic")
 }
 
-struct TensorExtremes<'a> {
+/// The extremes of values that the caches hold, or are a part of what they do not.
+fn extremes_of(isa: Isa, x: &[f32], beyond: bool) -> Extremes {
+    if beyond { isa.run(TensorExtremes::<true> { x }) } else { isa.run(TensorExtremes::<false> { x }) }
+}
+
+/// The extremes of values that are BEYOND the caches, or not.
+struct TensorExtremes<'a, const BEYOND: bool> {
     x: &'a [f32],
 }
 
-impl Kernel for TensorExtremes<'_> {
+impl<const BEYOND: bool> Kernel for TensorExtremes<'_, BEYOND> {
     type Output = Extremes;
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) -> Extremes {
-        let lanes = ExtremeLanes::of(v, self.x, memory_of(self.x));
+        let lanes = ExtremeLanes::of(v, self.x, if const { BEYOND } { Memory::Beyond } else { Memory::Cached });
         let [max_as_i32, max_as_u32, inverted_min] = lanes.integers(v);
         Extremes {
             max_as_i32: v.max_of_i32(max_as_i32),
@@ -120,16 +128,14 @@ impl Kernel for Magnitude<'_> {
         let (blocks, tail) = x.as_chunks::<LANES>();
         let (quads, rest) = blocks.as_chunks::<QUAD>();
         let mut largest = [v.splat_i32(0); QUAD];
-        if memory_of(x) == Memory::Cached {
-            for quad in quads {
-                observe_quad(v, &mut largest, quad);
+        let beyond_caches = memory_of(x) != Memory::Cached;
+        for quad in quads {
+            if beyond_caches {
+                prefetch_ahead(quad);
             }
-        } else {
-            for_each_in_streams(
-                quads,
-                #[inline(always)]
-                |quad| observe_quad(v, &mut largest, quad),
-            );
+            for j in 0..QUAD {
+                largest[j] = v.max_i32(magnitude_bits(v, v.load_f32(&quad[j])), largest[j]);
+            }
         }
         let [a, b, c, d] = largest;
         let mut largest = v.max_i32(v.max_i32(a, b), v.max_i32(c, d));
@@ -141,13 +147,5 @@ impl Kernel for Magnitude<'_> {
             largest = v.max_i32(magnitude_bits(v, v.load_f32(&block(tail, 0))), largest);
         }
         v.max_of_i32(largest)
-    }
-}
-
-/// The largest magnitudes with those of a quad.
-#[inline(always)]
-fn observe_quad<V: Vectors>(v: V, largest: &mut [V::I32; QUAD], quad: &[[f32; LANES]; QUAD]) {
-    for j in 0..QUAD {
-        largest[j] = v.max_i32(magnitude_bits(v, v.load_f32(&quad[j])), largest[j]);
     }
 }
