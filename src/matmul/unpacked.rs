@@ -127,8 +127,16 @@ impl<'a> Unpacked<'a> {
 
     /// The most rows of A for which B is read in place.
     pub fn most_sliced_rows(&self) -> usize {
-        let tiles = if self.aliases_cache_sets() && !self.is_near() { 3 } else { 4 };
-        tiles * self.shape.kernel.rows()
+        let Shape { kernel, columns, .. } = self.shape;
+        // (A single panel that is not whole would be packed all the same, slice by slice.)
+        let tiles = if columns < self.shape.vectors(0) * kernel.lanes {
+            1
+        } else if self.aliases_cache_sets() && !self.is_near() {
+            3
+        } else {
+            4
+        };
+        tiles * kernel.rows()
     }
 
     /// Some rows of panels of one width in place, if whole vectors of them may be read there: the address, the bytes from a
