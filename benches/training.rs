@@ -46,10 +46,10 @@ fn params(granularity: Granularity, length: usize) -> QuantParams<i8> {
 /// Which elements have a scale in common.
 #[derive(Clone, Copy)]
 enum Groups {
-    /// As many that follow each other.
+    /// So many elements that follow each other.
     Runs(usize),
-    /// Those of a column, of so many.
-    Columns(usize),
+    /// The elements of a column of so many rows; then come other rows, with other scales.
+    Columns { columns: usize, rows: usize },
 }
 
 /// The scales of groups, with their reciprocals in two parts: a little below the reciprocal, and what is missing. A product with
@@ -134,10 +134,19 @@ fn all(length: usize, test: bool, wanted: &dyn Fn(&str) -> bool) {
     let granularities = [
         ("tensor", Granularity::Tensor, Groups::Runs(length)),
         ("row", Granularity::channel(&shape, 0).unwrap(), Groups::Runs(ROW)),
-        ("column", Granularity::channel(&shape, 1).unwrap(), Groups::Columns(ROW)),
-        ("column of 16", Granularity::channel(&[length / 16, 16], 1).unwrap(), Groups::Columns(16)),
+        ("column", Granularity::channel(&shape, 1).unwrap(), Groups::Columns { columns: ROW, rows: usize::MAX }),
+        (
+            "column of 16",
+            Granularity::channel(&[length / 16, 16], 1).unwrap(),
+            Groups::Columns { columns: 16, rows: usize::MAX },
+        ),
         ("block of 32", Granularity::block(&shape, 32).unwrap(), Groups::Runs(32)),
         ("block of 128", Granularity::block(&shape, 128).unwrap(), Groups::Runs(128)),
+        (
+            "block of 32 rows",
+            Granularity::block_along(&shape, 0, 32).unwrap(),
+            Groups::Columns { columns: ROW, rows: 32 },
+        ),
     ];
     for (of, granularity, groups) in granularities {
         let params = params(granularity, length);
@@ -211,6 +220,7 @@ fn check((x, sums): (&[f32], Option<&[f64]>), (hand_x, hand_sums): (&[f32], &[f6
 #[cfg(target_arch = "x86_64")]
 mod hand {
     use core::arch::x86_64::*;
+    use core::ops::Range;
 
     use super::{Groups, Scales};
 
@@ -265,25 +275,27 @@ mod hand {
                         }
                     }
                 }
-                /// Every column.
+                /// Every column of a band of rows.
                 #[target_feature(enable = $features)]
                 fn columns<const ZERO_POINT: bool>(
                     x: &[[f32; 16]],
                     gradient: &[[f32; 16]],
                     scales: &Scales,
                     out: &mut [[f32; 16]],
-                    [of_scales, of_zero_points]: &mut [Vec<f64>; 2],
-                    columns: usize,
+                    sums: &mut [Vec<f64>; 2],
+                    groups: Range<usize>,
                 ) {
+                    let columns = groups.len();
+                    let [of_scales, of_zero_points] = sums.each_mut().map(|sums| &mut sums[groups.clone()]);
+                    let scale = &scales.scale[groups.clone()];
+                    let [high, low] = scales.reciprocal.each_ref().map(|part| &part[groups.clone()]);
                     of_scales.fill(0.0);
                     of_zero_points.fill(0.0);
                     let (rows, vectors) = (if columns == 16 { usize::MAX } else { ROWS }, columns / 16);
                     let band = rows.saturating_mul(vectors);
                     let bands = x.chunks(band).zip(gradient.chunks(band)).zip(out.chunks_mut(band));
                     for ((x, gradient), out) in bands {
-                        let parameters = (scales.scale.as_chunks().0.iter())
-                            .zip(scales.reciprocal[0].as_chunks().0)
-                            .zip(scales.reciprocal[1].as_chunks().0);
+                        let parameters = scale.as_chunks().0.iter().zip(high.as_chunks().0).zip(low.as_chunks().0);
                         let sums = of_scales.as_chunks_mut().0.iter_mut().zip(of_zero_points.as_chunks_mut().0);
                         for (j, (((scale, high), low), sums)) in parameters.zip(sums).enumerate() {
                             let parameters: [$vector; 3] = [$load(scale), $load(high), $load(low)];
@@ -304,9 +316,7 @@ mod hand {
                             }
                         }
                     }
-                    for ((of_scale, of_zero_point), scale) in
-                        of_scales.iter_mut().zip(of_zero_points).zip(&scales.scale)
-                    {
+                    for ((of_scale, of_zero_point), scale) in of_scales.iter_mut().zip(of_zero_points).zip(scale) {
                         *of_scale /= f64::from(*scale);
                         *of_zero_point *= -f64::from(*scale);
                     }
@@ -319,7 +329,13 @@ mod hand {
                         Groups::Runs(32) => runs::<ZERO_POINT, { 32 / 16 }>(x, gradient, scales, out, sums, 0),
                         Groups::Runs(128) => runs::<ZERO_POINT, { 128 / 16 }>(x, gradient, scales, out, sums, 0),
                         Groups::Runs(length) => runs::<ZERO_POINT, 0>(x, gradient, scales, out, sums, length / 16),
-                        Groups::Columns(count) => columns::<ZERO_POINT>(x, gradient, scales, out, sums, count),
+                        Groups::Columns { columns: count, rows } => {
+                            let band = rows.saturating_mul(count / 16);
+                            let bands = x.chunks(band).zip(gradient.chunks(band)).zip(out.chunks_mut(band));
+                            for (band, ((x, gradient), out)) in bands.enumerate() {
+                                columns::<ZERO_POINT>(x, gradient, scales, out, sums, band * count..(band + 1) * count);
+                            }
+                        }
                     }
                 }
             }

@@ -163,9 +163,9 @@ pub enum Layout {
         stride: usize,
         /// Every byte is XORed with this.
         flip: u8,
-        /// Where the same columns of the rows that are read next begin, in bytes from here: these are fetched into level 2, and
-        /// what is [`AHEAD_IN_ROWS`] into level 1. 0 where nothing is to be fetched.
-        next: usize,
+        /// From a row to the one of the next slice that is read in its place, in bytes: its columns are fetched into level 2, and
+        /// those [`AHEAD_IN_ROWS`] of this row into level 1. 0 where nothing is to be fetched ahead.
+        next_slice: usize,
     },
 }
 
@@ -201,11 +201,11 @@ pub unsafe fn load_step<D: Dot>(dot: D, b: &mut *const u8, layout: Layout, vecto
             }
             all
         }
-        Layout::Rows { stride, flip, next } => {
-            if next > 0 {
+        Layout::Rows { stride, flip, next_slice } => {
+            if next_slice > 0 {
                 for row in 0..D::DEPTH {
                     prefetch_line(step.wrapping_add(row * stride + AHEAD_IN_ROWS));
-                    prefetch_line_to_level2(step.wrapping_add(row * stride + next));
+                    prefetch_line_to_level2(step.wrapping_add(row * stride + next_slice));
                 }
             }
             *b = step.wrapping_add(D::DEPTH * stride);
@@ -292,14 +292,17 @@ type Columns<D> = <<D as Dot>::Vectors as Accumulate>::Columns;
 /// [`MAX_ROWS`] × [`MAX_VECTORS`] at most.
 #[cfg_attr(not(unoptimized), inline(always))]
 pub unsafe fn dot_tile_unpacked<D: Dot>(dot: D, [rows, vectors]: [usize; 2], operands: UnpackedOperands) {
-    let UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums: out, sums_stride, next } = operands;
+    let UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums: out, sums_stride, next_slice } =
+        operands;
     let simd = dot.vectors();
     for panel in 0..panels {
         let out = out.wrapping_add(panel * sums_stride);
         let mut acc = [[simd.splat(0); MAX_VECTORS]; MAX_ROWS];
         let depth = Depth { steps, a, a_stride, b: b.wrapping_add(panel * vectors * lanes::<D>()) };
         // SAFETY: A's rows and `steps` steps of B's rows may be read, for the columns of all panels.
-        unsafe { dot.add_products(&mut acc, [rows, vectors], depth, Layout::Rows { stride: b_stride, flip, next }) };
+        unsafe {
+            dot.add_products(&mut acc, [rows, vectors], depth, Layout::Rows { stride: b_stride, flip, next_slice })
+        };
         for r in 0..rows {
             for v in 0..vectors {
                 // SAFETY: `sums` has `rows` rows of MAX_COLUMNS for every panel; Columns is an array of i32.

@@ -165,8 +165,8 @@ pub struct UnpackedOperands {
     pub sums: *mut i32,
     /// From the accumulators of a panel to those of the next, in elements.
     pub sums_stride: usize,
-    /// From a row of B to the one that is read in its place next, in bytes; 0 where nothing is to be fetched ahead.
-    pub next: usize,
+    /// From a row of B to the one of the next slice that is read in its place, in bytes; 0 where nothing is to be fetched ahead.
+    pub next_slice: usize,
 }
 
 /// Adds the products of one tile, for every panel, to its accumulators.

@@ -125,7 +125,8 @@ impl<'a> Unpacked<'a> {
         self.b.rows().saturating_mul(self.b.columns()) <= level2()
     }
 
-    /// The most rows of A for which B is read in place.
+    /// The most rows of A for which B is read in place: four tiles, or three where reading is slower. With more of them, packing is
+    /// faster on a Zen 4.
     pub fn most_sliced_rows(&self) -> usize {
         let Shape { kernel, columns, .. } = self.shape;
         // (A single panel that is not whole would be packed all the same, slice by slice.)
@@ -237,11 +238,13 @@ impl Slices {
             return Slices { rows: SLICE, prefetch: false };
         }
         let rows = if b.aliases_cache_sets() {
-            // No more than the lines that one set keeps.
+            // No more than the lines that one set of a level-1 cache keeps.
             8
         } else if rows <= 8 {
+            // As many as prefetchers follow at least: of 8, 16, 32 and 64 rows the fastest on a Zen 4.
             16
         } else {
+            // More accumulators are read and written for a slice: they pay for sixteen steps, whose rows are fetched in time.
             (16 * b.shape.kernel.depth).clamp(16, SLICE)
         };
         Slices { rows, prefetch: true }
@@ -324,14 +327,15 @@ impl<'a> DepthSlices<'a> {
             let tiles = kernel.unpacked_tiles[vectors - 1];
             let sums_stride = rows * MAX_COLUMNS;
             let panels = run.len();
-            let next = if prefetch { slice.len() * b_stride } else { 0 };
-            let operands = UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums, sums_stride, next };
+            let next_slice = if prefetch { slice.len() * b_stride } else { 0 };
+            let operands =
+                UnpackedOperands { steps, a, a_stride, b, b_stride, flip, panels, sums, sums_stride, next_slice };
             for tile in Split::new(rows, tiles.len()).iter() {
                 let a = a.wrapping_add(tile.start * a_stride);
                 let sums = sums.wrapping_add(tile.start * MAX_COLUMNS);
                 // (The first tile has fetched for all.)
-                let next = if tile.start == 0 { next } else { 0 };
-                let operands = UnpackedOperands { a, sums, next, ..operands };
+                let next_slice = if tile.start == 0 { next_slice } else { 0 };
+                let operands = UnpackedOperands { a, sums, next_slice, ..operands };
                 // SAFETY: a kernel is reached through its ISA's token only, so the CPU has its ISA; `a` has the rows of the
                 // tile, of all steps; whole vectors of the run's rows may be read; `sums`, which is borrowed mutably, has a row
                 // for each of them in each of the run's panels.
@@ -342,7 +346,13 @@ impl<'a> DepthSlices<'a> {
                 // SAFETY: the CPU has the kernel's ISA; `ones` has a row of SLICE codes, no fewer than the slice; whole vectors
                 // of the run's rows may be read; `column_sums`, which is borrowed mutably, has a row for each panel.
                 unsafe {
-                    tiles[0](UnpackedOperands { a: ones(kernel), sums, sums_stride: MAX_COLUMNS, next: 0, ..operands })
+                    tiles[0](UnpackedOperands {
+                        a: ones(kernel),
+                        sums,
+                        sums_stride: MAX_COLUMNS,
+                        next_slice: 0,
+                        ..operands
+                    })
                 };
             }
             return;

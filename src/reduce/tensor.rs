@@ -149,3 +149,30 @@ impl Kernel for Magnitude<'_> {
         v.max_of_i32(largest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel for tensors beyond the caches, whose four streams are of 64 KiB each, finds an extreme wherever it is.
+    #[test]
+    fn beyond_the_caches() {
+        let mut x: Vec<f32> = (0..200_003).map(|i: u32| (i % 1000) as f32 - 500.0).collect();
+        // Before and behind the first values, each stream, and the rest.
+        for at in [0, 1023, 3071, 3072, 20_000, 40_000, 60_000, 68_607, 130_000, 199_680, 200_002] {
+            for extreme in [1e9, -1e9, f32::NAN, f32::NEG_INFINITY] {
+                let kept = core::mem::replace(&mut x[at], extreme);
+                for isa in Isa::supported() {
+                    let found = extremes_of(isa, &x, true);
+                    if extreme.is_finite() {
+                        let range = Range { min: extreme.min(-500.0), max: extreme.max(499.0) };
+                        assert_eq!(found.range(), range, "{isa} {at}");
+                    }
+                    let magnitude = f32::from_bits(found.magnitude() as u32);
+                    assert_eq!(magnitude.is_finite(), extreme.is_finite(), "{isa} {at}");
+                }
+                x[at] = kept;
+            }
+        }
+    }
+}

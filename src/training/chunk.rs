@@ -101,7 +101,7 @@ impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Consecutive<Chunk<
             }
             params = groups.with_scale(group, params);
             let mut totals = [f64::NAN; N];
-            if const { V::HAS_FAST_DIVISION && O::HAS_FAST && R::NEAREST } && fast {
+            if const { has_fast::<V, O, R, N>() } && fast {
                 totals = chunk.run_of(v, op.fast(), (&params, fast_limits), start, end);
             }
             if !are_finite(&totals) {
@@ -110,6 +110,11 @@ impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Consecutive<Chunk<
             chunk.sums.as_chunks_mut().0[i] = totals;
         }
     }
+}
+
+/// Whether there is a fast pass on the ISA.
+const fn has_fast<V: Vectors, O: Backward<N>, R: Roundings, const N: usize>() -> bool {
+    V::HAS_FAST_DIVISION && O::HAS_FAST && R::NEAREST
 }
 
 /// Whether a fast pass was exact.
@@ -130,7 +135,8 @@ struct Alternating<C, const N: usize>(C, Cycles);
 /// of a set than the level-1 cache has.
 const BAND_ROWS: usize = 2;
 
-/// The elements of a band of short rows.
+/// The least elements of a band, of as many short rows as it takes: 32 vectors, for which parameters and sums are read once if all
+/// have the same slots.
 const BAND: usize = 512;
 
 impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Alternating<Chunk<'_, O, R>, N> {
@@ -210,7 +216,7 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
     where
         O: Backward<N>,
     {
-        let exists = const { V::HAS_FAST_DIVISION && O::HAS_FAST && R::NEAREST };
+        let exists = const { has_fast::<V, O, R, N>() };
         exists && self.params.bounds().fit_fast_path()
     }
 
@@ -310,8 +316,7 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
                 }
                 let mut sums = load_sums(v, lanes, slot);
                 // One scale without a reciprocal does not make other slots be computed again.
-                let has_fast = const { V::HAS_FAST_DIVISION && O::HAS_FAST && R::NEAREST };
-                if has_fast && fast && params.has_reciprocals(v) {
+                if const { has_fast::<V, O, R, N>() } && fast && params.has_reciprocals(v) {
                     sums = self.rows(v, op.fast(), (&params, fast_limits), start, (at..end, row), sums);
                 } else {
                     sums = self.rows(v, op, (&params, op.limits(v, &params)), start, (at..end, row), sums);
