@@ -1,6 +1,10 @@
 // The README's pictures as data: rustdoc has no files beside its pages.
 #![cfg_attr(doc, doc = include_str!("../docs/pictures.md"))]
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+// A family of operations is public where its feature is on. Where it is off, the family is private: the compiler checks it all the
+// same, so that no choice of features can break it, but makes no code of it, since nothing reaches it.
 mod arch;
 mod cache;
 pub mod calibrate;
@@ -8,12 +12,32 @@ mod codes;
 pub mod conventions;
 mod error;
 pub mod exec;
+#[cfg(feature = "files")]
 pub mod files;
+#[cfg(not(feature = "files"))]
+#[allow(dead_code, unused_imports)]
+mod files;
+#[cfg(feature = "formats")]
 pub mod formats;
+#[cfg(not(feature = "formats"))]
+#[allow(dead_code, unused_imports)]
+mod formats;
+#[cfg(feature = "fp8")]
 pub mod fp8;
+#[cfg(not(feature = "fp8"))]
+#[allow(dead_code, unused_imports)]
+mod fp8;
+#[cfg(feature = "groups")]
 pub mod groups;
+#[cfg(not(feature = "groups"))]
+#[allow(dead_code, unused_imports)]
+mod groups;
 mod half;
+#[cfg(feature = "int16x8")]
 pub mod int16x8;
+#[cfg(not(feature = "int16x8"))]
+#[allow(dead_code, unused_imports)]
+mod int16x8;
 mod isa;
 mod kernel;
 pub mod layers;
@@ -35,7 +59,11 @@ mod rounding;
 mod shared;
 mod sign;
 mod simd;
+#[cfg(feature = "training")]
 pub mod training;
+#[cfg(not(feature = "training"))]
+#[allow(dead_code, unused_imports)]
+mod training;
 mod views;
 
 pub use codes::{ByteCode, Code, CodeRange};
