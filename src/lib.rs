@@ -52,7 +52,11 @@ mod quantized;
 pub mod random;
 pub mod raw;
 mod reduce;
+#[cfg(feature = "reference")]
 pub mod reference;
+#[cfg(not(feature = "reference"))]
+#[allow(dead_code, unused_imports)]
+mod reference;
 pub mod report;
 pub mod rescale;
 mod rounding;

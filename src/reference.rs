@@ -7,9 +7,7 @@
 //! Where the operations return an error, these may panic: their arguments have to be valid.
 
 mod calibrate;
-#[cfg_attr(not(feature = "formats"), allow(dead_code))]
 mod formats;
-#[cfg_attr(not(feature = "fp8"), allow(dead_code))]
 mod fp8;
 mod groups;
 mod half;
@@ -22,16 +20,13 @@ mod reduce;
 mod report;
 mod requantize;
 mod super_blocks;
-#[cfg_attr(not(feature = "training"), allow(dead_code))]
 mod training;
 
 pub use calibrate::{
     clip_by_entropy, clip_by_entropy_with, clip_by_mse, clip_by_mse_on_sides, histogram, moments, mse_ranges,
     percentile,
 };
-#[cfg(feature = "formats")]
 pub use formats::{decode_blocks, encode_blocks, encode_blocks_with};
-#[cfg(feature = "fp8")]
 pub use fp8::{decode_fp8, encode_fp8, encode_fp8_stochastic};
 pub use half::{narrow_to_bf16, narrow_to_f16, widen};
 pub use layers::{average_pool2d, conv_transpose2d, conv2d, max_pool2d};
@@ -47,5 +42,4 @@ pub use requantize::{
     fixed_point_product, float_product, float_product_i64, gemmlowp_product, half_away_product, half_away_product_i64,
     quantize_multiplier, reduced_product_i64, requantize_stochastic, saturate, shift_product,
 };
-#[cfg(feature = "training")]
 pub use training::{clip_gradients, fake_quantize_gradients, group_sums};

@@ -12,9 +12,9 @@ macro_rules! group_kernels {
     ($Token:ident, $($features:literal,)? [$($widths:tt)+] x $rows:tt, $Dot:ty = $dot:expr, $types:tt) => {
         group_kernels! {
             @kernels $Token, [$($features)?], [$($widths)+], SIX = EIGHT,
-            TWO: $rows, $Dot = $dot, $types, Bits(2), Some(&EIGHT);
-            FOUR: $rows, $Dot = $dot, $types, Bits(4), Some(&EIGHT);
-            FLOATS: [1], $Dot = $dot, $types, E2m1, Some(&EIGHT);
+            TWO: $rows, $Dot = $dot, $types, Bits(2), Some(EIGHT);
+            FOUR: $rows, $Dot = $dot, $types, Bits(4), Some(EIGHT);
+            FLOATS: [1], $Dot = $dot, $types, E2m1, Some(EIGHT);
             EIGHT: $rows, $Dot = $dot, $types, Bits(8), None;
         }
     };
@@ -27,7 +27,7 @@ macro_rules! group_kernels {
             @kernels $Token, [$($features)?], [$($widths)+], SIX = SIX,
             TWO: $rows, $Two = $two, $few, Bits(2), None;
             FOUR: $rows, $Four = $four, $few, Bits(4), None;
-            FLOATS: [1], $E2m1 = $e2m1, $few, E2m1, Some(&SIX);
+            FLOATS: [1], $E2m1 = $e2m1, $few, E2m1, Some(SIX);
             SIX: $rows, $Six = $six, $few, Bits(8), None;
             EIGHT: $rows, $Eight = $eight, $types, Bits(8), None;
         }
@@ -49,11 +49,11 @@ macro_rules! group_kernels {
                 /// The micro-kernel for weights of E2M1, or of this many bits.
                 pub fn group_kernel(self, codes: PanelCodes) -> &'static GroupKernel {
                     match codes {
-                        Bits(..=2) => &TWO,
-                        Bits(3 | 4) => &FOUR,
-                        Bits(5 | 6) => &$six,
-                        Bits(7..) => &EIGHT,
-                        E2m1 => &FLOATS,
+                        Bits(..=2) => TWO,
+                        Bits(3 | 4) => FOUR,
+                        Bits(5 | 6) => $six,
+                        Bits(7..) => EIGHT,
+                        E2m1 => FLOATS,
                     }
                 }
             }
@@ -63,7 +63,8 @@ macro_rules! group_kernels {
         @kernel $KERNEL:ident, [$($features:literal)?], [$narrowest:literal $($wider:literal)*] $rows:tt,
         $Dot:ty, $dot:expr, [$a:ident $w:ident], $codes:expr, $unpacked:expr
     ) => {
-        static $KERNEL: GroupKernel = {
+        // (A constant, since the tiles of a static are compiled even where nothing refers to it.)
+        const $KERNEL: &GroupKernel = {
             /// # Safety
             /// The requirements of [`GroupTile`].
             $( #[target_feature(enable = $features)] )?
@@ -72,7 +73,7 @@ macro_rules! group_kernels {
                 unsafe { group_tile($dot, [ROWS, VECTORS], $codes, operands) }
             }
             const TILES: &[&[GroupTile]] = group_kernels!(@widths [$narrowest $($wider)*] $rows);
-            GroupKernel {
+            &GroupKernel {
                 codes: $codes,
                 depth: <$Dot as Dot>::DEPTH,
                 lanes: lanes::<$Dot>(),

@@ -43,12 +43,12 @@ macro_rules! microkernels {
         impl $Token {
             /// The micro-kernel, which serves left operands of both signs.
             pub fn microkernel(self, _: Sign) -> &'static Microkernel {
-                &KERNEL
+                KERNEL
             }
 
             /// The micro-kernel for left operands of i16.
             pub fn microkernel_i16(self) -> &'static Microkernel {
-                &KERNEL
+                KERNEL
             }
         }
     };
@@ -58,7 +58,7 @@ macro_rules! microkernels {
         impl $Token {
             /// The micro-kernel for left operands of i16.
             pub fn microkernel_i16(self) -> &'static Microkernel {
-                &KERNEL
+                KERNEL
             }
         }
     };
@@ -70,20 +70,21 @@ macro_rules! microkernels {
             /// The micro-kernel for left operands of a sign.
             pub fn microkernel(self, a: Sign) -> &'static Microkernel {
                 match a {
-                    Sign::Unsigned => &KERNEL_U8,
-                    Sign::Signed => &KERNEL_I8,
+                    Sign::Unsigned => KERNEL_U8,
+                    Sign::Signed => KERNEL_I8,
                 }
             }
         }
     };
     (@kernel $KERNEL:ident, $isa:literal, $Dot:ty, $a:ident $b:ident, $tiles:tt, $unpacked:tt) => {
-        static $KERNEL: Microkernel = {
+        // (A constant, since the tiles of a static are compiled even where nothing refers to it.)
+        const $KERNEL: &Microkernel = {
             const TILES: &[&[Tile]] = microkernels!(@table tile, $a, $tiles);
             const UNPACKED: &[&[UnpackedTile]] = microkernels!(@table unpacked, $a, $unpacked);
             const SIZE: [usize; 2] = [TILES[0].len(), UNPACKED.len() * lanes::<$Dot>()];
             static NAME: Name =
                 Name::new(concat!(stringify!($a), stringify!($b)), SIZE, <$Dot as Dot>::DEPTH, $isa);
-            Microkernel {
+            &Microkernel {
                 name: NAME.as_str(),
                 depth: <$Dot as Dot>::DEPTH,
                 lanes: lanes::<$Dot>(),

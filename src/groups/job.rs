@@ -167,7 +167,7 @@ impl Block<'_> {
                         memory.read(w, panel, groups.clone(), kernel, [rows.len() <= kernel.rows(), has_zero_points]);
                     for (tile, totals) in tiles().zip(&mut *totals) {
                         // The first tile reads codes from memory, unless they were unpacked.
-                        let prefetch = tile.start == rows.start && core::ptr::eq(kernel, w.kernel);
+                        let prefetch = tile.start == rows.start && kernel.codes == w.kernel.codes;
                         self.multiply(&slice, groups.clone(), tile, prefetch, totals);
                     }
                 }

@@ -172,7 +172,7 @@ impl PackedWeights {
     /// A number that changes with the layout that weights of these codes and groups have: the checksum of a few of them.
     pub(crate) fn fingerprint(&self) -> Result<u64, Error> {
         // Two panels; two whole groups, and a shorter one that is padded; of a length that chooses the same micro-kernel.
-        let is_usual = core::ptr::eq(self.kernel, Self::without_values(self.isa, self.coding, 32, [1, 64]).kernel);
+        let is_usual = Self::without_values(self.isa, self.coding, 32, [1, 64]).kernel.codes == self.kernel.codes;
         let (whole, widest) = (if is_usual { 32 } else { 31 }, self.kernel.narrowest + self.kernel.tiles.len() - 1);
         let [outputs, depth] = [widest * self.kernel.lanes + 1, 2 * whole + 9];
         let CodeBounds { min, max } = match self.coding {

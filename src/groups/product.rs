@@ -56,8 +56,11 @@ mod sealed {
 }
 use sealed::Multiply;
 
+#[cfg(feature = "groups")]
 impl GroupStage for RealStage {}
 
+// (Methods of traits are compiled wherever they are: these, without the feature, for nobody.)
+#[cfg(feature = "groups")]
 impl Multiply for RealStage {
     type Element = f32;
 
@@ -77,8 +80,10 @@ impl Multiply for RealStage {
     }
 }
 
+#[cfg(feature = "groups")]
 impl<C: Code> GroupStage for CodeStage<'_, C> {}
 
+#[cfg(feature = "groups")]
 impl<C: Code> Multiply for CodeStage<'_, C> {
     type Element = C;
 
