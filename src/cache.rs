@@ -94,26 +94,18 @@ pub fn prefetch_ahead<T>(x: &T) {
 
 /// Calls `f` for all of `x`, which no cache holds and which may come in any order: four pieces of 64 KiB side by side, in turn. A
 /// Zen 4 core reads a third more bytes a second in this way than from one place: its prefetchers follow each piece, and ask memory
-/// for more lines at once.
+/// for more lines at once. (One call, of which the compiler makes one copy.)
 #[inline(always)]
 pub fn for_each_in_streams<T>(x: &[T], mut f: impl FnMut(&T)) {
     const STREAM: usize = 64 << 10;
     let length = const { STREAM / size_of::<T>() };
-    let mut rest = x;
-    while let Some((block, behind)) = rest.split_at_checked(4 * length) {
-        let (ab, cd) = block.split_at(2 * length);
-        let ((a, b), (c, d)) = (ab.split_at(length), cd.split_at(length));
-        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
-            f(a);
-            f(b);
-            f(c);
-            f(d);
+    for block in x.chunks(4 * length) {
+        let (streams, length) = if block.len() == 4 * length { (4, length) } else { (1, block.len()) };
+        for i in 0..length {
+            for stream in 0..streams {
+                f(&block[stream * length + i]);
+            }
         }
-        rest = behind;
-    }
-    for x in rest {
-        prefetch_ahead(x);
-        f(x);
     }
 }
 

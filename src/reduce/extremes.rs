@@ -121,6 +121,9 @@ impl<V: ReduceVectors> ExtremeLanes<V> {
     #[inline(always)]
     pub fn of(v: V, x: &[f32], memory: Memory) -> Self {
         let (mut found, mut rest, mut length) = (ExtremeLanes::none(v), x, DECIDED);
+        if const { !V::HAS_INTEGER_MIN_MAX } {
+            return found.fold(v, x, memory, true); // It has no bits of the other end.
+        }
         loop {
             let (piece, behind) = rest.split_at(length.min(rest.len()));
             (found, rest) = (found.fold(v, piece, memory, true), behind);
