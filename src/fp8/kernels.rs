@@ -166,7 +166,7 @@ impl Operands for EncodeRows<'_> {
         past_caches(columns.saturating_mul(5))
     }
 
-    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
+    fn run<R: RoundingMode>(&mut self, context: Context<'_, R>, first: usize, columns: usize) {
         let (x, codes) = (self.x.f32(columns), &mut self.codes.data[..columns]);
         context.rounding.run(context.isa, &mut context.piece(self.op, first, x, codes));
     }
@@ -213,7 +213,7 @@ impl Operands for DecodeRows<'_> {
         past_caches(columns.saturating_mul(5))
     }
 
-    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
+    fn run<R: RoundingMode>(&mut self, context: Context<'_, R>, first: usize, columns: usize) {
         let (codes, out) = (&self.codes.data[..columns], self.out.f32(columns));
         context.piece(self.op, first, codes, out).nearest(context.isa);
     }

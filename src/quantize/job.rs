@@ -38,21 +38,24 @@ impl<O: Operands, R: RoundingMode> Job<'_, O, R> {
     /// # Errors
     /// When parameters, rounding or packed codes do not go with the elements. Then nothing is computed.
     #[inline(always)]
-    pub fn run(self, exec: Exec<'_>) -> Result<(), Error> {
+    pub fn run(mut self, exec: Exec<'_>) -> Result<(), Error> {
         self.check()?;
         // (Groupings divide by lengths, and rows without elements may be of any number.)
         if self.shape.rows == 0 || self.shape.columns == 0 {
             return Ok(());
         }
-        let Job { params, rounding, shape, operands } = self;
+        let Job { params, rounding, shape, .. } = self;
         let rate = if rounding.rounding() == Rounding::Nearest { NEAREST_RATE } else { STOCHASTIC_RATE };
         let team = exec.team(shape.rows * shape.columns / rate);
-        let streams = shape.rows == 1 && operands.streams(shape.columns);
+        let streams = shape.rows == 1 && self.operands.streams(shape.columns);
         let context = Context { isa: exec.isa(), params, rounding, streams };
-        if team.alone() {
-            context.run_rows(0, shape, operands);
+        if !team.alone() {
+            share(&team, context, shape, self.operands);
+        } else if shape.rows == 1 && !self.operands.halves() {
+            // (Where they are: a copy would wait for the stores that made them, as long as a kernel takes for a hundred elements.)
+            self.operands.run(context, 0, shape.columns);
         } else {
-            share(&team, context, shape, operands);
+            context.run_rows(0, shape, self.operands);
         }
         Ok(())
     }

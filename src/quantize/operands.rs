@@ -69,7 +69,7 @@ pub(crate) trait Operands: Divide + Send {
     fn streams(&self, columns: usize) -> bool;
 
     /// Computes `columns` elements that lie together, from element `first` of the tensor on.
-    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize);
+    fn run<R: RoundingMode>(&mut self, context: Context<'_, R>, first: usize, columns: usize);
 
     /// Computes rows with gaps whose codes are packed without: all codes go through a workspace, since a row may begin in the
     /// middle of a byte.
@@ -133,7 +133,7 @@ impl<R: RoundingMode> Context<'_, R> {
     }
 
     #[inline(always)]
-    fn run_row<O: Operands>(self, first: usize, columns: usize, operands: O) {
+    fn run_row<O: Operands>(self, first: usize, columns: usize, mut operands: O) {
         if operands.halves() {
             self.run_row_of_halves(first, columns, operands);
         } else {
@@ -261,6 +261,20 @@ macro_rules! divide_codes {
 }
 divide_codes!(CodeRows, split_at);
 divide_codes!(CodeRowsMut, split_at_mut);
+
+impl CodeRowsMut<'_> {
+    /// The same rows, for a shorter time.
+    pub fn reborrow(&mut self) -> CodeRowsMut<'_> {
+        match self {
+            CodeRowsMut::U8(RowsMut { data, stride }) => CodeRowsMut::U8(RowsMut { data, stride: *stride }),
+            CodeRowsMut::I8(RowsMut { data, stride }) => CodeRowsMut::I8(RowsMut { data, stride: *stride }),
+            CodeRowsMut::Wide(RowsMut { data, stride }, sign) => {
+                CodeRowsMut::Wide(RowsMut { data, stride: *stride }, *sign)
+            }
+            CodeRowsMut::Packed(bytes, packing) => CodeRowsMut::Packed(bytes, *packing),
+        }
+    }
+}
 
 /// The bytes before the cut of a single row of packed codes.
 fn packed_bytes(at: At, packing: Packing) -> usize {

@@ -89,10 +89,10 @@ impl Operands for ComputedRows<'_> {
         false
     }
 
-    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
+    fn run<R: RoundingMode>(&mut self, context: Context<'_, R>, first: usize, columns: usize) {
         let ComputedRows { reals, codes } = self;
         let mut workspace = Scratch::default();
-        context.in_pieces(first, columns, codes, |codes, first, count| {
+        context.in_pieces(first, columns, codes.reborrow(), |codes, first, count| {
             let numbers = workspace.elements::<f32>(count);
             reals.write(context.isa, first, numbers);
             QuantizeRows { x: RealRows::row(numbers), codes }.run(context, first, count);

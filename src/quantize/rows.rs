@@ -80,18 +80,18 @@ impl Operands for QuantizeRows<'_> {
         QuantizeRows { x, codes: self.codes }.run(context, first, columns);
     }
 
-    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
+    fn run<R: RoundingMode>(&mut self, context: Context<'_, R>, first: usize, columns: usize) {
         let x = self.x.f32(columns);
-        match self.codes {
+        match &mut self.codes {
             CodeRowsMut::U8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
             CodeRowsMut::I8(codes) => context.quantize(first, x, &mut codes.data[..columns]),
             CodeRowsMut::Wide(codes, _) => {
                 let mut piece = context.piece(ops::QuantizeWide, first, x, &mut codes.data[..columns]);
                 context.rounding.run(context.isa, &mut piece);
             }
-            CodeRowsMut::Packed(bytes, Packing { width, sign }) => match sign {
-                Sign::Unsigned => context.quantize_packed::<u8>(first, x, width, bytes),
-                Sign::Signed => context.quantize_packed::<i8>(first, x, width, bytes),
+            CodeRowsMut::Packed(bytes, packing) => match packing.sign {
+                Sign::Unsigned => context.quantize_packed::<u8>(first, x, packing.width, bytes),
+                Sign::Signed => context.quantize_packed::<i8>(first, x, packing.width, bytes),
             },
         }
     }
@@ -156,7 +156,7 @@ impl Operands for DequantizeRows<'_> {
         });
     }
 
-    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
+    fn run<R: RoundingMode>(&mut self, context: Context<'_, R>, first: usize, columns: usize) {
         let out = self.out.f32(columns);
         match self.codes {
             CodeRows::U8(codes) => context.dequantize(first, &codes.data[..columns], out),
@@ -230,9 +230,9 @@ impl Operands for FakeQuantizeRows<'_> {
         });
     }
 
-    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
+    fn run<R: RoundingMode>(&mut self, context: Context<'_, R>, first: usize, columns: usize) {
         let FakeQuantizeRows { x, out, mask } = self;
-        let (out, mut mask) = (out.f32(columns), mask.map(|mask| &mut mask.data[..columns]));
+        let (out, mut mask) = (out.f32(columns), mask.as_mut().map(|mask| &mut mask.data[..columns]));
         if let Some(x) = x {
             return context.fake_quantize(first, x.f32(columns), out, mask);
         }
@@ -284,7 +284,7 @@ impl Operands for StraightThroughRows<'_> {
         });
     }
 
-    fn run<R: RoundingMode>(self, context: Context<'_, R>, first: usize, columns: usize) {
+    fn run<R: RoundingMode>(&mut self, context: Context<'_, R>, first: usize, columns: usize) {
         let StraightThroughRows { x, gradient, out } = self;
         let (x, out) = (x.f32(columns), out.f32(columns));
         let run = |first: usize, x: &[f32], gradient: &[f32], out: &mut [f32]| {
@@ -367,7 +367,7 @@ impl<'a> RealRowsMut<'a> {
     }
 
     /// The first `columns` elements of f32 rows.
-    pub fn f32(self, columns: usize) -> &'a mut [f32] {
+    pub fn f32(&mut self, columns: usize) -> &mut [f32] {
         match self {
             RealRowsMut::F32(rows) => &mut rows.data[..columns],
             RealRowsMut::Halves(..) => unreachable!("narrowed behind"),
