@@ -125,14 +125,24 @@ impl<'a> Unpacked<'a> {
         self.b.rows().saturating_mul(self.b.columns()) <= level2()
     }
 
-    /// The most rows of A for which B is read in place: four tiles, or three where reading is slower. With more of them, packing is
-    /// faster on a Zen 4.
+    /// The most rows of A for which B is read in place. With more of them, packing is faster on a Zen 4.
     pub fn most_sliced_rows(&self) -> usize {
-        let Shape { kernel, columns, .. } = self.shape;
+        /// Codes that are packed in less time than accumulators are cleared, kept and read again.
+        const FEW: usize = 64 * 64;
+        /// The least depth for which that is worth two readings of B.
+        const DEEP: usize = 256;
+        let Shape { kernel, columns, depth, .. } = self.shape;
+        if self.is_near() {
+            return match self.b.rows() * self.b.columns() {
+                ..=FEW => 0,
+                _ if depth < DEEP => 8,
+                _ => 16,
+            };
+        }
         // (A single panel that is not whole would be packed all the same, slice by slice.)
         let tiles = if columns < self.shape.vectors(0) * kernel.lanes {
             1
-        } else if self.aliases_cache_sets() && !self.is_near() {
+        } else if self.aliases_cache_sets() {
             3
         } else {
             4
