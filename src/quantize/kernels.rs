@@ -19,7 +19,7 @@ use super::fast::WINDOW;
 use super::ops::{Operation, Quad, ToNearest};
 use super::progress::{Next, Progress};
 use super::vec_params::{self, Groups, ParamSource};
-use crate::cache::{last_level, prefetch_ahead};
+use crate::cache::{self, last_level, prefetch_ahead, prefetch_line};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::memory::CACHE_LINE;
@@ -243,6 +243,9 @@ pub(crate) struct Elements<'a, O: Operation> {
     pub memory: Memory,
 }
 
+/// Quads per window of a tensor beyond the caches: 256 KiB of f32.
+const WINDOW_BEYOND: usize = 1024;
+
 /// Whether the operation has a fast path on the ISA.
 const fn is_fast<V: Vectors, O: Operation>() -> bool {
     V::HAS_FAST_DIVISION && O::HAS_QUAD
@@ -252,8 +255,11 @@ const fn is_fast<V: Vectors, O: Operation>() -> bool {
 ///
 /// Quads go through windows: where the operation has a fast path and that leaves a marked sticky mask, the window is
 /// computed again vector by vector. Where the fast path is not exact for the codes of the operation, vectors are computed in
-/// place of quads from the beginning. The last vector may overlap the one before: operations depend on their arguments only.
-/// Both may touch quads that were streamed, so a fence comes first.
+/// place of quads from the beginning. The last vector may overlap the one before: operations depend on their arguments only. What
+/// was streamed is touched again after a window that has to be computed again, which is fenced, and nowhere else: a fence for every
+/// row would take as long as half of a row of 1024.
+///
+/// Beyond the caches, a window is as long as four pieces that are read side by side ([`cache::in_streams`]).
 ///
 /// Every call of an operation below is a copy of its code, in every kernel: so there is one for vectors that are in no quad,
 /// and one or two for quads.
@@ -266,14 +272,18 @@ unsafe fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: 
     let mut walk = Walk { v, op, source, x, out };
     let mut progress = Progress::new(walk.x.len());
     if const { V::HAS_NON_TEMPORAL_STORES } && memory == Memory::Streamed {
-        progress.align(walk.out.as_ptr().align_offset(align_of::<Line>()));
+        let first = walk.out.as_ptr().align_offset(align_of::<Line>());
+        progress.stream_from(first);
+        prefetch_behind_quads(walk.out, first);
     }
     while let Some(start) = progress.start() {
         let (segment, length) = walk.source.segment(start);
-        let most = const { if is_fast::<V, O>() { WINDOW } else { usize::MAX } };
+        let most = match memory {
+            Memory::Cached => const { if is_fast::<V, O>() { WINDOW } else { usize::MAX } },
+            _ => WINDOW_BEYOND,
+        };
         let Next { quads, elements } = progress.next(length, most);
         if quads == 0 {
-            fence(v, memory == Memory::Streamed);
             walk.vectors(segment, start, elements);
             continue;
         }
@@ -281,8 +291,7 @@ unsafe fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: 
             progress.back(quads);
             continue;
         }
-        // SAFETY: quads that follow are others; before vectors, which may be of the same ones, there is a fence; after the last
-        // the caller fences. (Two calls, so that each is compiled for one way through memory.)
+        // SAFETY: quads and vectors that follow are others, or come after a fence; after the last the caller fences. (Two calls, so that each is compiled for one way through memory.)
         let exact = unsafe {
             if const { V::HAS_NON_TEMPORAL_STORES && !O::FEW_KERNELS } && memory == Memory::Cached {
                 walk.quads(segment, start, quads, Memory::Cached)
@@ -292,8 +301,20 @@ unsafe fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: 
         };
         if const { is_fast::<V, O>() } && !exact {
             cold_path();
+            fence(v, memory == Memory::Streamed);
             progress.back(quads);
         }
+    }
+}
+
+/// Prefetches the elements behind the last quad, where quads are streamed from element `first` on. They are stored as usual, and such
+/// a store waits for its line, with all that follow.
+#[inline(always)]
+fn prefetch_behind_quads<T>(out: &[T], first: usize) {
+    let streamed = out.len().saturating_sub(first) / (QUAD * LANES) * (QUAD * LANES);
+    let behind = out.get(first + streamed..).unwrap_or_default();
+    for element in behind.iter().step_by(const { CACHE_LINE / size_of::<T>() }) {
+        prefetch_line(core::ptr::from_ref(element).cast());
     }
 }
 
@@ -322,7 +343,9 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
         let (x, out) = quads(self.x, self.out, start, count);
         let mut invalid = v.splat_i32(0);
         let mut staged = StagedQuad::new();
-        for i in 0..count {
+        for n in 0..count {
+            let in_streams = memory != Memory::Cached && count == WINDOW_BEYOND;
+            let i = if in_streams { cache::in_streams(n, WINDOW_BEYOND) } else { n };
             let (at, x, out) = (start + i * (QUAD * LANES), &x[i], &mut out[i]);
             if memory != Memory::Cached {
                 prefetch_ahead(x);

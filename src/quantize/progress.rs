@@ -9,6 +9,8 @@ pub(super) struct Progress {
     length: usize,
     /// Elements before the next quad.
     loose: usize,
+    /// Whether elements that are less than a vector are computed with some before them. (Not where these may have been streamed.)
+    overlaps: bool,
 }
 
 /// The next elements of a walk: quads, or elements if there are none.
@@ -20,16 +22,16 @@ pub(super) struct Next {
 impl Progress {
     #[inline(always)]
     pub fn new(length: usize) -> Self {
-        Progress { at: 0, length, loose: 0 }
+        Progress { at: 0, length, loose: 0, overlaps: true }
     }
 
-    /// Lets the first quad begin at this element.
+    /// Lets the first quad begin at this element, and computes none again that quads have written.
     #[inline(always)]
-    pub fn align(&mut self, first: usize) {
-        self.loose = first.min(self.length);
+    pub fn stream_from(&mut self, first: usize) {
+        (self.loose, self.overlaps) = (first.min(self.length), false);
     }
 
-    /// Where the next elements begin: if they are less than a vector, they overlap what is computed already.
+    /// Where the next elements begin: if they are less than a vector, they may overlap what is computed already.
     #[inline(always)]
     pub fn start(&mut self) -> Option<usize> {
         let rest = self.length - self.at;
@@ -42,7 +44,7 @@ impl Progress {
     /// Elements before the next ones that are computed again with them.
     #[inline(always)]
     fn overlap(&self) -> usize {
-        if self.loose > 0 && self.loose < LANES { self.at.min(LANES - self.loose) } else { 0 }
+        if self.overlaps && self.loose > 0 && self.loose < LANES { self.at.min(LANES - self.loose) } else { 0 }
     }
 
     /// Goes back by these quads, which are computed vector by vector then.

@@ -104,8 +104,24 @@ fn walks_cover_all_elements() {
     }
 }
 
-/// What was streamed is fenced before a window is computed again, and before the last vectors, which overlap it; and something
-/// was streamed.
+/// So is every element of windows that are read in streams, and of a marked one.
+#[test]
+fn walks_cover_windows_in_streams() {
+    const WINDOW: i32 = (WINDOW_BEYOND * QUAD * LANES) as i32;
+    for isa in Isa::supported() {
+        for (length, invalid) in [(WINDOW, -1), (2 * WINDOW + 70, WINDOW + 5), (WINDOW + 1000, WINDOW + 990)] {
+            for memory in [Memory::Beyond, Memory::Streamed] {
+                let x: Vec<i32> = (0..length).collect();
+                let mut out = vec![-1; x.len()];
+                let elements = Elements { x: &x, out: &mut out, memory };
+                isa.run(Walk { op: Triple { invalid }, segment: 3 * WINDOW as usize, elements });
+                assert!(out.iter().zip(&x).all(|(out, x)| *out == x * 3), "{isa} {length} {memory:?}");
+            }
+        }
+    }
+}
+
+/// What was streamed is fenced before a window is computed again, and no other vector touches it; and something was streamed.
 #[test]
 fn streamed_lines_are_fenced_before_they_are_touched_again() {
     let mut most = 0;
