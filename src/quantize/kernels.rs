@@ -291,7 +291,8 @@ unsafe fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: 
             progress.back(quads);
             continue;
         }
-        // SAFETY: quads and vectors that follow are others, or come after a fence; after the last the caller fences. (Two calls, so that each is compiled for one way through memory.)
+        // SAFETY: quads and vectors that follow are others, or come after a fence; after the last the caller fences. (Two calls,
+        // so that each is compiled for one way through memory.)
         let exact = unsafe {
             if const { V::HAS_NON_TEMPORAL_STORES && !O::FEW_KERNELS } && memory == Memory::Cached {
                 walk.quads(segment, start, quads, Memory::Cached)
@@ -307,8 +308,8 @@ unsafe fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: 
     }
 }
 
-/// Prefetches the elements behind the last quad, where quads are streamed from element `first` on. They are stored as usual, and such
-/// a store waits for its line, with all that follow.
+/// Prefetches the elements behind the last quad, where quads are streamed from element `first` on. They are stored as usual,
+/// and such a store waits for its line, with all that follow.
 #[inline(always)]
 fn prefetch_behind_quads<T>(out: &[T], first: usize) {
     let streamed = out.len().saturating_sub(first) / (QUAD * LANES) * (QUAD * LANES);
