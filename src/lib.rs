@@ -3,8 +3,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// A family of operations is public where its feature is on. Where it is off, the family is private: the compiler checks it all the
-// same, so that no choice of features can break it, but makes no code of it, since nothing reaches it.
 mod arch;
 mod cache;
 pub mod calibrate;
@@ -12,6 +10,31 @@ mod codes;
 pub mod conventions;
 mod error;
 pub mod exec;
+mod half;
+mod isa;
+mod kernel;
+pub mod layers;
+mod matmul;
+mod matrix;
+mod memory;
+#[cfg(feature = "ndarray")]
+pub mod ndarray;
+mod params;
+mod quantize;
+mod quantized;
+pub mod random;
+pub mod raw;
+mod reduce;
+pub mod report;
+pub mod rescale;
+mod rounding;
+mod shared;
+mod sign;
+mod simd;
+mod views;
+
+// A family of operations is public where its feature is on. Where it is off, the family is private: the compiler checks it all the
+// same, so that no choice of features can break it, but makes no code of it, since nothing reaches it.
 #[cfg(feature = "files")]
 pub mod files;
 #[cfg(not(feature = "files"))]
@@ -32,43 +55,21 @@ pub mod groups;
 #[cfg(not(feature = "groups"))]
 #[allow(dead_code, unused_imports)]
 mod groups;
-mod half;
 #[cfg(feature = "int16x8")]
 pub mod int16x8;
 #[cfg(not(feature = "int16x8"))]
 #[allow(dead_code, unused_imports)]
 mod int16x8;
-mod isa;
-mod kernel;
-pub mod layers;
-mod matmul;
-mod matrix;
-mod memory;
-#[cfg(feature = "ndarray")]
-pub mod ndarray;
-mod params;
-mod quantize;
-mod quantized;
-pub mod random;
-pub mod raw;
-mod reduce;
 #[cfg(feature = "reference")]
 pub mod reference;
 #[cfg(not(feature = "reference"))]
 #[allow(dead_code, unused_imports)]
 mod reference;
-pub mod report;
-pub mod rescale;
-mod rounding;
-mod shared;
-mod sign;
-mod simd;
 #[cfg(feature = "training")]
 pub mod training;
 #[cfg(not(feature = "training"))]
 #[allow(dead_code, unused_imports)]
 mod training;
-mod views;
 
 pub use codes::{ByteCode, Code, CodeRange};
 pub use error::Error;

@@ -132,15 +132,17 @@ impl<'a> Unpacked<'a> {
         /// The least depth for which that is worth two readings of B.
         const DEEP: usize = 256;
         let Shape { kernel, columns, depth, .. } = self.shape;
+        // A single panel that is not whole would be packed all the same, slice by slice.
+        let is_packed = columns < self.shape.vectors(0) * kernel.lanes;
         if self.is_near() {
             return match self.b.rows() * self.b.columns() {
                 ..=FEW => 0,
+                _ if is_packed => 0,
                 _ if depth < DEEP => 8,
                 _ => 16,
             };
         }
-        // (A single panel that is not whole would be packed all the same, slice by slice.)
-        let tiles = if columns < self.shape.vectors(0) * kernel.lanes {
+        let tiles = if is_packed {
             1
         } else if self.aliases_cache_sets() {
             3
