@@ -278,9 +278,10 @@ unsafe fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: 
     }
     while let Some(start) = progress.start() {
         let (segment, length) = walk.source.segment(start);
-        let most = match memory {
-            Memory::Cached => const { if is_fast::<V, O>() { WINDOW } else { usize::MAX } },
-            _ => WINDOW_BEYOND,
+        let most = if const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached {
+            WINDOW_BEYOND
+        } else {
+            const { if is_fast::<V, O>() { WINDOW } else { usize::MAX } }
         };
         let Next { quads, elements } = progress.next(length, most);
         if quads == 0 {
@@ -344,8 +345,9 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
         let (x, out) = quads(self.x, self.out, start, count);
         let mut invalid = v.splat_i32(0);
         let mut staged = StagedQuad::new();
+        // (Other ISAs are slower than memory.)
+        let in_streams = const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached && count == WINDOW_BEYOND;
         for n in 0..count {
-            let in_streams = memory != Memory::Cached && count == WINDOW_BEYOND;
             let i = if in_streams { cache::in_streams(n, WINDOW_BEYOND) } else { n };
             let (at, x, out) = (start + i * (QUAD * LANES), &x[i], &mut out[i]);
             if memory != Memory::Cached {
