@@ -33,42 +33,42 @@ mod sign;
 mod simd;
 mod views;
 
-// A family of operations is public where its feature is on. Where it is off, the family is private: the compiler checks it all the
-// same, so that no choice of features can break it, but makes no code of it, since nothing reaches it.
+// A family of operations is public where its feature is on. Where it is off, the family is private: the compiler still checks it,
+// so that no choice of features can break it, but makes no code of it, since nothing reaches it.
 #[cfg(feature = "files")]
 pub mod files;
 #[cfg(not(feature = "files"))]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "private without the feature")]
 mod files;
 #[cfg(feature = "formats")]
 pub mod formats;
 #[cfg(not(feature = "formats"))]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "private without the feature")]
 mod formats;
 #[cfg(feature = "fp8")]
 pub mod fp8;
 #[cfg(not(feature = "fp8"))]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "private without the feature")]
 mod fp8;
 #[cfg(feature = "groups")]
 pub mod groups;
 #[cfg(not(feature = "groups"))]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "private without the feature")]
 mod groups;
 #[cfg(feature = "int16x8")]
 pub mod int16x8;
 #[cfg(not(feature = "int16x8"))]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "private without the feature")]
 mod int16x8;
 #[cfg(feature = "reference")]
 pub mod reference;
 #[cfg(not(feature = "reference"))]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "private without the feature")]
 mod reference;
 #[cfg(feature = "training")]
 pub mod training;
 #[cfg(not(feature = "training"))]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "private without the feature")]
 mod training;
 
 pub use codes::{ByteCode, Code, CodeRange};

@@ -23,7 +23,7 @@ pub(crate) mod erased;
 pub(crate) mod erased_stage;
 pub(crate) mod fixed_point;
 pub(crate) mod given;
-#[cfg_attr(not(feature = "int16x8"), allow(dead_code))]
+#[cfg_attr(not(feature = "int16x8"), allow(dead_code, reason = "only `crate::int16x8` makes it public"))]
 pub(crate) mod int16x8;
 pub(crate) mod interleave;
 pub(crate) mod job;

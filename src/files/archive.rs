@@ -78,7 +78,7 @@ impl<A: ByteCode, B: ByteCode> Parts for PackedMatrix<A, B> {
 #[cfg(feature = "groups")]
 impl Entry for PackedWeights {}
 
-// (Methods of traits are compiled wherever they are: these, without the feature `groups`, for nobody.)
+// Only with the feature, since rustc compiles the methods of every trait implementation, reachable or not.
 #[cfg(feature = "groups")]
 impl Parts for PackedWeights {
     const TYPE: u64 = 0x200;

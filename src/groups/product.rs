@@ -59,7 +59,7 @@ use sealed::Multiply;
 #[cfg(feature = "groups")]
 impl GroupStage for RealStage {}
 
-// (Methods of traits are compiled wherever they are: these, without the feature, for nobody.)
+// Only with the feature, since rustc compiles the methods of every trait implementation, reachable or not.
 #[cfg(feature = "groups")]
 impl Multiply for RealStage {
     type Element = f32;

@@ -127,18 +127,17 @@ impl<'a> Unpacked<'a> {
 
     /// The most rows of A for which B is read in place. With more of them, packing is faster on a Zen 4.
     pub fn most_sliced_rows(&self) -> usize {
-        /// Codes that are packed in less time than accumulators are cleared, kept and read again.
+        /// Codes of B that are packed in less time than accumulators are cleared, kept and read again.
         const FEW: usize = 64 * 64;
-        /// The least depth for which that is worth two readings of B.
+        /// The least depth at which 16 rows of A, and not only 8, pay for their accumulators.
         const DEEP: usize = 256;
         let Shape { kernel, columns, depth, .. } = self.shape;
         // A single panel that is not whole would be packed all the same, slice by slice.
         let is_packed = columns < self.shape.vectors(0) * kernel.lanes;
         if self.is_near() {
-            return match self.b.rows() * self.b.columns() {
-                ..=FEW => 0,
-                _ if is_packed => 0,
-                _ if depth < DEEP => 8,
+            return match depth {
+                _ if is_packed || depth * columns <= FEW => 0,
+                ..DEEP => 8,
                 _ => 16,
             };
         }

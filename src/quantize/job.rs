@@ -52,7 +52,7 @@ impl<O: Operands, R: RoundingMode> Job<'_, O, R> {
         if !team.alone() {
             share(&team, context, shape, self.operands);
         } else if shape.rows == 1 && !self.operands.halves() {
-            // (Where they are: a copy would wait for the stores that made them, as long as a kernel takes for a hundred elements.)
+            // (Operands are not moved here: a copy of what was just stored takes as long as a kernel does for a hundred elements.)
             self.operands.run(context, 0, shape.columns);
         } else {
             context.run_rows(0, shape, self.operands);

@@ -243,7 +243,7 @@ pub(crate) struct Elements<'a, O: Operation> {
     pub memory: Memory,
 }
 
-/// Quads per window of a tensor beyond the caches: 256 KiB of f32.
+/// Quads per window of a tensor beyond the caches, where windows are computed in streams: 256 KiB of f32, 64 KiB a stream.
 const WINDOW_BEYOND: usize = 1024;
 
 /// Whether the operation has a fast path on the ISA.
@@ -255,11 +255,10 @@ const fn is_fast<V: Vectors, O: Operation>() -> bool {
 ///
 /// Quads go through windows: where the operation has a fast path and that leaves a marked sticky mask, the window is
 /// computed again vector by vector. Where the fast path is not exact for the codes of the operation, vectors are computed in
-/// place of quads from the beginning. The last vector may overlap the one before: operations depend on their arguments only. What
-/// was streamed is touched again after a window that has to be computed again, which is fenced, and nowhere else: a fence for every
-/// row would take as long as half of a row of 1024.
+/// place of quads from the beginning. The last vector may overlap the one before: operations depend on their arguments only. But
+/// no vector overlaps a quad that was streamed: only a window that is computed again touches such quads, behind a fence.
 ///
-/// Beyond the caches, a window is as long as four pieces that are read side by side ([`cache::in_streams`]).
+/// Beyond the caches, the quads of a window are computed [in streams](cache::in_streams).
 ///
 /// Every call of an operation below is a copy of its code, in every kernel: so there is one for vectors that are in no quad,
 /// and one or two for quads.
@@ -310,7 +309,7 @@ unsafe fn map<V: Vectors, O: Operation, P: ParamSource<V>>(v: V, op: O, source: 
 }
 
 /// Prefetches the elements behind the last quad, where quads are streamed from element `first` on. They are stored as usual,
-/// and such a store waits for its line, with all that follow.
+/// and a store that waits for its line from memory holds up all stores behind it.
 #[inline(always)]
 fn prefetch_behind_quads<T>(out: &[T], first: usize) {
     let streamed = out.len().saturating_sub(first) / (QUAD * LANES) * (QUAD * LANES);
@@ -345,7 +344,7 @@ impl<V: Vectors, O: Operation, P: ParamSource<V>> Walk<'_, V, O, P> {
         let (x, out) = quads(self.x, self.out, start, count);
         let mut invalid = v.splat_i32(0);
         let mut staged = StagedQuad::new();
-        // (Other ISAs are slower than memory.)
+        // (On ISAs without non-temporal stores, the choice of the index takes up to an eighth more instructions.)
         let in_streams = const { V::HAS_NON_TEMPORAL_STORES } && memory != Memory::Cached && count == WINDOW_BEYOND;
         for n in 0..count {
             let i = if in_streams { cache::in_streams(n, WINDOW_BEYOND) } else { n };

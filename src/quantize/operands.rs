@@ -263,7 +263,7 @@ divide_codes!(CodeRows, split_at);
 divide_codes!(CodeRowsMut, split_at_mut);
 
 impl CodeRowsMut<'_> {
-    /// The same rows, for a shorter time.
+    /// A mutable borrow of these rows, as rows of their own.
     pub fn reborrow(&mut self) -> CodeRowsMut<'_> {
         match self {
             CodeRowsMut::U8(RowsMut { data, stride }) => CodeRowsMut::U8(RowsMut { data, stride: *stride }),

@@ -122,7 +122,8 @@ impl<V: ReduceVectors> ExtremeLanes<V> {
     pub fn of(v: V, x: &[f32], memory: Memory) -> Self {
         let (mut found, mut rest, mut length) = (ExtremeLanes::none(v), x, DECIDED);
         if const { !V::HAS_INTEGER_MIN_MAX } {
-            return found.fold(v, x, memory, true); // It has no bits of the other end.
+            // Minimum and maximum as floats have nothing that values of both signs make superfluous.
+            return found.fold(v, x, memory, true);
         }
         loop {
             let (piece, behind) = rest.split_at(length.min(rest.len()));

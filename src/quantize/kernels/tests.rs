@@ -104,7 +104,7 @@ fn walks_cover_all_elements() {
     }
 }
 
-/// So is every element of windows that are read in streams, and of a marked one.
+/// Every element of windows in streams is computed, by a marked window too.
 #[test]
 fn walks_cover_windows_in_streams() {
     const WINDOW: i32 = (WINDOW_BEYOND * QUAD * LANES) as i32;
