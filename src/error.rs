@@ -288,6 +288,7 @@ pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) ->
 }
 
 /// The elements of a shape; `usize::MAX` when no memory could hold them, so that no slice has that length.
+#[inline]
 pub(crate) fn elements_of(shape: &[usize]) -> usize {
     shape.iter().fold(1, |elements, &length| elements.saturating_mul(length))
 }

@@ -32,12 +32,22 @@ impl<'a, C: Code> Quantized<'a, C> {
     /// # Errors
     /// [`Error::Shape`] when the parameters are of another granularity; [`Error::Length`] when they have another number of
     /// groups.
+    #[inline]
     pub fn new(codes: Matrix<'a, C>, params: &'a QuantParams<C>) -> Result<Self, Error> {
-        let quantized = Quantized { codes, params };
-        if quantized.by_row().is_err() && quantized.by_column().is_err() {
-            quantized.column_group_length().or_else(|_| quantized.group_length())?;
+        // (Those per tensor go with any matrix. This much is inlined, and only a copy is checked through a reference, so that the
+        // result stays in registers.)
+        if !matches!(params.granularity(), Granularity::Tensor) {
+            Quantized { codes, params }.check()?;
         }
-        Ok(quantized)
+        Ok(Quantized { codes, params })
+    }
+
+    /// `Ok` when the parameters are those of rows, columns or groups of the matrix.
+    fn check(&self) -> Result<(), Error> {
+        if self.by_row().is_err() && self.by_column().is_err() {
+            self.column_group_length().or_else(|_| self.group_length())?;
+        }
+        Ok(())
     }
 
     /// The codes.
@@ -53,10 +63,16 @@ impl<'a, C: Code> Quantized<'a, C> {
     }
 
     /// Zero points and scales of a matrix that is quantized per tensor or per row.
+    #[inline]
     pub(crate) fn by_row(&self) -> Result<PerLine<'a>, Error> {
+        if let Granularity::Tensor = self.params.granularity() { Ok(self.one()) } else { self.by_rows() }
+    }
+
+    /// Zero points and scales of a matrix that is quantized per row.
+    fn by_rows(&self) -> Result<PerLine<'a>, Error> {
         let (rows, columns) = (self.codes.rows(), self.codes.columns());
         let by_row = match self.params.granularity() {
-            Granularity::Tensor => return Ok(self.one()),
+            Granularity::Tensor => false,
             Granularity::Channel { channels, inner } => channels == rows && inner == columns,
             Granularity::Block { length, axis, inner: 1 } => {
                 axis == columns && length >= axis && self.params.scales().len() == rows
@@ -109,10 +125,12 @@ impl<'a, C: Code> Quantized<'a, C> {
         Err(Error::Shape { why, found: self.params.scales().len() })
     }
 
+    #[inline]
     fn one(&self) -> PerLine<'a> {
         (self.params.zero_points()[0].into(), self.params.scales())
     }
 
+    #[inline]
     fn each(&self) -> PerLine<'a> {
         (self.params.zero_points().into(), self.params.scales())
     }

@@ -429,7 +429,7 @@ pub unsafe extern "C" fn zp_archive_writer_copy(
     unsafe {
         call(message, |c: Caller| {
             let writer = lock(c.handle(writer)?);
-            let ([], [out]) = c.buffers([], [(out, "out")])?;
+            let ([], [out]) = c.buffers([], [(&out, "out")])?;
             let (out, expected) = (out.slice::<u8>()?, writer.size());
             if out.len() != expected {
                 return Err(Error::Length { what: "out", expected, found: out.len() }.into());

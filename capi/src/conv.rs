@@ -117,7 +117,7 @@ pub unsafe extern "C" fn zp_conv2d_new(
             let (out, exec, shape) = (c.out_handle(conv)?, c.exec(exec)?, shape.axes);
             let (params, bias) = (c.handle(params)?, c.bias(bias)?);
             let images = zp_type::checked(images, "images")?;
-            let ([weights], []) = c.buffers([(weights, "weights")], [])?;
+            let ([weights], []) = c.buffers([(&weights, "weights")], [])?;
             let layer = Layer { exec, weights, shape, params, window: window.into(), groups, bias };
             out.write(make_pair!(ConvPair, images, (params.code_type(), "params"), (A, B) => layer.make::<A, B>()?));
             Ok(())
@@ -182,7 +182,7 @@ pub unsafe extern "C" fn zp_conv2d_forward(
         call(message, |c: Caller| {
             let (exec, conv, stage) = (c.exec(exec)?, c.handle(conv)?, c.handle(stage)?);
             let (shape, params) = (shape.axes, c.handle(x_params)?);
-            let ([images], [out]) = c.buffers([(images, "images")], [(out, "out")])?;
+            let ([images], [out]) = c.buffers([(&images, "images")], [(&out, "out")])?;
             with_pair!(ConvPair, conv, conv => {
                 let (images, params) = (images.slice()?, params.typed("x_params")?);
                 stage.run(out, Forward { exec, conv, images, shape, params })

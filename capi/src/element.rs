@@ -88,17 +88,33 @@ pub enum zp_type {
 
 c_enum! { zp_type { U8, I8, U16, I16, I32, F32, F16, Bf16, U4, I4, U2, I2 } }
 
+/// Two bits for the number of each type: the value in front of it, or 0.
+const fn pairs_of_bits(values: &[(u64, &[zp_type])]) -> u64 {
+    let (mut bits, mut i) = (0, 0);
+    while i < values.len() {
+        let (value, types) = values[i];
+        let mut j = 0;
+        while j < types.len() {
+            bits |= value << (2 * types[j] as u32);
+            j += 1;
+        }
+        i += 1;
+    }
+    bits
+}
+
 impl zp_type {
     /// The elements in a byte, and the bytes of an element, one of which is 1; as powers of two: divisions by them are shifts.
+    /// (Looked up in two constants, since every call asks it of every view, and branches by the type cost more.)
     #[inline]
     pub(crate) fn unit(self) -> (u32, u32) {
-        match self {
-            zp_type::U8 | zp_type::I8 => (0, 0),
-            zp_type::U16 | zp_type::I16 | zp_type::F16 | zp_type::Bf16 => (0, 1),
-            zp_type::I32 | zp_type::F32 => (0, 2),
-            zp_type::U4 | zp_type::I4 => (1, 0),
-            zp_type::U2 | zp_type::I2 => (2, 0),
-        }
+        const PACKED: u64 = pairs_of_bits(&[(1, &[zp_type::U4, zp_type::I4]), (2, &[zp_type::U2, zp_type::I2])]);
+        const SIZE: u64 = pairs_of_bits(&[
+            (1, &[zp_type::U16, zp_type::I16, zp_type::F16, zp_type::Bf16]),
+            (2, &[zp_type::I32, zp_type::F32]),
+        ]);
+        let of = |bits: u64| (bits >> (2 * self as u32)) as u32 & 0b11;
+        (of(PACKED), of(SIZE))
     }
 
     /// Whether rows may lie further apart than they are long.

@@ -117,7 +117,7 @@ pub unsafe extern "C" fn zp_nvfp4_fit(
     unsafe {
         call(message, |c: Caller| {
             let (out, exec) = (c.out(tensor_scale, "tensor_scale")?, c.exec(exec)?);
-            let ([x], []) = c.buffers([(x, "x")], [])?;
+            let ([x], []) = c.buffers([(&x, "x")], [])?;
             out.write(NvFp4::fit(exec, x.slice()?)?.tensor_scale());
             Ok(())
         })
@@ -141,7 +141,7 @@ pub unsafe extern "C" fn zp_encode_blocks(
     unsafe {
         call(message, |c: Caller| {
             let (exec, format, rounding) = (c.exec(exec)?, format.checked()?, rounding.checked()?);
-            let ([x], [bytes]) = c.buffers([(x, "x")], [(bytes, "bytes")])?;
+            let ([x], [bytes]) = c.buffers([(&x, "x")], [(&bytes, "bytes")])?;
             Ok(encode_blocks_with(exec, format, rounding, x.slice()?, bytes.slice()?)?)
         })
     }
@@ -162,7 +162,7 @@ pub unsafe extern "C" fn zp_decode_blocks(
     unsafe {
         call(message, |c: Caller| {
             let (exec, format) = (c.exec(exec)?, format.checked()?);
-            let ([bytes], [out]) = c.buffers([(bytes, "bytes")], [(out, "out")])?;
+            let ([bytes], [out]) = c.buffers([(&bytes, "bytes")], [(&out, "out")])?;
             Ok(decode_blocks(exec, format, bytes.slice()?, out.slice()?)?)
         })
     }

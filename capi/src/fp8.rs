@@ -92,7 +92,7 @@ pub unsafe extern "C" fn zp_fp8_params_fit(
         call(message, |c: Caller| {
             let (out, exec) = (c.out_handle(params)?, c.exec(exec)?);
             let (format, granularity) = (zp_fp8::checked(format, "format")?, granularity.checked()?);
-            let ([x], []) = c.buffers([(x, "x")], [])?;
+            let ([x], []) = c.buffers([(&x, "x")], [])?;
             out.write(saturating(Fp8Params::fit(exec, x.slice()?, format.into(), granularity)?, saturates));
             Ok(())
         })
@@ -138,7 +138,7 @@ pub unsafe extern "C" fn zp_fp8_encode(
     unsafe {
         call(message, |c: Caller| {
             let (exec, params, rounding) = (c.exec(exec)?, c.handle(params)?, rounding.checked()?);
-            let ([x], [codes]) = c.buffers([(x, "x")], [(codes, "codes")])?;
+            let ([x], [codes]) = c.buffers([(&x, "x")], [(&codes, "codes")])?;
             let codes = codes.matrix::<u8>()?;
             match x.reals()? {
                 Reals::F32(x) => Ok(encode(exec, x, params, rounding, codes)?),
@@ -164,7 +164,7 @@ pub unsafe extern "C" fn zp_fp8_decode(
     unsafe {
         call(message, |c: Caller| {
             let (exec, params) = (c.exec(exec)?, c.handle(params)?);
-            let ([codes], [out]) = c.buffers([(codes, "codes")], [(out, "out")])?;
+            let ([codes], [out]) = c.buffers([(&codes, "codes")], [(&out, "out")])?;
             let codes = codes.matrix::<u8>()?;
             match out.reals()? {
                 RealsMut::F32(out) => Ok(decode(exec, codes, params, out)?),

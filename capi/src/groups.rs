@@ -99,10 +99,10 @@ fn pack_parts<C: Byte>(exec: Exec<'_>, parts: &zp_group_parts, c: Caller<'_>) ->
     let (zero_points, has_zero_points) = parts.zero_points.optional::<i32>();
     let (offsets, has_offsets) = parts.offsets.optional::<f32>();
     let inputs = [
-        (parts.codes, "parts->codes"),
-        (parts.scales, "parts->scales"),
-        (zero_points, "parts->zero_points"),
-        (offsets, "parts->offsets"),
+        (&parts.codes, "parts->codes"),
+        (&parts.scales, "parts->scales"),
+        (&zero_points, "parts->zero_points"),
+        (&offsets, "parts->offsets"),
     ];
     let ([codes, scales, zero_points, offsets], []) = c.buffers(inputs, [])?;
     let (codes, range, scales) = (codes.matrix::<C>()?, parts.range.range()?, group_reals(&scales)?);
@@ -303,7 +303,7 @@ pub unsafe extern "C" fn zp_group_matmul(
             let (exec, activations, weights) = (c.exec(exec)?, c.value(x, "x")?, c.handle(weights)?);
             let (stage, y) = (c.optional_handle(stage)?, c.optional_handle(y)?);
             let params = c.optional_handle(activations.params)?;
-            let ([x], [out]) = c.buffers([(activations.x, "x->x")], [(out, "out")])?;
+            let ([x], [out]) = c.buffers([(&activations.x, "x->x")], [(&out, "out")])?;
             let product = Product { exec, x: activations.checked(&x, params)?, weights };
             let plain = RealStage::new();
             let stage = stage.unwrap_or(&plain);

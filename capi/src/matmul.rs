@@ -47,7 +47,7 @@ pub unsafe extern "C" fn zp_matmul(
         call(message, |c: Caller| {
             let (exec, params) = (c.exec(exec)?, c.handle(x_params)?);
             let (weights, stage) = (c.handle(weights)?, c.handle(stage)?);
-            let ([x], [out]) = c.buffers([(x, "x")], [(out, "out")])?;
+            let ([x], [out]) = c.buffers([(&x, "x")], [(&out, "out")])?;
             with_pair!(PackedPair, weights, weights => {
                 stage.run(out, Multiply { exec, x: quantized(x, params)?, weights })
             })

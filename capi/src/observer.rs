@@ -79,7 +79,7 @@ pub unsafe extern "C" fn zp_observer_observe(
     unsafe {
         call(message, |c: Caller| {
             let (exec, observer) = (c.exec(exec)?, c.handle(observer)?);
-            let ([batch], []) = c.buffers([(batch, "batch")], [])?;
+            let ([batch], []) = c.buffers([(&batch, "batch")], [])?;
             Ok(lock(observer).observe(exec, batch.slice()?)?)
         })
     }

@@ -124,7 +124,7 @@ pub unsafe extern "C" fn zp_params_fit(
     unsafe {
         call(message, |c: Caller| {
             let (out, exec) = (c.out_handle(params)?, c.exec(exec)?);
-            let ([x], []) = c.buffers([(x, "x")], [])?;
+            let ([x], []) = c.buffers([(&x, "x")], [])?;
             let (x, scheme, granularity) = (x.slice()?, scheme.checked()?, granularity.checked()?);
             out.write(with_code_type!(codes.code_type()?, C => {
                 C::wrap(QuantParams::<C>::fit(exec, x, codes.range()?, scheme, granularity)?)
@@ -297,7 +297,7 @@ pub unsafe extern "C" fn zp_ranges(
             let mut out = zp_view_mut::array(ranges.cast::<f32>(), count);
             // (Two floats each.)
             (out.rows, out.columns) = (count, 2);
-            let ([x], [out]) = c.buffers([(x, "x")], [(out, "ranges")])?;
+            let ([x], [out]) = c.buffers([(&x, "x")], [(&out, "ranges")])?;
             let (x, out) = (x.slice()?, out.slice::<f32>()?);
             check_count("ranges", granularity.groups(x.len())?, count)?;
             let found = ranges_of(exec, x, granularity)?;

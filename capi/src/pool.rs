@@ -56,7 +56,7 @@ pub unsafe extern "C" fn zp_max_pool2d(
     unsafe {
         call(message, |c: Caller| {
             let (exec, shape) = (c.exec(exec)?, shape.axes);
-            let ([images], [out]) = c.buffers([(images, "images")], [(out, "out")])?;
+            let ([images], [out]) = c.buffers([(&images, "images")], [(&out, "out")])?;
             let pool = MaxPool2d::new(window.into());
             match images.element() {
                 zp_type::I8 => Ok(pool.forward(exec, images.slice::<i8>()?, shape, out.slice()?)?),
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn zp_average_pool2d(
         call(message, |c: Caller| {
             let (exec, shape, params) = (c.exec(exec)?, shape.axes, c.handle(params)?);
             let pool = average(c.optional(window, "window")?, counts_padding);
-            let ([images], [out]) = c.buffers([(images, "images")], [(out, "out")])?;
+            let ([images], [out]) = c.buffers([(&images, "images")], [(&out, "out")])?;
             match params {
                 Params::U8(params) => Ok(pool.forward(exec, images.slice()?, shape, params, out.slice()?)?),
                 Params::I8(params) => Ok(pool.forward(exec, images.slice()?, shape, params, out.slice()?)?),

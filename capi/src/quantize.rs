@@ -100,7 +100,7 @@ pub unsafe extern "C" fn zp_quantize(
     unsafe {
         call(message, |c: Caller| {
             let (exec, params, rounding) = (c.exec(exec)?, c.handle(params)?, rounding.checked()?);
-            let ([x], [codes]) = c.buffers([(x, "x")], [(codes, "codes")])?;
+            let ([x], [codes]) = c.buffers([(&x, "x")], [(&codes, "codes")])?;
             with_params!(params, params => match x.reals()? {
                 Reals::F32(x) => Codes::quantize(Quantize { exec, x, params, rounding }, codes),
                 Reals::Halves(x) => Codes::quantize(Quantize { exec, x, params, rounding }, codes),
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn zp_dequantize(
     unsafe {
         call(message, |c: Caller| {
             let (exec, params) = (c.exec(exec)?, c.handle(params)?);
-            let ([codes], [out]) = c.buffers([(codes, "codes")], [(out, "out")])?;
+            let ([codes], [out]) = c.buffers([(&codes, "codes")], [(&out, "out")])?;
             with_params!(params, params => match out.reals()? {
                 RealsMut::F32(out) => Codes::dequantize(Dequantize { exec, params, out }, codes),
                 RealsMut::Halves(out) => Codes::dequantize(Dequantize { exec, params, out }, codes),
@@ -156,10 +156,10 @@ pub unsafe extern "C" fn zp_fake_quantize(
             let has_mask = !mask.data.is_null();
             let mask = if has_mask { mask } else { zp_view_mut::array::<u8>(mask.data.cast(), 0) };
             if out.is(x) {
-                let ([], [x, mask]) = c.buffers([], [(out, "out"), (mask, "mask")])?;
+                let ([], [x, mask]) = c.buffers([], [(&out, "out"), (&mask, "mask")])?;
                 return fake_in_place(exec, x, params, rounding, has_mask.then_some(mask));
             }
-            let ([x], [out, mask]) = c.buffers([(x, "x")], [(out, "out"), (mask, "mask")])?;
+            let ([x], [out, mask]) = c.buffers([(&x, "x")], [(&out, "out"), (&mask, "mask")])?;
             let (x, out) = (x.matrix()?, out.matrix()?);
             with_params!(params, params => match has_mask {
                 true => fake_quantize(exec, x, params, rounding, (out, mask.matrix()?))?,
@@ -204,12 +204,12 @@ pub unsafe extern "C" fn zp_straight_through(
         call(message, |c: Caller| {
             let (exec, params) = (c.exec(exec)?, c.handle(params)?);
             if out.is(gradient) {
-                let ([x], [gradient]) = c.buffers([(x, "x")], [(out, "out")])?;
+                let ([x], [gradient]) = c.buffers([(&x, "x")], [(&out, "out")])?;
                 let (x, gradient) = (x.matrix()?, gradient.matrix()?);
                 with_params!(params, params => straight_through_in_place(exec, x, gradient, params)?);
                 return Ok(());
             }
-            let ([x, gradient], [out]) = c.buffers([(x, "x"), (gradient, "gradient")], [(out, "out")])?;
+            let ([x, gradient], [out]) = c.buffers([(&x, "x"), (&gradient, "gradient")], [(&out, "out")])?;
             let (x, gradient, out) = (x.matrix()?, gradient.matrix()?, out.matrix()?);
             with_params!(params, params => straight_through(exec, x, gradient, params, out)?);
             Ok(())
@@ -233,7 +233,7 @@ pub unsafe extern "C" fn zp_pack_codes(
     unsafe {
         call(message, |c: Caller| {
             let exec = c.exec(exec)?;
-            let ([codes], [packed]) = c.buffers([(codes, "codes")], [(packed, "packed")])?;
+            let ([codes], [packed]) = c.buffers([(&codes, "codes")], [(&packed, "packed")])?;
             match packed.element() {
                 zp_type::I4 | zp_type::I2 => pack::<i8>(exec, codes, pad, packed),
                 _ => pack::<u8>(exec, codes, pad, packed),
@@ -272,7 +272,7 @@ pub unsafe extern "C" fn zp_unpack_codes(
     unsafe {
         call(message, |c: Caller| {
             let exec = c.exec(exec)?;
-            let ([packed], [codes]) = c.buffers([(packed, "packed")], [(codes, "codes")])?;
+            let ([packed], [codes]) = c.buffers([(&packed, "packed")], [(&codes, "codes")])?;
             match packed.element() {
                 zp_type::I4 | zp_type::I2 => unpack::<i8>(exec, packed, codes),
                 _ => unpack::<u8>(exec, packed, codes),

@@ -25,7 +25,7 @@ pub unsafe extern "C" fn zp_random_words(
     unsafe {
         call(message, |c: Caller| {
             let exec = c.exec(exec)?;
-            let ([], [out]) = c.buffers([], [(zp_view_mut::array(out, count), "out")])?;
+            let ([], [out]) = c.buffers([], [(&zp_view_mut::array(out, count), "out")])?;
             Ok(fill_words(exec, Stream { seed, offset }, out.slice()?)?)
         })
     }
@@ -47,7 +47,7 @@ pub unsafe extern "C" fn zp_random_uniform(
     unsafe {
         call(message, |c: Caller| {
             let exec = c.exec(exec)?;
-            let ([], [out]) = c.buffers([], [(zp_view_mut::array(out, count), "out")])?;
+            let ([], [out]) = c.buffers([], [(&zp_view_mut::array(out, count), "out")])?;
             Ok(fill_uniform(exec, Stream { seed, offset }, out.slice()?)?)
         })
     }

@@ -61,7 +61,7 @@ pub unsafe extern "C" fn zp_quantization_error(
     unsafe {
         call(message, |c: Caller| {
             let (out, exec, params) = (c.out(report, "report")?, c.exec(exec)?, c.handle(params)?);
-            let ([x], []) = c.buffers([(x, "x")], [])?;
+            let ([x], []) = c.buffers([(&x, "x")], [])?;
             out.write(with_params!(params, params => quantization_error(exec, x.slice()?, params)?).into());
             Ok(())
         })
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn zp_reconstruction_error(
     unsafe {
         call(message, |c: Caller| {
             let (out, exec) = (c.out(report, "report")?, c.exec(exec)?);
-            let ([x, r], []) = c.buffers([(x, "x"), (reconstruction, "reconstruction")], [])?;
+            let ([x, r], []) = c.buffers([(&x, "x"), (&reconstruction, "reconstruction")], [])?;
             out.write(reconstruction_error(exec, x.slice()?, r.slice()?)?.into());
             Ok(())
         })

@@ -67,7 +67,7 @@ pub unsafe extern "C" fn zp_stored_weights_quantize(
     unsafe {
         call(message, |c: Caller| {
             let (out, exec) = (c.out_handle(stored)?, c.exec(exec)?);
-            let ([weights], []) = c.buffers([(weights, "weights")], [])?;
+            let ([weights], []) = c.buffers([(&weights, "weights")], [])?;
             let weights: Matrix<'_, f32> = weights.matrix()?;
             out.write(StoredWeights::quantize(exec, weights, scheme.checked()?)?);
             Ok(())
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn zp_stored_weights_from_format(
     unsafe {
         call(message, |c: Caller| {
             let (out, exec, format) = (c.out_handle(stored)?, c.exec(exec)?, format.checked()?);
-            let ([bytes], []) = c.buffers([(bytes, "bytes")], [])?;
+            let ([bytes], []) = c.buffers([(&bytes, "bytes")], [])?;
             out.write(StoredWeights::from_format(exec, format, bytes.slice()?, outputs, depth)?);
             Ok(())
         })
@@ -120,7 +120,7 @@ pub unsafe extern "C" fn zp_stored_weights_matmul_nbits(
         call(message, |c: Caller| {
             let out = c.out_handle(stored)?;
             let (zero_points, has_zero_points) = zero_points.optional::<u8>();
-            let inputs = [(codes, "codes"), (scales, "scales"), (zero_points, "zero_points")];
+            let inputs = [(&codes, "codes"), (&scales, "scales"), (&zero_points, "zero_points")];
             let ([codes, scales, zero_points], []) = c.buffers(inputs, [])?;
             let zero_points = has_zero_points.then(|| zero_points.slice()).transpose()?;
             let shape = [outputs, depth];
@@ -151,7 +151,7 @@ pub unsafe extern "C" fn zp_stored_weights_gptq(
         call(message, |c: Caller| {
             let out = c.out_handle(stored)?;
             let (g_idx, has_order) = g_idx.optional::<i32>();
-            let inputs = [(codes, "codes"), (zero_points, "zero_points"), (scales, "scales"), (g_idx, "g_idx")];
+            let inputs = [(&codes, "codes"), (&zero_points, "zero_points"), (&scales, "scales"), (&g_idx, "g_idx")];
             let ([codes, zero_points, scales, g_idx], []) = c.buffers(inputs, [])?;
             let (codes, zero_points, scales) = (codes.slice()?, zero_points.slice()?, scales.f16_bits()?);
             let g_idx = has_order.then(|| g_idx.slice()).transpose()?;
@@ -179,7 +179,7 @@ pub unsafe extern "C" fn zp_stored_weights_awq(
     unsafe {
         call(message, |c: Caller| {
             let out = c.out_handle(stored)?;
-            let inputs = [(codes, "codes"), (zero_points, "zero_points"), (scales, "scales")];
+            let inputs = [(&codes, "codes"), (&zero_points, "zero_points"), (&scales, "scales")];
             let ([codes, zero_points, scales], []) = c.buffers(inputs, [])?;
             let (codes, zero_points, scales) = (codes.slice()?, zero_points.slice()?, scales.f16_bits()?);
             out.write(StoredWeights::awq(length, codes, zero_points, scales, [outputs, depth])?);
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn zp_stored_weights_values(
     unsafe {
         call(message, |c: Caller| {
             let stored = c.handle(stored)?;
-            let ([], [out]) = c.buffers([], [(out, "out")])?;
+            let ([], [out]) = c.buffers([], [(&out, "out")])?;
             let (out, values) = (out.slice::<f32>()?, stored.values());
             if out.len() != values.len() {
                 return Err(zeropoint::Error::Length { what: "out", expected: values.len(), found: out.len() }.into());

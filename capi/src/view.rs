@@ -79,14 +79,14 @@ impl Checked {
     /// Checks a view. (A call checks two or three, in nanoseconds: without a division, without a reference to what is returned, which
     /// would be in memory then, and what is wrong is found out again.)
     #[inline(always)]
-    fn new(view: zp_view, what: &'static str) -> Result<Self, Failure> {
+    fn new(view: &zp_view, what: &'static str) -> Result<Self, Failure> {
         Self::valid(view, what).ok_or_else(|| Self::why_invalid(view, what))
     }
 
     /// The view, unless something is wrong with it.
     #[inline(always)]
-    fn valid(view: zp_view, what: &'static str) -> Option<Self> {
-        let zp_view { data, rows, columns, .. } = view;
+    fn valid(view: &zp_view, what: &'static str) -> Option<Self> {
+        let zp_view { data, rows, columns, .. } = *view;
         let element = zp_type::from_c(view.r#type)?;
         let (stride, (packed, size)) = (view.stride(), element.unit());
         let extent = view.extent(packed)?;
@@ -100,8 +100,8 @@ impl Checked {
 
     /// What is wrong with a view.
     #[cold]
-    fn why_invalid(view: zp_view, what: &'static str) -> Failure {
-        let zp_view { data, rows, columns, .. } = view;
+    fn why_invalid(view: &zp_view, what: &'static str) -> Failure {
+        let zp_view { data, rows, columns, .. } = *view;
         let element = match zp_type::checked(view.r#type, what) {
             Ok(element) => element,
             Err(failure) => return failure,
@@ -253,8 +253,8 @@ impl<'c> Caller<'c> {
     #[inline(always)]
     pub fn buffers<const I: usize, const O: usize>(
         self,
-        inputs: [(zp_view, &'static str); I],
-        outputs: [(zp_view_mut, &'static str); O],
+        inputs: [(&zp_view, &'static str); I],
+        outputs: [(&zp_view_mut, &'static str); O],
     ) -> Result<([Input<'c>; I], [Output<'c>; O]), Failure> {
         // (By indices: loops that a compiler unrolls before it decides what is kept in registers.)
         let (mut read, mut written) = ([Input::NOTHING; I], [const { Output::NOTHING }; O]);
@@ -262,7 +262,7 @@ impl<'c> Caller<'c> {
             read[i].checked = Checked::new(inputs[i].0, inputs[i].1)?;
         }
         for i in 0..O {
-            written[i].checked = Checked::new(outputs[i].0.view(), outputs[i].1)?;
+            written[i].checked = Checked::new(&outputs[i].0.view(), outputs[i].1)?;
             for j in 0..I {
                 written[i].checked.check_apart(read[j].checked)?;
             }

@@ -164,7 +164,7 @@ pub unsafe extern "C" fn zp_weights_pack(
             let (out, exec) = (c.out_handle(weights)?, c.exec(exec)?);
             let (params, order, bias) = (c.handle(params)?, zp_order::checked(order, "order")?, c.bias(bias)?);
             let activations = zp_type::checked(activations, "activations")?;
-            let ([codes], []) = c.buffers([(codes, "codes")], [])?;
+            let ([codes], []) = c.buffers([(&codes, "codes")], [])?;
             out.write(make_pair!(PackedPair, activations, (params.code_type(), "params"), (A, B) => {
                 pack::<A, B>(exec, codes, params, order, bias)?
             }));

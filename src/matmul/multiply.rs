@@ -1,5 +1,6 @@
 //! The loops over panels and tiles, compiled once for every ISA.
 
+use core::mem::MaybeUninit;
 use core::ops::Range;
 use core::ptr::null;
 
@@ -12,7 +13,6 @@ use super::pack::{Panel, Panels};
 use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
-use crate::memory::Scratch;
 
 /// Where the accumulators of panels come from.
 pub(crate) enum PanelSource<'a> {
@@ -120,14 +120,15 @@ impl Multiply<'_> {
     fn run<V: Vectors, K: StageKind>(&self, simd: V, _: K) {
         let Multiply { rows, kernel, panels, offsets, epilogue, .. } = self;
         let given = matches!(panels, PanelSource::Given { .. });
-        let mut workspace = Scratch::default();
+        // (On the stack, since taking a thread's memory costs a tenth of a product of 16³.)
+        let mut acc = MaybeUninit::<[AccRow; MAX_ROWS]>::uninit();
+        let acc = acc.as_mut_ptr().cast::<AccRow>();
         for panel in 0..panels.count() {
             let panel = panels.at(panel, rows.len());
             let columns = &panel.columns;
             // Whole vectors of accumulators that are the result go there at once.
             let whole = !given && columns.len() == panel.vectors * kernel.lanes;
             let stores_accumulators = whole && matches!(epilogue.stage, StageRef::Accumulators);
-            let acc = if stores_accumulators { &mut [] } else { workspace.elements::<AccRow>(MAX_ROWS) };
             // Given accumulators have no terms.
             let width = if given { 0 } else { columns.len() };
             let column_terms = offsets.column_terms(simd, &panel.terms, width);
@@ -138,7 +139,7 @@ impl Multiply<'_> {
                     let place = epilogue.out.place(row, column, tile.len(), columns.len());
                     (place.data.cast(), place.stride / size_of::<i32>())
                 } else {
-                    (acc.as_mut_ptr().cast(), MAX_COLUMNS)
+                    (acc.cast(), MAX_COLUMNS)
                 };
                 let accumulators = match panel.sums {
                     Some(sums) if given => sums[tile.start..].as_ptr(),
@@ -146,7 +147,7 @@ impl Multiply<'_> {
                         // SAFETY: the accumulators are a tile of every kernel; or the tile of the result, whose elements
                         // are i32 and which no other thread has.
                         unsafe { self.accumulate(&panel, &column_terms, tile.clone(), out) };
-                        acc.as_ptr()
+                        acc.cast_const()
                     }
                 };
                 if !stores_accumulators {

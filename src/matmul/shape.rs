@@ -103,11 +103,12 @@ pub(crate) fn check_accumulator(
     [a, b]: [Largest; 2],
     bias: Largest,
 ) -> Result<(), Error> {
-    let limit = |room: i64| usize::try_from(room.max(0) / (a.value * b.value).max(1)).unwrap_or(usize::MAX);
-    let room = i64::from(i32::MAX) - bias.value;
-    if depth <= limit(room) && room >= 0 {
+    let (product, room) = ((a.value * b.value).max(1), i64::from(i32::MAX) - bias.value);
+    // (Without a division, which takes as long as a small product's tile.)
+    if i64::try_from(depth).ok().and_then(|depth| depth.checked_mul(product)).is_some_and(|sum| sum <= room) {
         return Ok(());
     }
+    let limit = |room: i64| usize::try_from(room.max(0) / product).unwrap_or(usize::MAX);
     let column = if depth > limit(i32::MAX.into()) { b.index } else { bias.index };
     Err(Error::Depth { row: a.index, channel: first_column + column, depth, limit: limit(room) })
 }

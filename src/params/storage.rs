@@ -245,21 +245,25 @@ impl Params {
     }
 
     /// The scale of every group.
+    #[inline]
     pub fn scales(&self) -> &[f32] {
         self.memory.as_slice(self.groups)
     }
 
     /// The zero point of every group.
+    #[inline]
     pub fn zero_points(&self) -> &[i32] {
         &self.all().zero_points[..self.groups]
     }
 
     /// The code range.
+    #[inline]
     pub fn bounds(&self) -> CodeBounds {
         self.bounds
     }
 
     /// Which elements share a scale.
+    #[inline]
     pub fn granularity(&self) -> Granularity {
         self.granularity
     }
