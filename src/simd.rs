@@ -40,6 +40,8 @@ pub trait Simd: Copy {
     type F64: Copy;
     /// Sixteen truth values.
     type Mask: Copy;
+    /// How many vectors of f32 all registers hold.
+    const REGISTERS: usize = 8;
 
     /// `x`
     fn splat_f32(self, x: f32) -> Self::F32;

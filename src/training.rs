@@ -91,6 +91,7 @@ mod segments;
 use crate::codes::{Code, CodeRange};
 use crate::error::{Error, check_length, elements_of};
 use crate::exec::Exec;
+use crate::kernel::{Kernel, Vectors};
 use crate::params::{Params, QuantParams};
 use crate::quantize::operands::{GRADIENT, OUTPUT, Shape, common_shape};
 use crate::quantize::ops::ToNearest;
@@ -321,30 +322,67 @@ fn run_fake(
     scales: &mut [f64],
     zero_points: Option<&mut [f64]>,
 ) -> Result<(), Error> {
-    let all = pass.params.scales();
+    let (isa, all) = (exec.isa(), pass.params.scales());
     check_length("the gradients of scales", all.len(), scales.len())?;
+    let mut of_scales = |group: usize, sums: &[f64]| {
+        let (scales, out) = (&all[group..][..sums.len()], &mut scales[group..][..sums.len()]);
+        isa.run(Finish { sums, scales, out, gradient: of_scale });
+    };
     let Some(zero_points) = zero_points else {
-        return pass.job(OfFakeQuantization::<false>, rounding).run(exec, |group, [sum]| {
-            scales[group] = plain(sum / f64::from(all[group]));
-        });
+        return pass.job(OfFakeQuantization::<false>, rounding).run(exec, |group, [sums]| of_scales(group, sums));
     };
     check_length("the gradients of zero points", all.len(), zero_points.len())?;
-    pass.job(OfFakeQuantization::<false>, rounding).run(exec, |group, [sum, beyond]| {
-        let scale = f64::from(all[group]);
-        scales[group] = plain(sum / scale);
-        // (Not −0 where nothing is clamped.)
-        zero_points[group] = plain(0.0 - scale * beyond);
+    pass.job(OfFakeQuantization::<false>, rounding).run(exec, |group, [sums, beyond]| {
+        of_scales(group, sums);
+        let (scales, out) = (&all[group..][..beyond.len()], &mut zero_points[group..][..beyond.len()]);
+        isa.run(Finish { sums: beyond, scales, out, gradient: of_zero_point });
     })
 }
 
+/// The gradient of a scale, from the sum of its group.
+#[inline(always)]
+fn of_scale(sum: f64, scale: f64) -> f64 {
+    plain(sum / scale)
+}
+
+/// The gradient of a zero point, from the sum of its group.
+#[inline(always)]
+fn of_zero_point(sum: f64, scale: f64) -> f64 {
+    // (Not −0 where nothing is clamped.)
+    plain(0.0 - scale * sum)
+}
+
 /// A sum whose bits do not depend on the architecture, as those of NaN do.
+#[inline(always)]
 fn plain(sum: f64) -> f64 {
     if sum.is_nan() { f64::NAN } else { sum }
 }
 
+/// From the sums of groups to gradients of their parameters: a plain loop, of which the compiler makes vectors.
+struct Finish<'a, G> {
+    sums: &'a [f64],
+    scales: &'a [f32],
+    out: &'a mut [f64],
+    gradient: G,
+}
+
+impl<G: Fn(f64, f64) -> f64> Kernel for Finish<'_, G> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, _: V) {
+        let Finish { sums, scales, out, gradient } = self;
+        for ((out, &sum), &scale) in out.iter_mut().zip(sums).zip(scales) {
+            *out = gradient(sum, f64::from(scale));
+        }
+    }
+}
+
 fn clipped(exec: Exec<'_>, pass: Pass<'_>, clip: &ClipBounds, bounds: &mut [f64]) -> Result<(), Error> {
     check_length("the gradients of bounds", clip.bounds().len(), bounds.len())?;
-    let write = |group: usize, [sum]: [f64; 1]| bounds[group] = plain(sum);
+    let write = |group: usize, [sums]: [&[f64]; 1]| {
+        bounds[group..].iter_mut().zip(sums).for_each(|(bound, &sum)| *bound = plain(sum));
+    };
     if clip.is_symmetric() {
         pass.job(OfClipping::<true>, ToNearest).run(exec, write)
     } else {

@@ -25,6 +25,7 @@ impl Simd for Avx512 {
     type I32 = __m512i;
     type F64 = [__m512d; 2];
     type Mask = __mmask16;
+    const REGISTERS: usize = 32;
 
     ops! { "avx512f,avx512bw,avx512vl,avx512dq"
         fn splat_f32(x: f32) -> __m512 { _mm512_set1_ps(x) }

@@ -53,12 +53,6 @@ impl<V: Simd> VecParams<V> {
         v.mul_add_f32(x, high, v.mul_f32(x, low))
     }
 
-    /// Whether all scales have a reciprocal.
-    #[inline(always)]
-    pub fn has_reciprocals(&self, v: V) -> bool {
-        !v.any(v.is_nan(self.reciprocal[0]))
-    }
-
     /// `S · x`
     #[inline(always)]
     pub fn scaled(&self, v: V, x: V::F32) -> V::F32 {

@@ -12,6 +12,9 @@ pub(super) trait Backward<const N: usize>: Copy + Send + Sync {
     type Fast: Backward<N>;
     /// Whether there is a faster pass.
     const HAS_FAST: bool;
+    /// Whether [`vector`](Backward::vector) leaves the last sum to [`last_term`](Backward::last_term), on ISAs whose registers do
+    /// not hold all sums and what both need.
+    const LEAVES_LAST: bool = false;
 
     /// The faster pass.
     fn fast(self) -> Self::Fast;
@@ -33,6 +36,19 @@ pub(super) trait Backward<const N: usize>: Copy + Send + Sync {
         out: &mut [f32; LANES],
         sums: [V::F64; N],
     ) -> [V::F64; N];
+
+    /// What these elements add to the last sum where [`vector`](Backward::vector) leaves it, which wrote `out`.
+    #[inline(always)]
+    fn last_term<V: Vectors>(self, v: V, gradient: V::F32, out: V::F32) -> V::F32 {
+        v.sub_f32(gradient, out)
+    }
+}
+
+/// Whether the last sum is made by itself.
+pub(super) const fn leaves_last<V: Vectors, B: Backward<N>, const N: usize>() -> bool {
+    /// The vectors of f32 that a pass needs beside its sums, which are two each.
+    const OTHERS: usize = 5;
+    B::LEAVES_LAST && V::REGISTERS < 2 * N + OTHERS
 }
 
 /// The backward pass of fake-quantization. The sums are `Σ g · (ŷ − x)`, without x where the code is clamped; and, if there are
@@ -48,6 +64,8 @@ pub(super) struct OfFakeQuantization<const FAST: bool>;
 impl<const N: usize, const FAST: bool> Backward<N> for OfFakeQuantization<FAST> {
     type Fast = OfFakeQuantization<true>;
     const HAS_FAST: bool = true;
+    /// What is clamped has no gradient but zero, so that the difference is what `beyond` is below.
+    const LEAVES_LAST: bool = FAST && N == 2;
     /// The least and the largest quotient that round to a code.
     type Limits<V: Simd> = [V::F32; 2];
 
@@ -97,7 +115,7 @@ impl<const N: usize, const FAST: bool> Backward<N> for OfFakeQuantization<FAST> 
         let real = params.scaled(v, round.round_beyond(v, clamped, [params.min, params.max]));
         let slope = v.sub_f32(real, v.keep_f32(within, x));
         sums[0] = v.add_product_f64(sums[0], gradient, slope);
-        if const { N == 2 } {
+        if const { N == 2 && !leaves_last::<V, Self, N>() } {
             let beyond = v.select_f32(within, zero, gradient);
             let beyond = if const { FAST } { beyond } else { v.select_f32(v.is_nan(x), zero, beyond) };
             sums[1] = v.add_product_f64(sums[1], beyond, v.splat_f32(1.0));

@@ -1,9 +1,9 @@
 //! The kernels: a chunk of elements, whose gradients are masked and summed in one pass.
 
-use core::array;
+use core::mem::take;
 use core::ops::Range;
 
-use super::backward::Backward;
+use super::backward::{Backward, leaves_last};
 use super::segments::{Cycles, Segment, Segments, segments};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
@@ -44,7 +44,7 @@ impl Roundings for Words<'_> {
 }
 
 /// A chunk of a tensor, or all of a shorter one.
-pub(super) struct Chunk<'a, O, R> {
+pub(super) struct Chunk<'a, O, R, const N: usize> {
     pub op: O,
     pub params: &'a Params,
     pub roundings: R,
@@ -53,62 +53,46 @@ pub(super) struct Chunk<'a, O, R> {
     pub x: &'a [f32],
     pub gradient: &'a [f32],
     pub out: &'a mut [f32],
-    /// N of every group that has elements in a segment, segment after segment.
-    pub sums: &'a mut [f64],
+    /// N sums of every group that has elements in a segment, segment after segment.
+    pub sums: [&'a mut [f64]; N],
 }
 
-impl<'a, O> Chunk<'a, O, ()> {
+impl<'a, O, const N: usize> Chunk<'a, O, (), N> {
     /// This chunk, rounded in this way.
-    pub fn rounding<R: Roundings>(self, roundings: R) -> Chunk<'a, O, R> {
+    pub fn rounding<R: Roundings>(self, roundings: R) -> Chunk<'a, O, R, N> {
         let Chunk { op, params, roundings: (), first, x, gradient, out, sums } = self;
         Chunk { op, params, roundings, first, x, gradient, out, sums }
     }
 }
 
-impl<O, R: Roundings> Chunk<'_, O, R> {
+impl<O: Backward<N>, R: Roundings, const N: usize> Chunk<'_, O, R, N> {
     /// Computes all elements and sums.
-    pub fn run<const N: usize>(self, isa: Isa)
-    where
-        O: Backward<N>,
-    {
+    pub fn run(self, isa: Isa) {
         match segments(self.params.grouping(), self.first, self.x.len()) {
-            Segments::Runs(runs) => isa.run(Consecutive::<_, N>(self, runs)),
-            Segments::Cycles(cycles) => isa.run(Alternating::<_, N>(self, cycles)),
+            Segments::Runs(runs) => isa.run(Consecutive(self, runs)),
+            Segments::Cycles(cycles) => isa.run(Alternating(self, cycles)),
         }
     }
 }
 
 /// Segments of one group: parameters and sums stay in registers.
-struct Consecutive<C, const N: usize>(C, Runs);
+struct Consecutive<C>(C, Runs);
 
-impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Consecutive<Chunk<'_, O, R>, N> {
+impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Consecutive<Chunk<'_, O, R, N>> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
         let Consecutive(mut chunk, runs) = self;
-        let groups = Groups::new(v, chunk.params, false);
-        let (op, fast) = (chunk.op, chunk.is_fast::<V, N>());
-        // What follows from the zero point is computed again where it changes.
-        let mut zero_point = groups.zero_point(0);
-        let mut params = groups.one(0).vector((), 0);
-        let mut fast_limits = op.fast().limits(v, &params);
-        for (i, Run { group, start, end }) in runs.enumerate() {
-            if groups.zero_point(group) != zero_point {
-                zero_point = groups.zero_point(group);
-                params = groups.one(group).vector((), 0);
-                fast_limits = op.fast().limits(v, &params);
+        let op = chunk.op;
+        let is_fast = const { has_fast::<V, O, R, N>() } && chunk.params.bounds().fit_fast_path();
+        if is_fast {
+            let count = chunk.runs(v, op.fast(), runs.clone(), false);
+            if chunk.sums.iter().all(|sums| are_finite(&sums[..count])) {
+                return;
             }
-            params = groups.with_scale(group, params);
-            let mut totals = [f64::NAN; N];
-            if const { has_fast::<V, O, R, N>() } && fast {
-                totals = chunk.run_of(v, op.fast(), (&params, fast_limits), start, end);
-            }
-            if !are_finite(&totals) {
-                totals = chunk.run_of(v, op, (&params, op.limits(v, &params)), start, end);
-            }
-            chunk.sums.as_chunks_mut().0[i] = totals;
         }
+        chunk.runs(v, op, runs, is_fast);
     }
 }
 
@@ -120,16 +104,17 @@ const fn has_fast<V: Vectors, O: Backward<N>, R: Roundings, const N: usize>() ->
 /// Whether a fast pass was exact.
 #[inline(always)]
 fn are_finite(sums: &[f64]) -> bool {
-    // Bits without the sign are in the order of the numbers, with infinity and NaN behind all others.
-    let largest = sums.iter().fold(0, |largest, sum| sum.abs().to_bits().max(largest));
-    largest < f64::INFINITY.to_bits()
+    // Of infinity and NaN all bits of the exponent are set: one more carries into the sign.
+    const LOWEST: u64 = 1 << 52;
+    let carries = sums.iter().fold(0, |carries, sum| carries | ((sum.to_bits() & f64::INFINITY.to_bits()) + LOWEST));
+    carries >> 63 == 0
 }
 
 /// Segments of alternating groups: parameters and sums are vectors in memory.
 ///
 /// Where a period is whole vectors, elements that lie a period apart have the same slots. A band of rows, each a period, is
 /// computed slots by slots: parameters and sums are read once for all its rows, and every slot has its elements in order.
-struct Alternating<C, const N: usize>(C, Cycles);
+struct Alternating<C>(C, Cycles);
 
 /// The rows of a band. With more of them, which lie 4 KiB apart in a matrix of 1024 columns, three tensors would need more lines
 /// of a set than the level-1 cache has.
@@ -139,90 +124,106 @@ const BAND_ROWS: usize = 2;
 /// have the same slots.
 const BAND: usize = 512;
 
-impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Alternating<Chunk<'_, O, R>, N> {
+impl<O: Backward<N>, R: Roundings, const N: usize> Kernel for Alternating<Chunk<'_, O, R, N>> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vectors>(self, v: V) {
         let Alternating(mut chunk, cycles) = self;
         let (mut memory, mut copy) = (Scratch::default(), Scratch::default());
-        let params = chunk.params;
-        let mut written = 0;
+        let (op, params) = (chunk.op, chunk.params);
+        let is_fast = const { has_fast::<V, O, R, N>() } && params.bounds().fit_fast_path();
+        let mut sums = chunk.sums.each_mut().map(take);
         for segment in cycles {
             let groups = Groups::of(v, params.bounds(), params_of_cycle(params, &segment, &mut copy), false);
-            let lanes = memory.elements::<f64>(N * segment.slots());
-            let mut fast = chunk.is_fast::<V, N>();
-            loop {
-                lanes.fill(0.0);
-                chunk.alternating::<V, N>(v, &segment, &groups, fast, lanes);
-                if !fast || are_finite(lanes) {
-                    break;
-                }
-                fast = false;
+            let (slots, (_, count)) = (segment.slots(), segment.groups());
+            let mut totals = sums.each_mut().map(|sums| sums.split_off_mut(..count).expect("a sum for every group"));
+            // Where vectors of slots are those of groups, their sums are the totals.
+            let own = memory.elements::<f64>(if segment.is_aligned() { 0 } else { N * slots });
+            let mut lanes = own.chunks_exact_mut(slots);
+            let mut lanes = totals.each_mut().map(|totals| lanes.next().unwrap_or(totals));
+            let mut done = false;
+            if is_fast {
+                chunk.alternating(v, op.fast(), &segment, &groups, &mut lanes);
+                done = lanes.iter().all(|lanes| are_finite(lanes));
             }
-            let (_, count) = segment.groups();
-            let totals: &mut [[f64; N]] = chunk.sums.as_chunks_mut().0;
-            sum_slots(v, segment.cycle, lanes, &mut totals[written..][..count]);
-            written += count;
+            if !done {
+                chunk.alternating(v, op, &segment, &groups, &mut lanes);
+            }
+            for (lanes, totals) in own.chunks_exact_mut(slots).zip(totals) {
+                sum_slots(v, segment.cycle, lanes, totals);
+            }
         }
     }
 }
 
 /// The sums of the sixteen slots from `slot` on.
 #[inline(always)]
-fn load_sums<V: Vectors, const N: usize>(v: V, lanes: &[f64], slot: usize) -> [V::F64; N] {
+fn load_sums<V: Vectors, const N: usize>(v: V, lanes: &[&mut [f64]; N], slot: usize) -> [V::F64; N] {
     let mut sums = [v.splat_f64(0.0); N];
     for n in 0..N {
-        sums[n] = v.load_f64(lanes[lanes.len() / N * n + slot..].first_chunk().expect("a vector behind every slot"));
+        sums[n] = v.load_f64(lanes[n][slot..].first_chunk().expect("a vector behind every slot"));
     }
     sums
 }
 
 /// Writes what [`load_sums`] reads.
 #[inline(always)]
-fn store_sums<V: Vectors, const N: usize>(v: V, sums: [V::F64; N], lanes: &mut [f64], slot: usize) {
-    let slots = lanes.len() / N;
+fn store_sums<V: Vectors, const N: usize>(v: V, sums: [V::F64; N], lanes: &mut [&mut [f64]; N], slot: usize) {
     for n in 0..N {
-        v.store_f64(sums[n], lanes[slots * n + slot..].first_chunk_mut().expect("a vector behind every slot"));
+        v.store_f64(sums[n], lanes[n][slot..].first_chunk_mut().expect("a vector behind every slot"));
     }
 }
 
-/// The sum of every group, whose slots lie a cycle apart, from N times as many `lanes` as there are slots.
+/// The sum of every group, whose slots lie a cycle apart.
 #[inline(always)]
-fn sum_slots<V: Vectors, const N: usize>(v: V, cycle: usize, lanes: &mut [f64], totals: &mut [[f64; N]]) {
-    let slots = lanes.len() / N;
-    for lanes in lanes.chunks_exact_mut(slots) {
-        if cycle == 1 {
-            lanes[0] = v.sum_f64(v.load_f64(lanes.first_chunk().expect("sixteen slots")));
-            continue;
-        }
-        let (sums, mut more) = lanes.split_at_mut(cycle.min(slots));
-        while !more.is_empty() {
-            let next;
-            (next, more) = more.split_at_mut(cycle.min(more.len()));
-            sums.iter_mut().zip(next).for_each(|(sum, lane)| *sum += *lane);
-        }
+fn sum_slots<V: Vectors>(v: V, cycle: usize, slots: &mut [f64], totals: &mut [f64]) {
+    if cycle == 1 {
+        totals[0] = v.sum_f64(v.load_f64(slots.first_chunk().expect("sixteen slots")));
+        return;
     }
-    let sums: [&[f64]; N] = array::from_fn(|n| &lanes[n * slots..][..totals.len()]);
-    for (i, total) in totals.iter_mut().enumerate() {
-        *total = array::from_fn(|n| sums[n][i]);
+    let (sums, mut more) = slots.split_at_mut(cycle.min(slots.len()));
+    while !more.is_empty() {
+        let next;
+        (next, more) = more.split_at_mut(cycle.min(more.len()));
+        sums.iter_mut().zip(next).for_each(|(sum, slot)| *sum += *slot);
     }
+    totals.copy_from_slice(&sums[..totals.len()]);
 }
 
-impl<O, R: Roundings> Chunk<'_, O, R> {
-    /// Whether there is a fast pass that is exact for the codes.
+impl<O, R: Roundings, const N: usize> Chunk<'_, O, R, N> {
+    /// Computes all runs, or those again whose sums are not finite, and returns how many there are. (Runs that are computed by
+    /// different passes are in different loops, each of which keeps what it needs in registers.)
     #[inline(always)]
-    fn is_fast<V: Vectors, const N: usize>(&self) -> bool
-    where
-        O: Backward<N>,
-    {
-        let exists = const { has_fast::<V, O, R, N>() };
-        exists && self.params.bounds().fit_fast_path()
+    fn runs<V: Vectors, B: Backward<N>>(&mut self, v: V, op: B, runs: Runs, again: bool) -> usize {
+        let groups = Groups::new(v, self.params, false);
+        // What follows from the zero point is computed again where it changes.
+        let mut zero_point = groups.zero_point(0);
+        let mut params = groups.one(0).vector((), 0);
+        let mut limits = op.limits(v, &params);
+        let mut count = 0;
+        let one_zero_point = self.params.has_one_zero_point();
+        for Run { group, start, end } in runs {
+            if !one_zero_point && groups.zero_point(group) != zero_point {
+                zero_point = groups.zero_point(group);
+                params = groups.one(group).vector((), 0);
+                limits = op.limits(v, &params);
+            }
+            params = groups.with_scale(group, params);
+            if !again || !self.sums.iter().all(|sums| are_finite(&sums[count..=count])) {
+                let sums = self.run_of(v, op, (&params, limits), start, end);
+                for n in 0..N {
+                    self.sums[n][count] = sums[n];
+                }
+            }
+            count += 1;
+        }
+        count
     }
 
     /// Computes a run of elements of one group, and its sums.
     #[inline(always)]
-    fn run_of<V: Vectors, B: Backward<N>, const N: usize>(
+    fn run_of<V: Vectors, B: Backward<N>>(
         &mut self,
         v: V,
         op: B,
@@ -244,7 +245,7 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
 
     /// Computes elements that are whole vectors, and adds to the sums.
     #[inline(always)]
-    fn vectors<V: Vectors, B: Backward<N>, const N: usize>(
+    fn vectors<V: Vectors, B: Backward<N>>(
         &mut self,
         v: V,
         op: B,
@@ -261,12 +262,17 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
             let round = roundings.at(v, start + i * LANES);
             sums = op.vector(v, (params, limits), round, [x, v.load_f32(gradient)], &mut out[i], sums);
         }
+        if const { leaves_last::<V, B, N>() } {
+            for (gradient, out) in gradient.iter().zip(out) {
+                sums[N - 1] = add_last(v, op, [v.load_f32(gradient), v.load_f32(out)], sums[N - 1]);
+            }
+        }
         sums
     }
 
     /// Computes elements that are fewer than a vector, and adds to the sums.
     #[inline(always)]
-    fn tail<V: Vectors, B: Backward<N>, const N: usize>(
+    fn tail<V: Vectors, B: Backward<N>>(
         &mut self,
         v: V,
         op: B,
@@ -277,25 +283,27 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
         let (x, gradient) = (block(&self.x[elements.clone()], 0), block(&self.gradient[elements.clone()], 0));
         let round = self.roundings.at(v, elements.start);
         let mut padded = [0.0; LANES];
-        let sums = op.vector(v, params, round, [v.load_f32(&x), v.load_f32(&gradient)], &mut padded, sums);
+        let gradient = v.load_f32(&gradient);
+        let mut sums = op.vector(v, params, round, [v.load_f32(&x), gradient], &mut padded, sums);
+        if const { leaves_last::<V, B, N>() } {
+            sums[N - 1] = add_last(v, op, [gradient, v.load_f32(&padded)], sums[N - 1]);
+        }
         let out = &mut self.out[elements];
         out.copy_from_slice(&padded[..out.len()]);
         sums
     }
 
-    /// Computes a segment of alternating groups, and adds to the sums of its slots.
+    /// Computes a segment of alternating groups, and the sums of its slots.
     #[inline(always)]
-    fn alternating<V: Vectors, const N: usize>(
+    fn alternating<V: Vectors, B: Backward<N>>(
         &mut self,
         v: V,
+        op: B,
         segment: &Segment,
         groups: &Groups<'_, V>,
-        fast: bool,
-        lanes: &mut [f64],
-    ) where
-        O: Backward<N>,
-    {
-        let (op, one_zero_point) = (self.op, self.params.has_one_zero_point());
+        lanes: &mut [&mut [f64]; N],
+    ) {
+        let one_zero_point = self.params.has_one_zero_point();
         let Segment { start, end, place, .. } = *segment;
         let (period, repeats) = (segment.period(), segment.repeats());
         let whole = (end - start) / LANES * LANES;
@@ -304,7 +312,15 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
         let band = row * (BAND / row).max(BAND_ROWS);
         let mut slot = if repeats { place } else { 0 };
         let mut params = groups.neighbours(slot);
-        let mut fast_limits = op.fast().limits(v, &params);
+        let mut limits = op.limits(v, &params);
+        // The first rows have every slot: its sum begins there.
+        let begins = segment.is_aligned() && (!repeats || whole >= row);
+        if !begins {
+            lanes.iter_mut().for_each(|lanes| lanes.fill(0.0));
+        }
+        let (x, gradient) = (&self.x[start..][..whole], &self.gradient[start..][..whole]);
+        let roundings = self.roundings;
+        let mut elements = Whole { x, gradient, out: &mut self.out[start..][..whole], roundings, start };
         for first in (0..whole).step_by(band) {
             let end = whole.min(first + band);
             for at in (first..whole.min(first + row)).step_by(LANES) {
@@ -312,15 +328,11 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
                     params = groups.with_scales(slot, params);
                 } else {
                     params = groups.neighbours(slot);
-                    fast_limits = op.fast().limits(v, &params);
+                    limits = op.limits(v, &params);
                 }
-                let mut sums = load_sums(v, lanes, slot);
-                // One scale without a reciprocal does not make other slots be computed again.
-                if const { has_fast::<V, O, R, N>() } && fast && params.has_reciprocals(v) {
-                    sums = self.rows(v, op.fast(), (&params, fast_limits), start, (at..end, row), sums);
-                } else {
-                    sums = self.rows(v, op, (&params, op.limits(v, &params)), start, (at..end, row), sums);
-                }
+                let none = [v.splat_f64(0.0); N];
+                let sums = if begins && first == 0 { none } else { load_sums(v, lanes, slot) };
+                let sums = elements.rows(v, op, (&params, limits), (at..end, row), sums);
                 store_sums(v, sums, lanes, slot);
                 slot += LANES;
                 if repeats && slot >= period {
@@ -336,40 +348,60 @@ impl<O, R: Roundings> Chunk<'_, O, R> {
             store_sums(v, sums, lanes, slot);
         }
     }
+}
 
-    /// Computes vectors of a segment from `start` on that begin `row` elements apart, and adds to the sums.
+/// Elements of a chunk that are whole vectors, from element `start` of the chunk on.
+struct Whole<'a, R> {
+    x: &'a [f32],
+    gradient: &'a [f32],
+    out: &'a mut [f32],
+    roundings: R,
+    start: usize,
+}
+
+impl<R: Roundings> Whole<'_, R> {
+    /// Computes vectors that begin `row` elements apart, and adds to the sums.
     #[inline(always)]
     fn rows<V: Vectors, B: Backward<N>, const N: usize>(
         &mut self,
         v: V,
         op: B,
         params: (&VecParams<V>, B::Limits<V>),
-        start: usize,
         (Range { start: mut at, end }, row): (Range<usize>, usize),
         mut sums: [V::F64; N],
     ) -> [V::F64; N] {
-        let roundings = self.roundings;
-        let (x, gradient) = (&self.x[start..][..end], &self.gradient[start..][..end]);
-        let out = &mut self.out[start..][..end];
         while at < end {
-            let (x, gradient) = (x[at..].first_chunk(), gradient[at..].first_chunk());
-            let out = out[at..].first_chunk_mut();
-            let ((x, gradient), out) = x.zip(gradient).zip(out).expect("whole vectors");
-            let round = roundings.at(v, start + at);
-            sums = op.vector(v, params, round, [v.load_f32(x), v.load_f32(gradient)], out, sums);
+            let (x, gradient) = (self.x[at..].first_chunk(), self.gradient[at..].first_chunk());
+            let ((x, gradient), out) = x.zip(gradient).zip(self.out[at..].first_chunk_mut()).expect("whole vectors");
+            let round = self.roundings.at(v, self.start + at);
+            let gradient = v.load_f32(gradient);
+            sums = op.vector(v, params, round, [v.load_f32(x), gradient], out, sums);
+            if const { leaves_last::<V, B, N>() } {
+                sums[N - 1] = add_last(v, op, [gradient, v.load_f32(out)], sums[N - 1]);
+            }
             at += row;
         }
         sums
     }
 }
 
+/// The last sum with what these elements, gradients and what was written for them, add to it.
+#[inline(always)]
+fn add_last<V: Vectors, B: Backward<N>, const N: usize>(
+    v: V,
+    op: B,
+    [gradient, out]: [V::F32; 2],
+    sum: V::F64,
+) -> V::F64 {
+    v.add_product_f64(sum, op.last_term(v, gradient, out), v.splat_f32(1.0))
+}
+
 /// The parameters of a segment's slots, from the first one on that has an element.
 #[inline(always)]
 fn params_of_cycle<'a>(params: &'a Params, segment: &Segment, copy: &'a mut Scratch) -> RowParams<'a> {
-    let Segment { group, cycle, place, .. } = *segment;
-    if !segment.repeats() {
+    let Segment { group, cycle, .. } = *segment;
+    if !segment.repeats() || segment.is_aligned() {
         let (first, count) = segment.groups();
-        debug_assert_eq!(first, group + place);
         return params.row(first, count);
     }
     match params.grouping() {

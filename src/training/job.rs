@@ -10,7 +10,7 @@ use crate::error::{Error, elements_of};
 use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::memory::Scratch;
-use crate::params::Params;
+use crate::params::{Grouping, Params};
 use crate::quantize::operands::Shape;
 use crate::quantize::ops::ToNearest;
 use crate::random::fill::WordSource;
@@ -29,18 +29,18 @@ const SHARED_SUMS: usize = 512 << 10;
 /// How a pass rounds.
 pub(super) trait Rounds: Copy + Send + Sync {
     /// Computes a chunk.
-    fn run<O: Backward<N>, const N: usize>(self, isa: Isa, chunk: Chunk<'_, O, ()>);
+    fn run<O: Backward<N>, const N: usize>(self, isa: Isa, chunk: Chunk<'_, O, (), N>);
 }
 
 impl Rounds for ToNearest {
-    fn run<O: Backward<N>, const N: usize>(self, isa: Isa, chunk: Chunk<'_, O, ()>) {
+    fn run<O: Backward<N>, const N: usize>(self, isa: Isa, chunk: Chunk<'_, O, (), N>) {
         chunk.rounding(self).run(isa);
     }
 }
 
 impl Rounds for WordSource {
     /// Computes a chunk, after the random words of all its elements.
-    fn run<O: Backward<N>, const N: usize>(self, isa: Isa, chunk: Chunk<'_, O, ()>) {
+    fn run<O: Backward<N>, const N: usize>(self, isa: Isa, chunk: Chunk<'_, O, (), N>) {
         let mut workspace = Scratch::default();
         let words = workspace.elements(chunk.x.len() + LANES);
         self.fill(isa, self.stream.at(chunk.first).offset, &mut words[..chunk.x.len()]);
@@ -61,85 +61,107 @@ pub(super) struct Job<'a, O, R> {
 }
 
 impl<O, R: Rounds> Job<'_, O, R> {
-    /// Computes all elements, and calls `sums(group, [sum; N])` for every group.
+    /// Computes all elements, and calls `finish(group, sums)` with N sums of all groups from `group` on, or of some, until it had
+    /// those of every group.
     ///
     /// # Errors
     /// When the parameters do not go with the elements. Then nothing is computed.
-    pub fn run<const N: usize>(self, exec: Exec<'_>, mut sums: impl FnMut(usize, [f64; N])) -> Result<(), Error>
+    pub fn run<const N: usize>(self, exec: Exec<'_>, mut finish: impl FnMut(usize, [&[f64]; N])) -> Result<(), Error>
     where
         O: Backward<N>,
     {
         let elements = elements_of(&[self.shape.rows, self.shape.columns]);
         self.params.check_elements(elements)?;
-        let groups = self.params.scales().len();
-        let mut workspace = Scratch::default();
-        let totals: &mut [[f64; N]] = workspace.elements::<f64>(groups * N).as_chunks_mut().0;
-        totals.fill([0.0; N]);
+        let (groups, grouping) = (self.params.scales().len(), self.params.grouping());
         // (Groupings divide by lengths, and rows without elements may be of any number.)
+        let direct = if elements > 0 { groups_of_chunk(grouping, elements, groups) } else { None };
+        let mut workspace = Scratch::default();
+        let totals = workspace.elements::<f64>(if direct.is_some() { 0 } else { N * groups });
+        totals.fill(0.0);
         if elements > 0 {
-            self.add(exec, elements, totals);
+            let of_chunk = direct.unwrap_or_else(|| most_sums(grouping));
+            self.chunks(exec, elements, of_chunk, |first, sums| {
+                if direct.is_some() {
+                    let group = first / CHUNK * of_chunk;
+                    return finish(group, sums.map(|sums| &sums[..of_chunk.min(groups - group)]));
+                }
+                for (sums, totals) in sums.into_iter().zip(totals.chunks_exact_mut(groups)) {
+                    add_sums(segments(grouping, first, CHUNK.min(elements - first)), sums, totals);
+                }
+            });
         }
-        totals.iter().enumerate().for_each(|(group, total)| sums(group, *total));
+        if direct.is_none() {
+            finish(0, planes(totals, groups).map(|totals| &*totals));
+        }
         Ok(())
     }
 
-    fn add<const N: usize>(self, exec: Exec<'_>, elements: usize, totals: &mut [[f64; N]])
-    where
+    /// Computes all chunks, and calls `take(first, sums)` with the index of the first element of every chunk, in order, and with its
+    /// sums, `of_chunk` or fewer.
+    fn chunks<const N: usize>(
+        self,
+        exec: Exec<'_>,
+        elements: usize,
+        of_chunk: usize,
+        mut take: impl FnMut(usize, [&[f64]; N]),
+    ) where
         O: Backward<N>,
     {
-        let Job { params, op, rounding, x, gradient, mut out, .. } = self;
+        let Job { params, op, rounding, x, gradient, out, .. } = self;
         let (isa, team) = (exec.isa(), exec.team(elements / RATE));
         // (No non-temporal stores: chunks begin anywhere in a cache line, and a copy on the way costs more than they save. No
         // prefetching: with three tensors at a time, a Zen 4 is a fifth slower by it.)
         let pass = Pass { isa, params, op, rounding, x, gradient };
-        let grouping = params.grouping();
-        // Where every group is one segment, its sum is the total.
-        let even = grouping.even_length(elements).filter(|&length| CHUNK.is_multiple_of(length));
-        let of_chunk = N * even.map_or_else(|| most_sums(grouping), |length| CHUNK / length);
-        let together = if team.alone() { 1 } else { (SHARED_SUMS / of_chunk).clamp(2, SHARED_CHUNKS) };
+        let together = if team.alone() { 1 } else { (SHARED_SUMS / (N * of_chunk)).clamp(2, SHARED_CHUNKS) };
         let mut workspace = Scratch::default();
-        let own = workspace.elements::<f64>(if even.is_some() { 0 } else { together * of_chunk });
+        let all_sums = workspace.elements::<f64>(together * N * of_chunk);
+        let mut out = Some(out);
         for first in (0..elements).step_by(together * CHUNK) {
             let firsts = (first..elements).step_by(CHUNK).take(together);
             let count = |first: usize| CHUNK.min(elements - first);
-            let sums = match even {
-                Some(length) => totals[first / length..].as_flattened_mut(),
-                None => &mut *own,
-            };
+            let mut parts = firsts.clone().zip(all_sums.chunks_exact_mut(N * of_chunk)).map(|(first, sums)| {
+                let (chunk, rest) = out.take().expect("the rest of the output").split(count(first));
+                out = Some(rest);
+                (chunk, first, planes(sums, of_chunk))
+            });
+            let run = |(chunk, first, sums)| pass.run(chunk, first, count(first), sums);
             if team.alone() {
-                let chunk;
-                (chunk, out) = out.split(count(first));
-                pass.run(chunk, first, count(first), sums);
+                parts.for_each(run);
             } else {
-                let mut chunks = [const { None }; SHARED_CHUNKS];
-                for (place, (first, sums)) in chunks.iter_mut().zip(firsts.clone().zip(sums.chunks_mut(of_chunk))) {
-                    let chunk;
-                    (chunk, out) = out.split(count(first));
-                    *place = Some((chunk, first, sums));
-                }
-                let chunks = chunks.iter_mut().filter_map(Option::take);
-                team.share(chunks, |(chunk, first, sums)| pass.run(chunk, first, count(first), sums));
+                let mut chunks: [_; SHARED_CHUNKS] = array::from_fn(|_| parts.next());
+                team.share(chunks.iter_mut().filter_map(Option::take), run);
             }
-            if even.is_none() {
-                for (first, sums) in firsts.zip(own.chunks(of_chunk)) {
-                    add_sums(segments(grouping, first, count(first)), sums.as_chunks().0, totals);
-                }
+            for (first, sums) in firsts.zip(all_sums.chunks_exact(N * of_chunk)) {
+                take(first, array::from_fn(|n| &sums[n * of_chunk..][..of_chunk]));
             }
         }
     }
 }
 
+/// The groups of a chunk, if every group is one segment, in order: then the sums of segments are those of the tensor.
+fn groups_of_chunk(grouping: Grouping, elements: usize, groups: usize) -> Option<usize> {
+    // A chunk that is all of a tensor has one cycle of interleaved channels, or one a band.
+    let all_in_one = grouping.alternates() && elements <= CHUNK;
+    let even = grouping.even_length(elements).filter(|&length| CHUNK.is_multiple_of(length));
+    if all_in_one { Some(groups) } else { even.map(|length| CHUNK / length) }
+}
+
+/// N arrays of this length that lie together.
+fn planes<const N: usize>(memory: &mut [f64], length: usize) -> [&mut [f64]; N] {
+    let mut rest = memory;
+    array::from_fn(|_| rest.split_off_mut(..length).expect("N arrays"))
+}
+
 /// Adds the sums of the segments of a chunk to those of the tensor.
-fn add_sums<const N: usize>(segments: Segments, mut sums: &[[f64; N]], totals: &mut [[f64; N]]) {
-    let add = |total: &mut [f64; N], sum: &[f64; N]| *total = array::from_fn(|n| total[n] + sum[n]);
+fn add_sums(segments: Segments, mut sums: &[f64], totals: &mut [f64]) {
     match segments {
-        Segments::Runs(runs) => runs.zip(sums).for_each(|(run, sum)| add(&mut totals[run.group], sum)),
+        Segments::Runs(runs) => runs.zip(sums).for_each(|(run, sum)| totals[run.group] += sum),
         Segments::Cycles(cycles) => {
             for segment in cycles {
                 let (group, groups) = segment.groups();
                 let of_segment;
                 (of_segment, sums) = sums.split_at(groups);
-                totals[group..][..groups].iter_mut().zip(of_segment).for_each(|(total, sum)| add(total, sum));
+                totals[group..][..groups].iter_mut().zip(of_segment).for_each(|(total, sum)| *total += sum);
             }
         }
     }
@@ -156,7 +178,7 @@ struct Pass<'a, O, R> {
 }
 
 impl<O, R: Rounds> Pass<'_, O, R> {
-    fn run<const N: usize>(&self, out: OutputChunk<'_>, first: usize, count: usize, sums: &mut [f64])
+    fn run<const N: usize>(&self, out: OutputChunk<'_>, first: usize, count: usize, sums: [&mut [f64]; N])
     where
         O: Backward<N>,
     {

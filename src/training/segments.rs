@@ -54,6 +54,12 @@ impl Segment {
         if self.repeats() { self.period() + LANES } else { (self.end - self.start).next_multiple_of(LANES) }
     }
 
+    /// Whether there is a slot for every group, and every vector of slots begins at a multiple of a vector.
+    pub fn is_aligned(&self) -> bool {
+        let (_, groups) = self.groups();
+        groups.is_multiple_of(LANES) && (!self.repeats() || self.place.is_multiple_of(LANES))
+    }
+
     /// The groups that have a sum: the first, and how many follow each other.
     pub fn groups(&self) -> (usize, usize) {
         if self.repeats() { (self.group, self.cycle) } else { (self.group + self.place, self.end - self.start) }
