@@ -313,8 +313,10 @@ impl<O, R: Roundings, const N: usize> Chunk<'_, O, R, N> {
         let mut slot = if repeats { place } else { 0 };
         let mut params = groups.neighbours(slot);
         let mut limits = op.limits(v, &params);
-        // The first rows have every slot: its sum begins there.
-        let begins = segment.is_aligned() && (!repeats || whole >= row);
+        // Then the first row has every slot, whose sum begins there: a cycle that repeats is whole in the chunk, since tensors are
+        // of whole cycles.
+        let begins = segment.is_aligned();
+        debug_assert!(!begins || !repeats || whole >= row);
         if !begins {
             lanes.iter_mut().for_each(|lanes| lanes.fill(0.0));
         }
