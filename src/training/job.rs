@@ -26,6 +26,9 @@ const SHARED_CHUNKS: usize = 64;
 /// The most f64 that the sums of shared chunks take: 4 MiB. (Two chunks are shared in any case.)
 const SHARED_SUMS: usize = 512 << 10;
 
+/// As many sums as are on the stack: those of a tensor with one group, by one thread.
+const FEW: usize = 2;
+
 /// How a pass rounds.
 pub(super) trait Rounds: Copy + Send + Sync {
     /// Computes a chunk.
@@ -75,8 +78,8 @@ impl<O, R: Rounds> Job<'_, O, R> {
         let (groups, grouping) = (self.params.scales().len(), self.params.grouping());
         // (Groupings divide by lengths, and rows without elements may be of any number.)
         let direct = if elements > 0 { groups_of_chunk(grouping, elements, groups) } else { None };
-        let mut workspace = Scratch::default();
-        let totals = workspace.elements::<f64>(if direct.is_some() { 0 } else { N * groups });
+        let (mut workspace, mut few) = (Scratch::default(), [0.0; FEW]);
+        let totals = workspace.elements_or(&mut few, if direct.is_some() { 0 } else { N * groups });
         totals.fill(0.0);
         if elements > 0 {
             let of_chunk = direct.unwrap_or_else(|| most_sums(grouping));
@@ -113,8 +116,8 @@ impl<O, R: Rounds> Job<'_, O, R> {
         // prefetching: with three tensors at a time, a Zen 4 is a fifth slower by it.)
         let pass = Pass { isa, params, op, rounding, x, gradient };
         let together = if team.alone() { 1 } else { (SHARED_SUMS / (N * of_chunk)).clamp(2, SHARED_CHUNKS) };
-        let mut workspace = Scratch::default();
-        let all_sums = workspace.elements::<f64>(together * N * of_chunk);
+        let (mut workspace, mut few) = (Scratch::default(), [0.0; FEW]);
+        let all_sums = workspace.elements_or(&mut few, together * N * of_chunk);
         let mut out = Some(out);
         for first in (0..elements).step_by(together * CHUNK) {
             let firsts = (first..elements).step_by(CHUNK).take(together);
