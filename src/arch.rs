@@ -131,8 +131,10 @@ mod group_kernels;
 mod microkernels;
 
 mod portable;
+#[cfg_attr(not(feature = "scalar"), allow(dead_code, reason = "`portable` has some of it"))]
 mod scalar;
 pub use portable::Portable;
+#[cfg(feature = "scalar")]
 pub use scalar::Scalar;
 
 #[cfg(target_arch = "x86_64")]

@@ -40,7 +40,7 @@ pub use crate::memory::Workspace;
 /// use zeropoint::{Exec, Isa, min_max};
 /// let exec = Exec::best()?; // or Isa::named("avx2")?.into(), or ZEROPOINT_ISA=avx2 in the environment
 /// let range = min_max(exec, &[0.5, -2.0, 1.0])?;
-/// assert_eq!(min_max(Isa::named("scalar")?, &[0.5, -2.0, 1.0])?, range);
+/// assert_eq!(min_max(Isa::named("portable")?, &[0.5, -2.0, 1.0])?, range);
 /// # #[cfg(feature = "rayon")]
 /// assert_eq!(min_max(exec.rayon(), &[0.5, -2.0, 1.0])?, range);
 /// # Ok::<(), zeropoint::Error>(())

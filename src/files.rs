@@ -12,7 +12,7 @@
 //! let w: Vec<f32> = (0..64 * 256).map(|i| (i as f32 * 0.37).sin()).collect();
 //! let w = StoredWeights::quantize(exec, Matrix::new(&w, 64, 256)?, GroupScheme::symmetric(4, 32)?)?;
 //! let packed = PackedWeights::pack(exec, &w.weights())?;
-//! let for_others = packed.repack(Isa::named("scalar")?)?; // what any machine can pack again
+//! let for_others = packed.repack(Isa::named("portable")?)?; // what any machine can pack again
 //!
 //! let mut writer = ArchiveWriter::new();
 //! writer.add("layer.0", &packed)?;

@@ -24,8 +24,8 @@ pub const ISA_VARIABLE: &str = "ZEROPOINT_ISA";
 /// for isa in Isa::supported() {
 ///     println!("{isa}: {}", isa.kernel());
 /// }
-/// let scalar = Isa::named("scalar")?;
-/// assert_eq!(scalar.name(), "scalar");
+/// let portable = Isa::named("portable")?;
+/// assert_eq!(portable.name(), "portable");
 /// assert!(Isa::named("mmx").is_err());
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -79,7 +79,7 @@ macro_rules! tiers {
 }
 
 tiers! {
-    Scalar = "scalar",
+    #[cfg(feature = "scalar")] Scalar = "scalar",
     Portable = "portable",
     #[cfg(target_arch = "x86_64")] Avx2 = "avx2",
     #[cfg(target_arch = "x86_64")] AvxVnni = "avxvnni",
@@ -99,13 +99,13 @@ impl Isa {
     pub fn best() -> Result<Isa, Error> {
         match std::env::var_os(ISA_VARIABLE) {
             Some(name) => Isa::named(&name.to_string_lossy()),
-            None => Ok(*Isa::supported().last().expect("the scalar ISA is always there")),
+            None => Ok(*Isa::supported().last().expect("one is always there")),
         }
     }
 
-    /// The one that every CPU has.
-    pub(crate) fn scalar() -> Isa {
-        Isa(Tier::Scalar(arch::Scalar::detect().expect("it is always there")))
+    /// One that every CPU has.
+    pub(crate) fn portable() -> Isa {
+        Isa(Tier::Portable(arch::Portable::detect().expect("it is always there")))
     }
 
     /// The ISA of this name.

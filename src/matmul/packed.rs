@@ -160,7 +160,7 @@ impl<A: ByteCode, B: ByteCode> PackedMatrix<A, B> {
     /// let params = QuantParams::per_tensor(CodeRange::narrow(8)?, 0.5, 0)?;
     /// let weights = Quantized::new(Matrix::new(&[1_i8, 2, 3, 4, 5, 6], 2, 3)?, &params)?;
     /// let packed = PackedMatrix::<u8, i8>::pack(Exec::best()?, weights)?;
-    /// assert_eq!(packed.repack(Isa::named("scalar")?)?.isa().name(), "scalar");
+    /// assert_eq!(packed.repack(Isa::named("portable")?)?.isa().name(), "portable");
     /// # Ok::<(), zeropoint::Error>(())
     /// ```
     ///

@@ -120,7 +120,7 @@ impl Params {
         let groups = granularity.checked()?.groups_or(ranges.len());
         check_length("scales", groups, ranges.len())?;
         let mut params = Params::unfilled(bounds, granularity, groups);
-        params.fill(Isa::scalar(), scheme, ranges)?;
+        params.fill(Isa::portable(), scheme, ranges)?;
         Ok(params)
     }
 

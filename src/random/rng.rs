@@ -24,7 +24,7 @@ use crate::simd::LANES;
 /// assert_eq!([rng.next_u32(), rng.next_u32()], [1127355824, 2846674018]);
 /// assert_eq!(rng.stream(), Stream { seed: 42, offset: 2 });
 /// // From there on, on a given ISA.
-/// let mut other = StreamRng::new(Isa::named("scalar")?, rng.stream());
+/// let mut other = StreamRng::new(Isa::named("portable")?, rng.stream());
 /// assert_eq!(other.next_u64(), rng.next_u64());
 /// # Ok::<(), zeropoint::Error>(())
 /// ```
@@ -127,10 +127,10 @@ impl SeedableRng for StreamRng {
         Self::seed_from_u64(u64::from_le_bytes(seed))
     }
 
-    /// The stream of this seed from its beginning, on [`Isa::best`]; on the scalar ISA, with the same words, where
+    /// The stream of this seed from its beginning, on [`Isa::best`]; on `portable`, with the same words, where
     /// `ZEROPOINT_ISA` names none that the CPU has.
     fn seed_from_u64(seed: u64) -> Self {
-        let isa = Isa::best().unwrap_or_else(|_| Isa::supported()[0]);
+        let isa = Isa::best().unwrap_or_else(|_| Isa::portable());
         Self::new(isa, Stream::new(seed))
     }
 }
