@@ -115,20 +115,25 @@ impl<'a> Job<'a> {
     /// No other piece with the same rows and panels of this result runs at the same time.
     pub unsafe fn run_with(&self, words: &RowWords, rows: Range<usize>, panels: Range<usize>) {
         let shape = self.shape();
-        let mut memory = LhsMemory::default();
         let in_place = match (in_place(&self.lhs.source, shape, rows.clone()), self.rhs.codes) {
             // Once more through a B that is not packed would cost more than copying some rows.
             (count, RhsCodes::Unpacked(_)) if count < rows.len() => 0,
             (count, _) => count,
         };
-        let split = rows.start + in_place;
+        let (split, factor) = (rows.start + in_place, self.rhs.row_sum_factor());
+        // Some rows that are read where they lie, and are not summed, need no memory, and what finds that there is nothing to do
+        // takes as long as their tiles.
+        if split == rows.end && factor == 0 && self.rows_at_a_time(rows.len()).parts() == 1 {
+            let a = LhsBlock::in_place(&self.lhs.source, rows.clone());
+            return self.multiply_block(words, &a, rows, panels);
+        }
+        let mut memory = LhsMemory::default();
         for (rows, in_place) in [(rows.start..split, true), (split..rows.end, false)] {
             let step = self.rows_at_a_time(rows.len());
             for part in step.iter() {
                 let unit = if step.parts() == 1 { rows.len() } else { shape.kernel.rows() };
                 let row = |part: usize| (rows.start + part * unit).min(rows.end);
                 let rows = row(part.start)..row(part.end);
-                let factor = self.rhs.row_sum_factor();
                 let a = memory.read(self.lhs, shape, factor, rows.clone(), in_place);
                 self.multiply_block(words, &a, rows, panels.clone());
             }
@@ -136,6 +141,7 @@ impl<'a> Job<'a> {
     }
 
     /// A block of rows of A by some panels of B.
+    #[inline(never)]
     fn multiply_block(&self, words: &RowWords, a: &LhsBlock<'_>, rows: Range<usize>, panels: Range<usize>) {
         match self.rhs.codes {
             RhsCodes::Packed(b) => self.multiply(words, a, rows, PanelSource::Packed(b, panels)),

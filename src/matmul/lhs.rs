@@ -153,6 +153,15 @@ pub(crate) struct LhsBlock<'a> {
     pub sums: &'a [i32],
 }
 
+impl<'a> LhsBlock<'a> {
+    /// Rows of a matrix where they lie, which are not summed.
+    #[inline]
+    pub fn in_place(source: &RowSource<'a>, rows: Range<usize>) -> Self {
+        let matrix = source.matrix().expect("rows that are made lie nowhere");
+        LhsBlock { a: matrix.tail_from(rows.start).as_ptr(), stride: matrix.stride(), sums: &[] }
+    }
+}
+
 impl LhsMemory {
     /// The bytes from a copied row to the next: an odd number of cache lines, so that rows do not compete for sets.
     #[inline]
@@ -185,7 +194,7 @@ impl LhsMemory {
             let some = matrix.tail_from(rows.start);
             read.rows(0, rows.len(), some, matrix.columns(), matrix.stride());
             if in_place {
-                return LhsBlock { a: some.as_ptr(), stride: matrix.stride(), sums: read.sums };
+                return LhsBlock { sums: read.sums, ..LhsBlock::in_place(&lhs.source, rows) };
             }
             if let Some(piece) = piece {
                 // What the last row's last step reads behind it counts too.
