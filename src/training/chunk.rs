@@ -194,7 +194,7 @@ fn sum_slots<V: Vectors>(v: V, cycle: usize, slots: &mut [f64], totals: &mut [f6
 impl<O, R: Roundings, const N: usize> Chunk<'_, O, R, N> {
     /// Computes all runs, or those again whose sums are not finite, and returns how many there are. (Runs that are computed by
     /// different passes are in different loops, each of which keeps what it needs in registers.)
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn runs<V: Vectors, B: Backward<N>>(&mut self, v: V, op: B, runs: Runs, again: bool) -> usize {
         let groups = Groups::new(v, self.params, false);
         // What follows from the zero point is computed again where it changes.
@@ -222,7 +222,7 @@ impl<O, R: Roundings, const N: usize> Chunk<'_, O, R, N> {
     }
 
     /// Computes a run of elements of one group, and its sums.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn run_of<V: Vectors, B: Backward<N>>(
         &mut self,
         v: V,
@@ -244,7 +244,7 @@ impl<O, R: Roundings, const N: usize> Chunk<'_, O, R, N> {
     }
 
     /// Computes elements that are whole vectors, and adds to the sums.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn vectors<V: Vectors, B: Backward<N>>(
         &mut self,
         v: V,
@@ -271,7 +271,7 @@ impl<O, R: Roundings, const N: usize> Chunk<'_, O, R, N> {
     }
 
     /// Computes elements that are fewer than a vector, and adds to the sums.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn tail<V: Vectors, B: Backward<N>>(
         &mut self,
         v: V,
@@ -294,7 +294,7 @@ impl<O, R: Roundings, const N: usize> Chunk<'_, O, R, N> {
     }
 
     /// Computes a segment of alternating groups, and the sums of its slots.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn alternating<V: Vectors, B: Backward<N>>(
         &mut self,
         v: V,
@@ -363,7 +363,7 @@ struct Whole<'a, R> {
 
 impl<R: Roundings> Whole<'_, R> {
     /// Computes vectors that begin `row` elements apart, and adds to the sums.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn rows<V: Vectors, B: Backward<N>, const N: usize>(
         &mut self,
         v: V,

@@ -1,0 +1,221 @@
+//! The instructions that multiply: how many of which a call executes, on every ISA of this CPU.
+//!
+//! ```sh
+//! cargo bench -p instructions --bench executed
+//! ```
+//!
+//! A path that ran the micro-kernel of another ISA would make the same bytes, slower, and no test of results would find it. So
+//! this program looks at what runs: it forks, the child makes a call, and the parent lets it execute an instruction at a time, and
+//! decodes each. All products of a call have to be made by the instruction of the ISA: by as many of them as it takes, padding
+//! included, and by none of a wider ISA. The library is the one of a release build.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod steps;
+
+/// What multiplies on an ISA: an instruction, how many products it makes at a time, and those that no call may execute, since this
+/// ISA has them not.
+struct Multiplier {
+    isa: &'static str,
+    instruction: &'static str,
+    products: usize,
+    forbidden: &'static [&'static str],
+}
+
+const NONE: &[&str] = &[];
+const VNNI: &[&str] = &["pdpbusd"];
+
+/// Products of bytes. (The scalar ISA multiplies by whatever the compiler chooses.)
+const BYTES: &[Multiplier] = &[
+    Multiplier { isa: "portable", instruction: "pmaddwd", products: 8, forbidden: VNNI },
+    Multiplier { isa: "avx2", instruction: "pmaddwd", products: 16, forbidden: VNNI },
+    Multiplier { isa: "avxvnni", instruction: "pdpbusd", products: 32, forbidden: NONE },
+    Multiplier { isa: "avx512", instruction: "pmaddwd", products: 32, forbidden: VNNI },
+    Multiplier { isa: "avx512vnni", instruction: "pdpbusd", products: 64, forbidden: NONE },
+];
+
+/// Products of bytes and weights of up to six bits, which cannot saturate.
+const FEW_BITS: &[Multiplier] = &[
+    Multiplier { isa: "portable", instruction: "pmaddwd", products: 8, forbidden: VNNI },
+    Multiplier { isa: "avx2", instruction: "pmaddubsw", products: 32, forbidden: VNNI },
+    Multiplier { isa: "avxvnni", instruction: "pdpbusd", products: 32, forbidden: NONE },
+    Multiplier { isa: "avx512", instruction: "pmaddubsw", products: 64, forbidden: VNNI },
+    Multiplier { isa: "avx512vnni", instruction: "pdpbusd", products: 64, forbidden: NONE },
+];
+
+/// Products of 16-bit activations and bytes.
+const WORDS: &[Multiplier] = &[
+    Multiplier { isa: "portable", instruction: "pmaddwd", products: 8, forbidden: VNNI },
+    Multiplier { isa: "avx2", instruction: "pmaddwd", products: 16, forbidden: VNNI },
+    Multiplier { isa: "avxvnni", instruction: "pmaddwd", products: 16, forbidden: VNNI },
+    Multiplier { isa: "avx512", instruction: "pmaddwd", products: 32, forbidden: VNNI },
+    Multiplier { isa: "avx512vnni", instruction: "pmaddwd", products: 32, forbidden: VNNI },
+];
+
+/// The most that padding adds to the products of the calls below.
+const PADDING: f64 = 1.5;
+
+/// A call, and how many products it makes.
+struct Operation {
+    name: String,
+    products: usize,
+    multipliers: &'static [Multiplier],
+    make: Box<dyn Fn(zeropoint::Isa) -> Box<dyn FnMut()>>,
+}
+
+/// What is wrong with the counts of a call, if anything is.
+fn fault(operation: &Operation, multiplier: &Multiplier, counts: &BTreeMap<&str, u64>) -> Option<String> {
+    let count = |name: &str| counts.get(name).copied().unwrap_or(0);
+    if let Some(forbidden) = multiplier.forbidden.iter().find(|&&name| count(name) > 0) {
+        return Some(format!("{forbidden} is not of {}", multiplier.isa));
+    }
+    let (least, found) = (operation.products.div_ceil(multiplier.products), count(multiplier.instruction));
+    let most = (least as f64 * PADDING) as u64;
+    let fits = (least as u64..=most).contains(&found);
+    (!fits).then(|| format!("{} times {}, not {least} … {most}", found, multiplier.instruction))
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn main() -> ExitCode {
+    println!("executed: instructions are decoded on x86-64 with Linux only");
+    ExitCode::SUCCESS
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn main() -> ExitCode {
+    let mut faults = 0;
+    println!("{:32} {:11} {:>9} {:>9} {:>9}", "", "ISA", "pmaddwd", "pmaddubsw", "pdpbusd");
+    for operation in operations::all() {
+        for multiplier in operation.multipliers {
+            let Ok(isa) = zeropoint::Isa::named(multiplier.isa) else { continue };
+            let counts = match steps::executed(&mut *(operation.make)(isa)) {
+                Ok(counts) => counts,
+                Err(error) => {
+                    println!("executed: no process can be looked into here ({error})");
+                    return ExitCode::SUCCESS;
+                }
+            };
+            let of = |name| counts.get(name).copied().unwrap_or(0);
+            let fault = fault(&operation, multiplier, &counts);
+            println!(
+                "{:32} {:11} {:9} {:9} {:9} {}",
+                operation.name,
+                multiplier.isa,
+                of("pmaddwd"),
+                of("pmaddubsw"),
+                of("pdpbusd"),
+                fault.as_deref().unwrap_or_default()
+            );
+            faults += usize::from(fault.is_some());
+        }
+    }
+    if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The calls that are looked at.
+mod operations {
+    use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
+    use zeropoint::int16x8;
+    use zeropoint::layers::{Conv2d, Window};
+    use zeropoint::{
+        Accumulators, ByteCode, CodeRange, Exec, Isa, Matrix, MatrixMut, QuantParams, Quantized, Scheme, raw,
+    };
+
+    use super::{BYTES, FEW_BITS, Multiplier, Operation, WORDS};
+
+    /// Rows, columns and depth without padding on any ISA, but for the columns of a few.
+    const SHAPE: [usize; 3] = [16, 96, 128];
+
+    pub fn all() -> Vec<Operation> {
+        let mut all = Vec::new();
+        let mut add = |name: &str, products, multipliers: &'static [Multiplier], make: fn(Isa) -> Box<dyn FnMut()>| {
+            all.push(Operation { name: name.to_owned(), products, multipliers, make: Box::new(make) });
+        };
+        let products = SHAPE.iter().product();
+        add("u8 × u8, packed", products, BYTES, packed::<u8, u8>);
+        add("u8 × i8, packed", products, BYTES, packed::<u8, i8>);
+        add("i8 × u8, packed", products, BYTES, packed::<i8, u8>);
+        add("i8 × i8, packed", products, BYTES, packed::<i8, i8>);
+        add("u8 × i8, as it lies", products, BYTES, unpacked::<16>);
+        add("u8 × i8, one row as it lies", products / 16, BYTES, unpacked::<1>);
+        add("convolution, 3 × 3", 8 * 8 * 32 * 9 * 16, BYTES, convolution);
+        add("groups of 8 bits", products, BYTES, in_groups::<8, 16>);
+        add("groups of 4 bits", products, FEW_BITS, in_groups::<4, 16>);
+        add("groups of 4 bits, one row", products / 16, FEW_BITS, in_groups::<4, 1>);
+        add("groups of 2 bits", products, FEW_BITS, in_groups::<2, 16>);
+        add("i16 × i8, packed", products, WORDS, wide);
+        all
+    }
+
+    /// A call that has been made once, so that memory and the sizes of caches are at hand.
+    fn warm(mut call: impl FnMut() + 'static) -> Box<dyn FnMut()> {
+        call();
+        Box::new(call)
+    }
+
+    fn codes<C: ByteCode>(count: usize) -> Vec<C> {
+        (0..count).map(|i| C::try_from((i * 37 % 256) as i32 + C::MIN.into()).ok().expect("a code")).collect()
+    }
+
+    fn packed<A: ByteCode, B: ByteCode>(isa: Isa) -> Box<dyn FnMut()> {
+        let [m, n, k] = SHAPE;
+        let (a, b, mut out) = (codes::<A>(m * k), codes::<B>(k * n), vec![0; m * n]);
+        let b = raw::pack::<A, B>(isa, Matrix::new(&b, k, n).unwrap(), 0.into()).unwrap();
+        warm(move || {
+            let (a, out) = (Matrix::new(&a, m, k).unwrap(), MatrixMut::new(&mut out, m, n).unwrap());
+            raw::matmul(isa, a, 0.into(), &b, &Accumulators, out).unwrap();
+        })
+    }
+
+    fn unpacked<const M: usize>(isa: Isa) -> Box<dyn FnMut()> {
+        let [_, n, k] = SHAPE;
+        let (a, b, mut out) = (codes::<u8>(M * k), codes::<i8>(k * n), vec![0; M * n]);
+        warm(move || {
+            let b = raw::unpacked::<u8, i8>(isa, Matrix::new(&b, k, n).unwrap(), 0.into()).unwrap();
+            let (a, out) = (Matrix::new(&a, M, k).unwrap(), MatrixMut::new(&mut out, M, n).unwrap());
+            raw::matmul(isa, a, 0.into(), &b, &Accumulators, out).unwrap();
+        })
+    }
+
+    fn params<C: zeropoint::Code>(codes: CodeRange<C>) -> QuantParams<C> {
+        QuantParams::per_tensor(codes, 0.01, 0).unwrap()
+    }
+
+    fn convolution(isa: Isa) -> Box<dyn FnMut()> {
+        let (x_params, w_params) = (params(CodeRange::unsigned(8).unwrap()), params(CodeRange::signed(8).unwrap()));
+        let window = Window { padding: [1; 4], ..Window::new([3, 3]) };
+        let weights = codes::<i8>(32 * 16 * 9);
+        let layer = Conv2d::<u8, i8>::new(isa, &weights, [32, 16, 3, 3], &w_params, window, 1).unwrap();
+        let (images, mut out) = (codes::<u8>(16 * 8 * 8), vec![0; 32 * 8 * 8]);
+        warm(move || layer.forward(isa, &images, [1, 8, 8, 16], &x_params, &Accumulators, &mut out).unwrap())
+    }
+
+    fn in_groups<const BITS: u32, const M: usize>(isa: Isa) -> Box<dyn FnMut()> {
+        let [_, n, k] = SHAPE;
+        let x: Vec<f32> = (0..M * k).map(|i| (i as f32 * 0.37).sin()).collect();
+        let codes: Vec<u8> = codes::<u8>(n * k).into_iter().map(|code| code >> (8 - BITS)).collect();
+        let scales = vec![0.01; n * k / 32];
+        let weights = Weights::new(Matrix::new(&codes, n, k).unwrap(), CodeRange::unsigned(BITS).unwrap(), 32, &scales);
+        let packed = PackedWeights::pack(isa, &weights.unwrap()).unwrap();
+        let mut out = vec![0.0; M * n];
+        warm(move || {
+            let x = Activations::reals(Matrix::new(&x, M, k).unwrap(), Scheme::SYMMETRIC);
+            groups::matmul(Exec::from(isa), &x, &packed, &RealStage::new(), &mut out).unwrap();
+        })
+    }
+
+    fn wide(isa: Isa) -> Box<dyn FnMut()> {
+        let [m, n, k] = SHAPE;
+        let (x, w, mut out) = ((0..m * k).map(|i| i as i16).collect::<Vec<_>>(), codes::<i8>(n * k), vec![0; m * n]);
+        let (x_params, w_params) = (params(CodeRange::signed16(16).unwrap()), params(CodeRange::signed(8).unwrap()));
+        let weights = Quantized::new(Matrix::new(&w, n, k).unwrap(), &w_params).unwrap();
+        let packed = int16x8::PackedMatrix::pack(isa, weights).unwrap();
+        warm(move || {
+            let x = Quantized::new(Matrix::new(&x, m, k).unwrap(), &x_params).unwrap();
+            let out = MatrixMut::new(&mut out, m, n).unwrap();
+            int16x8::matmul(isa, x, &packed, &int16x8::Accumulators, out).unwrap();
+        })
+    }
+}
