@@ -1,59 +1,49 @@
-//! A call, instruction by instruction: a process that another one lets execute one at a time.
+//! A call, instruction by instruction: with the CPU's trap flag, every one ends in a signal of this process.
+//!
+//! (In this process, and not by another one that looks into it: that would take two switches of processes for every instruction,
+//! each of which waits on a busy machine.)
 
+use core::arch::asm;
+use core::ffi::{c_int, c_void};
 use std::collections::BTreeMap;
-use std::process::exit;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::errno::Errno;
-use nix::sys::ptrace;
-use nix::sys::signal::{Signal, kill, raise};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::libc::{REG_RIP, siginfo_t, ucontext_t};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-/// How often a call executes which instructions that multiply integers, by their names without the `v` of wider vectors.
-///
-/// # Errors
-/// When this process may not look into another one.
-pub fn executed(call: &mut dyn FnMut()) -> Result<BTreeMap<&'static str, u64>, Errno> {
-    // SAFETY: this process has one thread, so its child may do whatever it might.
-    match unsafe { fork() }? {
-        ForkResult::Child => {
-            // (Where it is not allowed, nothing stops here, and the parent sees the exit.)
-            if ptrace::traceme().is_err() || raise(Signal::SIGSTOP).is_err() {
-                exit(1);
-            }
-            call();
-            let _ = raise(Signal::SIGSTOP);
-            exit(0)
-        }
-        ForkResult::Parent { child } => count(child),
-    }
+/// How often each of [`NAMES`] was executed.
+static COUNTS: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.len()];
+
+/// Instructions that multiply vectors of integers and add, by their names without the `v` of wider vectors, with the map of opcodes
+/// and the opcode of each.
+const NAMES: [(&str, u8, u8); 4] =
+    [("pmaddwd", 1, 0xf5), ("pmaddubsw", 2, 0x04), ("pdpbusd", 2, 0x50), ("pdpwssd", 2, 0x52)];
+
+/// How often a call executes which instructions that multiply integers. It has to be a call that makes no threads.
+pub fn executed(call: &mut dyn FnMut()) -> BTreeMap<&'static str, u64> {
+    let action = SigAction::new(SigHandler::SigAction(count), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler reads code and adds to atomics, which a signal may do at any time; nobody else has one for traps.
+    let before = unsafe { sigaction(Signal::SIGTRAP, &action) }.expect("a handler of SIGTRAP");
+    COUNTS.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    // SAFETY: what is pushed is popped. The trap flag makes a signal behind every instruction, whose handler changes nothing
+    // that the program sees.
+    unsafe { asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq") };
+    call();
+    // SAFETY: what is pushed is popped.
+    unsafe { asm!("pushfq", "and qword ptr [rsp], ~0x100", "popfq") };
+    // SAFETY: the handler that was there before.
+    unsafe { sigaction(Signal::SIGTRAP, &before) }.expect("a handler of SIGTRAP");
+    NAMES.iter().zip(&COUNTS).map(|((name, ..), count)| (*name, count.load(Ordering::Relaxed))).collect()
 }
 
-/// Follows a child from where it stops to where it stops again, and ends it.
-fn count(child: Pid) -> Result<BTreeMap<&'static str, u64>, Errno> {
-    let mut counts = BTreeMap::new();
-    let WaitStatus::Stopped(..) = waitpid(child, None)? else { return Err(Errno::EPERM) };
-    loop {
-        ptrace::step(child, None)?;
-        match waitpid(child, None)? {
-            WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
-            // The end of the call.
-            WaitStatus::Stopped(_, Signal::SIGSTOP) => break,
-            status => panic!("the call ended by {status:?}"),
-        }
-        let next = ptrace::getregs(child)?.rip;
-        let code = ptrace::read(child, next as ptrace::AddressType)?.to_le_bytes();
-        if let Some(name) = multiplies(code) {
-            *counts.entry(name).or_default() += 1;
-        }
-    }
-    kill(child, Signal::SIGKILL)?;
-    waitpid(child, None)?;
-    Ok(counts)
-}
-
-/// The name of an instruction of these bytes, if it multiplies vectors of integers and adds.
-fn multiplies(code: [u8; 8]) -> Option<&'static str> {
+/// Looks at the instruction that comes next.
+extern "C" fn count(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: the system hands a handler its context, and the program's next instruction is in memory that can be read: fifteen
+    // bytes, or less at the end of a page of code, where eight are there, since functions do not end there.
+    let code = unsafe {
+        let next = (*context.cast::<ucontext_t>()).uc_mcontext.gregs[REG_RIP as usize];
+        (next as usize as *const [u8; 8]).read_unaligned()
+    };
     // The map of opcodes and the opcode, behind a VEX prefix of two or three bytes, EVEX, or the prefixes of SSE.
     let (map, opcode) = match code {
         [0xc5, _, opcode, ..] => (1, opcode),
@@ -61,13 +51,11 @@ fn multiplies(code: [u8; 8]) -> Option<&'static str> {
         [0x62, map, _, _, opcode, ..] => (map & 0x07, opcode),
         [0x66, 0x0f, 0x38, opcode, ..] | [0x66, 0x40..=0x4f, 0x0f, 0x38, opcode, ..] => (2, opcode),
         [0x66, 0x0f, opcode, ..] | [0x66, 0x40..=0x4f, 0x0f, opcode, ..] => (1, opcode),
-        _ => return None,
+        _ => return,
     };
-    match (map, opcode) {
-        (1, 0xf5) => Some("pmaddwd"),
-        (2, 0x04) => Some("pmaddubsw"),
-        (2, 0x50) => Some("pdpbusd"),
-        (2, 0x52) => Some("pdpwssd"),
-        _ => None,
+    for ((_, its_map, its_opcode), count) in NAMES.iter().zip(&COUNTS) {
+        if (map, opcode) == (*its_map, *its_opcode) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
