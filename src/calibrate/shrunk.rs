@@ -27,8 +27,8 @@ const TRIED: usize = 16;
 /// S, Z of [t · min, t · max] by the scheme     error(t) = Σ (x − S · (q − Z))²,  q = clamp(round(x / S)) + Z
 /// ```
 ///
-/// The smallest of equal ones. [`QuantParams::from_ranges`](crate::QuantParams::from_ranges) makes parameters of the
-/// ranges.
+/// The smallest of equal ones, also where all errors are infinite, as reals beyond every f32 make them.
+/// [`QuantParams::from_ranges`](crate::QuantParams::from_ranges) makes parameters of the ranges.
 ///
 /// Every candidate quantizes every element, so time grows with the elements: for weights in groups. The time that a
 /// [`Histogram`](super::Histogram) with [`Clip::Mse`](super::Clip::Mse) takes hardly does: for whole tensors.

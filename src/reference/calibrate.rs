@@ -197,10 +197,12 @@ pub fn mse_ranges<C: Code>(
     let mut best = Vec::new();
     for (g, whole) in ranges(x, granularity, groups).into_iter().enumerate() {
         let elements: Vec<f32> = (0..x.len()).filter(|&i| group(granularity, i) == g).map(|i| x[i]).collect();
-        let mut least = (f64::INFINITY, whole);
-        for part in 1..=64 {
-            let t = part as f32 / 64.0;
-            let range = Range { min: t * whole.min, max: t * whole.max };
+        let part = |i: usize| {
+            let t = i as f32 / 64.0;
+            Range { min: t * whole.min, max: t * whole.max }
+        };
+        let mut least = (f64::INFINITY, part(1));
+        for range in (1..=64).map(part) {
             let (scale, zero_point) = scheme.parameters(codes, range).expect("a part of a range with parameters");
             let mut lanes = [0.0; 16];
             for (i, &x) in elements.iter().enumerate() {

@@ -59,6 +59,21 @@ proptest! {
     }
 }
 
+/// The largest f32 rounds to a code whose real is beyond every f32, by whatever part of the range: all parts are equal, and the
+/// smallest one is taken. (Fuzzing found that the reference took the whole range.)
+#[test]
+fn the_smallest_part_where_all_errors_are_infinite() {
+    let (x, codes) = ([f32::MAX, f32::MIN], CodeRange::<i16>::new(-2, 32_766).unwrap());
+    let smallest = Range { min: f32::MIN / 64.0, max: f32::MAX / 64.0 };
+    let mut taken = 0;
+    for scheme in schemes() {
+        let want = reference::mse_ranges(&x, Granularity::Tensor, 1, codes, scheme);
+        every_isa(|isa| assert_eq!(mse_ranges(isa, &x, Granularity::Tensor, codes, scheme).unwrap(), want, "{isa}"));
+        taken += usize::from(want == [smallest]);
+    }
+    assert!(taken > 0);
+}
+
 /// Values near 0, and some outliers.
 fn weights(outputs: usize, depth: usize) -> Vec<f32> {
     let spread = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
