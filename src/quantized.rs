@@ -72,12 +72,11 @@ impl<'a, C: Code> Quantized<'a, C> {
     fn by_rows(&self) -> Result<PerLine<'a>, Error> {
         let (rows, columns) = (self.codes.rows(), self.codes.columns());
         let by_row = match self.params.granularity() {
-            Granularity::Tensor => false,
             Granularity::Channel { channels, inner } => channels == rows && inner == columns,
             Granularity::Block { length, axis, inner: 1 } => {
                 axis == columns && length >= axis && self.params.scales().len() == rows
             }
-            Granularity::Block { .. } => false,
+            Granularity::Tensor | Granularity::Block { .. } => false,
         };
         let why = "the parameters are neither per tensor nor per row";
         if by_row { Ok(self.each()) } else { Err(Error::Shape { why, found: self.params.scales().len() }) }

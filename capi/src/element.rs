@@ -88,7 +88,7 @@ pub enum zp_type {
 
 c_enum! { zp_type { U8, I8, U16, I16, I32, F32, F16, Bf16, U4, I4, U2, I2 } }
 
-/// Two bits for the number of each type: the value in front of it, or 0.
+/// A table of two bits for every type, which begin at twice its number: the value that stands before the type here, or 0.
 const fn pairs_of_bits(values: &[(u64, &[zp_type])]) -> u64 {
     let (mut bits, mut i) = (0, 0);
     while i < values.len() {

@@ -104,7 +104,7 @@ pub(crate) fn check_accumulator(
     bias: Largest,
 ) -> Result<(), Error> {
     let (product, room) = ((a.value * b.value).max(1), i64::from(i32::MAX) - bias.value);
-    // (Without a division, which takes as long as a small product's tile.)
+    // (A product in place of the division by which the limit is told.)
     if i64::try_from(depth).ok().and_then(|depth| depth.checked_mul(product)).is_some_and(|sum| sum <= room) {
         return Ok(());
     }

@@ -76,7 +76,7 @@ impl Scratch {
         elements_of_lines_mut(self.0.get_or_insert_with(Memory::take).grow(lines), length)
     }
 
-    /// `length` elements: of an array if they are few, for whose sake alone no memory has to be taken.
+    /// `length` elements: of `few` if that is long enough, so that a small call takes no memory; else of this memory.
     #[inline]
     pub fn elements_or<'a, T: Pod>(&'a mut self, few: &'a mut [T], length: usize) -> &'a mut [T] {
         if length <= few.len() { &mut few[..length] } else { self.elements(length) }

@@ -313,8 +313,8 @@ impl<O, R: Roundings, const N: usize> Chunk<'_, O, R, N> {
         let mut slot = if repeats { place } else { 0 };
         let mut params = groups.neighbours(slot);
         let mut limits = op.limits(v, &params);
-        // Then the first row has every slot, whose sum begins there: a cycle that repeats is whole in the chunk, since tensors are
-        // of whole cycles.
+        // Where slots are aligned, the first row has all of them, and no sum needs to be cleared. (A cycle that repeats is whole in
+        // its chunk, since tensors are of whole cycles.)
         let begins = segment.is_aligned();
         debug_assert!(!begins || !repeats || whole >= row);
         if !begins {

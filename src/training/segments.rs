@@ -54,7 +54,7 @@ impl Segment {
         if self.repeats() { self.period() + LANES } else { (self.end - self.start).next_multiple_of(LANES) }
     }
 
-    /// Whether there is a slot for every group, and every vector of slots begins at a multiple of a vector.
+    /// Whether slots are groups, one for one, in whole vectors: no vector of slots goes on behind the last group.
     pub fn is_aligned(&self) -> bool {
         let (_, groups) = self.groups();
         groups.is_multiple_of(LANES) && (!self.repeats() || self.place.is_multiple_of(LANES))

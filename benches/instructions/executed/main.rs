@@ -6,8 +6,8 @@
 //!
 //! A path that ran the micro-kernel of another ISA would make the same bytes, slower, and no test of results would find it. So
 //! this program looks at what runs: it executes a call an instruction at a time, and decodes each. All products of a call have to
-//! be made by the instruction of the ISA: by as many of them as it takes, padding included, and by none of a wider ISA. The
-//! library is the one of a release build.
+//! be made by the instruction of the ISA: by as many of them as it takes, which tells their width, too, and none by VNNI where the
+//! ISA has it not. The library is the one of a release build.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -15,66 +15,51 @@ use std::process::ExitCode;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod steps;
 
-/// What multiplies on an ISA: an instruction, how many products it makes at a time, and those that no call may execute, since this
-/// ISA has them not.
-struct Multiplier {
-    isa: &'static str,
-    instruction: &'static str,
-    products: usize,
-    forbidden: &'static [&'static str],
+/// An instruction, and how many products it makes at a time.
+type Multiplier = (&'static str, usize);
+
+/// Which codes are multiplied: a column of [`ISAS`].
+#[derive(Clone, Copy)]
+enum Kind {
+    Bytes,
+    /// Bytes and weights of up to six bits, whose products cannot saturate.
+    FewBits,
+    /// 16-bit activations and bytes.
+    Words,
 }
 
-const NONE: &[&str] = &[];
-const VNNI: &[&str] = &["pdpbusd"];
-
-/// Products of bytes. (The scalar ISA multiplies by whatever the compiler chooses.)
-const BYTES: &[Multiplier] = &[
-    Multiplier { isa: "portable", instruction: "pmaddwd", products: 8, forbidden: VNNI },
-    Multiplier { isa: "avx2", instruction: "pmaddwd", products: 16, forbidden: VNNI },
-    Multiplier { isa: "avxvnni", instruction: "pdpbusd", products: 32, forbidden: NONE },
-    Multiplier { isa: "avx512", instruction: "pmaddwd", products: 32, forbidden: VNNI },
-    Multiplier { isa: "avx512vnni", instruction: "pdpbusd", products: 64, forbidden: NONE },
+/// What multiplies on every ISA, by [`Kind`]. (On the scalar one, whatever the compiler chooses.)
+const ISAS: [(&str, [Multiplier; 3]); 5] = [
+    ("portable", [("pmaddwd", 8); 3]),
+    ("avx2", [("pmaddwd", 16), ("pmaddubsw", 32), ("pmaddwd", 16)]),
+    ("avxvnni", [(VNNI, 32), (VNNI, 32), ("pmaddwd", 16)]),
+    ("avx512", [("pmaddwd", 32), ("pmaddubsw", 64), ("pmaddwd", 32)]),
+    ("avx512vnni", [(VNNI, 64), (VNNI, 64), ("pmaddwd", 32)]),
 ];
 
-/// Products of bytes and weights of up to six bits, which cannot saturate.
-const FEW_BITS: &[Multiplier] = &[
-    Multiplier { isa: "portable", instruction: "pmaddwd", products: 8, forbidden: VNNI },
-    Multiplier { isa: "avx2", instruction: "pmaddubsw", products: 32, forbidden: VNNI },
-    Multiplier { isa: "avxvnni", instruction: "pdpbusd", products: 32, forbidden: NONE },
-    Multiplier { isa: "avx512", instruction: "pmaddubsw", products: 64, forbidden: VNNI },
-    Multiplier { isa: "avx512vnni", instruction: "pdpbusd", products: 64, forbidden: NONE },
-];
+/// The instruction that no call may execute unless it is the one that multiplies.
+const VNNI: &str = "pdpbusd";
 
-/// Products of 16-bit activations and bytes.
-const WORDS: &[Multiplier] = &[
-    Multiplier { isa: "portable", instruction: "pmaddwd", products: 8, forbidden: VNNI },
-    Multiplier { isa: "avx2", instruction: "pmaddwd", products: 16, forbidden: VNNI },
-    Multiplier { isa: "avxvnni", instruction: "pmaddwd", products: 16, forbidden: VNNI },
-    Multiplier { isa: "avx512", instruction: "pmaddwd", products: 32, forbidden: VNNI },
-    Multiplier { isa: "avx512vnni", instruction: "pmaddwd", products: 32, forbidden: VNNI },
-];
-
-/// The most that padding adds to the products of the calls below.
-const PADDING: f64 = 1.5;
+/// The most instructions that a call executes for the sums of its rows of codes: two for each of eight rows.
+const ROW_SUMS: usize = 16;
 
 /// A call, and how many products it makes.
 struct Operation {
     name: String,
     products: usize,
-    multipliers: &'static [Multiplier],
+    kind: Kind,
     make: Box<dyn Fn(zeropoint::Isa) -> Box<dyn FnMut()>>,
 }
 
 /// What is wrong with the counts of a call, if anything is.
-fn fault(operation: &Operation, multiplier: &Multiplier, counts: &BTreeMap<&str, u64>) -> Option<String> {
-    let count = |name: &str| counts.get(name).copied().unwrap_or(0);
-    if let Some(forbidden) = multiplier.forbidden.iter().find(|&&name| count(name) > 0) {
-        return Some(format!("{forbidden} is not of {}", multiplier.isa));
+fn fault(products: usize, (instruction, at_a_time): Multiplier, counts: &BTreeMap<&str, u64>) -> Option<String> {
+    let count = |name: &str| counts.get(name).map_or(0, |&count| count as usize);
+    if instruction != VNNI && count(VNNI) > 0 {
+        return Some(format!("{VNNI} is not of this ISA"));
     }
-    let (least, found) = (operation.products.div_ceil(multiplier.products), count(multiplier.instruction));
-    let most = (least as f64 * PADDING) as u64;
-    let fits = (least as u64..=most).contains(&found);
-    (!fits).then(|| format!("{} times {}, not {least} … {most}", found, multiplier.instruction))
+    let (least, found) = (products / at_a_time, count(instruction));
+    let most = least + ROW_SUMS;
+    (!(least..=most).contains(&found)).then(|| format!("{found} times {instruction}, not {least} … {most}"))
 }
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -88,15 +73,15 @@ fn main() -> ExitCode {
     let mut faults = 0;
     println!("{:32} {:11} {:>9} {:>9} {:>9}", "", "ISA", "pmaddwd", "pmaddubsw", "pdpbusd");
     for operation in operations::all() {
-        for multiplier in operation.multipliers {
-            let Ok(isa) = zeropoint::Isa::named(multiplier.isa) else { continue };
+        for (name, multipliers) in ISAS {
+            let Ok(isa) = zeropoint::Isa::named(name) else { continue };
             let counts = steps::executed(&mut *(operation.make)(isa));
             let of = |name| counts.get(name).copied().unwrap_or(0);
-            let fault = fault(&operation, multiplier, &counts);
+            let fault = fault(operation.products, multipliers[operation.kind as usize], &counts);
             println!(
                 "{:32} {:11} {:9} {:9} {:9} {}",
                 operation.name,
-                multiplier.isa,
+                name,
                 of("pmaddwd"),
                 of("pmaddubsw"),
                 of("pdpbusd"),
@@ -117,29 +102,29 @@ mod operations {
         Accumulators, ByteCode, CodeRange, Exec, Isa, Matrix, MatrixMut, QuantParams, Quantized, Scheme, raw,
     };
 
-    use super::{BYTES, FEW_BITS, Multiplier, Operation, WORDS};
+    use super::{Kind, Operation};
 
     /// Rows, columns and depth: of products that take few instructions, since each takes ten microseconds, and no ISA pads.
     const SHAPE: [usize; 3] = [8, 48, 64];
 
     pub fn all() -> Vec<Operation> {
         let mut all = Vec::new();
-        let mut add = |name: &str, products, multipliers: &'static [Multiplier], make: fn(Isa) -> Box<dyn FnMut()>| {
-            all.push(Operation { name: name.to_owned(), products, multipliers, make: Box::new(make) });
+        let mut add = |name: &str, products, kind, make: fn(Isa) -> Box<dyn FnMut()>| {
+            all.push(Operation { name: name.to_owned(), products, kind, make: Box::new(make) });
         };
         let products = SHAPE.iter().product();
-        add("u8 × u8, packed", products, BYTES, packed::<u8, u8>);
-        add("u8 × i8, packed", products, BYTES, packed::<u8, i8>);
-        add("i8 × u8, packed", products, BYTES, packed::<i8, u8>);
-        add("i8 × i8, packed", products, BYTES, packed::<i8, i8>);
-        add("u8 × i8, as it lies", products, BYTES, unpacked::<8>);
-        add("u8 × i8, one row as it lies", products / 8, BYTES, unpacked::<1>);
-        add("convolution, 3 × 3", 4 * 4 * 16 * 9 * 8, BYTES, convolution);
-        add("groups of 8 bits", products, BYTES, in_groups::<8, 8>);
-        add("groups of 4 bits", products, FEW_BITS, in_groups::<4, 8>);
-        add("groups of 4 bits, one row", products / 8, FEW_BITS, in_groups::<4, 1>);
-        add("groups of 2 bits", products, FEW_BITS, in_groups::<2, 8>);
-        add("i16 × i8, packed", products, WORDS, wide);
+        add("u8 × u8, packed", products, Kind::Bytes, packed::<u8, u8>);
+        add("u8 × i8, packed", products, Kind::Bytes, packed::<u8, i8>);
+        add("i8 × u8, packed", products, Kind::Bytes, packed::<i8, u8>);
+        add("i8 × i8, packed", products, Kind::Bytes, packed::<i8, i8>);
+        add("u8 × i8, as it lies", products, Kind::Bytes, unpacked::<8>);
+        add("u8 × i8, one row as it lies", products / 8, Kind::Bytes, unpacked::<1>);
+        add("convolution, 3 × 3", 4 * 4 * 16 * 9 * 8, Kind::Bytes, convolution);
+        add("groups of 8 bits", products, Kind::Bytes, in_groups::<8, 8>);
+        add("groups of 4 bits", products, Kind::FewBits, in_groups::<4, 8>);
+        add("groups of 4 bits, one row", products / 8, Kind::FewBits, in_groups::<4, 1>);
+        add("groups of 2 bits", products, Kind::FewBits, in_groups::<2, 8>);
+        add("i16 × i8, packed", products, Kind::Words, wide);
         all
     }
 

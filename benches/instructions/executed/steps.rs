@@ -38,8 +38,8 @@ pub fn executed(call: &mut dyn FnMut()) -> BTreeMap<&'static str, u64> {
 
 /// Looks at the instruction that comes next.
 extern "C" fn count(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: the system hands a handler its context, and the program's next instruction is in memory that can be read: fifteen
-    // bytes, or less at the end of a page of code, where eight are there, since functions do not end there.
+    // SAFETY: the system hands a handler its context. Eight bytes from the next instruction on can be read: behind the code of a
+    // program or a library lies its section .fini, which is longer and is not executed here.
     let code = unsafe {
         let next = (*context.cast::<ucontext_t>()).uc_mcontext.gregs[REG_RIP as usize];
         (next as usize as *const [u8; 8]).read_unaligned()
