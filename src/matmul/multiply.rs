@@ -13,6 +13,7 @@ use super::pack::{Panel, Panels};
 use super::tile::{AccRow, MAX_COLUMNS, MAX_ROWS, Microkernel, Operands};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
+use crate::simd::LANES;
 
 /// Where the accumulators of panels come from.
 pub(crate) enum PanelSource<'a> {
@@ -132,6 +133,13 @@ impl Multiply<'_> {
             // Given accumulators have no terms.
             let width = if given { 0 } else { columns.len() };
             let column_terms = offsets.column_terms(simd, &panel.terms, width);
+            if panel.vectors * kernel.lanes < LANES {
+                // A stage loads whole vectors. No kernel writes the last lanes of the only one.
+                for row in 0..MAX_ROWS {
+                    // SAFETY: there are as many rows, each at least a vector wide.
+                    unsafe { acc.add(row).cast::<[i32; LANES]>().write([0; LANES]) };
+                }
+            }
             for tile in kernel.row_tiles(rows.len(), panel.vectors).iter() {
                 let row = rows.start + tile.start;
                 let out = if stores_accumulators {

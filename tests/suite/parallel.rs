@@ -56,7 +56,7 @@ fn tensors_of<C: Code>(codes: CodeRange<C>, unit: f32) {
         Granularity::block_along(&[length / 40, 40], 0, 100).unwrap(),
         Granularity::block_along(&[8, length / 8], 0, 3).unwrap(),
     ];
-    for granularity in granularities {
+    for granularity in part(granularities) {
         let groups = granularity.groups(length).unwrap();
         let scales = (0..groups).map(|group| (0.02 + group as f32 * 1e-4) * unit).collect();
         let zero_points = (0..groups).map(|group| group as i32 % 100 - 50).collect();
@@ -120,7 +120,7 @@ fn words() {
 /// Blocks of several pieces, and a last piece of fewer than sixteen: with magnitudes that every block has of its own.
 #[test]
 fn formats() {
-    for format in BlockFormat::ALL {
+    for format in part(BlockFormat::ALL) {
         // (Scales of super-blocks are searched for, in pieces of sixteen.)
         let blocks = if format.block_length() == 256 { 40 * 16 + 5 } else { 60 * 512 + 5 };
         let length = blocks * format.block_length();
