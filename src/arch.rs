@@ -126,6 +126,8 @@ macro_rules! register_ops {
 }
 
 #[macro_use]
+mod distance_kernel;
+#[macro_use]
 mod group_kernels;
 #[macro_use]
 mod microkernels;

@@ -7,10 +7,12 @@
 use core::fmt;
 
 use crate::arch;
+use crate::distance::kernel::{Query, RowSums, Sums};
 use crate::error::Error;
 use crate::groups::tile::{GroupKernel, PanelCodes};
 use crate::kernel::Kernel;
 use crate::matmul::tile::Microkernel;
+use crate::matrix::Matrix;
 use crate::sign::Sign;
 
 /// The environment variable that [`Isa::best`] obeys.
@@ -68,6 +70,16 @@ macro_rules! tiers {
             /// The matmul micro-kernel of this ISA for left operands of i16.
             pub(crate) fn microkernel_i16(self) -> &'static Microkernel {
                 match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.microkernel_i16(), )* }
+            }
+
+            /// The sums of a query and one row, for distances.
+            pub(crate) fn pair_sums(self, query: &Query<'_>, row: &[u8]) -> Sums {
+                match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.pair_sums(query, row), )* }
+            }
+
+            /// The sums of a query and every row, for distances.
+            pub(crate) fn row_sums(self, query: &Query<'_>, rows: Matrix<'_, u8>, out: RowSums<'_>) {
+                match self.0 { $( $(#[$cfg])* Tier::$Tier(token) => token.row_sums(query, rows, out), )* }
             }
 
             /// The micro-kernel of this ISA for weights in groups, of E2M1 or of this many bits.

@@ -35,6 +35,11 @@ mod views;
 
 // A family of operations is public where its feature is on. Where it is off, the family is private: the compiler still checks it,
 // so that no choice of features can break it, but makes no code of it, since nothing reaches it.
+#[cfg(feature = "distance")]
+pub mod distance;
+#[cfg(not(feature = "distance"))]
+#[allow(dead_code, unused_imports, reason = "private without the feature")]
+mod distance;
 #[cfg(feature = "files")]
 pub mod files;
 #[cfg(not(feature = "files"))]

@@ -7,6 +7,7 @@
 //! Where the operations return an error, these may panic: their arguments have to be valid.
 
 mod calibrate;
+mod distance;
 mod formats;
 mod fp8;
 mod groups;
@@ -26,6 +27,7 @@ pub use calibrate::{
     clip_by_entropy, clip_by_entropy_with, clip_by_mse, clip_by_mse_on_sides, histogram, moments, mse_ranges,
     percentile,
 };
+pub use distance::{cosine, dot, squared_distance};
 pub use formats::{decode_blocks, encode_blocks, encode_blocks_with};
 pub use fp8::{decode_fp8, encode_fp8, encode_fp8_stochastic};
 pub use half::{narrow_to_bf16, narrow_to_f16, widen};

@@ -5,6 +5,7 @@
 use std::thread;
 
 use zeropoint::calibrate::{Method, Observer, group_ranges, mse_ranges};
+use zeropoint::distance::{Cosine, Dot, SquaredEuclidean, between, nearest, pairwise};
 use zeropoint::formats::{BlockFormat, block_offsets, decode_blocks, encode_blocks, encode_blocks_with, split_blocks};
 use zeropoint::fp8::{self, Fp8, Fp8Params};
 use zeropoint::groups::{self, Activations, GroupScheme, PackedWeights, RealStage, StoredWeights, Weights};
@@ -124,6 +125,20 @@ fn elementwise<C: Code>(range: CodeRange<C>) {
             quantization_error(isa, x, params).unwrap();
         });
     }
+}
+
+#[test]
+fn distances() {
+    let (queries, rows) = (codes::<i8>(3 * 70), codes::<u8>(500 * 70));
+    let (queries, rows) = (Matrix::new(&queries, 3, 70).unwrap(), Matrix::new(&rows, 500, 70).unwrap());
+    small("distances", |isa| {
+        between(isa, Dot, queries.row(0), rows.row(0)).unwrap();
+        between(isa, SquaredEuclidean, rows.row(0), rows.row(0)).unwrap();
+        between(isa, Cosine, queries.row(0), &[1_i8; 70]).unwrap();
+        pairwise(isa, Dot, queries, rows, MatrixMut::new(&mut [0; 1500], 3, 500).unwrap()).unwrap();
+        nearest(isa, SquaredEuclidean, queries, queries, 3).unwrap();
+        nearest(isa, Cosine, queries, rows, 300).unwrap();
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `avx2`: a block is two 256-bit vectors.
 
+pub(super) mod distance;
 mod dot;
 mod extensions;
 

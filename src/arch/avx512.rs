@@ -1,5 +1,6 @@
 //! `avx512`: AVX-512 F, BW, VL and DQ; a block is one 512-bit vector.
 
+pub(super) mod distance;
 mod dot;
 mod extensions;
 

@@ -3,11 +3,13 @@
 use core::arch::x86_64::*;
 
 use super::avx512::Avx512;
+use super::avx512::distance::ByteDifferences;
 use super::byte_products::ByteProducts;
 use super::vnni::{Quads, Vnni};
 use crate::matmul::dot::{Accumulate, rows};
 use crate::matmul::interleave::InterleaveVectors;
 use crate::matmul::tile::Microkernel;
+use crate::sign::Sign;
 use crate::simd::Simd;
 
 token! {
@@ -22,6 +24,8 @@ impl Vnni for Avx512Vnni {
 
     ops! { "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
         fn dpbusd(acc: __m512i, u: __m512i, i: __m512i) -> __m512i { _mm512_dpbusd_epi32(acc, u, i) }
+        fn and(a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
+        fn xor(a: __m512i, b: __m512i) -> __m512i { _mm512_xor_si512(a, b) }
     }
 
     #[inline(always)]
@@ -64,4 +68,10 @@ impl Avx512Vnni {
 group_kernels! {
     Avx512Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni", [2 3] x [1 2 3 4 5 6 7 8],
     Quads<Avx512Vnni> = Quads { token: Avx512Vnni::witness(), a_signed: true }, [i8 u8]
+}
+
+distance_kernel! {
+    Avx512Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni",
+    |query| Quads { token: Avx512Vnni::witness(), a_signed: query == Sign::Signed }, Avx512::witness(),
+    ByteDifferences(Avx512::witness())
 }

@@ -3,10 +3,12 @@
 use core::arch::x86_64::*;
 
 use super::avx2::Avx2;
+use super::avx2::distance::ByteDifferences;
 use super::byte_products::ByteProducts;
 use super::vnni::{Quads, Vnni};
 use crate::matmul::dot::{Accumulate, rows};
 use crate::matmul::tile::Microkernel;
+use crate::sign::Sign;
 
 token! {
     /// The CPU has AVX2 and AVX-VNNI.
@@ -19,6 +21,8 @@ impl Vnni for AvxVnni {
 
     ops! { "avx2,fma,f16c,avxvnni"
         fn dpbusd(acc: __m256i, u: __m256i, i: __m256i) -> __m256i { _mm256_dpbusd_avx_epi32(acc, u, i) }
+        fn and(a: __m256i, b: __m256i) -> __m256i { _mm256_and_si256(a, b) }
+        fn xor(a: __m256i, b: __m256i) -> __m256i { _mm256_xor_si256(a, b) }
     }
 
     #[inline(always)]
@@ -59,4 +63,10 @@ impl AvxVnni {
 group_kernels! {
     AvxVnni, "avx2,fma,f16c,avxvnni", [2] x [1 2 3 4 5 6],
     Quads<AvxVnni> = Quads { token: AvxVnni::witness(), a_signed: true }, [i8 u8]
+}
+
+distance_kernel! {
+    AvxVnni, "avx2,fma,f16c,avxvnni",
+    |query| Quads { token: AvxVnni::witness(), a_signed: query == Sign::Signed }, Avx2::witness(),
+    ByteDifferences(Avx2::witness())
 }

@@ -110,7 +110,7 @@ macro_rules! microkernels {
 }
 
 /// `scalar_kernels! { Token = "isa", "features" }`: all micro-kernels of a token, with the products of the scalar ISA: those of
-/// 8 bits, of i16 by i8, and of weights in groups.
+/// 8 bits, of i16 by i8, and of weights in groups; and the kernel of distances.
 macro_rules! scalar_kernels {
     ($Token:ident = $isa:literal $(, $features:literal)?) => {
         microkernels! {
@@ -126,6 +126,11 @@ macro_rules! scalar_kernels {
         group_kernels! {
             $Token, $($features,)? [1] x [1 2 3 4],
             $crate::arch::scalar::Product = $crate::arch::scalar::Product { a_signed: true }, [i8 i8]
+        }
+
+        distance_kernel! {
+            $Token, $($features,)? |_| $crate::arch::scalar::Scalar::witness(), $crate::arch::scalar::Scalar::witness(),
+            $crate::arch::scalar::Scalar::witness()
         }
     };
 }

@@ -1,5 +1,6 @@
 //! `neon`: a block is four 128-bit vectors.
 
+pub(super) mod distance;
 mod dot;
 
 use core::arch::aarch64::*;

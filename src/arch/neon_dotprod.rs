@@ -4,10 +4,12 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::neon::Neon;
+use super::neon::distance::{ByteDifferences, ByteDot, ByteRows};
 use crate::groups::dot::GroupDot;
 use crate::groups::tile::E2M1;
 use crate::matmul::dot::Dot;
 use crate::matmul::tile::{MAX_VECTORS, Microkernel};
+use crate::sign::Sign;
 
 token! {
     /// The CPU has NEON and the dot product extension.
@@ -24,14 +26,14 @@ struct Quads {
     a_signed: bool,
 }
 
-/// The instruction `$name` as a function.
+/// The instruction `$name` as a function: the register `$a` in its form `$form`.
 macro_rules! dot {
-    ($name:literal, $acc:ident, $a:ident, $b:ident) => {{
+    ($name:literal, $acc:ident, $a:ident $form:literal, $b:ident) => {{
         let out;
         // SAFETY: the instruction reads and writes these registers only; the function is compiled for CPUs that have it.
         unsafe {
             asm!(
-                concat!($name, " {acc:v}.4s, {b:v}.16b, {a:v}.4b[0]"),
+                concat!($name, " {acc:v}.4s, {b:v}.16b, {a:v}", $form),
                 acc = inout(vreg) $acc => out, a = in(vreg) $a, b = in(vreg) $b,
                 options(pure, nomem, nostack, preserves_flags),
             );
@@ -42,8 +44,8 @@ macro_rules! dot {
 
 impl Quads {
     ops! { "neon,dotprod"
-        fn signed(acc: int32x4_t, a: f32, b: uint8x16_t) -> int32x4_t { dot!("sdot", acc, a, b) }
-        fn unsigned(acc: int32x4_t, a: f32, b: uint8x16_t) -> int32x4_t { dot!("udot", acc, a, b) }
+        fn signed(acc: int32x4_t, a: f32, b: uint8x16_t) -> int32x4_t { dot!("sdot", acc, a ".4b[0]", b) }
+        fn unsigned(acc: int32x4_t, a: f32, b: uint8x16_t) -> int32x4_t { dot!("udot", acc, a ".4b[0]", b) }
     }
 }
 
@@ -105,4 +107,34 @@ impl GroupDot for Quads {
 group_kernels! {
     NeonDotprod, "neon,dotprod", [4] x [1 2 3 4],
     Quads = Quads { token: NeonDotprod::witness(), a_signed: true }, [i8 i8]
+}
+
+impl NeonDotprod {
+    ops! { "neon,dotprod"
+        fn signed(acc: int32x4_t, a: uint8x16_t, b: uint8x16_t) -> int32x4_t { dot!("sdot", acc, a ".16b", b) }
+        fn unsigned(acc: int32x4_t, a: uint8x16_t, b: uint8x16_t) -> int32x4_t { dot!("udot", acc, a ".16b", b) }
+    }
+}
+
+impl ByteDot for NeonDotprod {
+    #[inline(always)]
+    fn vectors(self) -> Neon {
+        self.0
+    }
+    #[inline(always)]
+    fn row_sign(query: Sign) -> Sign {
+        query
+    }
+    #[inline(always)]
+    fn dot(self, query_sign: Sign, sums: int32x4_t, query: uint8x16_t, row: uint8x16_t) -> int32x4_t {
+        match query_sign {
+            Sign::Signed => self.signed(sums, query, row),
+            Sign::Unsigned => self.unsigned(sums, query, row),
+        }
+    }
+}
+
+distance_kernel! {
+    NeonDotprod, "neon,dotprod", |query| ByteRows { token: NeonDotprod::witness(), query }, Neon::witness(),
+    ByteDifferences(Neon::witness())
 }

@@ -4,10 +4,12 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::neon::Neon;
+use super::neon::distance::{ByteDifferences, ByteDot, ByteRows};
 use crate::groups::dot::GroupDot;
 use crate::groups::tile::{E2M1, PanelCodes};
 use crate::matmul::dot::{Accs, Depth, Dot, Layout, load_step};
 use crate::matmul::tile::{MAX_ROWS, MAX_VECTORS, Microkernel};
+use crate::sign::Sign;
 
 token! {
     /// The CPU has NEON and the matrix multiplication extension for codes.
@@ -210,4 +212,36 @@ impl GroupDot for Blocks {
 
 group_kernels! {
     NeonI8mm, "neon,i8mm", [4] x [1 2 3 4], Blocks = Blocks { token: NeonI8mm::witness(), a_signed: true }, [i8 i8]
+}
+
+impl NeonI8mm {
+    ops! { "neon,i8mm"
+        fn mixed(acc: int32x4_t, u: uint8x16_t, i: uint8x16_t) -> int32x4_t { matrix_multiply!("usdot", acc, u, i) }
+    }
+}
+
+impl ByteDot for NeonI8mm {
+    #[inline(always)]
+    fn vectors(self) -> Neon {
+        self.0
+    }
+    #[inline(always)]
+    fn row_sign(query: Sign) -> Sign {
+        match query {
+            Sign::Signed => Sign::Unsigned,
+            Sign::Unsigned => Sign::Signed,
+        }
+    }
+    #[inline(always)]
+    fn dot(self, query_sign: Sign, sums: int32x4_t, query: uint8x16_t, row: uint8x16_t) -> int32x4_t {
+        match query_sign {
+            Sign::Signed => self.mixed(sums, row, query),
+            Sign::Unsigned => self.mixed(sums, query, row),
+        }
+    }
+}
+
+distance_kernel! {
+    NeonI8mm, "neon,i8mm", |query| ByteRows { token: NeonI8mm::witness(), query }, Neon::witness(),
+    ByteDifferences(Neon::witness())
 }

@@ -5,6 +5,8 @@ use wide::bytemuck::{cast, cast_ref};
 use wide::{f32x8, f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 
 use super::scalar::Scalar;
+use crate::distance::kernel::Encoding;
+use crate::distance::vectors::{Differences, Products, Vectors, Widened};
 use crate::formats::vectors::FormatVectors;
 use crate::groups::dot::{GroupDot, Totals};
 use crate::groups::tile::E2M1;
@@ -339,6 +341,64 @@ microkernels! {
     Portable = "portable", Pairs: |_signed| Pairs(Portable(Scalar::witness())), [i16 i8],
     tiles { [1] x [1 2 3 4] }, unpacked { [1] x [1 2 3 4] }
 }
+
+impl Vectors for Portable {
+    type Bytes = [u8; 16];
+    type Codes = i16x16;
+    type Sums = i32x8;
+    type Decoding = Widened;
+
+    #[inline(always)]
+    fn decodings(self, encodings: [Encoding; 2]) -> [Widened; 2] {
+        encodings.map(Widened::new)
+    }
+    #[inline(always)]
+    fn load(self, bytes: &[u8; 16], decoding: Widened) -> i16x16 {
+        let codes = i16x16::from_i8x16(i8x16::new(*cast_ref(bytes)));
+        (codes & i16x16::splat(decoding.mask)) - i16x16::splat(decoding.zero_point)
+    }
+    #[inline(always)]
+    fn keep(self, codes: i16x16, mask: &[u8; 16]) -> i16x16 {
+        codes & i16x16::from_i8x16(i8x16::new(*cast_ref(mask)))
+    }
+    #[inline(always)]
+    fn zero(self) -> i32x8 {
+        i32x8::splat(0)
+    }
+    #[inline(always)]
+    fn merge(self, a: i32x8, b: i32x8) -> i32x8 {
+        a + b
+    }
+    #[inline(always)]
+    fn sum(self, sums: i32x8) -> i32 {
+        sums.reduce_add()
+    }
+}
+
+impl Products for Portable {
+    #[inline(always)]
+    fn factor(self, _: [Encoding; 2]) -> i32 {
+        0
+    }
+    #[inline(always)]
+    fn ones(self) -> i16x16 {
+        i16x16::splat(1)
+    }
+    #[inline(always)]
+    fn add_products(self, sums: i32x8, query: i16x16, row: i16x16) -> i32x8 {
+        sums + query.dot(row)
+    }
+}
+
+impl Differences for Portable {
+    #[inline(always)]
+    fn add_squares(self, sums: i32x8, query: i16x16, row: i16x16) -> i32x8 {
+        let difference = query - row;
+        sums + difference.dot(difference)
+    }
+}
+
+distance_kernel! { Portable, |_| Portable(Scalar::witness()), Portable(Scalar::witness()), Portable(Scalar::witness()) }
 
 impl Totals for Portable {
     type Reals = f32x8;

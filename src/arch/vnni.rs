@@ -1,15 +1,20 @@
 //! The micro-kernels of `vpdpbusd`: four exact products of u8 and i8 a column and instruction, added to an i32 that wraps.
 
+use bytemuck::Pod;
+
+use crate::distance::kernel::Encoding;
+use crate::distance::vectors::{Products, Vectors, factor_of_flipped, flip};
 use crate::groups::dot::{GroupDot, Totals};
 use crate::groups::tile::E2M1;
 use crate::matmul::dot::{Accumulate, Dot};
+use crate::sign::Sign;
 
 /// The token of a CPU with `vpdpbusd` on vectors of some width.
 pub trait Vnni: Copy {
     /// The vectors.
     type Vectors: Accumulate;
     /// The bytes of a vector.
-    type Bytes;
+    type Bytes: Pod;
 
     /// The token of the vectors.
     fn vectors(self) -> Self::Vectors;
@@ -17,6 +22,10 @@ pub trait Vnni: Copy {
     fn load(self, bytes: &Self::Bytes) -> Vector<Self>;
     /// `acc[j] + Σ u[j][k]·i[j][k]` over the four bytes of every column, of u without sign, of i with sign
     fn dpbusd(self, acc: Vector<Self>, u: Vector<Self>, i: Vector<Self>) -> Vector<Self>;
+    /// `a[j] & b[j]`
+    fn and(self, a: Vector<Self>, b: Vector<Self>) -> Vector<Self>;
+    /// `a[j] ^ b[j]`
+    fn xor(self, a: Vector<Self>, b: Vector<Self>) -> Vector<Self>;
     /// `(b[j] >> shift) & (2ᵇⁱᵗˢ − 1)` for each byte
     fn extract(self, b: Vector<Self>, shift: u32, bits: u32) -> Vector<Self>;
     /// `table[b[j]]` for each byte, which is less than 16
@@ -78,5 +87,60 @@ impl<T: Vnni<Vectors: Totals>> GroupDot for Quads<T> {
     #[inline(always)]
     fn look_up(self, b: Vector<T>) -> Vector<T> {
         self.token.look_up(&E2M1, b)
+    }
+}
+
+impl<T: Vnni<Vectors: Vectors<Sums = Vector<T>>>> Vectors for Quads<T> {
+    type Bytes = T::Bytes;
+    type Codes = Vector<T>;
+    type Sums = Vector<T>;
+    type Decoding = u8;
+
+    #[inline(always)]
+    fn decodings(self, [_, rows]: [Encoding; 2]) -> [u8; 2] {
+        [0, flip(rows.sign, self.row_sign())]
+    }
+    #[inline(always)]
+    fn load(self, bytes: &T::Bytes, flip: u8) -> Vector<T> {
+        self.token.xor(self.token.load(bytes), self.vectors().splat(i32::from_ne_bytes([flip; 4])))
+    }
+    #[inline(always)]
+    fn keep(self, codes: Vector<T>, mask: &T::Bytes) -> Vector<T> {
+        self.token.and(codes, self.token.load(mask))
+    }
+    #[inline(always)]
+    fn zero(self) -> Vector<T> {
+        self.vectors().splat(0)
+    }
+    #[inline(always)]
+    fn merge(self, a: Vector<T>, b: Vector<T>) -> Vector<T> {
+        self.vectors().merge(a, b)
+    }
+    #[inline(always)]
+    fn sum(self, sums: Vector<T>) -> i32 {
+        Vectors::sum(self.vectors(), sums)
+    }
+}
+
+impl<T: Vnni<Vectors: Vectors<Sums = Vector<T>>>> Products for Quads<T> {
+    #[inline(always)]
+    fn factor(self, [_, rows]: [Encoding; 2]) -> i32 {
+        factor_of_flipped(rows, self.row_sign())
+    }
+    #[inline(always)]
+    fn ones(self) -> Vector<T> {
+        self.vectors().splat(i32::from_ne_bytes([1; 4]))
+    }
+    #[inline(always)]
+    fn add_products(self, sums: Vector<T>, query: Vector<T>, row: Vector<T>) -> Vector<T> {
+        self.dot(sums, query, row)
+    }
+}
+
+impl<T: Vnni> Quads<T> {
+    /// The sign of the other operand: one is signed, and the other one is not.
+    #[inline(always)]
+    fn row_sign(self) -> Sign {
+        if self.a_signed { Sign::Unsigned } else { Sign::Signed }
     }
 }

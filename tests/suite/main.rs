@@ -10,6 +10,7 @@ mod allocation;
 mod calibrate;
 mod clips;
 mod conventions;
+mod distance;
 mod empty;
 mod errors;
 #[cfg(feature = "rayon")]

@@ -7,6 +7,7 @@ use std::thread;
 use crate::common::{emulated, part, slowest_and_fastest};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeropoint::calibrate::{Clip, Histogram, Moments, Observer, Spread, mse_ranges};
+use zeropoint::distance::{Cosine, SquaredEuclidean, nearest, pairwise};
 use zeropoint::formats::{BlockFormat, block_offsets, decode_blocks, encode_blocks_with, split_blocks};
 use zeropoint::fp8::{Fp8, Fp8Params, decode, encode};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
@@ -472,6 +473,30 @@ fn calls_work_when_their_thread_ends() {
                 .unwrap();
                 assert!(receiver.recv().unwrap() == sums(), "{isa}");
             }
+        });
+    });
+}
+
+/// Rows of many blocks, for some queries: more neighbours than a block has rows, and many that are equally near.
+#[test]
+fn distances() {
+    let (queries, rows, depth) = (3, 20_000, 130);
+    let a: Vec<i8> = (0..queries * depth).map(|i| ((i * 2_654_435_761) >> 7) as i8).collect();
+    let b: Vec<u8> = (0..rows * depth).map(|i| (i / depth % 700 + (i % depth) * 11) as u8).collect();
+    let a = Matrix::new(&a, queries, depth).unwrap();
+    let b = Matrix::new(&b, rows, depth).unwrap();
+    slowest_and_fastest(|isa| {
+        let mut want = vec![0; queries * rows];
+        pairwise(isa, SquaredEuclidean, a, b, MatrixMut::new(&mut want, queries, rows).unwrap()).unwrap();
+        let want_nearest = nearest(isa, Cosine, a, b, 1000).unwrap();
+        with_threads(|| {
+            let exec = Exec::from(isa).rayon();
+            let mut out = vec![0; queries * rows];
+            repeated(8, || {
+                pairwise(exec, SquaredEuclidean, a, b, MatrixMut::new(&mut out, queries, rows).unwrap()).unwrap();
+            });
+            assert!(out == want, "{isa}");
+            repeated(8, || assert!(nearest(exec, Cosine, a, b, 1000).unwrap() == want_nearest, "{isa}"));
         });
     });
 }

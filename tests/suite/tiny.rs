@@ -7,6 +7,7 @@
 //! ```
 
 use crate::common::{bits, every_isa, requantized};
+use zeropoint::distance::{Cosine, Dot, SquaredEuclidean, between, nearest, pairwise};
 use zeropoint::exec::{SharedCall, Workspace};
 use zeropoint::formats::{BlockFormat, block_offsets, decode_blocks, encode_blocks, split_blocks};
 use zeropoint::fp8::{Fp8, Fp8Params, decode, encode};
@@ -292,5 +293,19 @@ fn memory_and_tasks() {
         std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(|| call.run()))));
         call.into_result();
         assert_eq!(out, want, "{isa}");
+    });
+}
+
+#[test]
+fn distances() {
+    let (a, b) = (codes::<u8>(19, 7), codes::<i8>(5 * 19, 11));
+    let rows = Matrix::new(&b, 5, 19).unwrap();
+    every_isa(|isa| {
+        let mut out = [0; 5];
+        pairwise(isa, SquaredEuclidean, &a, rows, MatrixMut::new(&mut out, 1, 5).unwrap()).unwrap();
+        let want = (0..5).map(|j| reference::squared_distance((&a, 0), (rows.row(j), 0)));
+        assert!(want.eq(out.map(i64::from)), "{isa}");
+        assert_eq!(between(isa, Dot, &a, rows.row(0)).unwrap() as i64, reference::dot((&a, 0), (rows.row(0), 0)));
+        assert_eq!(nearest(isa, Cosine, &a[..3], &b[..3], 4).unwrap().len(), 1);
     });
 }

@@ -3,6 +3,7 @@
 use super::{Guarded, call, codes, scattered};
 use crate::common::every_isa;
 use bytemuck::Pod;
+use zeropoint::distance::{Codes, Cosine, Dot, SquaredEuclidean, nearest, pairwise};
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::*;
 
@@ -100,6 +101,26 @@ fn activations_of_16_bits() {
                     }
                 });
             }
+        });
+    });
+}
+
+#[test]
+fn distances() {
+    scattered(5, (0..260).map(|depth| [1 + depth % 6, depth]), |place, [rows, depth], _| {
+        let a = Guarded::new(place, &codes::<i8>(depth));
+        let b = Guarded::new(place, &codes::<u8>(rows * depth));
+        let (mut sums, mut cosines) = (Guarded::of(place, rows, 0_i32), Guarded::of(place, rows, 0.0_f32));
+        let rows_of_b = Matrix::new(&b, rows, depth).unwrap();
+        every_isa(|isa| {
+            call(place, || {
+                pairwise(isa, Dot, &a[..], rows_of_b, MatrixMut::new(&mut sums, 1, rows).unwrap()).unwrap();
+                pairwise(isa, SquaredEuclidean, &a[..], rows_of_b, MatrixMut::new(&mut sums, 1, rows).unwrap())
+                    .unwrap();
+                pairwise(isa, Cosine, &a[..], rows_of_b, MatrixMut::new(&mut cosines, 1, rows).unwrap()).unwrap();
+                let reversed = Codes::with_zero_point(rows_of_b, 9).unwrap();
+                nearest(isa, Dot, reversed, &a[..], 1).unwrap();
+            });
         });
     });
 }
