@@ -73,6 +73,19 @@ pub fn unpacked<'a, 'e, A: ByteCode, B: ByteCode>(
     UnpackedMatrix::with_zero_points(exec.into().isa(), b, zero_points)
 }
 
+/// A right operand `[N, K]`, a row for every column of the result, that is multiplied only once, with one zero point or one for
+/// every row.
+///
+/// # Errors
+/// [`Error::ZeroPoint`]; [`Error::Length`] of the zero points.
+pub fn unpacked_transposed<'a, 'e, A: ByteCode, B: ByteCode>(
+    exec: impl Into<Exec<'e>>,
+    b: Matrix<'a, B>,
+    zero_points: ZeroPoints<'a>,
+) -> Result<UnpackedMatrix<'a, A, B>, Error> {
+    UnpackedMatrix::with_zero_points_transposed(exec.into().isa(), b, zero_points)
+}
+
 /// A convolution by weights `[outputs, channels / groups, height, width]`, with one zero point or one for every output.
 ///
 /// # Errors

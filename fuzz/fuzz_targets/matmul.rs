@@ -40,6 +40,7 @@ enum Form {
     Rows,
     Columns,
     Unpacked,
+    UnpackedTransposed,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -82,6 +83,7 @@ fn run<A: ByteCode, B: ByteCode>(input: &Input) {
         Form::Rows => case.check(raw::pack_transposed::<A, B>(isa, transposed, zb)),
         Form::Columns => case.check(raw::pack::<A, B>(isa, b, zb)),
         Form::Unpacked => case.check(raw::unpacked::<A, B>(isa, b, zb)),
+        Form::UnpackedTransposed => case.check(raw::unpacked_transposed::<A, B>(isa, transposed, zb)),
     }
 }
 

@@ -3,14 +3,14 @@
 use core::ops::Range;
 
 use super::offsets::ColumnTerms;
-use super::pack_panel::{PackPanel, SLICE, Source, sum_columns};
+use super::pack_panel::{PanelRows, Source, sum_columns};
 use super::per_column::PerColumn;
 use super::shape::{Shape, Stored};
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel};
 use crate::error::Error;
 use crate::isa::Isa;
 use crate::matrix::ZeroPoints;
-use crate::memory::{AlignedBuffer, Scratch};
+use crate::memory::AlignedBuffer;
 use crate::shared::SharedBytes;
 use crate::sign::Sign;
 
@@ -54,11 +54,11 @@ impl Panels {
     /// Packs the codes of a source, whose sign is `b`, for a micro-kernel of the ISA. The zero points are checked.
     ///
     /// What is allocated is bounded by the codes, not by the columns: there may be any number of these where the depth is 0.
-    pub(super) fn pack(
+    pub(super) fn pack<S: Source>(
         isa: Isa,
         kernel: &'static Microkernel,
         b: Sign,
-        source: &impl Source,
+        source: &S,
         [depth, columns]: [usize; 2],
         zero_points: ZeroPoints<'_>,
     ) -> Result<Self, Error> {
@@ -67,7 +67,6 @@ impl Panels {
         let mut codes = AlignedBuffer::default();
         let (panels, columns) = if depth == 0 { (0, 0) } else { (shape.panels(), columns) };
         let mut negative_sums = vec![0; columns];
-        let mut gathered = Scratch::default();
         let mut rest = codes.try_bytes(shape.all_bytes())?;
         for panel in 0..panels {
             let (out, behind) = rest.split_at_mut(shape.panel_bytes(panel..panel + 1));
@@ -75,17 +74,11 @@ impl Panels {
             let columns = shape.columns_of(panel..panel + 1);
             let width = shape.vectors(panel) * shape.kernel.lanes;
             let step = width * kernel.depth;
-            for slice in (0..depth).step_by(SLICE) {
-                let rows = slice..depth.min(slice + SLICE);
+            for slice in (0..depth).step_by(S::SLICE) {
+                let rows = slice..depth.min(slice + S::SLICE);
                 let steps = rows.start / kernel.depth..rows.end.div_ceil(kernel.depth);
-                isa.run(PackPanel {
-                    codes: source.rows(rows.clone(), columns.start, &mut gathered),
-                    rows: rows.len(),
-                    width,
-                    depth: kernel.depth,
-                    stored,
-                    out: &mut out[steps.start * step..steps.end * step],
-                });
+                let out = &mut out[steps.start * step..steps.end * step];
+                source.pack(isa, PanelRows { rows, columns: columns.clone(), width, depth: kernel.depth, stored, out });
             }
             // Columns that pad a panel are zeros, whatever lay behind the last column: files of packed weights have them.
             if columns.len() < width {

@@ -1,23 +1,125 @@
-//! Packing of one panel: rows of B are interleaved into steps of the micro-kernel.
+//! Packing of one panel: rows of B are interleaved into steps of the micro-kernel, or columns of B copied.
 
 use core::ops::Range;
 use core::ptr::null;
 
 use super::shape::Stored;
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands};
-use crate::cache::prefetch_line;
+use crate::cache::{prefetch_line, prefetch_line_to_level2};
+use crate::isa::Isa;
 use crate::kernel::{Kernel, Vectors};
 use crate::matrix::Matrix;
-use crate::memory::Scratch;
+use crate::memory::{CACHE_LINE, Scratch};
 use crate::simd::LANES;
 
 /// Rows of B that are packed at a time: a multiple of every kernel's depth. Elements that are gathered take 4 KiB, which
 /// stay in the level-1 cache.
 pub(super) const SLICE: usize = 64;
 
+/// Some rows of a panel, and where they go.
+pub(super) struct PanelRows<'a> {
+    /// Rows of B, of which the first begins a step. The last step is padded.
+    pub rows: Range<usize>,
+    /// The panel's columns of B.
+    pub columns: Range<usize>,
+    /// The columns of the panel with those that pad it.
+    pub width: usize,
+    /// Codes of a step: the kernel's.
+    pub depth: usize,
+    /// How the codes are stored.
+    pub stored: Stored,
+    /// The steps of the rows.
+    pub out: &'a mut [u8],
+}
+
+/// Where the codes of B come from.
+pub(super) trait Source {
+    /// Rows of B that are packed at a time.
+    const SLICE: usize = SLICE;
+
+    /// Packs some rows of a panel. Columns that pad the panel may get any codes.
+    fn pack(&self, isa: Isa, panel: PanelRows<'_>);
+}
+
+/// A matrix `[K, N]` in memory.
+#[derive(Clone, Copy)]
+pub(super) struct RowMajor<'b>(pub Matrix<'b, u8>);
+
+impl Source for RowMajor<'_> {
+    fn pack(&self, isa: Isa, panel: PanelRows<'_>) {
+        let codes = &self.0.tail_from(panel.rows.start)[panel.columns.start..];
+        isa.run(Interleave { codes: CodeRows { codes, stride: self.0.stride() }, panel });
+    }
+}
+
+/// Codes by row and column: `at(k, j)`.
+pub(super) struct Elements<F>(pub F);
+
+impl<F: Fn(usize, usize) -> u8> Source for Elements<F> {
+    fn pack(&self, isa: Isa, panel: PanelRows<'_>) {
+        let mut gathered = Scratch::default();
+        let codes = gathered.elements::<u8>(panel.rows.len() * MAX_COLUMNS);
+        for (j, column) in panel.columns.clone().enumerate() {
+            for (i, row) in panel.rows.clone().enumerate() {
+                codes[i * MAX_COLUMNS + j] = (self.0)(row, column);
+            }
+        }
+        isa.run(Interleave { codes: CodeRows { codes, stride: MAX_COLUMNS }, panel });
+    }
+}
+
+/// A matrix `[N, K]` in memory.
+#[derive(Clone, Copy)]
+pub(super) struct Transposed<'b>(pub Matrix<'b, u8>);
+
+impl Source for Transposed<'_> {
+    /// Some cache lines of every row of the matrix, and no more steps than half of a level-1 cache holds.
+    const SLICE: usize = 4 * SLICE;
+
+    fn pack(&self, _: Isa, panel: PanelRows<'_>) {
+        match panel.depth {
+            1 => self.pack_steps::<1>(panel),
+            2 => self.pack_steps::<2>(panel),
+            4 => self.pack_steps::<4>(panel),
+            #[cfg(not(target_arch = "x86_64"))]
+            8 => self.pack_steps::<8>(panel),
+            depth => unreachable!("no micro-kernel takes {depth} codes a step"),
+        }
+    }
+}
+
+impl Transposed<'_> {
+    /// The codes of a column in a step lie beside each other, in the matrix as in the panel: they are copied together.
+    fn pack_steps<const DEPTH: usize>(&self, panel: PanelRows<'_>) {
+        let PanelRows { rows, columns, width, stored: Stored { flip, .. }, out, .. } = panel;
+        let (steps, _) = out.as_chunks_mut::<DEPTH>();
+        for (j, column) in columns.enumerate() {
+            let codes = self.0.row(column);
+            let (whole, rest) = codes[rows.clone()].as_chunks::<DEPTH>();
+            // The next slice: rows are too many for the CPU's own prefetchers.
+            for line in (0..rows.len()).step_by(CACHE_LINE) {
+                prefetch_line_to_level2(codes.as_ptr().wrapping_add(rows.end + line));
+            }
+            for (step, codes) in steps.chunks_exact_mut(width).zip(whole) {
+                step[j] = *codes;
+            }
+            if !rest.is_empty() {
+                // Codes that pad the depth are stored as zeros.
+                let mut codes = [flip; DEPTH];
+                codes[..rest.len()].copy_from_slice(rest);
+                steps[whole.len() * width + j] = codes;
+            }
+        }
+        // (Apart, so that codes are copied as words, and this loop is one of vectors.)
+        if flip != 0 {
+            steps.as_flattened_mut().iter_mut().for_each(|code| *code ^= flip);
+        }
+    }
+}
+
 /// The codes of some rows of B from one column on.
 #[derive(Clone, Copy)]
-pub(super) struct CodeRows<'a> {
+struct CodeRows<'a> {
     /// From the first row's first code to the end of the matrix.
     codes: &'a [u8],
     /// From a row to the next.
@@ -51,64 +153,19 @@ type Row = [[u8; LANES]; MAX_COLUMNS / LANES];
 /// Columns ahead of their use at which rows are fetched: panels beside each other are packed one slice of rows at a time.
 const COLUMNS_AHEAD: usize = 256;
 
-/// Where the codes of B come from.
-pub(super) trait Source {
-    /// The codes of some rows, from column `first` on: in place, or gathered in `buffer`.
-    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, buffer: &'a mut Scratch) -> CodeRows<'a>;
-}
-
-/// A matrix `[K, N]` in memory.
-#[derive(Clone, Copy)]
-pub(super) struct RowMajor<'b>(pub Matrix<'b, u8>);
-
-impl Source for RowMajor<'_> {
-    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, _: &'a mut Scratch) -> CodeRows<'a> {
-        CodeRows { codes: &self.0.tail_from(rows.start)[first..], stride: self.0.stride() }
-    }
-}
-
-/// Codes by row and column.
-pub(super) struct Elements<F> {
-    /// `at(k, j)`
-    pub at: F,
-    /// N.
-    pub columns: usize,
-}
-
-impl<F: Fn(usize, usize) -> u8> Source for Elements<F> {
-    fn rows<'a>(&'a self, rows: Range<usize>, first: usize, buffer: &'a mut Scratch) -> CodeRows<'a> {
-        let codes = buffer.elements::<u8>(rows.len() * MAX_COLUMNS);
-        for j in first..self.columns.min(first + MAX_COLUMNS) {
-            for (i, k) in rows.clone().enumerate() {
-                codes[i * MAX_COLUMNS + j - first] = (self.at)(k, j);
-            }
-        }
-        CodeRows { codes, stride: MAX_COLUMNS }
-    }
-}
-
-/// Packs some rows of a panel.
-pub(super) struct PackPanel<'a> {
+/// Interleaves some rows of a panel.
+struct Interleave<'a> {
     /// The codes from the panel's first column on.
-    pub codes: CodeRows<'a>,
-    /// How many rows are packed; the last step is padded.
-    pub rows: usize,
-    /// The columns of the panel with those that pad it.
-    pub width: usize,
-    /// Codes of a step: the kernel's.
-    pub depth: usize,
-    /// How the codes are stored.
-    pub stored: Stored,
-    /// The steps of the rows.
-    pub out: &'a mut [u8],
+    codes: CodeRows<'a>,
+    panel: PanelRows<'a>,
 }
 
-impl Kernel for PackPanel<'_> {
+impl Kernel for Interleave<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vectors>(self, simd: V) {
-        match self.depth {
+        match self.panel.depth {
             1 => self.interleave::<V, 1>(simd),
             2 => self.interleave::<V, 2>(simd),
             4 => self.interleave::<V, 4>(simd),
@@ -120,10 +177,11 @@ impl Kernel for PackPanel<'_> {
     }
 }
 
-impl PackPanel<'_> {
+impl Interleave<'_> {
     #[inline(always)]
     fn interleave<V: Vectors, const DEPTH: usize>(self, simd: V) {
-        let PackPanel { codes: source, rows, width, stored: Stored { flip, .. }, out, .. } = self;
+        let Interleave { codes: source, panel: PanelRows { rows, width, stored: Stored { flip, .. }, out, .. } } = self;
+        let rows = rows.len();
         // Codes that pad the depth are stored as zeros.
         let zeros = [[flip; LANES]; MAX_COLUMNS / LANES];
         let mut buffers = [zeros; DEPTH];

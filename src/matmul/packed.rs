@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use super::pack::Panels;
-use super::pack_panel::{Elements, RowMajor};
+use super::pack_panel::{Elements, RowMajor, Source, Transposed};
 use super::rhs::{EraseRhs, Rhs, RhsCodes, RhsRef};
 use super::shape::largest_of;
 use super::weights::{Sealed, WeightScales, Weights};
@@ -29,32 +29,38 @@ impl Packed {
     /// Packs codes given as `[K, N]`, for left operands of the first sign.
     pub fn columns(
         isa: Isa,
-        [a, b]: [Sign; 2],
+        signs: [Sign; 2],
         codes: Matrix<'_, u8>,
         zero_points: ZeroPoints<'_>,
     ) -> Result<Self, Error> {
-        let shape = [codes.rows(), codes.columns()];
-        let largest = zero_points.check_for(b, codes.columns())?;
-        Ok(Self::of(Panels::pack(isa, isa.microkernel(a), b, &RowMajor(codes), shape, zero_points)?, largest))
+        Self::pack(isa, signs, &RowMajor(codes), [codes.rows(), codes.columns()], zero_points)
     }
 
     /// Packs codes given as `[N, K]`, for left operands of the first sign.
     pub fn rows(isa: Isa, signs: [Sign; 2], codes: Matrix<'_, u8>, zero_points: ZeroPoints<'_>) -> Result<Self, Error> {
-        let at = |k: usize, j: usize| codes.row(j)[k];
-        Self::elements(isa, signs, at, [codes.columns(), codes.rows()], zero_points)
+        Self::pack(isa, signs, &Transposed(codes), [codes.columns(), codes.rows()], zero_points)
     }
 
     /// Packs `[K, N]` codes, `at(k, j)` each, for left operands of the first sign.
     pub fn elements(
         isa: Isa,
-        [a, b]: [Sign; 2],
+        signs: [Sign; 2],
         at: impl Fn(usize, usize) -> u8 + Sync,
         shape: [usize; 2],
         zero_points: ZeroPoints<'_>,
     ) -> Result<Self, Error> {
+        Self::pack(isa, signs, &Elements(at), shape, zero_points)
+    }
+
+    fn pack(
+        isa: Isa,
+        [a, b]: [Sign; 2],
+        source: &impl Source,
+        shape: [usize; 2],
+        zero_points: ZeroPoints<'_>,
+    ) -> Result<Self, Error> {
         let largest = zero_points.check_for(b, shape[1])?;
-        let elements = Elements { at, columns: shape[1] };
-        Ok(Self::of(Panels::pack(isa, isa.microkernel(a), b, &elements, shape, zero_points)?, largest))
+        Ok(Self::of(Panels::pack(isa, isa.microkernel(a), b, source, shape, zero_points)?, largest))
     }
 
     fn of(panels: Panels, largest: Largest) -> Self {

@@ -94,7 +94,7 @@ impl Panels {
     fn fingerprint(isa: Isa, kernel: &'static Microkernel, b: Sign) -> Result<u64, Error> {
         // Two panels, and a step that is padded.
         let shape @ [_, columns] = [2 * kernel.depth + 1, kernel.tiles.len() * kernel.lanes + 1];
-        let elements = Elements { at: |k: usize, j: usize| ((k * columns + j) * 37) as u8, columns };
+        let elements = Elements(|k: usize, j: usize| ((k * columns + j) * 37) as u8);
         Ok(xxh64(Panels::pack(isa, kernel, b, &elements, shape, ZeroPoints::Uniform(3))?.codes()))
     }
 }

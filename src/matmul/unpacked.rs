@@ -1,8 +1,9 @@
 //! The unpacked right operand: for matrices that are multiplied only once, such as the keys and values of attention.
 //!
-//! Panels are packed into the thread's workspace right before they are multiplied, a batch at a time, and then dropped.
+//! Panels are packed into the thread's workspace right before they are multiplied, a batch at a time, and then dropped. So is every
+//! panel of a matrix `[N, K]`, whose rows are columns of B.
 //!
-//! For a few tiles of rows of A, packing would write and read panels for too little. Then the micro-kernel makes its vectors of
+//! For a few tiles of rows of A and a matrix `[K, N]`, packing would write and read panels for too little. Then the micro-kernel makes its vectors of
 //! the rows of B in place, and B is read once, from its first row to its last, a slice of some rows at a time:
 //!
 //! ```text
@@ -26,7 +27,7 @@ use core::ptr::null;
 use super::lhs::{LhsBlock, SETS};
 use super::offsets::ColumnTerms;
 use super::pack::Panel;
-use super::pack_panel::{PackPanel, RowMajor, SLICE, Source, sum_columns};
+use super::pack_panel::{PanelRows, RowMajor, SLICE, Source, Transposed, sum_columns};
 use super::shape::{Shape, Stored, largest_of};
 use super::split::Split;
 use super::tile::{AccRow, MAX_COLUMNS, Microkernel, Operands, UnpackedOperands};
@@ -42,9 +43,19 @@ use crate::simd::LANES;
 pub struct Unpacked<'a> {
     shape: Shape,
     b: Matrix<'a, u8>,
+    order: Order,
     stored: Stored,
     zero_points: ZeroPoints<'a>,
     bias: Option<&'a [i32]>,
+}
+
+/// How a right operand lies in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// `[K, N]`
+    Rows,
+    /// `[N, K]`
+    Columns,
 }
 
 /// Room for [`ColumnTerms`].
@@ -71,12 +82,16 @@ impl TermRows {
 }
 
 impl<'a> Unpacked<'a> {
-    /// A matrix `[K, N]` of codes of the sign `b`, for left operands of the sign `a`. Size and zero points are checked.
-    pub fn new(isa: Isa, [a, b]: [Sign; 2], codes: Matrix<'a, u8>, zero_points: ZeroPoints<'a>) -> Self {
+    /// A matrix of codes of the sign `b`, for left operands of the sign `a`. Size and zero points are checked.
+    pub fn new(isa: Isa, [a, b]: [Sign; 2], codes: Matrix<'a, u8>, order: Order, zero_points: ZeroPoints<'a>) -> Self {
         let kernel = isa.microkernel(a);
-        let split = kernel.unpacked_panels(codes.columns());
-        let shape = Shape::new(isa, kernel, codes.rows(), codes.columns(), split);
-        Unpacked { shape, b: codes, stored: Stored::new(kernel, b), zero_points, bias: None }
+        let shape = match order {
+            Order::Rows => {
+                Shape::new(isa, kernel, codes.rows(), codes.columns(), kernel.unpacked_panels(codes.columns()))
+            }
+            Order::Columns => Shape::new(isa, kernel, codes.columns(), codes.rows(), kernel.panels(codes.rows())),
+        };
+        Unpacked { shape, b: codes, order, stored: Stored::new(kernel, b), zero_points, bias: None }
     }
 
     /// Adds `bias[j]`, one for every column, to every accumulator of column j.
@@ -104,15 +119,30 @@ impl<'a> Unpacked<'a> {
     /// Packs some rows of a panel, of which the first begins a step.
     fn pack(&self, panel: usize, rows: Range<usize>, out: &mut [u8]) {
         let Shape { isa, kernel, .. } = self.shape;
-        let first = self.shape.columns_of(panel..panel + 1).start;
-        isa.run(PackPanel {
-            codes: RowMajor(self.b).rows(rows.clone(), first, &mut Scratch::default()),
-            rows: rows.len(),
-            width: self.shape.vectors(panel) * kernel.lanes,
-            depth: kernel.depth,
-            stored: self.stored,
-            out,
-        });
+        let columns = self.shape.columns_of(panel..panel + 1);
+        let width = self.shape.vectors(panel) * kernel.lanes;
+        let rows = PanelRows { rows, columns, width, depth: kernel.depth, stored: self.stored, out };
+        match self.order {
+            Order::Rows => RowMajor(self.b).pack(isa, rows),
+            Order::Columns => Transposed(self.b).pack(isa, rows),
+        }
+    }
+
+    /// Rows of B that are packed at a time.
+    fn slice(&self) -> usize {
+        match self.order {
+            Order::Rows => RowMajor::SLICE,
+            Order::Columns => Transposed::SLICE,
+        }
+    }
+
+    /// Panels from one on that are packed together. Rows of B, which are side by side in all panels, are read once for many; columns
+    /// of B are in one panel.
+    fn panels_together(&self, panel: usize) -> usize {
+        match self.order {
+            Order::Rows => (level2() * 2 / self.shape.panel_bytes(panel..panel + 1).max(1)).max(1),
+            Order::Columns => 1,
+        }
     }
 
     /// Whether all rows fall into the same few sets of a cache.
@@ -125,13 +155,16 @@ impl<'a> Unpacked<'a> {
         self.b.rows().saturating_mul(self.b.columns()) <= level2()
     }
 
-    /// The most rows of A for which B is read in place. With more of them, packing is faster on a Zen 4.
+    /// The most rows of A for which B is read in place, which only rows of B can be. With more of them, packing is faster on a Zen 4.
     pub fn most_sliced_rows(&self) -> usize {
         /// Codes of B that are packed in less time than accumulators are cleared, kept and read again.
         const FEW: usize = 64 * 64;
         /// The least depth at which 16 rows of A, and not only 8, pay for their accumulators.
         const DEEP: usize = 256;
         let Shape { kernel, columns, depth, .. } = self.shape;
+        if self.order == Order::Columns {
+            return 0;
+        }
         // A single panel that is not whole would be packed all the same, slice by slice.
         let is_packed = columns < self.shape.vectors(0) * kernel.lanes;
         if self.is_near() {
@@ -205,8 +238,7 @@ impl<'a> PanelBatch<'a> {
     pub fn panel(&mut self, panel: usize, end: usize) -> Panel<'_> {
         let shape = *self.b.shape();
         if !self.panels.contains(&panel) {
-            let most = level2() * 2 / shape.panel_bytes(panel..panel + 1).max(1);
-            self.panels = panel..end.min(panel + most.max(1));
+            self.panels = panel..end.min(panel + self.b.panels_together(panel));
             self.pack();
         }
         let bytes = shape.panel_bytes(self.panels.start..panel)..shape.panel_bytes(self.panels.start..panel + 1);
@@ -223,7 +255,8 @@ impl<'a> PanelBatch<'a> {
     fn pack(&mut self) {
         let shape = *self.b.shape();
         let codes = self.codes.elements::<u8>(shape.panel_bytes(self.panels.clone()));
-        for rows in (0..shape.depth).step_by(SLICE).map(|first| first..shape.depth.min(first + SLICE)) {
+        let slice = self.b.slice();
+        for rows in (0..shape.depth).step_by(slice).map(|first| first..shape.depth.min(first + slice)) {
             let steps = rows.start / shape.kernel.depth..rows.end.div_ceil(shape.kernel.depth);
             for panel in self.panels.clone() {
                 let step = shape.vectors(panel) * shape.kernel.lanes * shape.kernel.depth;

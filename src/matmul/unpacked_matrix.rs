@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use super::rhs::{EraseRhs, Rhs, RhsCodes, RhsRef};
-use super::unpacked::Unpacked;
+use super::unpacked::{Order, Unpacked};
 use super::weights::{Sealed, WeightScales, Weights};
 use crate::codes::ByteCode;
 use crate::error::{Error, check_length};
@@ -12,8 +12,8 @@ use crate::isa::Isa;
 use crate::matrix::{Largest, Matrix, ZeroPoints};
 use crate::quantized::Quantized;
 
-/// The right operand of a [`matmul`](crate::matmul()) where it is in memory, `[K, N]`: for a matrix that is multiplied only
-/// once. For weights, which are multiplied again and again, a [`PackedMatrix`](crate::PackedMatrix) is faster.
+/// The right operand of a [`matmul`](crate::matmul()) where it is in memory, `[K, N]` or `[N, K]`: for a matrix that is multiplied
+/// only once. For weights, which are multiplied again and again, a [`PackedMatrix`](crate::PackedMatrix) is faster.
 ///
 /// ```
 /// use zeropoint::{Accumulators, CodeRange, Exec, Matrix, MatrixMut, QuantParams, Quantized, UnpackedMatrix, matmul};
@@ -48,10 +48,54 @@ impl<'a, A: ByteCode, B: ByteCode> UnpackedMatrix<'a, A, B> {
         Ok(UnpackedMatrix { scales: WeightScales::new(scales), ..matrix })
     }
 
+    /// A matrix `[N, K]`, a row for every column of the result, with parameters per tensor or per row: such as the keys of
+    /// attention, whose product with the queries is `q · kᵀ`. It is packed a panel at a time inside the call, which pays from some
+    /// eight rows of activations on. For fewer, the feature `distance` has dot products of rows as they lie.
+    ///
+    /// ```
+    /// use zeropoint::{Accumulators, CodeRange, Exec, Matrix, MatrixMut, QuantParams, Quantized, UnpackedMatrix, matmul};
+    /// let exec = Exec::best()?;
+    /// let params = QuantParams::per_tensor(CodeRange::signed(8)?, 0.5, 0)?;
+    /// let (queries, keys) = ([1_i8, 2], [3_i8, 4, 5, 6, 7, 8]); // a query, three keys
+    /// let keys = UnpackedMatrix::transposed(exec, Quantized::new(Matrix::new(&keys, 3, 2)?, &params)?)?;
+    /// let mut scores = [0; 3];
+    /// let queries = Quantized::new(Matrix::new(&queries, 1, 2)?, &params)?;
+    /// matmul(exec, queries, &keys, &Accumulators, MatrixMut::new(&mut scores, 1, 3)?)?;
+    /// assert_eq!(scores, [11, 17, 23]);
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for parameters of another granularity.
+    pub fn transposed<'e>(exec: impl Into<Exec<'e>>, b: Quantized<'a, B>) -> Result<Self, Error> {
+        let (zero_points, scales) = b.by_row()?;
+        let matrix = Self::with_zero_points_transposed(exec.into().isa(), b.codes(), zero_points)?;
+        Ok(UnpackedMatrix { scales: WeightScales::new(scales), ..matrix })
+    }
+
     /// A matrix `[K, N]` whose scales are not known.
     pub(crate) fn with_zero_points(isa: Isa, b: Matrix<'a, B>, zero_points: ZeroPoints<'a>) -> Result<Self, Error> {
-        let largest = zero_points.check_for(B::SIGN, b.columns())?;
-        let b = Unpacked::new(isa, [A::SIGN, B::SIGN], b.bytes(), zero_points);
+        Self::in_order(isa, b, Order::Rows, zero_points, b.columns())
+    }
+
+    /// A matrix `[N, K]` whose scales are not known.
+    pub(crate) fn with_zero_points_transposed(
+        isa: Isa,
+        b: Matrix<'a, B>,
+        zero_points: ZeroPoints<'a>,
+    ) -> Result<Self, Error> {
+        Self::in_order(isa, b, Order::Columns, zero_points, b.rows())
+    }
+
+    fn in_order(
+        isa: Isa,
+        b: Matrix<'a, B>,
+        order: Order,
+        zero_points: ZeroPoints<'a>,
+        columns: usize,
+    ) -> Result<Self, Error> {
+        let largest = zero_points.check_for(B::SIGN, columns)?;
+        let b = Unpacked::new(isa, [A::SIGN, B::SIGN], b.bytes(), order, zero_points);
         Ok(UnpackedMatrix { b, scales: WeightScales::default(), largest, operands: PhantomData })
     }
 

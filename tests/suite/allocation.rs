@@ -46,9 +46,11 @@ fn repeated_products() {
         let (mut sums, mut codes) = (vec![0; m * n], vec![0; m * n]);
         every_isa(|isa| {
             let a = Matrix::new(&a, m, k).unwrap();
+            let transposed = Matrix::new(&b, n, k).unwrap();
             let b = Matrix::new(&b, k, n).unwrap();
             let packed = raw::pack(isa, b, zero_points[..].into()).unwrap();
             let unpacked = raw::unpacked(isa, b, zero_points[..].into()).unwrap();
+            let transposed = raw::unpacked_transposed(isa, transposed, zero_points[..].into()).unwrap();
             let mut products = || {
                 let before = ALLOCATIONS.get();
                 let stochastic = stage.stochastic(Stream::new(1)).unwrap();
@@ -57,6 +59,8 @@ fn repeated_products() {
                 raw::matmul(isa, a, 9.into(), &packed, &stage, MatrixMut::new(&mut codes, m, n).unwrap()).unwrap();
                 raw::matmul(isa, a, 9.into(), &packed, &stochastic, MatrixMut::new(&mut codes, m, n).unwrap()).unwrap();
                 raw::matmul(isa, a, 9.into(), &unpacked, &Accumulators, MatrixMut::new(&mut sums, m, n).unwrap())
+                    .unwrap();
+                raw::matmul(isa, a, 9.into(), &transposed, &Accumulators, MatrixMut::new(&mut sums, m, n).unwrap())
                     .unwrap();
                 ALLOCATIONS.get() - before
             };

@@ -77,18 +77,26 @@ impl<A: ByteCode, B: ByteCode> Case<A, B> {
     fn packed(&self, isa: Isa) -> [PackedMatrix<A, B>; 2] {
         let (n, k) = (self.n, self.k);
         let zero_points = of(&self.b_zero_points, n);
-        let transposed: Vec<B> = (0..n * k).map(|i| self.b[i % k * n + i / k]).collect();
         [
             raw::pack(isa, Matrix::new(&self.b, k, n).unwrap(), zero_points).unwrap(),
-            raw::pack_transposed(isa, Matrix::new(&transposed, n, k).unwrap(), zero_points).unwrap(),
+            raw::pack_transposed(isa, Matrix::new(&self.transposed(), n, k).unwrap(), zero_points).unwrap(),
         ]
         .map(|packed| packed.with_accumulator_bias(&self.bias).unwrap())
     }
 
-    /// B as it lies.
-    fn unpacked(&self, isa: Isa) -> UnpackedMatrix<'_, A, B> {
-        let b = Matrix::new(&self.b, self.k, self.n).unwrap();
-        raw::unpacked(isa, b, of(&self.b_zero_points, self.n)).unwrap().with_accumulator_bias(&self.bias).unwrap()
+    fn transposed(&self) -> Vec<B> {
+        (0..self.n * self.k).map(|i| self.b[i % self.k * self.n + i / self.k]).collect()
+    }
+
+    /// B as it lies, in both of its forms.
+    fn unpacked<'a>(&'a self, isa: Isa, transposed: &'a [B]) -> [UnpackedMatrix<'a, A, B>; 2] {
+        let (n, k) = (self.n, self.k);
+        let zero_points = of(&self.b_zero_points, n);
+        [
+            raw::unpacked(isa, Matrix::new(&self.b, k, n).unwrap(), zero_points).unwrap(),
+            raw::unpacked_transposed(isa, Matrix::new(transposed, n, k).unwrap(), zero_points).unwrap(),
+        ]
+        .map(|unpacked| unpacked.with_accumulator_bias(&self.bias).unwrap())
     }
 
     /// The result of a stage, row after row; what lies between the rows is not touched.
@@ -114,7 +122,9 @@ impl<A: ByteCode, B: ByteCode> Case<A, B> {
             for packed in self.packed(isa) {
                 assert_eq!(self.run(isa, &packed, &Accumulators, i32::MIN), want, "{isa}");
             }
-            assert_eq!(self.run(isa, &self.unpacked(isa), &Accumulators, i32::MIN), want, "unpacked {isa}");
+            for unpacked in self.unpacked(isa, &self.transposed()) {
+                assert_eq!(self.run(isa, &unpacked, &Accumulators, i32::MIN), want, "unpacked {isa}");
+            }
         });
     }
 }
@@ -176,8 +186,9 @@ proptest! {
             let [packed, _] = case.packed(isa);
             assert_eq!(run_requantized(isa, &case, &packed, (Rule::Float, &multipliers), zero_point, bounds), float, "float {isa}");
             assert_eq!(run_requantized(isa, &case, &packed, (Rule::FixedPoint, &multipliers), zero_point, bounds), fixed, "fixed {isa}");
-            let unpacked = case.unpacked(isa);
-            assert_eq!(run_requantized(isa, &case, &unpacked, (Rule::FixedPoint, &multipliers), zero_point, bounds), fixed, "unpacked {isa}");
+            for unpacked in case.unpacked(isa, &case.transposed()) {
+                assert_eq!(run_requantized(isa, &case, &unpacked, (Rule::FixedPoint, &multipliers), zero_point, bounds), fixed, "unpacked {isa}");
+            }
             assert_eq!(run_requantized(isa, &case, &packed, (Rule::HalfAway, &multipliers), zero_point, bounds), half_away, "half away {isa}");
             assert_eq!(run_requantized(isa, &case, &packed, (Rule::Gemmlowp, &multipliers), zero_point, bounds), gemmlowp, "gemmlowp {isa}");
             assert_eq!(run_requantized(isa, &case, &packed, (Rule::Shift, &powers), zero_point, bounds), shift, "shift {isa}");

@@ -201,6 +201,9 @@ fn products() {
             raw::matmul(isa, a, zero_points(), &packed, &Accumulators, MatrixMut::new(&mut want, m, n).unwrap())
                 .unwrap();
             let unpacked = raw::unpacked(isa, Matrix::new(&b, k, n).unwrap(), 3.into()).unwrap();
+            let transposed: Vec<_> = (0..n * k).map(|i| b[i % k * n + i / k]).collect();
+            let transposed = Matrix::new(&transposed, n, k).unwrap();
+            let transposed = raw::unpacked_transposed(isa, transposed, 3.into()).unwrap();
             with_threads(|| {
                 let mut out = vec![0; m * n];
                 repeated(4, || {
@@ -215,19 +218,21 @@ fn products() {
                     .unwrap()
                 });
                 assert!(out == want, "{isa} {m}x{n}x{k}");
-                out.fill(0);
-                repeated(4, || {
-                    raw::matmul(
-                        Exec::from(isa).rayon(),
-                        a,
-                        zero_points(),
-                        &unpacked,
-                        &Accumulators,
-                        MatrixMut::new(&mut out, m, n).unwrap(),
-                    )
-                    .unwrap()
-                });
-                assert!(out == want, "unpacked {isa} {m}x{n}x{k}");
+                for b in [&unpacked, &transposed] {
+                    out.fill(0);
+                    repeated(4, || {
+                        raw::matmul(
+                            Exec::from(isa).rayon(),
+                            a,
+                            zero_points(),
+                            b,
+                            &Accumulators,
+                            MatrixMut::new(&mut out, m, n).unwrap(),
+                        )
+                        .unwrap()
+                    });
+                    assert!(out == want, "unpacked {isa} {m}x{n}x{k}");
+                }
             });
         });
     }

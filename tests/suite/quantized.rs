@@ -63,11 +63,13 @@ fn products_equal_those_by_hand() {
             let unpacked = UnpackedMatrix::new(isa, columns).unwrap();
             let stage = Dequantize::new().with_bias(&bias).unwrap();
             let a = Quantized::new(a, x).unwrap();
-            let mut all = [vec![0.0; m * n], vec![0.0; m * n], vec![0.0; m * n]];
-            let [first, second, third] = &mut all;
+            let transposed = UnpackedMatrix::transposed(isa, rows).unwrap();
+            let mut all = [(); 4].map(|()| vec![0.0; m * n]);
+            let [first, second, third, fourth] = &mut all;
             matmul(isa, a, &packed, &stage, MatrixMut::new(first, m, n).unwrap()).unwrap();
             matmul(isa, a, &by_columns, &stage, MatrixMut::new(second, m, n).unwrap()).unwrap();
             matmul(isa, a, &unpacked, &stage, MatrixMut::new(third, m, n).unwrap()).unwrap();
+            matmul(isa, a, &transposed, &stage, MatrixMut::new(fourth, m, n).unwrap()).unwrap();
             for out in all {
                 assert_eq!(bits(&out), bits(&want), "{isa}");
             }

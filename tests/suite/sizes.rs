@@ -31,6 +31,9 @@ fn weights_of_more_than_two_mebibytes() {
         let unpacked = raw::unpacked(isa, b, 0.into()).unwrap();
         raw::matmul(isa, a, 9.into(), &unpacked, &Accumulators, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
         assert_eq!(out, want, "unpacked, {isa}");
+        let unpacked = raw::unpacked_transposed(isa, b, 0.into()).unwrap();
+        raw::matmul(isa, a, 9.into(), &unpacked, &Accumulators, MatrixMut::new(&mut out, 1, n).unwrap()).unwrap();
+        assert_eq!(out, transposed, "unpacked and transposed, {isa}");
     });
 }
 

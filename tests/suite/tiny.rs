@@ -61,6 +61,9 @@ fn products<A: ByteCode, B: ByteCode>([m, n, k]: [usize; 3]) {
             check(&|out| raw::matmul(isa, a, za, &packed, &Accumulators, out).unwrap());
             let unpacked = raw::unpacked::<A, B>(isa, b, zb).unwrap().with_accumulator_bias(&bias).unwrap();
             check(&|out| raw::matmul(isa, a, za, &unpacked, &Accumulators, out).unwrap());
+            let unpacked = raw::unpacked_transposed::<A, B>(isa, transposed, zb).unwrap();
+            let unpacked = unpacked.with_accumulator_bias(&bias).unwrap();
+            check(&|out| raw::matmul(isa, a, za, &unpacked, &Accumulators, out).unwrap());
         });
     }
 }

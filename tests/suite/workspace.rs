@@ -214,6 +214,11 @@ fn products(list: &mut List, isa: Isa) {
                 raw::matmul(exec, a, rows[..m].into(), &weights, &stage, MatrixMut::new(out, m, n)?)
             });
         }
+        let (codes, whole) = (a.clone(), bytes(k * n));
+        list.add(name("transposed sums"), m * n, move |exec, out: &mut [i32]| {
+            let b = raw::unpacked_transposed(exec.isa(), Matrix::new(&whole, n, k)?, 7.into())?;
+            raw::matmul(exec, Matrix::new(&codes, m, k)?, 9.into(), &b, &Accumulators, MatrixMut::new(out, m, n)?)
+        });
         let codes = a.clone();
         let whole = bytes(k * n);
         list.add(name("unpacked sums"), m * n, move |exec, out: &mut [i32]| {

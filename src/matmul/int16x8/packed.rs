@@ -6,7 +6,7 @@ use crate::exec::Exec;
 use crate::isa::Isa;
 use crate::matmul::multiplier::bias_codes;
 use crate::matmul::pack::Panels;
-use crate::matmul::pack_panel::{Elements, RowMajor, Source};
+use crate::matmul::pack_panel::{RowMajor, Source, Transposed};
 use crate::matmul::weights::check_one_scale;
 use crate::matrix::{Largest, ZeroPoints};
 use crate::params::QuantParams;
@@ -37,8 +37,7 @@ impl PackedMatrix {
     /// [`Error::Memory`].
     pub fn pack<'e>(exec: impl Into<Exec<'e>>, weights: Quantized<'_, i8>) -> Result<Self, Error> {
         let codes = weights.codes().bytes();
-        let elements = Elements { at: |k: usize, j: usize| codes.row(j)[k], columns: codes.rows() };
-        Self::of(exec.into().isa(), &elements, [codes.columns(), codes.rows()], weights.by_row()?)
+        Self::of(exec.into().isa(), &Transposed(codes), [codes.columns(), codes.rows()], weights.by_row()?)
     }
 
     /// Packs weights `[depth, outputs]`, a column for every output, with parameters per tensor or per column and zero points 0.

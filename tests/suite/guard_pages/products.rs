@@ -45,11 +45,14 @@ fn of_codes<A: ByteCode + Pod, B: ByteCode + Pod>() {
             let rows = raw::pack_transposed::<A, B>(isa, Matrix::new(&b, n, k).unwrap(), 1.into()).unwrap();
             let unpacked = raw::unpacked::<A, B>(isa, columns, b_zero_points).unwrap();
             let unpacked = unpacked.with_accumulator_bias(&bias).unwrap();
+            let transposed =
+                raw::unpacked_transposed::<A, B>(isa, Matrix::new(&b, n, k).unwrap(), b_zero_points).unwrap();
             call(place, || {
                 let each = raw::ZeroPoints::from(&a_zero_points[..]);
                 raw::matmul(isa, a, each, &packed, &Accumulators, out(&mut sums, shape)).unwrap();
                 raw::matmul(isa, a, 9.into(), &rows, &Accumulators, out(&mut sums, shape)).unwrap();
                 raw::matmul(isa, a, 9.into(), &unpacked, &Accumulators, out(&mut sums, shape)).unwrap();
+                raw::matmul(isa, a, each, &transposed, &Accumulators, out(&mut sums, shape)).unwrap();
                 let sums = Matrix::with_stride(&sums, m, n, n + 1).unwrap();
                 for stage in stages.iter().chain([&stochastic]) {
                     raw::matmul(isa, a, 9.into(), &packed, stage, out(&mut bytes, shape)).unwrap();
