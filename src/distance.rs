@@ -31,15 +31,18 @@
 //! Rows are read where they lie, in blocks that stay in the level 1 cache for all queries. For one query that costs what reading the
 //! rows costs. For dot products of many queries, [`matmul`](crate::matmul()) with packed rows is several times as fast.
 
-mod codes;
+mod calls;
+pub(crate) mod codes;
 pub(crate) mod kernel;
+mod measure;
 mod metric;
 mod pairs;
 mod search;
 mod table;
 pub(crate) mod vectors;
 
+pub use calls::{between, nearest, pairwise};
 pub use codes::Codes;
-pub use metric::{Cosine, Dot, Metric, SquaredEuclidean};
-pub use search::{Neighbor, nearest};
-pub use table::{between, pairwise};
+pub use measure::{Cosine, Dot, SquaredEuclidean};
+pub use metric::Metric;
+pub use search::Neighbor;

@@ -12,12 +12,14 @@
 
 #![allow(missing_docs, reason = "gungraun's macros make items that have none")]
 
+use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
 
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, OutputFormat, library_benchmark, library_benchmark_group,
 };
 use zeropoint::calibrate::{Method, Observer};
+use zeropoint::distance::{Cosine, Dot, Metric, SquaredEuclidean, between, nearest, pairwise};
 use zeropoint::formats::{BlockFormat, decode_blocks, encode_blocks};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::random::fill_words;
@@ -100,6 +102,16 @@ groups! {
     unpacked {
         unpacked_64x64x64: unpacked([64, 64, 64])
         unpacked_8x512x512: unpacked([8, 512, 512])
+        unpacked_transposed_64x64x64: unpacked_transposed([64, 64, 64])
+    }
+    distances {
+        dot_of_two_768: of_two(Dot)
+        squared_difference_of_two_768: of_two(SquaredEuclidean)
+        cosine_of_two_768: of_two(Cosine)
+        dots_100x96: to_all(Dot)
+        squared_differences_100x96: to_all(SquaredEuclidean)
+        cosines_100x96: to_all(Cosine)
+        nearest_10_100x96: ten_nearest()
     }
     elements {
         quantize_4096: quantized()
@@ -254,6 +266,31 @@ fn unpacked(isa: Isa, shape: [usize; 3]) -> Call {
     let [_, n, k] = shape;
     let b = Matrix::new(signed_bytes(k * n).leak(), k, n).unwrap();
     product(isa, shape, 0, raw::unpacked(isa, b, 0.into()).unwrap(), Accumulators)
+}
+
+fn unpacked_transposed(isa: Isa, shape: [usize; 3]) -> Call {
+    let [_, n, k] = shape;
+    let b = Matrix::new(signed_bytes(k * n).leak(), n, k).unwrap();
+    product(isa, shape, 0, raw::unpacked_transposed(isa, b, 0.into()).unwrap(), Accumulators)
+}
+
+fn of_two<M: Metric + Copy + 'static>(isa: Isa, metric: M) -> Call {
+    let (a, b) = (signed_bytes(768), signed_bytes(769));
+    warm(move || drop(black_box(between(isa, metric, &a, &b[1..]))))
+}
+
+fn to_all<M: Metric + Copy + 'static>(isa: Isa, metric: M) -> Call {
+    let (query, rows) = (signed_bytes(96), signed_bytes(100 * 96));
+    let mut out = vec![between(isa, metric, &query, &query).unwrap(); 100];
+    warm(move || {
+        let (rows, out) = (Matrix::new(&rows, 100, 96).unwrap(), MatrixMut::new(&mut out, 1, 100).unwrap());
+        pairwise(isa, metric, &query, rows, out).unwrap();
+    })
+}
+
+fn ten_nearest(isa: Isa) -> Call {
+    let (query, rows) = (signed_bytes(96), signed_bytes(100 * 96));
+    warm(move || drop(nearest(isa, Dot, &query, Matrix::new(&rows, 100, 96).unwrap(), 10)))
 }
 
 const ELEMENTS: usize = 4 << 10;

@@ -5,7 +5,7 @@ use wide::bytemuck::{cast, cast_ref};
 use wide::{f32x8, f32x16, i8x16, i16x8, i16x16, i32x8, i32x16, u8x16, u32x16};
 
 use super::scalar::Scalar;
-use crate::distance::kernel::Encoding;
+use crate::distance::codes::Encoding;
 use crate::distance::vectors::{Differences, Products, Vectors, Widened};
 use crate::formats::vectors::FormatVectors;
 use crate::groups::dot::{GroupDot, Totals};

@@ -2,7 +2,7 @@
 
 use bytemuck::Pod;
 
-use crate::distance::kernel::Encoding;
+use crate::distance::codes::Encoding;
 use crate::distance::vectors::{Products, Vectors, factor_of_flipped, flip};
 use crate::groups::dot::{GroupDot, Totals};
 use crate::groups::tile::E2M1;

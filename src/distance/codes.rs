@@ -1,9 +1,9 @@
 //! Vectors of codes as arguments.
 
-use super::kernel::Encoding;
 use crate::codes::ByteCode;
 use crate::error::Error;
 use crate::matrix::{Matrix, ZeroPoints};
+use crate::sign::Sign;
 
 /// Vectors of codes, the rows of a matrix, with the zero point of all of them: 0, unless [`with_zero_point`](Codes::with_zero_point)
 /// gives another one. A slice is one vector.
@@ -67,4 +67,11 @@ impl<'a, C: ByteCode> From<&'a Vec<C>> for Codes<'a, C> {
 pub struct Operand<'a> {
     pub codes: Matrix<'a, u8>,
     pub encoding: Encoding,
+}
+
+/// The type and zero point of codes: a byte stands for `code − zero point`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Encoding {
+    pub sign: Sign,
+    pub zero_point: i32,
 }

@@ -18,9 +18,9 @@
 
 use bytemuck::from_bytes;
 
+use super::codes::Encoding;
 use super::vectors::{Differences, Products, Vectors};
 use crate::matrix::Matrix;
-use crate::sign::Sign;
 
 /// The bytes of the longest vector of any ISA.
 pub const LONGEST: usize = 64;
@@ -30,13 +30,6 @@ const TOGETHER: usize = 4;
 
 /// Sets of accumulators where there is one row, whose additions would wait for each other in a single one.
 const UNROLLED: usize = 2;
-
-/// The type and zero point of codes: a byte stands for `code − zero point`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Encoding {
-    pub sign: Sign,
-    pub zero_point: i32,
-}
 
 /// The sums that a metric needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

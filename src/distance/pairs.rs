@@ -2,9 +2,9 @@
 
 use core::ops::Range;
 
-use super::codes::Operand;
-use super::kernel::{Encoding, Query, RowSums, Summed, Sums};
-use super::metric::Measure;
+use super::codes::{Encoding, Operand};
+use super::kernel::{Query, RowSums, Summed, Sums};
+use super::measure::Measure;
 use crate::error::{Error, check_length};
 use crate::exec::{Exec, Team};
 use crate::isa::Isa;

@@ -3,10 +3,9 @@
 use std::collections::BinaryHeap;
 use std::sync::Mutex;
 
-use super::codes::{Codes, Operand};
-use super::metric::{Measure, Metric};
+use super::codes::Operand;
+use super::measure::Measure;
 use super::pairs::Pairs;
-use crate::codes::ByteCode;
 use crate::error::Error;
 use crate::exec::Exec;
 
@@ -19,37 +18,10 @@ pub struct Neighbor<T> {
     pub value: T,
 }
 
-/// The `k` nearest rows of every query, nearest first; all rows where there are fewer. Of equally near ones, the first.
-///
-/// The neighbours of query i are `[i * n..][..n]`, n the smaller one of `k` and the number of rows. Every distance is computed: what
-/// is found is exact. Besides the result, memory for k rows a query is allocated.
-///
-/// ```
-/// use zeropoint::distance::{Cosine, nearest};
-/// use zeropoint::{Exec, Matrix};
-/// let rows = [1_i8, 0, 0, 1, -3, -3, 2, 2];
-/// let found = nearest(Exec::best()?, Cosine, Matrix::new(&[5_i8, 5, 0, -1], 2, 2)?, Matrix::new(&rows, 4, 2)?, 1)?;
-/// assert_eq!((found[0].row, found[0].value), (3, 1.0)); // of 5, 5
-/// assert_eq!((found[1].row, found[1].value), (2, 0.70710678)); // of 0, −1
-/// # Ok::<(), zeropoint::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Length`] when queries and rows are not as long; [`Error::Depth`] when a sum could leave i32.
-pub fn nearest<'a, 'b, 'e, M: Metric, A: ByteCode, B: ByteCode>(
-    exec: impl Into<Exec<'e>>,
-    metric: M,
-    queries: impl Into<Codes<'a, A>>,
-    rows: impl Into<Codes<'b, B>>,
-    k: usize,
-) -> Result<Vec<Neighbor<M::Value>>, Error> {
-    metric.nearest(exec.into(), queries.into().operand(), rows.into().operand(), k)
-}
-
-/// Ranks and rows, the furthest one on top. (Ranks and rows order all candidates, so that no order of finding them matters.)
+/// Ranks and rows, the furthest on top. No two candidates are equal, so the k smallest are the same in whatever order they are found.
 type Nearest = BinaryHeap<(i64, usize)>;
 
-/// [`nearest`] for a metric.
+/// The `k` nearest rows of every query.
 pub fn find<M: Measure>(
     exec: Exec<'_>,
     queries: Operand<'_>,

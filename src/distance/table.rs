@@ -1,59 +1,14 @@
 //! Distances of two vectors, and of every query to every row.
 
-use super::codes::{Codes, Operand};
+use super::codes::Operand;
 use super::kernel::Query;
-use super::metric::{Measure, Metric};
+use super::measure::Measure;
 use super::pairs::{Pairs, check_vectors};
-use crate::codes::ByteCode;
 use crate::error::{Error, check_length};
 use crate::exec::Exec;
 use crate::matrix::MatrixMut;
 
-/// The distance of two vectors, on the calling thread.
-///
-/// ```
-/// use zeropoint::Exec;
-/// use zeropoint::distance::{SquaredEuclidean, between};
-/// assert_eq!(between(Exec::best()?, SquaredEuclidean, &[250_u8, 3], &[-2_i8, 3])?, 252 * 252);
-/// # Ok::<(), zeropoint::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Length`] when they are not two vectors of one length; [`Error::Depth`] when a sum could leave i32.
-pub fn between<'a, 'b, 'e, M: Metric, A: ByteCode, B: ByteCode>(
-    exec: impl Into<Exec<'e>>,
-    metric: M,
-    a: impl Into<Codes<'a, A>>,
-    b: impl Into<Codes<'b, B>>,
-) -> Result<M::Value, Error> {
-    metric.between(exec.into(), &a.into().operand(), &b.into().operand())
-}
-
-/// The distance of every query `[M, K]` to every row `[N, K]`, into `[M, N]`.
-///
-/// ```
-/// use zeropoint::distance::{Dot, pairwise};
-/// use zeropoint::{Exec, Matrix, MatrixMut};
-/// let (query, rows) = ([1_i8, 2], [3_u8, 4, 5, 6, 7, 8]);
-/// let mut out = [0; 3];
-/// pairwise(Exec::best()?, Dot, &query, Matrix::new(&rows, 3, 2)?, MatrixMut::new(&mut out, 1, 3)?)?;
-/// assert_eq!(out, [11, 17, 23]);
-/// # Ok::<(), zeropoint::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Length`] when the lengths or the shape of `out` do not go together; [`Error::Depth`] when a sum could leave i32.
-pub fn pairwise<'a, 'b, 'e, M: Metric, A: ByteCode, B: ByteCode>(
-    exec: impl Into<Exec<'e>>,
-    metric: M,
-    queries: impl Into<Codes<'a, A>>,
-    rows: impl Into<Codes<'b, B>>,
-    out: MatrixMut<'_, M::Value>,
-) -> Result<(), Error> {
-    metric.pairwise(exec.into(), queries.into().operand(), rows.into().operand(), out)
-}
-
-/// [`between`] for a metric.
+/// The distance of two vectors.
 pub fn value_between<M: Measure>(exec: Exec<'_>, a: &Operand<'_>, b: &Operand<'_>) -> Result<M::Value, Error> {
     check_length("vectors of a", 1, a.codes.rows())?;
     check_length("vectors of b", 1, b.codes.rows())?;
@@ -64,7 +19,7 @@ pub fn value_between<M: Measure>(exec: Exec<'_>, a: &Operand<'_>, b: &Operand<'_
     Ok(M::value(exec.isa().pair_sums(&query, b.codes.row(0))))
 }
 
-/// [`pairwise`] for a metric.
+/// The distances of every query to every row.
 pub fn fill<M: Measure>(
     exec: Exec<'_>,
     queries: Operand<'_>,

@@ -2,7 +2,7 @@
 
 use bytemuck::Pod;
 
-use super::kernel::Encoding;
+use super::codes::Encoding;
 use crate::sign::Sign;
 
 /// Vectors of codes, and of sums.

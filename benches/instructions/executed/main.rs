@@ -95,6 +95,7 @@ fn main() -> ExitCode {
 
 /// The calls that are looked at.
 mod operations {
+    use zeropoint::distance::{Dot, pairwise};
     use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
     use zeropoint::int16x8;
     use zeropoint::layers::{Conv2d, Window};
@@ -119,6 +120,9 @@ mod operations {
         add("i8 × i8, packed", products, Kind::Bytes, packed::<i8, i8>);
         add("u8 × i8, as it lies", products, Kind::Bytes, unpacked::<8>);
         add("u8 × i8, one row as it lies", products / 8, Kind::Bytes, unpacked::<1>);
+        add("u8 × i8, transposed as it lies", products, Kind::Bytes, transposed);
+        add("dot products of u8 and i8", products / 8, Kind::Bytes, dots::<u8>);
+        add("dot products of i8", products / 8, Kind::Bytes, dots::<i8>);
         add("convolution, 3 × 3", 4 * 4 * 16 * 9 * 8, Kind::Bytes, convolution);
         add("groups of 8 bits", products, Kind::Bytes, in_groups::<8, 8>);
         add("groups of 4 bits", products, Kind::FewBits, in_groups::<4, 8>);
@@ -155,6 +159,25 @@ mod operations {
             let b = raw::unpacked::<u8, i8>(isa, Matrix::new(&b, k, n).unwrap(), 0.into()).unwrap();
             let (a, out) = (Matrix::new(&a, M, k).unwrap(), MatrixMut::new(&mut out, M, n).unwrap());
             raw::matmul(isa, a, 0.into(), &b, &Accumulators, out).unwrap();
+        })
+    }
+
+    fn transposed(isa: Isa) -> Box<dyn FnMut()> {
+        let [m, n, k] = SHAPE;
+        let (a, b, mut out) = (codes::<u8>(m * k), codes::<i8>(n * k), vec![0; m * n]);
+        warm(move || {
+            let b = raw::unpacked_transposed::<u8, i8>(isa, Matrix::new(&b, n, k).unwrap(), 0.into()).unwrap();
+            let (a, out) = (Matrix::new(&a, m, k).unwrap(), MatrixMut::new(&mut out, m, n).unwrap());
+            raw::matmul(isa, a, 0.into(), &b, &Accumulators, out).unwrap();
+        })
+    }
+
+    fn dots<A: ByteCode>(isa: Isa) -> Box<dyn FnMut()> {
+        let [_, n, k] = SHAPE;
+        let (query, rows, mut out) = (codes::<A>(k), codes::<i8>(n * k), vec![0; n]);
+        warm(move || {
+            let (rows, out) = (Matrix::new(&rows, n, k).unwrap(), MatrixMut::new(&mut out, 1, n).unwrap());
+            pairwise(isa, Dot, &query, rows, out).unwrap();
         })
     }
 

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::Avx512;
-use crate::distance::kernel::Encoding;
+use crate::distance::codes::Encoding;
 use crate::distance::vectors::{Differences, Products, Vectors, Widened, flip};
 use crate::sign::Sign;
 

@@ -3,7 +3,7 @@
 use core::arch::aarch64::*;
 
 use super::Neon;
-use crate::distance::kernel::Encoding;
+use crate::distance::codes::Encoding;
 use crate::distance::vectors::{Differences, Products, Vectors, Widened, factor_of_flipped, flip};
 use crate::sign::Sign;
 
