@@ -81,7 +81,9 @@ pub use error::Error;
 pub use exec::{Exec, Threads};
 pub use half::{Halves, HalvesMut};
 pub use isa::{ISA_VARIABLE, Isa};
-pub use matmul::{Accumulators, Dequantize, PackedMatrix, Requantize, Rhs, Rule, Stage, UnpackedMatrix, matmul};
+pub use matmul::{
+    Accumulators, Batch, Dequantize, PackedMatrix, Requantize, Rhs, Rule, Stage, UnpackedMatrix, matmul, matmul_batch,
+};
 pub use matrix::{Matrix, MatrixMut};
 pub use params::{Granularity, OffsetKind, QuantParams, Range, RoundingKind, ScaleKind, Scheme};
 pub use quantize::{

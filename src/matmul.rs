@@ -17,6 +17,7 @@
 //! [sign](crate::sign::Sign), a [right operand](rhs::RhsRef), a [stage](erased_stage::ErasedStage) and an [output](output::Output),
 //! so that its loops are compiled once for every ISA.
 
+pub(crate) mod batch;
 pub(crate) mod dot;
 pub(crate) mod epilogue;
 pub(crate) mod erased;
@@ -50,6 +51,7 @@ pub(crate) mod unpacked_matrix;
 pub(crate) mod weights;
 pub(crate) mod words;
 
+pub use batch::{Batch, matmul_batch};
 pub use packed::PackedMatrix;
 pub use product::matmul;
 pub use requantize::Requantize;

@@ -1,5 +1,7 @@
 //! Codes and what they mean: a matrix with the parameters that it was quantized with, as one value.
 
+use core::ops::Range;
+
 use crate::codes::Code;
 use crate::error::{Error, check_length};
 use crate::matrix::{Matrix, ZeroPoints};
@@ -24,7 +26,15 @@ pub struct Quantized<'a, C> {
 }
 
 /// Zero points and scales, one each, or one for every row or column.
-type PerLine<'a> = (ZeroPoints<'a>, &'a [f32]);
+pub(crate) type PerLine<'a> = (ZeroPoints<'a>, &'a [f32]);
+
+/// Those of some rows or columns.
+pub(crate) fn part_of((zero_points, scales): PerLine<'_>, lines: Range<usize>) -> PerLine<'_> {
+    match zero_points {
+        ZeroPoints::Uniform(_) => (zero_points, scales),
+        ZeroPoints::Each(each) => (each[lines.clone()].into(), &scales[lines]),
+    }
+}
 
 impl<'a, C: Code> Quantized<'a, C> {
     /// Codes with their parameters: per tensor, per row, per column, or per group along a row or along a column.

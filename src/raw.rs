@@ -13,6 +13,7 @@ use crate::layers::{Conv2d, ConvTranspose2d, Linear, TransposedWindow, Window};
 use crate::matmul::packed::{Packed, PackedMatrix};
 use crate::matmul::requantize::Requantize;
 use crate::matmul::requantize::rule::Rule;
+use crate::matmul::unpacked::Order;
 use crate::matmul::unpacked_matrix::UnpackedMatrix;
 use crate::matmul::weights::Sealed;
 use crate::matrix::Matrix;
@@ -70,7 +71,7 @@ pub fn unpacked<'a, 'e, A: ByteCode, B: ByteCode>(
     b: Matrix<'a, B>,
     zero_points: ZeroPoints<'a>,
 ) -> Result<UnpackedMatrix<'a, A, B>, Error> {
-    UnpackedMatrix::with_zero_points(exec.into().isa(), b, zero_points)
+    UnpackedMatrix::in_order(exec.into().isa(), b, Order::Rows, zero_points, None)
 }
 
 /// A right operand `[N, K]`, a row for every column of the result, that is multiplied only once, with one zero point or one for
@@ -83,7 +84,7 @@ pub fn unpacked_transposed<'a, 'e, A: ByteCode, B: ByteCode>(
     b: Matrix<'a, B>,
     zero_points: ZeroPoints<'a>,
 ) -> Result<UnpackedMatrix<'a, A, B>, Error> {
-    UnpackedMatrix::with_zero_points_transposed(exec.into().isa(), b, zero_points)
+    UnpackedMatrix::in_order(exec.into().isa(), b, Order::Columns, zero_points, None)
 }
 
 /// A convolution by weights `[outputs, channels / groups, height, width]`, with one zero point or one for every output.

@@ -128,6 +128,22 @@ fn elementwise<C: Code>(range: CodeRange<C>) {
 }
 
 #[test]
+fn batches() {
+    let params = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 0.25, 3).unwrap();
+    let (x, b) = (codes::<i8>(40 * 4 * 70), codes::<i8>(4 * 70 * 90));
+    let x = Batch::side_by_side(Quantized::new(Matrix::new(&x, 40, 280).unwrap(), &params).unwrap(), 4);
+    let rows = Batch::stacked(Quantized::new(Matrix::new(&b, 360, 70).unwrap(), &params).unwrap(), 4);
+    let columns = Batch::stacked(Quantized::new(Matrix::new(&b, 280, 90).unwrap(), &params).unwrap(), 4);
+    small("batches", |isa| {
+        let out = &mut vec![0.0; 40 * 360];
+        for b in [UnpackedMatrix::batch_transposed(isa, rows).unwrap(), UnpackedMatrix::batch(isa, columns).unwrap()] {
+            let out = Batch::side_by_side(MatrixMut::new(out, 40, 360).unwrap(), 4);
+            matmul_batch(isa, x, &b, &Dequantize::new(), out).unwrap();
+        }
+    });
+}
+
+#[test]
 fn distances() {
     let (queries, rows) = (codes::<i8>(3 * 70), codes::<u8>(500 * 70));
     let (queries, rows) = (Matrix::new(&queries, 3, 70).unwrap(), Matrix::new(&rows, 500, 70).unwrap());

@@ -31,6 +31,16 @@ impl StageRef<'_> {
         }
     }
 
+    /// The stage with words that are so much further on in its stream, if it has one.
+    pub(crate) fn skip_words(self, words: u64) -> Result<Self, Error> {
+        Ok(match self {
+            StageRef::Requantize(stage @ RequantizeRef { words: Some(source), .. }) => {
+                StageRef::Requantize(RequantizeRef { words: Some(source.skip(words)?), ..stage })
+            }
+            stage => stage,
+        })
+    }
+
     /// Where the random words come from, for a stage that rounds stochastically.
     #[inline]
     pub(crate) fn words(&self) -> Option<WordSource> {

@@ -1,6 +1,7 @@
 //! The result of a multiplication, whose type only its stage knows, handed out to several threads at once.
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use crate::matrix::MatrixMut;
 
@@ -48,6 +49,15 @@ impl<'a> Output<'a> {
 
     pub fn columns(&self) -> usize {
         self.columns
+    }
+
+    /// Some rows and columns.
+    ///
+    /// # Panics
+    /// When the matrix does not have them.
+    pub fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
+        let Place { data, .. } = self.place(rows.start, columns.start, rows.len(), columns.len());
+        Output { data, rows: rows.len(), columns: columns.len(), ..*self }
     }
 
     /// Bytes of an element.

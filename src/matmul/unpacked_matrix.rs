@@ -44,8 +44,7 @@ impl<'a, A: ByteCode, B: ByteCode> UnpackedMatrix<'a, A, B> {
     /// [`Error::Shape`] for parameters of another granularity.
     pub fn new<'e>(exec: impl Into<Exec<'e>>, b: Quantized<'a, B>) -> Result<Self, Error> {
         let (zero_points, scales) = b.by_column()?;
-        let matrix = Self::with_zero_points(exec.into().isa(), b.codes(), zero_points)?;
-        Ok(UnpackedMatrix { scales: WeightScales::new(scales), ..matrix })
+        Self::in_order(exec.into().isa(), b.codes(), Order::Rows, zero_points, Some(scales))
     }
 
     /// A matrix `[N, K]`, a row for every column of the result, with parameters per tensor or per row: such as the keys of
@@ -69,34 +68,21 @@ impl<'a, A: ByteCode, B: ByteCode> UnpackedMatrix<'a, A, B> {
     /// [`Error::Shape`] for parameters of another granularity.
     pub fn transposed<'e>(exec: impl Into<Exec<'e>>, b: Quantized<'a, B>) -> Result<Self, Error> {
         let (zero_points, scales) = b.by_row()?;
-        let matrix = Self::with_zero_points_transposed(exec.into().isa(), b.codes(), zero_points)?;
-        Ok(UnpackedMatrix { scales: WeightScales::new(scales), ..matrix })
+        Self::in_order(exec.into().isa(), b.codes(), Order::Columns, zero_points, Some(scales))
     }
 
-    /// A matrix `[K, N]` whose scales are not known.
-    pub(crate) fn with_zero_points(isa: Isa, b: Matrix<'a, B>, zero_points: ZeroPoints<'a>) -> Result<Self, Error> {
-        Self::in_order(isa, b, Order::Rows, zero_points, b.columns())
-    }
-
-    /// A matrix `[N, K]` whose scales are not known.
-    pub(crate) fn with_zero_points_transposed(
-        isa: Isa,
-        b: Matrix<'a, B>,
-        zero_points: ZeroPoints<'a>,
-    ) -> Result<Self, Error> {
-        Self::in_order(isa, b, Order::Columns, zero_points, b.rows())
-    }
-
-    fn in_order(
+    /// A matrix whose scales may not be known.
+    pub(crate) fn in_order(
         isa: Isa,
         b: Matrix<'a, B>,
         order: Order,
         zero_points: ZeroPoints<'a>,
-        columns: usize,
+        scales: Option<&[f32]>,
     ) -> Result<Self, Error> {
-        let largest = zero_points.check_for(B::SIGN, columns)?;
         let b = Unpacked::new(isa, [A::SIGN, B::SIGN], b.bytes(), order, zero_points);
-        Ok(UnpackedMatrix { b, scales: WeightScales::default(), largest, operands: PhantomData })
+        let largest = zero_points.check_for(B::SIGN, b.shape().columns)?;
+        let scales = scales.map_or_else(WeightScales::default, WeightScales::new);
+        Ok(UnpackedMatrix { b, scales, largest, operands: PhantomData })
     }
 
     /// Adds `bias[j]` to every accumulator of column j.

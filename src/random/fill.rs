@@ -79,6 +79,11 @@ impl WordSource {
         WordSource { stream, fill: |fill, isa| fill.run(isa) }
     }
 
+    /// The words so much further on.
+    pub fn skip(self, words: u64) -> Result<Self, Error> {
+        Ok(WordSource { stream: self.stream.skip(words)?, ..self })
+    }
+
     /// Makes the words of the stream from this index on.
     pub fn fill(&self, isa: Isa, offset: u64, out: &mut [i32]) {
         (self.fill)(Fill { stream: Stream { offset, ..self.stream }, out, uniform: false }, isa);

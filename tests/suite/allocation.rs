@@ -2,12 +2,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::slice::from_ref;
 
 use crate::common::{every_isa, quantize_dynamic};
 use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::{
-    Accumulators, CodeRange, Granularity, Halves, Matrix, MatrixMut, QuantParams, Quantized, Rule, Scheme, Stream,
-    int16x8, raw,
+    Accumulators, Batch, CodeRange, Granularity, Halves, Matrix, MatrixMut, QuantParams, Quantized, Rule, Scheme,
+    Stream, int16x8, matmul_batch, raw,
 };
 
 thread_local! {
@@ -43,6 +44,7 @@ fn repeated_products() {
         let (a, b) = (vec![200_u8; m * k], vec![-3_i8; k * n]);
         let zero_points: Vec<i32> = (0..n as i32).map(|j| j % 100).collect();
         let stage = raw::requantize(Rule::Float, &vec![0.01; n], 3, 0..=255_u8).unwrap();
+        let a_params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.01, 9).unwrap();
         let (mut sums, mut codes) = (vec![0; m * n], vec![0; m * n]);
         every_isa(|isa| {
             let a = Matrix::new(&a, m, k).unwrap();
@@ -62,6 +64,9 @@ fn repeated_products() {
                     .unwrap();
                 raw::matmul(isa, a, 9.into(), &transposed, &Accumulators, MatrixMut::new(&mut sums, m, n).unwrap())
                     .unwrap();
+                let out = Batch::stacked(MatrixMut::new(&mut sums, m, n).unwrap(), m);
+                let each_row = Batch::stacked(Quantized::new(a, &a_params).unwrap(), m);
+                matmul_batch(isa, each_row, from_ref(&unpacked), &Accumulators, out).unwrap();
                 ALLOCATIONS.get() - before
             };
             // Memory goes from one use to another until all of it is large enough for any.

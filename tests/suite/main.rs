@@ -7,6 +7,7 @@ mod stored_reals;
 mod xxh64;
 
 mod allocation;
+mod batch;
 mod calibrate;
 mod clips;
 mod conventions;

@@ -14,8 +14,9 @@ use zeropoint::groups::{self, Activations, PackedWeights, RealStage, Weights};
 use zeropoint::random::{fill_uniform, fill_words};
 use zeropoint::report::{quantization_error, reconstruction_error};
 use zeropoint::{
-    Accumulators, Code, CodeRange, Error, Exec, Granularity, Isa, Matrix, MatrixMut, QuantParams, Rhs, Rounding, Rule,
-    Scheme, Stage, Stream, dequantize, fake_quantize, min_max, quantize, ranges, raw, reference,
+    Accumulators, Batch, Code, CodeRange, Error, Exec, Granularity, Isa, Matrix, MatrixMut, QuantParams, Quantized,
+    Rhs, Rounding, Rule, Scheme, Stage, Stream, UnpackedMatrix, dequantize, fake_quantize, matmul_batch, min_max,
+    quantize, ranges, raw, reference,
 };
 
 /// The elements of a piece of a tensor: tests go beyond twenty.
@@ -480,6 +481,33 @@ fn calls_work_when_their_thread_ends() {
             }
         });
     });
+}
+
+/// Products of a batch: more than threads, which share them, and fewer, which all threads share.
+#[test]
+fn batches() {
+    for [count, m, n, k] in [[24, 64, 200, 64], [2, 300, 400, 256]] {
+        let a: Vec<u8> = (0..count * m * k).map(|i| (i * 37) as u8).collect();
+        let b: Vec<i8> = (0..count * n * k).map(|i| (i * 91) as i8).collect();
+        let a_params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.5, 7).unwrap();
+        let b_params = QuantParams::per_tensor(CodeRange::signed(8).unwrap(), 0.25, -3).unwrap();
+        let a = Quantized::new(Matrix::new(&a, m, count * k).unwrap(), &a_params).unwrap();
+        let b = Quantized::new(Matrix::new(&b, count * n, k).unwrap(), &b_params).unwrap();
+        slowest_and_fastest(|isa| {
+            let b = UnpackedMatrix::batch_transposed(isa, Batch::stacked(b, count)).unwrap();
+            let run = |exec: Exec<'_>, out: &mut [i32]| {
+                let out = Batch::side_by_side(MatrixMut::new(out, m, count * n).unwrap(), count);
+                matmul_batch(exec, Batch::side_by_side(a, count), &b, &Accumulators, out).unwrap();
+            };
+            let mut want = vec![0; m * count * n];
+            run(isa.into(), &mut want);
+            with_threads(|| {
+                let mut out = vec![0; m * count * n];
+                repeated(8, || run(Exec::from(isa).rayon(), &mut out));
+                assert!(out == want, "{isa} {count}");
+            });
+        });
+    }
 }
 
 /// Rows of many blocks, for some queries: more neighbours than a block has rows, and many that are equally near.

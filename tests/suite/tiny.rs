@@ -16,9 +16,9 @@ use zeropoint::layers::{MaxPool2d, Window};
 use zeropoint::random::fill_words;
 use zeropoint::raw::AccumulatorBias as _;
 use zeropoint::{
-    Accumulators, ByteCode, CodeRange, Exec, Granularity, Matrix, MatrixMut, PackedCodes, PackedCodesMut, QuantParams,
-    Quantized, Rounding, Rule, Scheme, Stream, dequantize, fake_quantize, fake_quantize_in_place, min_max, quantize,
-    ranges, raw, reference, straight_through,
+    Accumulators, Batch, ByteCode, CodeRange, Exec, Granularity, Matrix, MatrixMut, PackedCodes, PackedCodesMut,
+    QuantParams, Quantized, Rounding, Rule, Scheme, Stream, UnpackedMatrix, dequantize, fake_quantize,
+    fake_quantize_in_place, matmul_batch, min_max, quantize, ranges, raw, reference, straight_through,
 };
 
 fn codes<C: ByteCode>(count: usize, step: usize) -> Vec<C> {
@@ -296,6 +296,27 @@ fn memory_and_tasks() {
         std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(|| call.run()))));
         call.into_result();
         assert_eq!(out, want, "{isa}");
+    });
+}
+
+#[test]
+fn batches() {
+    let params = QuantParams::per_tensor(CodeRange::unsigned(8).unwrap(), 0.5, 9).unwrap();
+    let (a, b) = (codes::<u8>(2 * 3 * 5, 7), codes::<u8>(2 * 5 * 4, 11));
+    let (a, b) = (Matrix::new(&a, 3, 10).unwrap(), Matrix::new(&b, 10, 4).unwrap());
+    every_isa(|isa| {
+        let matrices = Batch::stacked(Quantized::new(b, &params).unwrap(), 2);
+        let matrices = UnpackedMatrix::<u8, u8>::batch(isa, matrices).unwrap();
+        let mut out = [0; 3 * 8];
+        let sums = Batch::side_by_side(MatrixMut::new(&mut out, 3, 8).unwrap(), 2);
+        let a_batch = Batch::side_by_side(Quantized::new(a, &params).unwrap(), 2);
+        matmul_batch(isa, a_batch, &matrices, &Accumulators, sums).unwrap();
+        for i in 0..2 {
+            let (a, b) = (a.part(0..3, 5 * i..5 * i + 5).unwrap(), b.part(5 * i..5 * i + 5, 0..4).unwrap());
+            let want = reference::matmul(a, 9.into(), b, 9.into(), None);
+            let found = Matrix::new(&out, 3, 8).unwrap().part(0..3, 4 * i..4 * i + 4).unwrap();
+            assert!((0..3).flat_map(|row| found.row(row)).map(|&sum| i64::from(sum)).eq(want), "{isa}");
+        }
     });
 }
 
