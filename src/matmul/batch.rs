@@ -108,10 +108,12 @@ impl<'a, A: ByteCode, B: ByteCode> UnpackedMatrix<'a, A, B> {
     }
 }
 
-/// `out[i] = stage(x[i] · b[i])` for a batch of products of one shape: activations `[M, K]` by right operands `[K, N]`, as
-/// [`matmul`](crate::matmul()) computes each. Of fewer right operands each serves as many products, one after the other: a single one
-/// for all, or those of grouped heads of attention. A stage that rounds stochastically takes for every product the words that
-/// follow those of the product before.
+/// `out[i] = stage(x[i] · b[i])` for products of one shape: activations `[M, K]`, quantized per tensor or per row of the whole matrix,
+/// by right operands `[K, N]`, each as [`matmul`](crate::matmul()) computes it.
+///
+/// With fewer right operands than products, each serves the same number of consecutive products: one for all of them, or one for
+/// every group of attention's heads. A stage that rounds stochastically takes word `(i · M + row) · N + column` of its stream for an
+/// element of product i. Calls that repeat do not allocate.
 ///
 /// Attention of two heads, whose queries, keys and values lie beside each other: `[tokens, heads · 2]`.
 ///
@@ -186,7 +188,7 @@ impl Products<'_> {
         let run = |index: usize, then: &dyn Fn(&Job<'_>)| {
             self.with_job(index, x_shape, out_shape, then).expect("all products were checked");
         };
-        // Where there are products for everybody, each is computed by one thread.
+        // Where every thread can have a product, each is computed by one thread; else all threads share every product.
         if exec.is_serial() || count < exec.threads() {
             (0..count).for_each(|index| run(index, &|job| partition::run(exec, job)));
             return Ok(());
