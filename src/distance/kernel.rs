@@ -149,7 +149,7 @@ impl Query<'_> {
     }
 
     /// The squared difference of the query and a row.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn squared_difference<V: Differences>(&self, row: &[u8], v: V) -> i32 {
         let [sum] = self.pair(
             row,
@@ -161,7 +161,7 @@ impl Query<'_> {
     }
 
     /// The squared differences of the query and every row.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn squared_differences<V: Differences>(&self, rows: Matrix<'_, u8>, out: &mut [i32], v: V) {
         self.rows(
             rows,
@@ -174,7 +174,7 @@ impl Query<'_> {
     }
 
     /// The product of the query and a row.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn product<V: Products>(&self, row: &[u8], v: V) -> i32 {
         let factor = v.factor(self.encodings);
         if factor == 0 {
@@ -198,7 +198,7 @@ impl Query<'_> {
     }
 
     /// The products of the query and every row.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn products<V: Products>(&self, rows: Matrix<'_, u8>, out: &mut [i32], v: V) {
         let factor = v.factor(self.encodings);
         let mut correction = 0;
@@ -222,7 +222,7 @@ impl Query<'_> {
     }
 
     /// N sums of the query and a row, accumulated by `add`.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn pair<V: Vectors, const N: usize>(
         &self,
         row: &[u8],
@@ -234,7 +234,7 @@ impl Query<'_> {
     }
 
     /// N sums of the query and each row, accumulated by `add` and stored by `put`.
-    #[inline(always)]
+    #[cfg_attr(not(unoptimized), inline(always))]
     fn rows<V: Vectors, const N: usize>(
         &self,
         rows: Matrix<'_, u8>,
@@ -261,7 +261,7 @@ impl Query<'_> {
 }
 
 /// N sums of the query and each of R rows, accumulated by `add`, in U sets of accumulators.
-#[inline(always)]
+#[cfg_attr(not(unoptimized), inline(always))]
 fn sums_of<V: Vectors, const N: usize, const R: usize, const U: usize>(
     v: V,
     [of_query, of_row]: [V::Decoding; 2],
