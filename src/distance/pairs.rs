@@ -8,6 +8,7 @@ use super::measure::Measure;
 use crate::error::{Error, check_length};
 use crate::exec::{Exec, Team};
 use crate::isa::Isa;
+use crate::memory::Scratch;
 
 /// Bytes that a core reads in a nanosecond at most: an upper bound, so that work is shared only if every core gains by it.
 const READ: usize = 64;
@@ -35,7 +36,7 @@ pub struct Pairs<'a> {
 
 impl<'a> Pairs<'a> {
     /// Rows of a block, at most.
-    pub const MOST_ROWS: usize = 256;
+    const MOST_ROWS: usize = 1024;
 
     /// Queries and rows, if they are as long and no sum can leave i32.
     pub fn new<M: Measure>(isa: Isa, queries: Operand<'a>, rows: Operand<'a>) -> Result<Self, Error> {
@@ -86,11 +87,12 @@ impl<'a> Pairs<'a> {
         rows: Range<usize>,
         mut put: impl FnMut(usize, M::Value),
     ) {
-        let (mut sums, mut row_squares, count) = ([0; Self::MOST_ROWS], [0; Self::MOST_ROWS], rows.len());
+        let (mut memory, mut memory_of_squares, count) = (Scratch::default(), Scratch::default(), rows.len());
         let (codes, has_squares) = (self.rows.codes, M::SUMMED == Summed::ProductsAndSquares);
         let rows = codes.part(rows, 0..codes.columns()).expect("they are rows of the matrix");
-        let row_squares = if has_squares { &mut row_squares[..count] } else { &mut [] };
-        self.isa.row_sums(&self.query::<M>(query), rows, RowSums { sums: &mut sums[..count], squares: row_squares });
+        let sums = memory.elements::<i32>(count);
+        let row_squares = memory_of_squares.elements::<i32>(if has_squares { count } else { 0 });
+        self.isa.row_sums(&self.query::<M>(query), rows, RowSums { sums, squares: row_squares });
         for i in 0..count {
             let squares = if has_squares { [squares[query], row_squares[i]] } else { [0; 2] };
             put(i, M::value(Sums { sum: sums[i], squares }));

@@ -8,6 +8,7 @@ use super::measure::Measure;
 use super::pairs::Pairs;
 use crate::error::Error;
 use crate::exec::Exec;
+use crate::memory::Scratch;
 
 /// A row that was found, and its distance.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -38,11 +39,12 @@ pub fn find<M: Measure>(
     let found: Vec<Mutex<Nearest>> = (0..count).map(|_| Mutex::new(Nearest::new())).collect();
     team.share((0..length).step_by(block), |first| {
         for (query, found) in found.iter().enumerate() {
-            let mut candidates = [(0, 0); Pairs::MOST_ROWS];
             let end = (first + block).min(length);
-            pairs.values::<M>(query, &squares, first..end, |i, value| candidates[i] = (M::rank(value), first + i));
+            let mut memory = Scratch::default();
+            let ranks = memory.elements::<i64>(end - first);
+            pairs.values::<M>(query, &squares, first..end, |i, value| ranks[i] = M::rank(value));
             let mut found = found.lock().expect("heaps are changed without panic");
-            for &candidate in &candidates[..end - first] {
+            for candidate in ranks.iter().copied().zip(first..) {
                 if found.len() < k {
                     found.push(candidate);
                 } else if let Some(mut furthest) = found.peek_mut()
