@@ -15,14 +15,17 @@ pub trait Metric: sealed::Sealed<Element = <Self as Metric>::Value> {
     type Value: Copy + PartialOrd + fmt::Debug;
 }
 
+#[cfg(feature = "distance")]
 impl Metric for Dot {
     type Value = i32;
 }
 
+#[cfg(feature = "distance")]
 impl Metric for SquaredEuclidean {
     type Value = i32;
 }
 
+#[cfg(feature = "distance")]
 impl Metric for Cosine {
     type Value = f32;
 }
@@ -51,6 +54,8 @@ mod sealed {
     }
 }
 
+// (Methods of traits are compiled wherever they are.)
+#[cfg(feature = "distance")]
 macro_rules! sealed {
     ($($Metric:ident: $Value:ty),+) => { $(
         impl sealed::Sealed for $Metric {
@@ -79,4 +84,5 @@ macro_rules! sealed {
         }
     )+ };
 }
+#[cfg(feature = "distance")]
 sealed! { Dot: i32, SquaredEuclidean: i32, Cosine: f32 }
