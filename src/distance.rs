@@ -11,7 +11,8 @@
 //! product of the squares is exact, its square root and the quotient are each rounded once, and the quotient is then rounded to f32.
 //! So results are the same on every ISA, and [`nearest`] finds the same rows in the same order: of equally near rows, the first.
 //!
-//! Where all codes have one scale, real distances are these times its square: the nearest rows are the same.
+//! Where all codes have one scale, real dot products and squared distances are these times its square, and cosines are equal: the
+//! nearest rows are the same.
 //!
 //! ```
 //! use zeropoint::distance::{Cosine, Dot, SquaredEuclidean, between, nearest};

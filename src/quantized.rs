@@ -28,7 +28,7 @@ pub struct Quantized<'a, C> {
 /// Zero points and scales, one each, or one for every row or column.
 pub(crate) type PerLine<'a> = (ZeroPoints<'a>, &'a [f32]);
 
-/// Those of some rows or columns.
+/// The zero points and scales of some rows or columns, given those of all.
 pub(crate) fn part_of((zero_points, scales): PerLine<'_>, lines: Range<usize>) -> PerLine<'_> {
     match zero_points {
         ZeroPoints::Uniform(_) => (zero_points, scales),

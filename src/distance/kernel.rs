@@ -55,7 +55,7 @@ pub struct Sums {
 #[derive(Clone, Copy)]
 pub struct Query<'a> {
     pub codes: &'a [u8],
-    /// Those of the query and of the rows.
+    /// The encoding of the query, and that of the rows.
     pub encodings: [Encoding; 2],
     pub summed: Summed,
 }
@@ -348,6 +348,7 @@ fn last<'a>(x: &'a [u8], length: usize, padded: &'a mut [u8; LONGEST]) -> &'a [u
     }
 }
 
+/// Copies a row shorter than a vector. A call, since such rows are rare and kernels have many places for it.
 #[cold]
 #[inline(never)]
 fn copy_to_end(x: &[u8], padded: &mut [u8; LONGEST]) {

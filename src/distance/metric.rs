@@ -54,7 +54,7 @@ mod sealed {
     }
 }
 
-// (Methods of traits are compiled wherever they are.)
+// Without the feature there are no implementations: their methods would be compiled even where nothing calls them.
 #[cfg(feature = "distance")]
 macro_rules! sealed {
     ($($Metric:ident: $Value:ty),+) => { $(

@@ -26,7 +26,7 @@ pub fn check_vectors<M: Measure>(encodings: [Encoding; 2], of_query: usize, of_r
     M::check_depth(encodings, of_query)
 }
 
-/// Queries and rows that are as long.
+/// Queries and rows of one length.
 #[derive(Clone, Copy)]
 pub struct Pairs<'a> {
     isa: Isa,
@@ -35,10 +35,10 @@ pub struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    /// Rows of a block, at most.
+    /// Rows of a block, at most: their sums and squares, 8 KiB, stay in level 1, and a stream of rows of 96 codes is 24 KiB long.
     const MOST_ROWS: usize = 1024;
 
-    /// Queries and rows, if they are as long and no sum can leave i32.
+    /// Queries and rows, if they are of one length and no sum can leave i32.
     pub fn new<M: Measure>(isa: Isa, queries: Operand<'a>, rows: Operand<'a>) -> Result<Self, Error> {
         check_vectors::<M>([queries.encoding, rows.encoding], queries.codes.columns(), rows.codes.columns())?;
         Ok(Pairs { isa, queries, rows })

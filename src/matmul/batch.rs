@@ -133,7 +133,7 @@ impl<'a, A: ByteCode, B: ByteCode> UnpackedMatrix<'a, A, B> {
 /// ```
 ///
 /// # Errors
-/// Those of [`matmul`](crate::matmul()), for any of the products; [`Error::Shape`] when a matrix is not divided into as many of one
+/// The errors of [`matmul`](crate::matmul()), for any of the products; [`Error::Shape`] when a matrix is not divided into as many of one
 /// shape; [`Error::Length`] when `x` and `out` are not as many, or no multiple of the right operands. Then `out` is untouched.
 pub fn matmul_batch<'e, A: ByteCode, R: Rhs<A>, S: Stage>(
     exec: impl Into<Exec<'e>>,
@@ -153,7 +153,7 @@ pub fn matmul_batch<'e, A: ByteCode, R: Rhs<A>, S: Stage>(
 struct Products<'a> {
     x: Batch<Matrix<'a, u8>>,
     sign: Sign,
-    /// Those of the rows of all of `x`.
+    /// Zero points and scales of the rows of the whole of `x`.
     parameters: PerLine<'a>,
     right: RightOperands<'a>,
     stage: &'a (dyn EraseStage + Sync),

@@ -31,7 +31,7 @@ impl StageRef<'_> {
         }
     }
 
-    /// The stage with words that are so much further on in its stream, if it has one.
+    /// The stage with its random words taken `words` further on in the stream, if it rounds stochastically.
     pub(crate) fn skip_words(self, words: u64) -> Result<Self, Error> {
         Ok(match self {
             StageRef::Requantize(stage @ RequantizeRef { words: Some(source), .. }) => {

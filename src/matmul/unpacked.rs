@@ -3,8 +3,8 @@
 //! Panels are packed into the thread's workspace right before they are multiplied, a batch at a time, and then dropped. So is every
 //! panel of a matrix `[N, K]`, whose rows are columns of B.
 //!
-//! For a few tiles of rows of A and a matrix `[K, N]`, packing would write and read panels for too little. Then the micro-kernel makes its vectors of
-//! the rows of B in place, and B is read once, from its first row to its last, a slice of some rows at a time:
+//! For a few tiles of rows of A and a matrix `[K, N]`, packing would write and read panels for too little. Then the micro-kernel
+//! makes its vectors of the rows of B in place, and B is read once, from its first row to its last, a slice of some rows at a time:
 //!
 //! ```text
 //! for slices of 8 to 64 rows of B:
@@ -82,7 +82,7 @@ impl TermRows {
 }
 
 impl<'a> Unpacked<'a> {
-    /// A matrix of codes of the sign `b`, for left operands of the sign `a`. Size and zero points are checked.
+    /// A matrix of codes of the sign `b`, for left operands of the sign `a`. Its caller checks the zero points.
     pub fn new(isa: Isa, [a, b]: [Sign; 2], codes: Matrix<'a, u8>, order: Order, zero_points: ZeroPoints<'a>) -> Self {
         let kernel = isa.microkernel(a);
         let shape = match order {

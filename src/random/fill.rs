@@ -79,7 +79,7 @@ impl WordSource {
         WordSource { stream, fill: |fill, isa| fill.run(isa) }
     }
 
-    /// The words so much further on.
+    /// A source whose first word is `words` words further on in the stream.
     pub fn skip(self, words: u64) -> Result<Self, Error> {
         Ok(WordSource { stream: self.stream.skip(words)?, ..self })
     }
