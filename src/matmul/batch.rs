@@ -33,13 +33,15 @@ enum Direction {
 }
 
 impl<T> Batch<T> {
-    /// `count` matrices below each other: a tensor `[count, rows, columns]` as a matrix `[count · rows, columns]`.
+    /// `count` matrices below each other: a tensor `[count, rows, columns]` as a matrix `[count · rows, columns]`. Several of them have
+    /// at least a row each.
     #[must_use]
     pub fn stacked(whole: T, count: usize) -> Self {
         Batch { whole, count, direction: Direction::Rows }
     }
 
-    /// `count` matrices beside each other: a tensor `[rows, count, columns]` as a matrix `[rows, count · columns]`.
+    /// `count` matrices beside each other: a tensor `[rows, count, columns]` as a matrix `[rows, count · columns]`. Several of them
+    /// have at least a column each.
     #[must_use]
     pub fn side_by_side(whole: T, count: usize) -> Self {
         Batch { whole, count, direction: Direction::Columns }
@@ -52,8 +54,9 @@ impl<T> Batch<T> {
 
     /// The rows and columns of a matrix of the batch, given those of the whole.
     fn shape(&self, [rows, columns]: [usize; 2]) -> Result<[usize; 2], Error> {
+        // (Of no rows or columns any number could be made, without data behind it.)
         let divide = |length: usize| match length.checked_rem(self.count) {
-            Some(0) => Ok(length / self.count),
+            Some(0) if self.count <= length.max(1) => Ok(length / self.count),
             _ => Err(Error::Shape { why: "a matrix is not divided into as many of one shape", found: self.count }),
         };
         Ok(match self.direction {

@@ -77,7 +77,13 @@ fn case() -> impl Strategy<Value = Case> {
     let sizes = [0_usize..9, 0..40, 0..70];
     let flags = (any::<[bool; 3]>(), any::<bool>(), any::<[bool; 2]>());
     ([1_usize..4, 1..4], sizes, flags).prop_flat_map(|(counts, sizes, (stacked, transposed, by_line))| {
-        let [m, n, k] = sizes;
+        // What is divided is not empty.
+        let is_divided = [
+            stacked[0] || stacked[2],
+            !stacked[2] || stacked[1] == transposed,
+            !stacked[0] || stacked[1] != transposed,
+        ];
+        let sizes @ [m, n, k] = std::array::from_fn(|i| sizes[i].max(usize::from(is_divided[i])));
         let count = counts[0] * counts[1];
         let a = prop::collection::vec(codes(), count * m * k);
         let b = prop::collection::vec(codes(), counts[0] * n * k);
@@ -238,6 +244,10 @@ fn what_does_not_fit() {
     check(Batch::stacked(a, 3), &b, 3, [6, 3], length("the result's columns", 2, 3));
     check(Batch::stacked(a, 3), &b, 3, [9, 2], length("the result's rows", 2, 3));
     check(Batch::side_by_side(a, 4), &b[..1], 4, [24, 2], length("the depth of the activations", 4, 1));
+    let nothing = Quantized::new(Matrix::new(&[0_i8; 0], 0, 4).unwrap(), &params).unwrap();
+    let of_nothing = |found| Error::Shape { why: "a matrix is not divided into as many of one shape", found };
+    assert_eq!(refused(Batch::stacked(nothing, usize::MAX)), of_nothing(usize::MAX));
+    check(Batch::stacked(nothing, usize::MAX), &b[..1], usize::MAX, [0, 2], of_nothing(usize::MAX));
     let of_zero = Error::Shape { why: "a matrix is not divided into as many of one shape", found: 0 };
     check(Batch::stacked(a, 0), &b, 0, [6, 2], of_zero);
     let scales = Error::Operand { index: 0, why: "" };
